@@ -1,0 +1,58 @@
+# On a bare machine (Python with venv, make, a way to PyPI) each of these does all the set-up it needs, once.
+PYTHON ?= python3
+WORKERS ?= 2
+DEMO_OUT ?= runs/demo
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
+# One thread in each worker: workers that all use every core wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test quick lint format benchmark clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+demo: $(VENV)/.installed  ## the library's story on synthetic films, offline, minutes; writes runs/demo
+	$(BIN)/fscxr demo --out $(DEMO_OUT)
+
+test: lint  ## linters, types, the whole suite except what needs a GPU
+	$(PYTEST) -m "not gpu"
+
+quick: $(VENV)/.installed-dev  ## the suite without its slow tests: a minute or two
+	$(PYTEST) -m "not slow and not gpu"
+
+lint: $(VENV)/.installed-dev  ## ruff and mypy
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-dev  ## mend what ruff can mend
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+benchmark: $(VENV)/.installed  ## how long the import and the help page take
+	$(BIN)/python benchmarks/import_time.py
+
+clean:  ## remove caches and build output; .venv and runs stay
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find fewshot_cxr tests benchmarks -name __pycache__ -type d -exec rm -rf {} +
+
+# pip is the last thing that goes into a new environment: where it lies, the environment is whole.
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else \
+	"fewshot_cxr needs Python 3.11 to 3.13 and $(PYTHON) is %d.%d; name another one: make PYTHON=python3.12" % v)'
+	@echo "making $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: setup.cfg pyproject.toml | $(BIN)/pip
+	@echo "installing fewshot_cxr and what it needs into $(VENV); the first time this takes minutes"
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: setup.cfg pyproject.toml | $(BIN)/pip
+	@echo "installing fewshot_cxr, what it needs and its development tools into $(VENV); the first time this takes minutes"
+	@$(PIP) --editable ".[dev]"
+	@touch $(VENV)/.installed $@

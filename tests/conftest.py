@@ -1,0 +1,33 @@
+"""What every test may rely on: one thread, no screen, no network, its own cache, real films where there are any."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+# These are read when torch, matplotlib and the hub are first imported, which is after this file.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["MPLBACKEND"] = "Agg"
+os.environ["HF_HUB_OFFLINE"] = "1"
+# It would open every heavy door at `import fewshot_cxr`, which is what test_public_surface.py measures.
+os.environ.pop("EAGER_IMPORT", None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_folder(tmp_path_factory):
+    """The cache of decoded films, away from the user's own."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FSCXR_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def fscxr_data():
+    """The folder of real films that FSCXR_DATA names."""
+    place = os.environ.get("FSCXR_DATA")
+    if not place:
+        pytest.skip("FSCXR_DATA names no folder of real films")
+    if not Path(place).is_dir():
+        pytest.fail(f"FSCXR_DATA names {place}, which is no folder")
+    return Path(place)
