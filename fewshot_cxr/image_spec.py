@@ -1,0 +1,52 @@
+"""What a pixel means: the one description shared by preprocessing, encoder and checkpoint."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from fewshot_cxr._checks import check_at_least
+
+CROPS = ("square", "none")
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSpec:
+    """How a film becomes what an encoder sees.
+
+    Args:
+        size_px: side of the square image.
+        n_channels: 1, or 3 (the gray channel repeated, for weights pretrained on colour pictures).
+        crop: "square" cuts the centre square, "none" squeezes the whole film into the square (on sets where
+            the aspect ratio betrays the source, that is a shortcut).
+        mean, std: of the images scaled to 0..1, one number for all channels or one per channel.
+        bit_depth: of 16-bit files; None takes the smallest of 8/10/12/14/16 that holds a file's maximum.
+    """
+
+    size_px: int = 224
+    n_channels: int = 1
+    crop: str = "square"
+    mean: tuple[float, ...] = (0.5,)
+    std: tuple[float, ...] = (0.25,)
+    bit_depth: int | None = None
+
+    def __post_init__(self) -> None:
+        check_at_least(self.size_px, 8, "size_px")
+        if self.n_channels not in (1, 3):
+            raise ValueError(f"n_channels must be 1 or 3, got {self.n_channels}")
+        if self.crop not in CROPS:
+            raise ValueError(f"crop must be one of {CROPS}, got {self.crop!r}")
+        for name in ("mean", "std"):
+            values = tuple(float(value) for value in getattr(self, name))
+            if len(values) not in (1, self.n_channels):
+                raise ValueError(f"{name} must hold 1 or {self.n_channels} numbers, got {len(values)}")
+            object.__setattr__(self, name, values)
+        if min(self.std) <= 0:
+            raise ValueError(f"std must be above 0, got {self.std}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for a card."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> "ImageSpec":
+        """Rebuild a spec from `to_json`; an unknown field is Python's own TypeError."""
+        return cls(**fields)

@@ -1,0 +1,142 @@
+"""One film is a `Record`; what a reader returns is `Records`. Nothing is dropped in silence: see `.problems`."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import overload
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One film. `path` is relative to `Records.root`, with forward slashes, on every system.
+
+    `group_id` joins what must stay on one side of a split (a patient with its near-duplicates); see `group`.
+    `attributes` keeps every other column of the source, as text.
+    """
+
+    path: str
+    findings: tuple[str, ...]
+    patient_id: str | None = None
+    group_id: str | None = None
+    source: str | None = None
+    view: str | None = None
+    split: str | None = None
+    mask_path: str | None = None
+    age_years: float | None = None
+    sex: str | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    @property
+    def finding(self) -> str:
+        """The one finding of a single-label film.
+
+        Raises:
+            ValueError: the film has none or several.
+        """
+        if len(self.findings) != 1:
+            raise ValueError(f"{self.path} has the findings {list(self.findings)}; a single-label film was expected")
+        return self.findings[0]
+
+    @property
+    def group(self) -> str:
+        """What splits and episodes keep together: the group, else the patient, else the film itself."""
+        return self.group_id or self.patient_id or self.path
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A row that a reader or a decoder left out: its row in the source (1-based, None for a file), path, reason."""
+
+    row: int | None
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Records(Sequence[Record]):
+    """An immutable sequence of films below one `root`, with what was left out and what was assumed."""
+
+    films: tuple[Record, ...]
+    root: Path
+    problems: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.films)
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self.films)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Records": ...
+    def __getitem__(self, index: int | slice) -> "Record | Records":
+        return replace(self, films=self.films[index]) if isinstance(index, slice) else self.films[index]
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """Every finding that occurs, sorted: the class list."""
+        return tuple(sorted({name for film in self.films for name in film.findings}))
+
+    @property
+    def data_hash(self) -> str:
+        """SHA-256 (hex) over path, findings, group and split of every film; the order of rows does not matter."""
+        rows = sorted("\0".join((f.path, "|".join(f.findings), f.group, f.split or "")) for f in self.films)
+        return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+
+    def file(self, film: Record) -> Path:
+        """Return where the film lies.
+
+        Raises:
+            ValueError: its path leaves the root, by `..`, as an absolute path or through a link.
+        """
+        return resolve_below(self.root, film.path)
+
+    def where(self, keep: Callable[[Record], bool]) -> "Records":
+        """Return the films for which `keep` is true; root, problems and notes travel along."""
+        return replace(self, films=tuple(film for film in self.films if keep(film)))
+
+    def take(self, rows: Iterable[int]) -> "Records":
+        """Return the films at these positions, in this order."""
+        return replace(self, films=tuple(self.films[row] for row in rows))
+
+    def of_split(self, split: str) -> "Records":
+        """Return the films of one split.
+
+        Raises:
+            ValueError: no film belongs to it.
+        """
+        found = self.where(lambda film: film.split == split)
+        if not found:
+            have = ", ".join(sorted({film.split for film in self.films if film.split}))
+            way_out = f"there are {have}" if have else "no split is set: run `fscxr data split`"
+            raise ValueError(f"no film has the split {split!r}; {way_out}")
+        return found
+
+    def with_problems(self, problems: Iterable[Problem]) -> "Records":
+        """Return the same films with more problems noted, and without the films these problems name."""
+        problems = tuple(problems)
+        bad = {problem.path for problem in problems}
+        kept = tuple(film for film in self.films if film.path not in bad)
+        return replace(self, films=kept, problems=self.problems + problems)
+
+    def count_by(self, key: Callable[[Record], str | None]) -> dict[str, int]:
+        """Count films by a column, sorted by its value; films without one count under 'not stated'."""
+        counts = Counter(key(film) or "not stated" for film in self.films)
+        return dict(sorted(counts.items()))
+
+
+def resolve_below(root: Path, path: str) -> Path:
+    """Join `root` and `path`, follow links, and insist that the result lies below the root.
+
+    Raises:
+        ValueError: it does not.
+    """
+    real_root = root.resolve()
+    target = (real_root / path).resolve()
+    if not target.is_relative_to(real_root):
+        raise ValueError(f"{path} leaves the data root {root}; move the file below it or name another root (--root)")
+    return target

@@ -1,0 +1,74 @@
+import pytest
+
+from fewshot_cxr import _checks
+from fewshot_cxr.image_spec import ImageSpec
+from fewshot_cxr.records import Problem, Record, Records, resolve_below
+
+
+def films(root, n=4):
+    return Records(tuple(Record(f"{i}.png", ("a" if i % 2 else "b",), patient_id=f"p{i // 2}") for i in range(n)), root)
+
+
+def test_records_are_a_sequence_that_carries_its_problems(tmp_path):
+    records = films(tmp_path).with_problems([Problem(3, "1.png", "truncated")])
+    assert [film.path for film in records] == ["0.png", "2.png", "3.png"]
+    assert records[1:].problems == records.problems == (Problem(3, "1.png", "truncated"),)
+    assert records.findings == ("a", "b")
+    assert records.count_by(lambda film: film.source) == {"not stated": 3}
+
+
+def test_data_hash_ignores_order_and_sees_every_decisive_column(tmp_path):
+    records = films(tmp_path)
+    assert records.data_hash == Records(records.films[::-1], tmp_path).data_hash
+    moved = Records((*records.films[:3], Record("3.png", ("b",), patient_id="p1")), tmp_path)
+    assert moved.data_hash != records.data_hash
+
+
+def test_group_falls_back_to_patient_then_film():
+    assert Record("x.png", ("a",), "p", "g").group == "g"
+    assert Record("x.png", ("a",), "p").group == "p"
+    assert Record("x.png", ("a",)).group == "x.png"
+
+
+def test_several_findings_are_no_single_label():
+    with pytest.raises(ValueError, match="single-label film was expected"):
+        _ = Record("x.png", ("a", "b")).finding
+
+
+def test_missing_split_names_those_there_are(tmp_path):
+    with pytest.raises(ValueError, match="no split is set: run `fscxr data split`"):
+        films(tmp_path).of_split("test")
+
+
+@pytest.mark.parametrize("path", ["../x.png", "/etc/passwd", "link/x.png"])
+def test_no_path_leaves_the_root(tmp_path, path):
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "link").symlink_to(tmp_path)
+    with pytest.raises(ValueError, match="leaves the data root"):
+        resolve_below(root, path)
+
+
+def test_a_wrong_name_is_answered_with_the_nearest():
+    with pytest.raises(ValueError, match=r"unknown rule 'protoype' \(did you mean 'prototype'\?\); choose from knn"):
+        _checks.lookup({"prototype": 1, "knn": 2}, "protoype", what="rule")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"size_px": 4}, "size_px must be at least 8, got 4"),
+        ({"n_channels": 2}, "n_channels must be 1 or 3, got 2"),
+        ({"crop": "round"}, "crop must be one of"),
+        ({"mean": (0.5, 0.5)}, "mean must hold 1 or 1 numbers, got 2"),
+        ({"std": (0.0,)}, "std must be above 0"),
+    ],
+)
+def test_image_spec_refuses(fields, message):
+    with pytest.raises(ValueError, match=message):
+        ImageSpec(**fields)
+
+
+def test_image_spec_survives_json():
+    spec = ImageSpec(96, 3, "none", (0.1, 0.2, 0.3), (1, 1, 1), 12)
+    assert ImageSpec.from_json(spec.to_json()) == spec
