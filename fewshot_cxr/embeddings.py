@@ -1,0 +1,123 @@
+"""Embeddings with what is known of each film: all that evaluation, banks and plots need; none knows the network."""
+
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from fewshot_cxr.storage import load_tensors, save_tensors
+
+
+@dataclass(frozen=True, eq=False)
+class Embeddings:
+    """One row per film. Ids may be any hashable values; they are relabelled, so that gaps and strings do no harm.
+
+    Args:
+        vectors: float, shape (N, dim); finite. An array or a tensor; kept as float32.
+        class_ids: N findings (names or numbers). With `class_names`, integers index into it. Multi-label:
+            shape (N, n_findings) with 1 present, 0 absent, NaN not stated; then `class_names` is needed.
+        patient_ids: N ids of whatever episodes must not split (`Record.group`); None: each row is its own patient.
+        class_names: names in the order of `class_ids`; None: the sorted distinct ids.
+        sources, paths: N texts each, if known. Paths make a draw independent of the order of rows.
+
+    After construction `class_ids` is int64 (N,) into `class_names` (or float32 (N, n_findings)), and `patient_ids`
+    int64 (N,).
+
+    Raises:
+        ValueError: lengths differ, a vector is not finite, an id is not in `class_names`.
+    """
+
+    vectors: Any
+    class_ids: Any
+    patient_ids: Any = None
+    class_names: Sequence[str] | None = None
+    sources: Sequence[str] | None = None
+    paths: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        vectors = np.ascontiguousarray(_array(self.vectors), dtype=np.float32)
+        if vectors.ndim != 2 or not vectors.size:
+            raise ValueError(f"vectors must have shape (N, dim) with N and dim above 0, got {vectors.shape}")
+        if not np.isfinite(vectors).all():
+            row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
+            raise ValueError(f"row {row} of vectors is not finite; a diverged encoder? Lower the learning rate")
+        class_ids, class_names = _classes(self.class_ids, self.class_names)
+        patient_ids = _codes(range(len(vectors)) if self.patient_ids is None else _items(self.patient_ids))
+        values: dict[str, Any] = {
+            "vectors": vectors,
+            "class_ids": class_ids,
+            "patient_ids": patient_ids,
+            "class_names": class_names,
+            "sources": None if self.sources is None else tuple("" if s is None else str(s) for s in self.sources),
+            "paths": None if self.paths is None else tuple(map(str, self.paths)),
+        }
+        for name, value in values.items():
+            if value is not None and name != "class_names" and len(value) != len(vectors):
+                raise ValueError(f"{name} has {len(value)} entries for {len(vectors)} vectors")
+            object.__setattr__(self, name, value)
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    @property
+    def is_multi_label(self) -> bool:
+        """Whether a film may have several findings."""
+        return bool(self.class_ids.ndim == 2)
+
+    def save(self, path: str | Path) -> None:
+        """Save to one safetensors file, whole or not at all."""
+        tensors = {name: torch.from_numpy(getattr(self, name)) for name in ("vectors", "class_ids", "patient_ids")}
+        header = {name: getattr(self, name) for name in ("class_names", "sources", "paths")}
+        save_tensors(path, tensors, kind="embeddings", header=header)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Embeddings":
+        """Load what `save` wrote; the errors are those of `storage.load_tensors`."""
+        tensors, header = load_tensors(path, kind="embeddings")
+        arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in tensors.items()}
+        return cls(**arrays, **header)
+
+
+def _array(values: Any) -> np.ndarray:
+    return values.detach().cpu().float().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
+
+
+def _items(values: Any) -> list[Hashable]:
+    return list(values.tolist() if isinstance(values, (np.ndarray, torch.Tensor)) else values)
+
+
+def _codes(ids: Iterable[Hashable]) -> np.ndarray:
+    codes: dict[Hashable, int] = {}
+    return np.array([codes.setdefault(item, len(codes)) for item in ids], dtype=np.int64)
+
+
+def _classes(ids: Any, names: Sequence[str] | None) -> tuple[np.ndarray, tuple[str, ...]]:
+    if getattr(ids, "ndim", 1) == 2:
+        return _multi_label(_array(ids), names)
+    items = _items(ids)
+    if names is None:
+        distinct = sorted(set(items), key=lambda item: (str(type(item)), item))
+        if len({str(item) for item in distinct}) != len(distinct):
+            raise ValueError(f"class_ids hold different ids of the same name: {distinct}")
+        position = {item: index for index, item in enumerate(distinct)}
+        return np.array([position[item] for item in items], dtype=np.int64), tuple(map(str, distinct))
+    names = tuple(map(str, names))
+    if len(set(names)) != len(names):
+        raise ValueError(f"class_names must differ from each other, got {names}")
+    known: dict[Hashable, int] = {name: index for index, name in enumerate(names)}
+    known.update({index: index for index in range(len(names))})
+    unknown = [item for item in items if item not in known]
+    if unknown:
+        raise ValueError(f"class id {unknown[0]!r} is not in class_names {names}")
+    return np.array([known[item] for item in items], dtype=np.int64), names
+
+
+def _multi_label(table: np.ndarray, names: Sequence[str] | None) -> tuple[np.ndarray, tuple[str, ...]]:
+    if names is None or len(names) != table.shape[1]:
+        raise ValueError(f"multi-label class_ids of shape {table.shape} need {table.shape[1]} class_names")
+    if not (np.isin(table, (0, 1)) | np.isnan(table)).all():
+        raise ValueError("multi-label class_ids must hold 1 (present), 0 (absent) or NaN (not stated)")
+    return table.astype(np.float32), tuple(map(str, names))

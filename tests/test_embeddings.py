@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+import torch
+
+from fewshot_cxr.embeddings import Embeddings
+
+
+def test_any_hashable_ids_are_relabelled():
+    films = Embeddings(torch.eye(4), ["b", "a", "b", "c"], patient_ids=[("x", 1), None, ("x", 1), 7])
+    assert films.class_names == ("a", "b", "c")
+    assert films.class_ids.tolist() == [1, 0, 1, 2]
+    assert films.patient_ids.tolist() == [0, 1, 0, 2]
+    assert Embeddings(np.eye(3), [5, 2, 5]).class_names == ("2", "5")
+    assert Embeddings(np.eye(3), [1, 0, 1], class_names=["x", "y"]).class_ids.tolist() == [1, 0, 1]
+
+
+def test_without_patients_each_row_is_its_own():
+    assert Embeddings(np.eye(3), [0, 0, 1]).patient_ids.tolist() == [0, 1, 2]
+
+
+def test_multi_label_keeps_what_is_not_stated():
+    films = Embeddings(np.eye(2), np.array([[1, 0, np.nan], [0, 1, 1]]), class_names=["a", "b", "c"])
+    assert films.is_multi_label
+    assert np.isnan(films.class_ids[0, 2])
+
+
+def test_round_trip_through_a_file(tmp_path):
+    films = Embeddings(np.eye(3), ["a", "b", "a"], [1, 1, 2], sources=["s", None, "t"], paths=["x", "y", "z"])
+    films.save(tmp_path / "e.safetensors")
+    again = Embeddings.load(tmp_path / "e.safetensors")
+    for name in ("vectors", "class_ids", "patient_ids"):
+        assert np.array_equal(getattr(films, name), getattr(again, name))
+    assert (again.class_names, again.sources, again.paths) == (("a", "b"), ("s", "", "t"), ("x", "y", "z"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"vectors": np.zeros(3), "class_ids": [0]}, r"vectors must have shape \(N, dim\)"),
+        ({"vectors": np.array([[0.0], [np.nan]]), "class_ids": [0, 1]}, "row 1 of vectors is not finite"),
+        ({"vectors": np.eye(2), "class_ids": [0]}, "class_ids has 1 entries for 2 vectors"),
+        ({"vectors": np.eye(2), "class_ids": [0, 5], "class_names": ["a"]}, "class id 5 is not in class_names"),
+        ({"vectors": np.eye(2), "class_ids": [0, 1], "class_names": ["a", "a"]}, "must differ from each other"),
+        ({"vectors": np.eye(2), "class_ids": [0, 1], "paths": ["x"]}, "paths has 1 entries"),
+        ({"vectors": np.eye(2), "class_ids": np.full((2, 1), 3), "class_names": ["a"]}, r"must hold 1 \(present\)"),
+    ],
+)
+def test_wrong_input_stops_at_the_door(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Embeddings(**arguments)
