@@ -1,0 +1,30 @@
+"""From files to decoded films: readers, splits by patient, the cache, the one Dataset, augmentation."""
+
+from fewshot_cxr.data.cache import CachedFilms, cache_films
+from fewshot_cxr.data.dataset import XrayDataset, keep_batch
+from fewshot_cxr.data.images import is_image_name, read_gray
+from fewshot_cxr.data.preprocess import to_square
+from fewshot_cxr.data.readers import READERS, read_dataset
+from fewshot_cxr.data.readers.manifest import write_manifest
+from fewshot_cxr.data.splits import check_no_leak, patient_groups, split_by_patient
+from fewshot_cxr.data.transforms import Augmentation, augment, standardise, to_images
+
+__all__ = [
+    "READERS",
+    "Augmentation",
+    "CachedFilms",
+    "XrayDataset",
+    "augment",
+    "cache_films",
+    "check_no_leak",
+    "is_image_name",
+    "keep_batch",
+    "patient_groups",
+    "read_dataset",
+    "read_gray",
+    "split_by_patient",
+    "standardise",
+    "to_images",
+    "to_square",
+    "write_manifest",
+]
