@@ -1,0 +1,150 @@
+"""Metric losses: thin over pytorch-metric-learning, with margin, distance and normalisation said in words.
+
+Its distances normalise by default and its cosine flips what a margin means, so the pair and triplet losses measure with
+our own `pairwise_distances`: the same arithmetic as the decision rules, and a margin is always "farther by this much".
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from pytorch_metric_learning import losses, reducers
+from pytorch_metric_learning.distances import BaseDistance, CosineSimilarity
+from torch import Tensor, nn
+
+from fewshot_cxr._checks import lookup
+from fewshot_cxr.distances import DISTANCES, pairwise_distances
+from fewshot_cxr.seeding import seeded_torch
+
+Mined = tuple[Tensor, ...]
+_MARGINS = {"euclidean": 1.0, "squared_euclidean": 1.0, "l1": 1.0, "cosine": 0.2}
+
+
+class _OurDistance(BaseDistance):  # type: ignore[misc]  # it ships no types
+    """One of DISTANCES, on embeddings as they are, smaller is closer."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(normalize_embeddings=False, is_inverted=False)
+        self.name = name
+
+    def compute_mat(self, query_emb: Tensor, ref_emb: Tensor | None) -> Tensor:
+        """Return the matrix of distances, shape (n_queries, n_references)."""
+        return pairwise_distances(query_emb, query_emb if ref_emb is None else ref_emb, self.name)
+
+
+class MetricLoss(nn.Module):
+    """A loss on embeddings and class ids, always in float32, mixed precision or not.
+
+    Attributes:
+        name: in LOSSES. distance: in DISTANCES. margin: of the loss, or what the miners should use beside it.
+        miners: names in MINERS that fit it, the default first; none: the loss weighs all pairs itself.
+    """
+
+    def __init__(self, name: str, inner: nn.Module, distance: str, margin: float, miners: tuple[str, ...]) -> None:
+        super().__init__()
+        self.name, self.distance, self.margin, self.miners = name, distance, margin, miners
+        self.inner = inner
+
+    def forward(self, embeddings: Tensor, class_ids: Tensor, mined: Mined | None = None) -> Tensor:
+        """Return the loss of one batch.
+
+        Args:
+            embeddings: float, shape (N, dim).
+            class_ids: int64, shape (N,).
+            mined: what the miner chose: rows (anchor, positive, negative), or pairs (anchor, positive, anchor,
+                negative); None: all.
+
+        Returns:
+            float32, shape (); 0 with a gradient of 0 where the batch has no pair to compare.
+        """
+        with torch.autocast(embeddings.device.type, enabled=False):
+            loss = self.inner(embeddings.float(), class_ids, mined)
+            # Without any pair the library answers with a plain 0, which has no graph to run backward on.
+            return loss if isinstance(loss, Tensor) and loss.requires_grad else loss + 0.0 * embeddings.float().sum()
+
+
+def _triplet(*, distance: str, margin: float, **options: Any) -> nn.Module:
+    # The mean over active triplets: over all, the loss fades as training goes on (systems 2's B^3 mistake).
+    reducer = reducers.AvgNonZeroReducer()
+    loss: nn.Module = losses.TripletMarginLoss(
+        margin=margin, distance=_OurDistance(distance), reducer=reducer, **options
+    )
+    return loss
+
+
+def _contrastive(*, distance: str, margin: float, **options: Any) -> nn.Module:
+    loss: nn.Module = losses.ContrastiveLoss(
+        pos_margin=0.0, neg_margin=margin, distance=_OurDistance(distance), **options
+    )
+    return loss
+
+
+def _multi_similarity(*, margin: float, **options: Any) -> nn.Module:
+    given = {"alpha": 2.0, "beta": 50.0, "base": 0.5} | options
+    loss: nn.Module = losses.MultiSimilarityLoss(distance=CosineSimilarity(), **given)
+    return loss
+
+
+def _supcon(*, margin: float, **options: Any) -> nn.Module:
+    loss: nn.Module = losses.SupConLoss(distance=CosineSimilarity(), **({"temperature": 0.1} | options))
+    return loss
+
+
+def _proxy_anchor(*, margin: float, n_classes: int, embedding_dim: int, **options: Any) -> nn.Module:
+    given = {"margin": 0.1, "alpha": 32.0} | options
+    loss: nn.Module = losses.ProxyAnchorLoss(n_classes, embedding_dim, distance=CosineSimilarity(), **given)
+    return loss
+
+
+LOSSES: dict[str, Callable[..., nn.Module]] = {
+    "triplet": _triplet,
+    "contrastive": _contrastive,
+    "multi_similarity": _multi_similarity,
+    "supcon": _supcon,
+    "proxy_anchor": _proxy_anchor,
+}
+_ANY_DISTANCE = ("triplet", "contrastive")
+_MINERS = {
+    "triplet": ("semihard", "hard", "all"),
+    "contrastive": ("semihard", "hard", "all"),
+    "multi_similarity": ("multi_similarity",),
+}
+
+
+def build_loss(
+    name: str,
+    *,
+    n_classes: int,
+    embedding_dim: int,
+    distance: str = "euclidean",
+    margin: float | None = None,
+    seed: int = 0,
+    **options: Any,
+) -> MetricLoss:
+    """Build a loss.
+
+    Args:
+        name: in LOSSES. triplet (Schroff et al. 2015, arXiv:1503.03832), contrastive (Hadsell et al. 2006),
+            multi_similarity (Wang et al. 2019, arXiv:1904.06627), supcon (Khosla et al. 2020, arXiv:2004.11362),
+            proxy_anchor (Kim et al. 2020, arXiv:2003.13911; its proxies are parameters).
+        n_classes, embedding_dim: of the training set and the encoder.
+        distance: in DISTANCES; all but triplet and contrastive take cosine only.
+        margin: in units of the distance; None: 0.2 for cosine, 1 for the others.
+        seed: of the proxies.
+        options: of the loss in pytorch-metric-learning; a misspelt one is Python's own TypeError.
+
+    Raises:
+        ValueError: unknown loss or distance, or two that do not go together.
+    """
+    make = lookup(LOSSES, name, what="loss")
+    lookup(DISTANCES, distance, what="distance")
+    if name not in _ANY_DISTANCE and distance != "cosine":
+        raise ValueError(
+            f"loss {name!r} compares by cosine, not {distance}: take distance 'cosine' (--distance cosine)"
+        )
+    chosen = _MARGINS[distance] if margin is None else margin
+    own = {"distance": distance} if name in _ANY_DISTANCE else {}
+    own |= {"n_classes": n_classes, "embedding_dim": embedding_dim} if name == "proxy_anchor" else {}
+    with seeded_torch(seed, "loss"):
+        inner = make(margin=chosen, **own, **options)
+    return MetricLoss(name, inner, distance, chosen, _MINERS.get(name, ()))

@@ -1,0 +1,70 @@
+"""Batches that are episodes, for training on n-way k-shot problems."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from fewshot_cxr.episodes import Episodes
+from fewshot_cxr.seeding import torch_seed
+
+
+class EpisodicBatchSampler(Sampler[list[int]]):
+    """Each batch is one episode: first n_way x n_shot support rows, class by class, then n_way x n_query query rows.
+
+    No patient is on both sides. Each epoch has its own episodes, drawn from (seed, epoch); the sampler counts its
+    epochs itself, as `BalancedBatchSampler` does.
+
+    Args:
+        class_ids, group_ids: int64, shape (N,).
+        class_names: findings, for the errors.
+        n_way, n_shot, n_query: of an episode.
+        n_batches: episodes in an epoch.
+        seed: of all draws.
+
+    Raises:
+        ValueError: as for `Episodes`: too few classes, or a class with too few films; it is named.
+    """
+
+    def __init__(
+        self,
+        class_ids: np.ndarray,
+        group_ids: np.ndarray,
+        class_names: tuple[str, ...],
+        *,
+        n_way: int,
+        n_shot: int,
+        n_query: int,
+        n_batches: int,
+        seed: int = 0,
+    ) -> None:
+        self.class_ids, self.group_ids, self.class_names = class_ids, group_ids, class_names
+        self.n_way, self.n_shot, self.n_query = n_way, n_shot, n_query
+        self.n_batches, self.seed, self.epoch = n_batches, seed, 0
+        self._episodes()
+
+    def __len__(self) -> int:
+        return self.n_batches
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch the next iteration is."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Yield the rows of each episode of this epoch."""
+        for block in self._episodes().blocks():
+            sides = [side.reshape(len(block), -1) for side in (block.support, block.query)]
+            yield from np.concatenate(sides, axis=1).tolist()
+        self.epoch += 1
+
+    def _episodes(self) -> Episodes:
+        return Episodes(
+            class_ids=self.class_ids,
+            group_ids=self.group_ids,
+            class_names=self.class_names,
+            n_episodes=self.n_batches,
+            seed=torch_seed(self.seed, "episodes", self.epoch),
+            n_way=self.n_way,
+            n_shot=self.n_shot,
+            n_query=self.n_query,
+        )
