@@ -1,0 +1,149 @@
+"""Embed each film once; everything after this thinks in arrays."""
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from fewshot_cxr.data import CachedFilms, cache_films, read_gray, to_images, to_square
+from fewshot_cxr.embeddings import Embeddings
+from fewshot_cxr.encoders import Encoder
+from fewshot_cxr.inference.device import choose_device
+from fewshot_cxr.records import Problem, Records
+
+Progress = Callable[[int, int], None]
+
+
+def embed(
+    encoder: Encoder,
+    records: Records,
+    *,
+    batch_size: int = 128,
+    device: str = "auto",
+    cache_folder: Path | None = None,
+    progress: Progress | None = None,
+) -> Embeddings:
+    """Embed films, each once.
+
+    Args:
+        encoder: its `image_spec` says how films are prepared.
+        records: single-label films.
+        batch_size: films at a time; changes speed and memory only.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        cache_folder: of decoded films; None: FSCXR_CACHE, else the user's cache folder.
+        progress: called with (films done, films in all).
+
+    Returns:
+        One row per readable film, in the order of `records`. Unreadable films are left out with a warning that names
+        the first; `cache_films` gives all of them.
+
+    Raises:
+        FileNotFoundError: no film is readable.
+        ValueError: absent device, or a film with several findings.
+    """
+    films = cache_films(records, encoder.image_spec, folder=cache_folder)
+    n_lost = len(records) - len(films)
+    if n_lost:
+        first = films.records.problems[len(records.problems)]
+        warnings.warn(
+            f"{n_lost} of {len(records)} films are unreadable and left out, the first: {first.path} ({first.reason})",
+            stacklevel=2,
+        )
+    return embed_films(encoder, films, batch_size=batch_size, device=device, progress=progress)
+
+
+def embed_films(
+    encoder: Encoder,
+    films: CachedFilms,
+    *,
+    batch_size: int = 128,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> Embeddings:
+    """Embed films that are decoded already; see `embed`."""
+    parts, n_done = [], 0
+    batches = (
+        films.rows(np.arange(first, min(first + batch_size, len(films)))) for first in range(0, len(films), batch_size)
+    )
+    for vectors in _embed_batches(encoder, batches, choose_device(device)):
+        parts.append(vectors)
+        n_done += len(vectors)
+        if progress is not None:
+            progress(n_done, len(films))
+    return _with_facts(np.concatenate(parts), films.records)
+
+
+def embed_files(
+    encoder: Encoder,
+    files: Sequence[Path],
+    *,
+    batch_size: int = 128,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> tuple[np.ndarray, list[Path], list[Problem]]:
+    """Embed unlabelled films by file name, without the cache.
+
+    Returns:
+        Embeddings, float32, shape (n_readable, dim); the readable files; what was left out and why.
+
+    Raises:
+        FileNotFoundError: no file is readable; the first reason is named.
+    """
+    chosen = choose_device(device)
+    read: list[Path] = []
+    problems: list[Problem] = []
+    parts = []
+    for first in range(0, len(files), batch_size):
+        films = []
+        for path in files[first : first + batch_size]:
+            try:
+                gray = read_gray(path, bit_depth=encoder.image_spec.bit_depth)
+            except (OSError, ValueError) as error:
+                problems.append(Problem(None, str(path), str(error)))
+                continue
+            films.append(to_square(gray, encoder.image_spec))
+            read.append(path)
+        parts += list(_embed_batches(encoder, [np.stack(films)] if films else [], chosen))
+        if progress is not None:
+            progress(min(first + batch_size, len(files)), len(files))
+    if not read:
+        reason = f"{problems[0].path}: {problems[0].reason}" if problems else "there is none"
+        raise FileNotFoundError(f"no film is readable: {reason}")
+    return np.concatenate(parts), read, problems
+
+
+def _embed_batches(encoder: Encoder, batches: Iterable[np.ndarray], device: torch.device) -> Iterator[np.ndarray]:
+    """Embed batches of uint8 films (B, S, S); the encoder's mode (train, eval) is as before afterwards."""
+    was_training = encoder.training
+    encoder = encoder.to(device).eval()
+    try:
+        for films in batches:
+            with torch.inference_mode():
+                images = to_images(torch.from_numpy(films).to(device), encoder.image_spec)
+                yield encoder(images.to(memory_format=torch.channels_last)).float().cpu().numpy()
+    finally:
+        encoder.train(was_training)
+
+
+def embed_pixels(films: CachedFilms, side_px: int = 32) -> Embeddings:
+    """Return the films themselves, averaged down to side_px x side_px, 0..1: the floor that an encoder must beat."""
+    vectors = np.empty((len(films), side_px**2), dtype=np.float32)
+    for first in range(0, len(films), 512):
+        rows = np.arange(first, min(first + 512, len(films)))
+        images = torch.from_numpy(films.rows(rows)).unsqueeze(1).float() / 255
+        vectors[rows] = functional.interpolate(images, size=side_px, mode="area").flatten(1).numpy()
+    return _with_facts(vectors, films.records)
+
+
+def _with_facts(vectors: np.ndarray, records: Records) -> Embeddings:
+    return Embeddings(
+        vectors,
+        [film.finding for film in records],
+        patient_ids=[film.group for film in records],
+        class_names=records.findings,
+        sources=[film.source or "" for film in records],
+        paths=[film.path for film in records],
+    )

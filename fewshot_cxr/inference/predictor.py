@@ -1,0 +1,141 @@
+"""Name the finding of a new film by its distance to a few labelled exemplars, and show which ones."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from fewshot_cxr._checks import check_at_least, lookup
+from fewshot_cxr.distances import pairwise_distances
+from fewshot_cxr.embeddings import Embeddings
+from fewshot_cxr.inference.rules import RULES
+from fewshot_cxr.records import Records
+from fewshot_cxr.seeding import hashed_bits, text_key
+
+
+@dataclass(frozen=True)
+class Exemplar:
+    """One labelled film that a prediction was compared with."""
+
+    path: str
+    finding: str
+    distance: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What is nearest to one film.
+
+    `findings` holds one name, or several that are tied for the smallest distance. `distances` gives the rule's value
+    for every finding (smaller is closer, in the unit of the embedding; not a probability). `exemplars` are the
+    nearest, closest first. `notes` says what was left out and why.
+    """
+
+    path: str
+    findings: tuple[str, ...]
+    distances: dict[str, float]
+    exemplars: tuple[Exemplar, ...]
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "path": self.path,
+            "findings": list(self.findings),
+            "distances": self.distances,
+            "exemplars": [exemplar.__dict__ for exemplar in self.exemplars],
+            "notes": list(self.notes),
+        }
+
+
+def sample_exemplars(records: Records, n_exemplars: int, *, seed: int = 0) -> Records:
+    """Draw up to n_exemplars films of each finding, one of each patient before a second one of any.
+
+    The draw follows from seed, findings and paths alone, not from the order of rows.
+
+    Args:
+        records: single-label films.
+        n_exemplars: per finding; a finding with fewer films gives all it has.
+        seed: of the draw.
+    """
+    check_at_least(n_exemplars, 1, "n_exemplars")
+    group_keys: dict[str, int] = {}
+    for film in records:
+        group_keys[film.group] = min(group_keys.get(film.group, 2**64), text_key(film.path))
+    order: dict[str, list[tuple[int, int, int]]] = {}
+    for row, film in enumerate(records):
+        bits = [int(hashed_bits(seed, key)) for key in (group_keys[film.group], text_key(film.path))]
+        order.setdefault(film.finding, []).append((bits[0], bits[1], row))
+    rows: list[int] = []
+    for ranked in order.values():
+        turns: dict[int, int] = {}
+        keyed = []
+        for group_bits, _, row in sorted(ranked):
+            turns[group_bits] = turns.get(group_bits, -1) + 1
+            keyed.append((turns[group_bits], group_bits, row))
+        rows += [row for _, _, row in sorted(keyed)[:n_exemplars]]
+    return records.take(sorted(rows))
+
+
+def predict(
+    queries: np.ndarray,
+    paths: list[str],
+    support: Embeddings,
+    *,
+    rule: str = "mean_distance",
+    distance: str = "euclidean",
+    n_nearest: int = 3,
+) -> list[Prediction]:
+    """Classify embedded films by their distance to labelled ones.
+
+    An exemplar with the very embedding of the film is the film itself: it is left out for that film, and this is noted.
+
+    Args:
+        queries: embeddings of the new films, float32, shape (N, dim).
+        paths: their N names.
+        support: the labelled films, of the same encoder.
+        rule: a name in RULES.
+        distance: a name in DISTANCES; use the one of the training.
+        n_nearest: how many exemplars a prediction shows.
+
+    Raises:
+        ValueError: unknown rule or distance, embeddings of another dim, fewer than two findings.
+    """
+    judge = lookup(RULES, rule, what="rule")
+    if len(np.unique(support.class_ids)) < 2:
+        raise ValueError(f"the support holds one finding only ({', '.join(support.class_names or ())}); two are needed")
+    films = torch.from_numpy(np.ascontiguousarray(queries, dtype=np.float32))
+    to_exemplars = pairwise_distances(films, torch.from_numpy(support.vectors), distance)
+
+    def predict_one(row: int) -> Prediction:
+        is_other = ~_is_same_film(queries[row], support.vectors)
+        kept = np.flatnonzero(is_other)
+        findings, labels = np.unique(support.class_ids[kept], return_inverse=True)
+        names = [(support.class_names or ())[index] for index in findings]
+        values = judge(
+            torch.from_numpy(support.vectors[kept]), torch.from_numpy(labels), films[row : row + 1], distance=distance
+        )[0]
+        is_nearest = (values == values.min()).tolist()
+        near = kept[torch.argsort(to_exemplars[row, torch.from_numpy(kept)])[:n_nearest].numpy()]
+        return Prediction(
+            path=paths[row],
+            findings=tuple(name for name, is_tied in zip(names, is_nearest, strict=True) if is_tied),
+            distances=dict(zip(names, values.tolist(), strict=True)),
+            exemplars=tuple(_exemplar(support, index, float(to_exemplars[row, index])) for index in near.tolist()),
+            notes=() if is_other.all() else ("the film itself is among the exemplars: left out",),
+        )
+
+    return [predict_one(row) for row in range(len(paths))]
+
+
+def _is_same_film(query: np.ndarray, exemplars: np.ndarray) -> np.ndarray:
+    # Batch size and thread count move the last digits of an embedding; two films never come this near.
+    scale = np.abs(exemplars).max() or 1.0
+    is_same: np.ndarray = np.abs(exemplars - query).max(axis=1) < 1e-5 * scale
+    return is_same
+
+
+def _exemplar(support: Embeddings, row: int, distance: float) -> Exemplar:
+    path = support.paths[row] if support.paths is not None else f"row {row}"
+    return Exemplar(path, (support.class_names or ())[support.class_ids[row]], distance)

@@ -1,0 +1,34 @@
+"""From distances to decisions and their counts."""
+
+import numpy as np
+from torch import Tensor
+
+
+def tie_credits(distances: Tensor) -> Tensor:
+    """Give each query's decision to its nearest class; k classes tied for the minimum get 1/k each.
+
+    Args:
+        distances: smaller is closer, shape (..., n_way).
+
+    Returns:
+        Credits, same shape and dtype; they sum to 1 over the classes.
+    """
+    is_nearest = (distances == distances.amin(dim=-1, keepdim=True)).to(distances.dtype)
+    return is_nearest / is_nearest.sum(dim=-1, keepdim=True)
+
+
+def confusion_counts(
+    true_ids: np.ndarray, predicted_ids: np.ndarray, credits: np.ndarray, n_classes: int
+) -> np.ndarray:
+    """Add up credits by true and predicted class.
+
+    Args:
+        true_ids, predicted_ids: int64, of one shape, values 0..n_classes-1.
+        credits: of the same shape: the share of a decision (1, or less where classes tie).
+        n_classes: size of the table.
+
+    Returns:
+        float64, shape (n_classes, n_classes); rows are the truth, columns the prediction.
+    """
+    cells = (true_ids * n_classes + predicted_ids).ravel()
+    return np.bincount(cells, weights=credits.ravel(), minlength=n_classes**2).reshape(n_classes, n_classes)
