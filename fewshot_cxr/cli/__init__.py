@@ -1,0 +1,5 @@
+"""The console command `fscxr`: flags in, one library call, text out."""
+
+from fewshot_cxr.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,102 @@
+"""The command group. A command's module, and with it torch, is loaded only when that command is called."""
+
+import importlib
+import os
+import sys
+import traceback
+import warnings
+from typing import Any, NoReturn
+
+import click
+
+from fewshot_cxr._checks import nearest
+
+COMMANDS = {
+    "demo": ("fewshot_cxr.cli.demo", "Train and judge on synthetic films, offline, in a few minutes."),
+    "data": ("fewshot_cxr.cli.data", "Split films by patient."),
+    "train": ("fewshot_cxr.cli.train", "Train an encoder."),
+    "episode-eval": ("fewshot_cxr.cli.episode_eval", "Judge an encoder in few-shot episodes."),
+    "embed": ("fewshot_cxr.cli.embed", "Write the embeddings of films to a file."),
+    "predict": ("fewshot_cxr.cli.predict", "Name the finding of new films by labelled exemplars."),
+}
+FAILED, WRONG_USE, NOTHING_READABLE, INTERRUPTED = 1, 2, 4, 130
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands' names and one-line helps without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands in the order of the story."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Import the command's module; its `command` is the command."""
+        if name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(COMMANDS[name][0]).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands from the table alone."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Answer an unknown command with the nearest known one."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f"no command {args[0]!r}{nearest(args[0], COMMANDS)}; `fscxr --help` lists them")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="fewshot_cxr", prog_name="fscxr")
+def fscxr() -> None:
+    """Few-shot metric learning for chest X-rays.
+
+    \b
+    Example: fscxr data split films.csv --out split.csv
+             fscxr train siamese --data split.csv --out run
+             fscxr episode-eval --checkpoint run --data split.csv --split test
+             fscxr predict new.png --checkpoint run --support split.csv
+
+    Exit codes: 0 done, 1 failed, 2 wrong use, 4 nothing readable, 130 interrupted.
+    """
+
+
+def main() -> NoReturn:
+    """Run the command line and leave with its exit code."""
+    warnings.showwarning = _show_warning
+    try:
+        result: Any = fscxr.main(standalone_mode=False)
+        sys.exit(result if isinstance(result, int) else 0)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        fail(error.format_message(), error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        fail("interrupted; a training run goes on with --resume", INTERRUPTED)
+    except FileNotFoundError as error:
+        fail(str(error), NOTHING_READABLE)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FAILED)
+    except (ValueError, TypeError) as error:
+        if os.environ.get("FSCXR_TRACEBACK"):
+            traceback.print_exc()
+        fail(str(error), WRONG_USE)
+    except (OSError, ArithmeticError, MemoryError, RuntimeError) as error:
+        if os.environ.get("FSCXR_TRACEBACK"):
+            traceback.print_exc()
+        fail(str(error) or type(error).__name__, FAILED)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Print one line on standard error and leave."""
+    click.echo(f"fscxr: error: {' '.join(message.split())}", err=True)
+    sys.exit(code)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    click.echo(f"fscxr: warning: {message}", err=True)

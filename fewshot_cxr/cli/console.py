@@ -1,0 +1,84 @@
+"""What a person sees: bars while it lasts, notices, tables; and results written where asked."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from fewshot_cxr.records import Records
+from fewshot_cxr.storage import write_json
+
+_MOST_PROBLEMS = 5
+
+
+@contextmanager
+def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
+    """Yield a function (what, done, total) that draws one bar for each `what`, on standard error, while it lasts."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bars: dict[str, Any] = {}
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as shown:
+
+        def report(what: str, done: int, total: int) -> None:
+            if what not in bars:
+                bars[what] = shown.add_task(what, total=total)
+            shown.update(bars[what], completed=done, total=total)
+
+        yield report
+
+
+def say(text: str) -> None:
+    """Print a notice on standard error."""
+    click.echo(text, err=True)
+
+
+def say_records(records: Records) -> None:
+    """Print what was read, how, and what was left out."""
+    counts = ", ".join(f"{name} {count}" for name, count in records.count_by(lambda film: film.finding).items())
+    n_patients = len({film.group for film in records})
+    say(f"{len(records)} films of {n_patients} patients: {counts}")
+    for note in records.notes:
+        say(f"note: {note}")
+    say_problems(records)
+
+
+def say_problems(records: Records) -> None:
+    """Print the first rows that were left out, and how many there are."""
+    for problem in records.problems[:_MOST_PROBLEMS]:
+        row = "" if problem.row is None else f" (row {problem.row})"
+        say(f"left out: {problem.path}{row}: {problem.reason}")
+    if len(records.problems) > _MOST_PROBLEMS:
+        say(f"left out: {len(records.problems) - _MOST_PROBLEMS} more")
+
+
+def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, to_stderr: bool = False) -> None:
+    """Print a table: the first column to the left, the others to the right."""
+    table = Table(title=title, title_justify="left")
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index == 0 else "right")
+    for row in rows:
+        table.add_row(*row)
+    Console(stderr=to_stderr, width=None if sys.stdout.isatty() else 110).print(table)
+
+
+def write_result(value: Any, target: str | None) -> None:
+    """Write JSON to a file, or to standard output for "-"."""
+    if target == "-":
+        click.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    elif target is not None:
+        write_json(target, value)
+
+
+def percent(value: float) -> str:
+    """Return 0.8123 as '81.2 %'."""
+    return f"{100 * value:.1f} %"
+
+
+def percent_with_interval(mean: float, interval: tuple[float, float] | None) -> str:
+    """Return a mean with its 95 % interval, in per cent."""
+    return percent(mean) if interval is None else f"{percent(mean)} [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"

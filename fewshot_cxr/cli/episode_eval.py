@@ -1,0 +1,98 @@
+"""`fscxr episode-eval`: accuracy in few-shot episodes, beside the floor that pixels alone reach."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fewshot_cxr.cli.console import (
+    percent,
+    percent_with_interval,
+    progress_bars,
+    say,
+    say_problems,
+    show_table,
+    write_result,
+)
+from fewshot_cxr.cli.flags import (
+    checkpoint_flag,
+    json_flag,
+    read_films,
+    reading_flags,
+    seed_flag,
+    set_threads,
+    take_reading,
+    work_flags,
+)
+from fewshot_cxr.data import cache_films
+from fewshot_cxr.distances import DISTANCES
+from fewshot_cxr.encoders import load_encoder
+from fewshot_cxr.evaluation import EpisodicResult, evaluate_episodes
+from fewshot_cxr.inference import RULES, embed_films, embed_pixels
+
+
+@click.command()
+@checkpoint_flag
+@click.option("--data", "source", required=True, help="Manifest CSV, image folder, or NAME:PATH.")
+@click.option("--split", help="Take the films of this split only, such as test.")
+@click.option("--n-way", type=click.IntRange(2), help="Findings in an episode.  [default: all]")
+@click.option("--n-shot", default=5, show_default=True, type=click.IntRange(1), help="Labelled films per finding.")
+@click.option("--n-query", default=15, show_default=True, type=click.IntRange(1), help="Films to classify per finding.")
+@click.option("--n-episodes", default=1000, show_default=True, type=click.IntRange(1), help="Episodes.")
+@click.option("--rule", default="mean_distance", show_default=True, help=f"{', '.join(RULES)}.")
+@click.option("--distance", help=f"{', '.join(DISTANCES)}.  [default: as in training]")
+@seed_flag
+@work_flags
+@reading_flags
+@json_flag
+def command(
+    checkpoint: Path, source: str, split: str | None, distance: str | None, json_file: str | None, **options: Any
+) -> None:
+    """Judge an encoder in few-shot episodes; support and query never share a patient.
+
+    \b
+    Example: fscxr episode-eval --checkpoint run --data split.csv --split test --n-way 3 --n-shot 5 --json result.json
+    """
+    set_threads(options.pop("threads"))
+    cache_folder, device, batch_size = (options.pop(name) for name in ("cache_dir", "device", "batch_size"))
+    encoder = load_encoder(checkpoint)
+    records = read_films(source, take_reading(options))
+    records = records if split is None else records.of_split(split)
+    with progress_bars() as progress:
+        films = cache_films(
+            records, encoder.image_spec, folder=cache_folder, progress=lambda *done: progress("decoding", *done)
+        )
+        embeddings = embed_films(
+            encoder, films, batch_size=batch_size, device=device, progress=lambda *done: progress("embedding", *done)
+        )
+        result = evaluate_episodes(
+            embeddings,
+            distance=distance or encoder.card.get("distance", "euclidean"),
+            floor=embed_pixels(films),
+            progress=lambda *done: progress("episodes", *done),
+            **options,
+        )
+    say_problems(films.records)
+    show_result(result, to_stderr=json_file == "-")
+    write_result(result.to_json(), json_file)
+
+
+def show_result(result: EpisodicResult, *, to_stderr: bool = False) -> None:
+    """Print accuracy with its interval, recall by finding, and the floor."""
+    rows = [["accuracy", percent_with_interval(result.accuracy.mean, result.accuracy.ci95_episodes)]]
+    rows += [
+        [f"recall {name}", percent_with_interval(recall.mean, recall.ci95_episodes)]
+        for name, recall in result.per_class_recall.items()
+    ]
+    rows += [
+        [f"floor: nearest centroid on {name}", percent_with_interval(floor.mean, floor.ci95_episodes)]
+        for name, floor in result.floor.items()
+    ]
+    rows.append(["chance", percent(1 / result.n_way)])
+    title = (
+        f"{result.n_way}-way {result.n_shot}-shot, {result.n_query} queries per finding, {result.n_episodes} episodes, "
+        f"rule {result.rule} ({result.distance}), seed {result.seed}"
+    )
+    show_table(title, ["", "mean [95 % over episodes]"], rows, to_stderr=to_stderr)
+    say(f"{result.n_films} films of {result.n_patients} patients; {result.episodes_per_second:,.0f} episodes/s")
+    say("The interval is over episodes on these films; it does not cover other patients.")

@@ -1,0 +1,30 @@
+"""Batches for Lightning: rows from a sampler, gathered from the memory map in one step, augmented together."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from fewshot_cxr.data import XrayDataset
+from fewshot_cxr.samplers import BalancedBatchSampler
+
+
+class BatchLoader:
+    """Iterate over (images uint8 (N, S, S), class_ids (N,), group_ids (N,)).
+
+    No worker processes: a batch is one gather from memory-mapped uint8, which costs far less than its transport
+    between processes would.
+    """
+
+    def __init__(self, films: XrayDataset, sampler: BalancedBatchSampler) -> None:
+        self.films = films
+        self.sampler = sampler
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        groups = torch.from_numpy(self.films.group_ids)
+        for rows in self.sampler:
+            images, class_ids = self.films.__getitems__(rows)
+            yield images, class_ids, groups[rows]
