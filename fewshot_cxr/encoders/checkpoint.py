@@ -1,0 +1,58 @@
+"""Save an encoder with its card, and load it again: one safetensors file, no pickle."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fewshot_cxr.encoders.base import Encoder
+from fewshot_cxr.encoders.table import build_encoder
+from fewshot_cxr.encoders.weights import KIND, copy_weights
+from fewshot_cxr.image_spec import ImageSpec
+from fewshot_cxr.storage import load_tensors, save_tensors
+
+ENCODER_FILE = "encoder.safetensors"
+
+
+def save_encoder(encoder: Encoder, path: str | Path, *, card: Mapping[str, Any]) -> None:
+    """Save weights, recipe, image spec and card in one file, whole or not at all.
+
+    Args:
+        encoder: made by `build_encoder` or `load_encoder`, which know its recipe.
+        path: the file, replaced.
+        card: plain JSON values; `load_encoder` gives them back as `encoder.card`.
+
+    Raises:
+        ValueError: the encoder has no recipe.
+    """
+    if not encoder.recipe:
+        raise ValueError("the encoder has no recipe to be rebuilt from; make it with build_encoder")
+    header = {"recipe": encoder.recipe, "image_spec": encoder.image_spec.to_json(), "card": dict(card)}
+    save_tensors(path, encoder.state_dict(), kind=KIND, header=header)
+
+
+def load_encoder(path: str | Path) -> Encoder:
+    """Load an encoder, in eval mode, on the CPU; nothing is downloaded and nothing unpickled.
+
+    Args:
+        path: a file of `save_encoder`, or a run folder, of which the best encoder is taken.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file holds something else, an encoder that this version does not know, or weights of another.
+        OSError: the file is damaged.
+    """
+    path = Path(path)
+    path = path / ENCODER_FILE if path.is_dir() else path
+    tensors, header = load_tensors(path, kind=KIND)
+    try:
+        encoder = _rebuild(header["recipe"], header["image_spec"])
+        encoder.recipe, encoder.card = header["recipe"], header["card"]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: its encoder cannot be rebuilt by this version: {error}") from error
+    copy_weights(tensors, encoder.state_dict(), path)
+    return encoder.eval()
+
+
+def _rebuild(recipe: Mapping[str, Any], image_spec: dict[str, Any]) -> Encoder:
+    options = {name: value for name, value in recipe["options"].items() if name not in ("pretrained", "weights")}
+    return build_encoder(recipe["encoder"], image_spec=ImageSpec.from_json(image_spec), **options)

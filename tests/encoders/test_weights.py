@@ -1,0 +1,280 @@
+"""Names, recipes, files of weights, checkpoints: what is taken, what is refused, and in which words."""
+
+import json
+import pickle
+import re
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from fewshot_cxr.encoders import ENCODERS, ResNet9, build_encoder, load_encoder, load_weights, save_encoder
+from fewshot_cxr.image_spec import ImageSpec
+from fewshot_cxr.seeding import seeded_torch, torch_generator
+from fewshot_cxr.storage import load_tensors, save_tensors
+
+SMALL = ImageSpec(size_px=64)
+
+
+def gray_images(n_channels):
+    return torch.rand(2, 1, 64, 64, generator=torch_generator(0)).repeat(1, n_channels, 1, 1)
+
+
+def timm_file(path, name="resnet10t", n_channels=3):
+    """A file as timm's hub has it: a whole classifier."""
+    with seeded_torch(7, "file"):
+        network = timm.create_model(name, num_classes=1000, in_chans=n_channels).eval()
+    if path.suffix == ".safetensors":
+        save_file(network.state_dict(), path)
+    else:
+        torch.save(network.state_dict(), path)
+    return network
+
+
+def test_unknown_names_are_answered_with_the_nearest():
+    with pytest.raises(
+        ValueError, match=r"unknown encoder 'resnet8' \(did you mean 'resnet9'\?\); choose from"
+    ) as caught:
+        build_encoder("resnet8")
+    assert all(name in str(caught.value) for name in [*ENCODERS, "timm:<any name>"])
+    with pytest.raises(ValueError, match=r"unknown encoder 'resnet18' \(did you mean 'timm:resnet18'\?\)"):
+        build_encoder("resnet18")
+    with pytest.raises(ValueError, match=r"timm has no network 'resnet18x' \(did you mean 'resnet18\w*'\?\)"):
+        build_encoder("timm:resnet18x")
+    with pytest.raises(
+        ValueError, match=r"timm has no weights 'resnet18.a9_in1k' \(did you mean 'resnet18.a\d_in1k'\?\)"
+    ):
+        build_encoder("timm:resnet18.a9_in1k")
+
+
+def test_recipe_names_every_option():
+    encoder = build_encoder("resnet9", image_spec=SMALL, embedding_dim=16)
+    options = {"width": 32, "embedding_dim": 16, "output": "head", "dropout": 0.0, "weights": None}
+    assert encoder.recipe == {"encoder": "resnet9", "options": options}
+    assert build_encoder("timm:resnet10t", image_spec=SMALL).recipe["options"].keys() == {
+        "pretrained", "embedding_dim", "output", "dropout", "weights"
+    }  # fmt: skip
+    assert json.loads(json.dumps(encoder.recipe)) == encoder.recipe
+
+
+def test_published_weights_that_cannot_be_downloaded(monkeypatch):
+    def refuse(*_, **__):
+        raise FileNotFoundError("no connection")
+
+    monkeypatch.setattr(timm, "create_model", refuse)
+    message = (
+        r"the weights of timm:resnet10t cannot be downloaded \(FileNotFoundError: no connection\);.*--weights FILE"
+    )
+    with pytest.raises(OSError, match=message):
+        build_encoder("timm:resnet10t", pretrained=True)
+
+
+def test_the_hub_is_not_reached_offline(monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(OSError, match=r"the weights of timm:test_vit cannot be downloaded .*--weights FILE"):
+        build_encoder("timm:test_vit", pretrained=True)
+
+
+def test_network_without_published_weights():
+    name = next(name for name in timm.list_models("resnet*") if not timm.is_model_pretrained(name))
+    with pytest.raises(ValueError, match=rf"timm:{name} has no published weights; leave out --pretrained"):
+        build_encoder(f"timm:{name}", pretrained=True)
+
+
+def test_two_starting_points_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="pretrained and weights both say where to start from; give one of them"):
+        build_encoder("timm:resnet10t", pretrained=True, weights=tmp_path / "file.pth")
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize(("in_file", "n_channels"), [(3, 1), (3, 3), (1, 1), (1, 3)])
+def test_file_of_timm_gives_the_same_features(tmp_path, suffix, in_file, n_channels):
+    file = tmp_path / f"weights{suffix}"
+    network = timm_file(file, n_channels=in_file)
+    spec = ImageSpec(size_px=64, n_channels=n_channels)
+    encoder = build_encoder("timm:resnet10t", image_spec=spec, output="pooled", weights=file).eval()
+    expected = network.forward_head(network.forward_features(gray := gray_images(in_file)), pre_logits=True)
+    found = encoder(gray[:, :1].repeat(1, n_channels, 1, 1))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("size_px", [64, 160])
+def test_file_of_a_transformer(tmp_path, size_px):
+    file = tmp_path / "vit.pth"
+    network = timm_file(file, "test_vit")
+    spec = ImageSpec(size_px=size_px, n_channels=3)
+    encoder = build_encoder("timm:test_vit", image_spec=spec, output="pooled", weights=file).eval()
+    images = torch.rand(2, 3, 160, 160, generator=torch_generator(0))
+    torch.testing.assert_close(encoder(images), network.forward_features(images)[:, 1:].mean(1))
+
+
+def test_file_with_the_state_dict_inside(tmp_path):
+    network = timm_file(tmp_path / "plain.pth")
+    wrapped = {"state_dict": {f"module.{name}": value for name, value in network.state_dict().items()}, "epoch": 3}
+    torch.save(wrapped, tmp_path / "wrapped.pth")
+    one, two = (build_encoder("timm:resnet10t", image_spec=SMALL, weights=tmp_path / f"{name}.pth").state_dict()
+                for name in ("plain", "wrapped"))  # fmt: skip
+    assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_attention_takes_the_weights_of_its_backbone(tmp_path):
+    network = timm_file(tmp_path / "b0.safetensors", "efficientnet_b0")
+    encoder = build_encoder(
+        "efficientnet_attention", image_spec=SMALL, gate_width=8, weights=tmp_path / "b0.safetensors"
+    )
+    assert torch.equal(encoder.backbone.conv_head.weight, network.conv_head.weight)
+    assert encoder.image_spec.mean == pytest.approx((0.449,))
+
+
+def test_statistics_come_with_the_weights(tmp_path):
+    timm_file(file := tmp_path / "weights.pth")
+    published = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+    rgb = build_encoder("timm:resnet10t", image_spec=ImageSpec(size_px=64, n_channels=3), weights=file)
+    assert (rgb.image_spec.mean, rgb.image_spec.std) == (published["mean"], published["std"])
+    gray = build_encoder("timm:resnet10t", image_spec=SMALL, weights=file)
+    assert gray.image_spec.mean == pytest.approx((sum(published["mean"]) / 3,))
+    assert gray.image_spec.std == pytest.approx((sum(published["std"]) / 3,))
+    own = ImageSpec(size_px=64, mean=(0.6,), std=(0.2,))
+    assert build_encoder("timm:resnet10t", image_spec=own, weights=file).image_spec == own
+    assert build_encoder("timm:resnet10t", image_spec=SMALL).image_spec == SMALL
+    save_encoder(gray, tmp_path / "run" / "encoder.safetensors", card={})
+    assert load_encoder(tmp_path / "run").image_spec == gray.image_spec
+    again = build_encoder("timm:resnet10t", image_spec=SMALL, weights=tmp_path / "run" / "encoder.safetensors")
+    assert again.image_spec == gray.image_spec
+
+
+def test_own_file_gives_backbone_and_a_head_that_fits(tmp_path):
+    file = tmp_path / "encoder.safetensors"
+    first = build_encoder("resnet9", image_spec=SMALL, embedding_dim=16, seed=1)
+    save_encoder(first, file, card={})
+    same = build_encoder("resnet9", image_spec=SMALL, embedding_dim=16, seed=2, weights=file)
+    wider = build_encoder("resnet9", image_spec=SMALL, embedding_dim=32, seed=2, weights=file)
+    pooled = build_encoder("resnet9", image_spec=SMALL, output="pooled", seed=2, weights=file)
+    for encoder in (same, wider, pooled):
+        assert all(torch.equal(encoder.backbone.state_dict()[key], value)
+                   for key, value in first.backbone.state_dict().items())  # fmt: skip
+    assert torch.equal(same.head.weight, first.head.weight)
+    assert torch.equal(wider.head.weight, build_encoder("resnet9", embedding_dim=32, seed=2).head.weight)
+    assert same.recipe["options"]["weights"] == str(file)
+
+
+def test_saved_encoder_is_loaded_without_the_file_it_began_with(tmp_path):
+    timm_file(file := tmp_path / "weights.pth")
+    encoder = build_encoder("timm:resnet10t", image_spec=SMALL, weights=file).eval()
+    save_encoder(encoder, tmp_path / "encoder.safetensors", card={})
+    file.unlink()
+    loaded = load_encoder(tmp_path)
+    assert loaded.recipe == encoder.recipe
+    images = gray_images(1)
+    assert torch.equal(loaded(images), encoder(images))
+
+
+def test_weights_of_another_network_are_refused_and_nothing_is_copied(tmp_path):
+    timm_file(file := tmp_path / "weights.pth", "test_efficientnet")
+    encoder = build_encoder("timm:resnet10t", image_spec=SMALL)
+    before = {key: value.clone() for key, value in encoder.state_dict().items()}
+    message = (
+        rf"{re.escape(str(file))} does not fit this encoder: it lacks conv1.0.weight, .* and \d+ more; it alone has "
+    )
+    with pytest.raises(ValueError, match=message):
+        load_weights(encoder, file)
+    assert all(torch.equal(before[key], value) for key, value in encoder.state_dict().items())
+    save_encoder(build_encoder("resnet9", image_spec=SMALL, width=8), file := tmp_path / "narrow.safetensors", card={})
+    with pytest.raises(ValueError, match=r"does not fit this encoder: shapes differ in backbone.0.0.weight, "):
+        build_encoder("resnet9", image_spec=SMALL, weights=file)
+
+
+class Trap:
+    def __reduce__(self):
+        return (open, ("sprung", "w"))
+
+
+def test_files_that_hold_no_plain_weights(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"conv1.weight": Trap()}, "trap.pth")
+    (tmp_path / "pickle.pth").write_bytes(pickle.dumps({"conv1.weight": Trap()}))
+    (tmp_path / "text.pth").write_text("not weights")
+    (tmp_path / "text.safetensors").write_text("not weights")
+    (tmp_path / "empty.pth").write_bytes(b"")
+    for name in ("trap.pth", "pickle.pth", "text.pth", "text.safetensors", "empty.pth"):
+        with pytest.raises(OSError, match=name):
+            build_encoder("resnet9", weights=name)
+    assert not (tmp_path / "sprung").exists()
+    torch.save({"epoch": 3, "weight": torch.zeros(2)}, "mixed.pth")
+    with pytest.raises(ValueError, match=r"mixed.pth is no state dict: epoch is no tensor|epoch are no tensors"):
+        build_encoder("resnet9", weights="mixed.pth")
+    with pytest.raises(FileNotFoundError, match=r"absent.pth: no such file of weights"):
+        build_encoder("resnet9", weights="absent.pth")
+
+
+def test_encoder_without_recipe_is_not_saved(tmp_path):
+    with pytest.raises(ValueError, match="the encoder has no recipe to be rebuilt from; make it with build_encoder"):
+        save_encoder(ResNet9(SMALL), tmp_path / "encoder.safetensors", card={})
+    assert not list(tmp_path.iterdir())
+
+
+def test_wrong_checkpoints_are_refused_by_name(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"encoder.safetensors: no such file"):
+        load_encoder(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"absent: no such file"):
+        load_encoder(tmp_path / "absent")
+    file = tmp_path / "encoder.safetensors"
+    save_encoder(build_encoder("resnet9", image_spec=SMALL, width=8), file, card={})
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-100])
+    with pytest.raises(OSError, match=r"encoder.safetensors is damaged"):
+        load_encoder(file)
+    file.write_bytes(whole[:-4] + b"\x00\x01\x02\x03")
+    with pytest.raises(OSError, match=r"encoder.safetensors is damaged: its content does not match its hash"):
+        load_encoder(file)
+    save_tensors(file, {"rows": torch.zeros(2)}, kind="embeddings", header={})
+    with pytest.raises(ValueError, match=r"encoder.safetensors holds embeddings, encoder was expected"):
+        load_encoder(file)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ({"encoder": "resnet12", "options": {}}, r"unknown encoder 'resnet12' \(did you mean 'resnet9'\?\)"),
+        ({"encoder": "resnet9", "options": {"depth": 3}}, r"unexpected keyword argument 'depth'"),
+        ({"options": {}}, r"'encoder'"),
+        ([], r"list indices must be integers"),
+    ],
+)
+def test_recipe_that_cannot_be_followed_names_the_file(tmp_path, recipe, message):
+    file = tmp_path / "encoder.safetensors"
+    save_encoder(build_encoder("resnet9", image_spec=SMALL, width=8), file, card={})
+    tensors, header = load_tensors(file, kind="encoder")
+    save_tensors(file, tensors, kind="encoder", header={**header, "recipe": recipe})
+    with pytest.raises(
+        ValueError, match=rf"^{re.escape(str(file))}: its encoder cannot be rebuilt .*{message}"
+    ) as caught:
+        load_encoder(file)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ({"encoder": "resnet9", "options": {"width": 16}}, "shapes differ in head.weight, backbone.0.0.weight, "),
+        ({"encoder": "covidnet", "options": {"width": 8}}, r"it lacks backbone\."),
+    ],
+)
+def test_weights_of_another_encoder_name_the_file(tmp_path, recipe, message):
+    file = tmp_path / "encoder.safetensors"
+    save_encoder(build_encoder("resnet9", image_spec=SMALL, width=8), file, card={})
+    tensors, header = load_tensors(file, kind="encoder")
+    save_tensors(file, tensors, kind="encoder", header={**header, "recipe": recipe})
+    with pytest.raises(ValueError, match=rf"^{re.escape(str(file))} does not fit this encoder: {message}"):
+        load_encoder(file)
+
+
+def test_transformer_refuses_a_size_that_its_patches_do_not_fill():
+    with pytest.raises(ValueError, match=r"timm:test_vit does not take images of \(70, 70\) px"):
+        build_encoder("timm:test_vit", image_spec=ImageSpec(size_px=70))
+    encoder = build_encoder("timm:test_vit", image_spec=SMALL)
+    with pytest.raises(ValueError, match=r"timm:test_vit does not take images of \(64, 70\) px"):
+        encoder(torch.rand(1, 1, 64, 70))
+    assert encoder.features(torch.rand(1, 1, 64, 96)).shape[2:] == (4, 6)
