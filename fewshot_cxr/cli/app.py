@@ -99,4 +99,6 @@ def fail(message: str, code: int) -> NoReturn:
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    click.echo(f"fscxr: warning: {message}", err=True)
+    # The other categories speak to the developers of libraries.
+    if issubclass(category, UserWarning):
+        click.echo(f"fscxr: warning: {message}", err=True)

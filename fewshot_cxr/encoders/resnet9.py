@@ -14,6 +14,8 @@ class ResNet9(Encoder):
         image_spec, embedding_dim, output, dropout: see `Encoder`.
         width: channels of the first convolution. 64 is the network as it is known; 32, with a quarter of its weights,
             the "half" network that was used on chest films.
+        stem_pool: how far the map is pooled after the first convolution; 1 is the network as it is known, made for
+            32-pixel images. 2 makes a step on larger films almost four times as fast, with the same weights.
 
     Source: the DAWNBench ResNet-9 of D. Page, "How to Train Your ResNet", 2018. The last pooling is global here, where
     the original, for 32-pixel images, takes 4x4.
@@ -26,14 +28,18 @@ class ResNet9(Encoder):
         image_spec: ImageSpec | None = None,
         *,
         width: int = 32,
+        stem_pool: int = 2,
         embedding_dim: int | None = None,
         output: str = "head",
         dropout: float = 0.0,
     ) -> None:
         check_at_least(width, 1, "width")
+        check_at_least(stem_pool, 1, "stem_pool")
+        self.min_size_px = 8 * stem_pool
         super().__init__(image_spec, n_features=8 * width, embedding_dim=embedding_dim, output=output, dropout=dropout)
         self.backbone = nn.Sequential(
             _unit(self.image_spec.n_channels, width),
+            nn.MaxPool2d(stem_pool),
             _unit(width, 2 * width),
             nn.MaxPool2d(2),
             _Residual(2 * width),

@@ -53,6 +53,7 @@ def run_lightning(
             enable_progress_bar=False,
             enable_model_summary=False,
             use_distributed_sampler=False,
+            log_every_n_steps=1,
             default_root_dir=out,
         )
         try:

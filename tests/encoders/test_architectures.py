@@ -138,7 +138,8 @@ def test_attention_works_on_a_single_place():
     ("name", "options", "smallest"),
     [
         ("covidnet", {"width": 8}, 32),
-        ("resnet9", {}, 8),
+        ("resnet9", {}, 16),
+        ("resnet9", {"stem_pool": 1}, 8),
         ("efficientnet_attention", {}, 32),
         ("efficientnet_attention", {"gate_stride": 3, "gate_width": 8}, 65),
     ],
@@ -150,8 +151,8 @@ def test_smallest_image(name, options, smallest):
     with pytest.raises(ValueError, match=message):
         encoder(torch.rand(1, 1, smallest, smallest - 1))
     if smallest > 8:
-        with pytest.raises(ValueError, match=rf"size_px of this encoder must be at least {smallest}, got 31"):
-            build_encoder(name, image_spec=ImageSpec(size_px=31), **options)
+        with pytest.raises(ValueError, match=rf"size_px of this encoder must be at least {smallest}, got {smallest - 1}"):
+            build_encoder(name, image_spec=ImageSpec(size_px=smallest - 1), **options)
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def test_unknown_names_are_answered_with_the_nearest():
 
 def test_recipe_names_every_option():
     encoder = build_encoder("resnet9", image_spec=SMALL, embedding_dim=16)
-    options = {"width": 32, "embedding_dim": 16, "output": "head", "dropout": 0.0, "weights": None}
+    options = {"width": 32, "stem_pool": 2, "embedding_dim": 16, "output": "head", "dropout": 0.0, "weights": None}
     assert encoder.recipe == {"encoder": "resnet9", "options": options}
     assert build_encoder("timm:resnet10t", image_spec=SMALL).recipe["options"].keys() == {
         "pretrained", "embedding_dim", "output", "dropout", "weights"

@@ -1,0 +1,221 @@
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fewshot_cxr.encoders import load_encoder
+from fewshot_cxr.image_spec import ImageSpec
+from fewshot_cxr.records import Record, Records
+from fewshot_cxr.storage import tensor_hash
+from fewshot_cxr.training import SiameseTrainer
+
+SMALL = {"image_spec": ImageSpec(size_px=32), "n_epochs": 2, "batch_size": 12, "val_n_shot": 2, "val_n_query": 2}
+SMALL |= {"val_n_episodes": 20, "encoder_options": {"width": 4, "dropout": 0.2}, "precision": "32-true"}
+
+
+def make_films(folder, n_patients=16, findings=("bright", "dark", "striped")):
+    draw = np.random.default_rng(0)
+    films = []
+    for finding in findings:
+        for patient in range(n_patients):
+            for film in range(1 + patient % 2):
+                image = draw.normal(100, 20, (40, 48))
+                image += {"bright": 60, "dark": -60}.get(finding, 0)
+                image[::6] += 80 * (finding == "striped")
+                path = f"{finding}/{patient}_{film}.png"
+                (folder / finding).mkdir(exist_ok=True, parents=True)
+                Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(folder / path)
+                films.append(Record(path, (finding,), patient_id=f"{finding}{patient}"))
+    return Records(tuple(films), folder)
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory):
+    return make_films(tmp_path_factory.mktemp("films"))
+
+
+def weights(encoder):
+    return tensor_hash(encoder.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("loss", "distance"),
+    [("triplet", "euclidean"), ("contrastive", "l1"), ("multi_similarity", "cosine"), ("supcon", "cosine")],
+)
+@pytest.mark.parametrize("schedule", ["one_cycle", "plateau"])
+def test_a_run_leaves_an_encoder_that_knows_its_films(films, tmp_path, loss, distance, schedule):
+    trainer = SiameseTrainer(**SMALL | {"n_epochs": 6}, loss=loss, distance=distance, schedule=schedule)
+    trained = trainer.fit(films, out=tmp_path / "run")
+    assert {path.name for path in (tmp_path / "run").iterdir()} >= {
+        "encoder.safetensors",
+        "card.json",
+        "history.csv",
+        "last.ckpt",
+        "logs",
+    }
+    card = json.loads((tmp_path / "run" / "card.json").read_text())
+    assert card == load_encoder(tmp_path / "run").card == trained.card
+    assert (card["distance"], card["findings"]) == (distance, ["bright", "dark", "striped"])
+    assert card["training"]["loss"] == loss
+    assert card["val_accuracy"] == max(row["val_accuracy"] for row in trained.history) > 0.6
+    rows = list(csv.DictReader((tmp_path / "run" / "history.csv").read_text().splitlines()))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3", "4", "5", "6"]
+    assert {"loss", "active_share", "distance_spread", "lr", "val_accuracy"} <= rows[0].keys()
+    assert "carved from the training films, by patient" in trained.notes[0]
+    assert not trained.encoder.training
+    assert list((tmp_path / "run" / "logs").glob("events.*"))
+
+
+def test_the_same_seed_gives_the_same_weights_and_leaves_the_global_state(films):
+    before = torch.get_rng_state()
+    first, again, other = (SiameseTrainer(**SMALL, seed=seed).fit(films).encoder for seed in (3, 3, 4))
+    assert weights(first) == weights(again) != weights(other)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_progress_is_reported_to_the_end(films):
+    calls = []
+    SiameseTrainer(**SMALL).fit(films, progress=lambda *call: calls.append(call))
+    last = [call for call in calls if call[0] == "training"][-1]
+    assert last[1] == last[2]
+    assert {call[0] for call in calls} == {"decoding train films", "decoding val films", "training"}
+
+
+def test_early_stopping_and_the_time_limit_stop(films, tmp_path):
+    trainer = SiameseTrainer(**SMALL | {"n_epochs": 50, "lr": 1e-9}, patience=2)
+    trained = trainer.fit(films)
+    assert len(trained.history) < 50
+    assert trained.notes[-1] == "no better validation accuracy for 2 epochs"
+    short = SiameseTrainer(**SMALL | {"n_epochs": 50}, max_minutes=1e-6).fit(films)
+    assert len(short.history) == 1
+    assert "another epoch would pass 1e-06 minutes" in short.notes[-1]
+
+
+def test_a_patient_in_both_parts_is_refused(films):
+    with pytest.raises(ValueError, match=r"patient bright0 is in .* and in .*split by patient"):
+        SiameseTrainer(**SMALL).fit(films, films[:5])
+
+
+def test_small_validation_shrinks_by_the_stated_rule(films):
+    patients = {film.patient_id for film in films if film.patient_id[-1] in "0123" and len(film.patient_id) < 8}
+    val = films.where(lambda film: film.patient_id in patients)
+    train = films.where(lambda film: film.patient_id not in patients)
+    trained = SiameseTrainer(**SMALL | {"val_n_shot": 3, "val_n_query": 9}).fit(train, val)
+    assert any("instead of 3 and 9: a finding has few validation patients" in note for note in trained.notes)
+
+
+def test_a_corrupt_film_costs_one_row_and_is_named(films, tmp_path):
+    records = make_films(tmp_path)
+    broken = tmp_path / records[0].path
+    broken.write_bytes(broken.read_bytes()[:200])
+    trained = SiameseTrainer(**SMALL).fit(records)
+    assert any(note.startswith(f"left out {records[0].path}: ") for note in trained.notes)
+
+
+def test_collapse_is_warned_of(films, tmp_path):
+    for film in films:
+        (tmp_path / film.path).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((32, 32), 100, dtype=np.uint8)).save(tmp_path / film.path)
+    trainer = SiameseTrainer(**SMALL | {"encoder_options": {"width": 4}}, augmentation=None)
+    with pytest.warns(UserWarning, match="the embeddings have collapsed in epoch 1.*--miner semihard"):
+        trainer.fit(Records(films.films, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"encoder": "resnet10"}, r"unknown encoder 'resnet10'"),
+        ({"schedule": "cosine"}, "unknown schedule 'cosine'"),
+        ({"precision": "fp8"}, "unknown precision 'fp8'"),
+        ({"device": "cuda:9"}, "device 'cuda:9' is absent"),
+        ({"loss": "supcon"}, "loss 'supcon' compares by cosine, not euclidean"),
+        ({"batch_size": 2}, "batch_size must be at least 4, got 2"),
+    ],
+)
+def test_wrong_settings_are_refused(films, settings, message):
+    with pytest.raises(ValueError, match=message):
+        SiameseTrainer(**SMALL | {"distance": "euclidean"} | settings).fit(films)
+
+
+def test_resume_wants_the_same_run(films, tmp_path):
+    with pytest.raises(FileNotFoundError, match="nothing to resume; run without --resume first"):
+        SiameseTrainer(**SMALL).fit(films, out=tmp_path, resume=True)
+    SiameseTrainer(**SMALL).fit(films, out=tmp_path)
+    with pytest.raises(ValueError, match="was made with another lr; resume with the settings of card.json"):
+        SiameseTrainer(**SMALL, lr=0.5).fit(films, out=tmp_path, resume=True)
+    with pytest.raises(ValueError, match="trained on other films or another split"):
+        SiameseTrainer(**SMALL).fit(films[:-1], out=tmp_path, resume=True)
+    (tmp_path / "last.ckpt").write_bytes((tmp_path / "last.ckpt").read_bytes()[:500])
+    with pytest.raises(OSError, match=r"last.ckpt is damaged or no checkpoint"):
+        SiameseTrainer(**SMALL).fit(films, out=tmp_path, resume=True)
+
+
+def test_a_pickle_in_place_of_the_checkpoint_runs_nothing(films, tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (os.mkdir, (str(tmp_path / "evil"),))
+
+    torch.save({"run_card": Evil()}, tmp_path / "last.ckpt")
+    with pytest.raises(OSError, match="is damaged or no checkpoint"):
+        SiameseTrainer(**SMALL).fit(films, out=tmp_path, resume=True)
+    assert not (tmp_path / "evil").exists()
+
+
+RUN = """
+import sys
+from pathlib import Path
+from tests_films import make_films
+from fewshot_cxr.image_spec import ImageSpec
+from fewshot_cxr.training import SiameseTrainer
+films = make_films(Path(sys.argv[1]))
+loss, distance = sys.argv[3].split("+")
+trainer = SiameseTrainer(
+    image_spec=ImageSpec(size_px=32), n_epochs=6, batch_size=12, val_n_shot=2, val_n_query=2, val_n_episodes=20,
+    encoder_options={"width": 16, "dropout": 0.3}, loss=loss, distance=distance, schedule=sys.argv[4],
+)
+trainer.fit(films, out=Path(sys.argv[2]), resume=(Path(sys.argv[2]) / "last.ckpt").exists())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["triplet+euclidean one_cycle", "proxy_anchor+cosine plateau"])
+def test_killed_thrice_and_resumed_is_as_never_killed(tmp_path, how):
+    source = Path(__file__).read_text().split("@pytest.fixture")[0].replace("import pytest\n", "")
+    (tmp_path / "tests_films.py").write_text(source)
+    (tmp_path / "run.py").write_text(RUN)
+
+    def start(out):
+        command = [sys.executable, "run.py", "films", out, *how.split()]
+        return subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+    assert start("whole").wait() == 0
+    draw = np.random.default_rng(int(time.time()))
+    for _ in range(3):
+        process = start("killed")
+        wanted = _n_epochs(tmp_path / "killed") + 1
+        while process.poll() is None and _n_epochs(tmp_path / "killed") < wanted:
+            time.sleep(0.02)
+        time.sleep(float(draw.uniform(0, 0.3)))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert start("killed").wait() == 0
+    whole, killed = (load_encoder(tmp_path / name) for name in ("whole", "killed"))
+    assert weights(whole) == weights(killed)
+    last = [torch.load(tmp_path / name / "last.ckpt", weights_only=True) for name in ("whole", "killed")]
+    assert last[0]["state_dict"].keys() == last[1]["state_dict"].keys()
+    assert all(torch.equal(value, last[1]["state_dict"][name]) for name, value in last[0]["state_dict"].items())
+    assert last[0]["global_step"] == last[1]["global_step"]
+
+
+def _n_epochs(out):
+    history = out / "history.csv"
+    return len(history.read_text().splitlines()) - 1 if history.exists() else 0
