@@ -11,7 +11,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from fewshot_cxr.evaluation import EpisodicResult
+from fewshot_cxr.inference import Prediction
 from fewshot_cxr.records import Records
+from fewshot_cxr.report import accuracy_table, recall_table
 from fewshot_cxr.storage import write_json
 
 _MOST_PROBLEMS = 5
@@ -74,11 +77,26 @@ def write_result(value: Any, target: str | None) -> None:
         write_json(target, value)
 
 
-def percent(value: float) -> str:
-    """Return 0.8123 as '81.2 %'."""
-    return f"{100 * value:.1f} %"
+def show_result(result: EpisodicResult, *, to_stderr: bool = False) -> None:
+    """Print accuracy beside its floor, and the recall of each finding."""
+    accuracy, recall = accuracy_table(result), recall_table(result)
+    show_table(accuracy.caption, accuracy.columns, accuracy.rows, to_stderr=to_stderr)
+    show_table("", recall.columns, recall.rows, to_stderr=to_stderr)
+    say(f"{result.n_films} films of {result.n_patients} patients; {result.episodes_per_second:,.0f} episodes/s")
+    say("The intervals are over episodes on these films; they do not cover other patients.")
 
 
-def percent_with_interval(mean: float, interval: tuple[float, float] | None) -> str:
-    """Return a mean with its 95 % interval, in per cent."""
-    return percent(mean) if interval is None else f"{percent(mean)} [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
+def show_prediction(predictions: Sequence[Prediction], *, to_stderr: bool = False) -> None:
+    """Print for each film its finding, its distance to every finding, and the nearest exemplars."""
+    for prediction in predictions:
+        tied = " (tied)" if len(prediction.findings) > 1 else ""
+        click.echo(f"{prediction.path}: {' = '.join(prediction.findings)}{tied}", err=to_stderr)
+        ranked = sorted(prediction.distances.items(), key=lambda item: item[1])
+        click.echo("  distance to each finding, smaller is closer", err=to_stderr)
+        for name, distance in ranked:
+            click.echo(f"    {distance:.4f}  {name}", err=to_stderr)
+        click.echo("  nearest exemplars", err=to_stderr)
+        for exemplar in prediction.exemplars:
+            click.echo(f"    {exemplar.distance:.4f}  {exemplar.finding}  {exemplar.path}", err=to_stderr)
+        for note in prediction.notes:
+            click.echo(f"  note: {note}", err=to_stderr)

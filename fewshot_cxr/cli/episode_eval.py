@@ -5,15 +5,7 @@ from typing import Any
 
 import click
 
-from fewshot_cxr.cli.console import (
-    percent,
-    percent_with_interval,
-    progress_bars,
-    say,
-    say_problems,
-    show_table,
-    write_result,
-)
+from fewshot_cxr.cli.console import progress_bars, say_problems, show_result, write_result
 from fewshot_cxr.cli.flags import (
     checkpoint_flag,
     json_flag,
@@ -27,7 +19,7 @@ from fewshot_cxr.cli.flags import (
 from fewshot_cxr.data import cache_films
 from fewshot_cxr.distances import DISTANCES
 from fewshot_cxr.encoders import load_encoder
-from fewshot_cxr.evaluation import EpisodicResult, evaluate_episodes
+from fewshot_cxr.evaluation import evaluate_episodes
 from fewshot_cxr.inference import RULES, embed_films, embed_pixels
 
 
@@ -46,7 +38,7 @@ from fewshot_cxr.inference import RULES, embed_films, embed_pixels
 @reading_flags
 @json_flag
 def command(
-    checkpoint: Path, source: str, split: str | None, distance: str | None, json_file: str | None, **options: Any
+    *, checkpoint: Path, source: str, split: str | None, distance: str | None, json_file: str | None, **options: Any
 ) -> None:
     """Judge an encoder in few-shot episodes; support and query never share a patient.
 
@@ -75,24 +67,3 @@ def command(
     say_problems(films.records)
     show_result(result, to_stderr=json_file == "-")
     write_result(result.to_json(), json_file)
-
-
-def show_result(result: EpisodicResult, *, to_stderr: bool = False) -> None:
-    """Print accuracy with its interval, recall by finding, and the floor."""
-    rows = [["accuracy", percent_with_interval(result.accuracy.mean, result.accuracy.ci95_episodes)]]
-    rows += [
-        [f"recall {name}", percent_with_interval(recall.mean, recall.ci95_episodes)]
-        for name, recall in result.per_class_recall.items()
-    ]
-    rows += [
-        [f"floor: nearest centroid on {name}", percent_with_interval(floor.mean, floor.ci95_episodes)]
-        for name, floor in result.floor.items()
-    ]
-    rows.append(["chance", percent(1 / result.n_way)])
-    title = (
-        f"{result.n_way}-way {result.n_shot}-shot, {result.n_query} queries per finding, {result.n_episodes} episodes, "
-        f"rule {result.rule} ({result.distance}), seed {result.seed}"
-    )
-    show_table(title, ["", "mean [95 % over episodes]"], rows, to_stderr=to_stderr)
-    say(f"{result.n_films} films of {result.n_patients} patients; {result.episodes_per_second:,.0f} episodes/s")
-    say("The interval is over episodes on these films; it does not cover other patients.")

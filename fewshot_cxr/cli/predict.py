@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from fewshot_cxr.cli.console import progress_bars, say, say_problems, show_table, write_result
+from fewshot_cxr.cli.console import progress_bars, say, say_problems, show_prediction, write_result
 from fewshot_cxr.cli.flags import (
     checkpoint_flag,
     json_flag,
@@ -19,7 +19,7 @@ from fewshot_cxr.cli.flags import (
 from fewshot_cxr.data import cache_films, is_image_name
 from fewshot_cxr.distances import DISTANCES
 from fewshot_cxr.encoders import load_encoder
-from fewshot_cxr.inference import RULES, Prediction, embed_files, embed_films, predict, sample_exemplars
+from fewshot_cxr.inference import RULES, embed_files, embed_films, predict, sample_exemplars
 from fewshot_cxr.records import Records
 
 
@@ -39,6 +39,7 @@ from fewshot_cxr.records import Records
 @reading_flags
 @json_flag
 def command(
+    *,
     films: tuple[Path, ...],
     checkpoint: Path,
     support: str,
@@ -74,7 +75,7 @@ def command(
     say_problems(cached.records)
     for problem in problems:
         say(f"left out: {problem.path}: {problem.reason}")
-    _show(predictions, to_stderr=json_file == "-")
+    show_prediction(predictions, to_stderr=json_file == "-")
     write_result([prediction.to_json() for prediction in predictions], json_file)
 
 
@@ -91,21 +92,3 @@ def _files(films: tuple[Path, ...]) -> list[Path]:
         inside = sorted(file for file in path.rglob("*") if is_image_name(file.name)) if path.is_dir() else [path]
         files += inside
     return files
-
-
-def _show(predictions: list[Prediction], *, to_stderr: bool) -> None:
-    findings = list(dict.fromkeys(name for prediction in predictions for name in prediction.distances))
-    rows = []
-    for prediction in predictions:
-        tied = " (tied)" if len(prediction.findings) > 1 else ""
-        distances = [f"{prediction.distances[name]:.4f}" if name in prediction.distances else "" for name in findings]
-        rows.append([prediction.path, " = ".join(prediction.findings) + tied, *distances])
-    show_table(
-        "Distance to each finding (smaller is closer)", ["film", "finding", *findings], rows, to_stderr=to_stderr
-    )
-    for prediction in predictions:
-        click.echo(f"{prediction.path}: nearest exemplars", err=to_stderr)
-        for exemplar in prediction.exemplars:
-            click.echo(f"  {exemplar.distance:.4f}  {exemplar.finding}  {exemplar.path}", err=to_stderr)
-        for note in prediction.notes:
-            click.echo(f"  note: {note}", err=to_stderr)

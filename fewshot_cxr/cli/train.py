@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from fewshot_cxr.cli.console import percent, progress_bars, say, say_records, write_result
+from fewshot_cxr.cli.console import progress_bars, say, say_records, write_result
 from fewshot_cxr.cli.flags import json_flag, read_films, reading_flags, seed_flag, set_threads, take_reading
 from fewshot_cxr.distances import DISTANCES
 from fewshot_cxr.encoders import ENCODERS
@@ -124,6 +124,6 @@ def _show(trained: TrainedEncoder, out: Path) -> None:
         say(f"note: {note}")
     card = trained.card
     seconds = sum(row["seconds"] for row in trained.history)
-    accuracy = "" if card["val_accuracy"] is None else f", validation accuracy {percent(card['val_accuracy'])}"
+    accuracy = "" if card["val_accuracy"] is None else f", validation accuracy {100 * card['val_accuracy']:.1f} %"
     say(f"{len(trained.history)} epochs in {seconds:.0f} s; best epoch {card['best_epoch']}{accuracy}")
     say(f"written: {out} (next: fscxr episode-eval --checkpoint {out} --data ... --split test)")

@@ -1,0 +1,56 @@
+"""One self-contained page: no network, no script, every text escaped."""
+
+from dataclasses import dataclass
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from fewshot_cxr.report.pictures import Picture, data_uri
+from fewshot_cxr.report.tables import Table
+
+
+@dataclass(frozen=True)
+class Headline:
+    """One big number of a page, what it is, and how sure it is."""
+
+    value: str
+    label: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a page: its heading and, in this order, paragraphs, pictures, a table, facts as (name, text) pairs."""
+
+    heading: str
+    paragraphs: tuple[str, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    table: Table | None = None
+    facts: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a page says: the story first, then its numbers, what to beware of, and the sections."""
+
+    title: str
+    lead: tuple[str, ...] = ()
+    headlines: tuple[Headline, ...] = ()
+    cautions: tuple[str, ...] = ()
+    sections: tuple[Section, ...] = ()
+
+
+def render_page(page: Page) -> str:
+    """Return the page as HTML; the same page gives the same text.
+
+    It reads in light and dark, on paper and on a telephone. Texts are data: a finding called `<b>` is shown as `<b>`.
+    """
+    # Made anew for each page: that costs milliseconds and leaves no state behind.
+    templates = Environment(
+        loader=PackageLoader("fewshot_cxr.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters["data_uri"] = data_uri
+    return templates.get_template("page.html").render(page=page)

@@ -1,0 +1,116 @@
+"""Sections of a page from result values: accuracy, confusion, one prediction, training, sample films."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import numpy as np
+
+from fewshot_cxr.evaluation.results import EpisodicResult
+from fewshot_cxr.inference.predictor import Prediction
+from fewshot_cxr.report.html import Headline, Section
+from fewshot_cxr.report.pictures import Picture, figure_png
+from fewshot_cxr.report.tables import floor_name, interval_text, protocol_text, recall_table
+from fewshot_cxr.visualise import (
+    confusion_matrix_figure,
+    exemplar_figure,
+    learning_curves_figure,
+    recall_figure,
+    sample_grid_figure,
+)
+from fewshot_cxr.visualise.style import percent
+
+_OVER_EPISODES = "Intervals are over episodes on these films; they do not cover other patients."
+
+
+def episodic_headlines(result: EpisodicResult) -> tuple[Headline, ...]:
+    """Return accuracy with its interval, every floor, and chance."""
+    accuracy = Headline(
+        percent(result.accuracy.mean), "accuracy", f"95 % over episodes: {interval_text(result.accuracy)}"
+    )
+    floors = [Headline(percent(floor.mean), floor_name(name), "same episodes") for name, floor in result.floor.items()]
+    return (accuracy, *floors, Headline(percent(1 / result.n_way), "chance", f"1 of {result.n_way} findings"))
+
+
+def recall_section(result: EpisodicResult, heading: str = "Recall of each finding") -> Section:
+    """Show recall by finding as a chart over a table, with accuracy, floors and chance."""
+    draw = partial(
+        recall_figure,
+        {name: (recall.mean, recall.ci95_episodes) for name, recall in result.per_class_recall.items()},
+        (result.accuracy.mean, result.accuracy.ci95_episodes),
+        floors={floor_name(name): floor.mean for name, floor in result.floor.items()},
+        chance=1 / result.n_way,
+    )
+    picture = Picture.drawn(
+        draw,
+        alt=f"Accuracy, {percent(result.accuracy.mean)}, and the recall of each finding; the table has the numbers.",
+        caption=f"Mean and 95 % interval over episodes. {protocol_text(result)}.",
+    )
+    return Section(heading, (_OVER_EPISODES,), (picture,), recall_table(result))
+
+
+def confusion_section(result: EpisodicResult, heading: str = "What was taken for what") -> Section:
+    """Show the confusion matrix over all episodes."""
+    picture = Picture.drawn(
+        partial(confusion_matrix_figure, np.asarray(result.confusion), result.findings),
+        alt="Confusion matrix: rows are the true findings, columns the decisions; the diagonal is right.",
+        caption="Each row adds up to 100 %. A decision tied between findings is shared among them.",
+    )
+    return Section(heading, pictures=(picture,))
+
+
+def prediction_section(
+    prediction: Prediction,
+    query_image: np.ndarray,
+    exemplar_images: Sequence[np.ndarray],
+    *,
+    true_finding: str | None = None,
+    heading: str = "One film and the films it was compared with",
+) -> Section:
+    """Show a film, its nearest exemplars and its distance to each finding.
+
+    Args:
+        prediction: of `predict`.
+        query_image: the film, uint8 (H, W).
+        exemplar_images: one for each of `prediction.exemplars`, in their order.
+        true_finding: said beside the decision, where it is known.
+        heading: of the section.
+    """
+    decided = " or ".join(prediction.findings)
+    told = "" if true_finding is None else f" Its label says {true_finding}."
+    draw = partial(
+        exemplar_figure,
+        query_image,
+        prediction.path,
+        exemplar_images,
+        [(exemplar.finding, exemplar.distance) for exemplar in prediction.exemplars],
+        mean_distances=prediction.distances,
+    )
+    picture = Picture.drawn(
+        draw,
+        alt=f"{prediction.path}, its {len(exemplar_images)} nearest exemplars; distances: {_ranked(prediction)}.",
+        caption="Distances are in the unit of the embedding; they are no probabilities.",
+    )
+    return Section(heading, (f"Nearest finding: {decided}.{told}", *prediction.notes), (picture,))
+
+
+def training_section(history: Sequence[Mapping[str, float]], heading: str = "How the encoder learnt") -> Section:
+    """Show loss and validation accuracy by epoch."""
+    first, last = history[0], history[-1]
+    picture = Picture.drawn(
+        partial(learning_curves_figure, history),
+        alt=f"Curves over {len(history)} epochs: training loss goes from {first['loss']:.3g} to {last['loss']:.3g}.",
+        caption="The star marks the epoch whose encoder was kept." if "val_accuracy" in first else "",
+    )
+    return Section(heading, pictures=(picture,))
+
+
+def samples_section(rows: Mapping[str, Sequence[np.ndarray]], heading: str = "The films") -> Section:
+    """Show sample films of each finding, on dark as on a light box."""
+    # One theme only: two copies of many films would make the page heavy.
+    png = figure_png(sample_grid_figure(rows, theme="dark"), n_colours=256)
+    return Section(heading, pictures=(Picture(png, alt=f"Sample films of {', '.join(rows)}."),))
+
+
+def _ranked(prediction: Prediction) -> str:
+    ranked = sorted(prediction.distances.items(), key=lambda item: item[1])
+    return ", ".join(f"{name} {distance:.4f}" for name, distance in ranked)

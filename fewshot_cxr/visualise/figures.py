@@ -1,0 +1,176 @@
+"""Charts of what was measured: where queries went, recall with intervals, how training went."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from fewshot_cxr.visualise.style import PAGE_WIDTH, Figure, Theme, contrast_ratio, drawing, percent, put_title, wrapped
+
+Reading = tuple[float, tuple[float, float] | None]  # a mean, 0..1, with its interval where there is one
+
+
+def confusion_matrix_figure(
+    counts: np.ndarray, findings: Sequence[str], *, title: str = "", theme: str = "light"
+) -> Figure:
+    """Draw where the films of each finding went: per cent of the row, and the count below it.
+
+    Args:
+        counts: rows are the truth, columns the decision; whole or not (ties are shared), shape (C, C).
+        findings: their C names.
+        title: above the figure.
+        theme: "light" or "dark".
+
+    Raises:
+        ValueError: counts and findings do not fit; a count is negative or not finite; unknown theme.
+    """
+    counts = np.asarray(counts, dtype=np.float64)
+    _check_counts(counts, findings)
+    names = [wrapped(name, n_lines=2) for name in findings]
+    places = range(len(names))
+    cell_inches = max(0.55, min(0.95, (PAGE_WIDTH - 2) / len(names)))
+    side = cell_inches * len(names)
+    with drawing(theme, side + 2, side + 1.9) as (figure, colours):
+        axes = figure.add_subplot()
+        _draw_cells(axes, counts, colours, font_size=min(11.0, 13 * cell_inches))
+        axes.set_xticks(places, names, rotation=40, ha="right", rotation_mode="anchor", color=colours.ink)
+        axes.set_yticks(places, names)
+        for set_ticks in (axes.set_xticks, axes.set_yticks):
+            set_ticks(np.arange(len(names) + 1) - 0.5, minor=True)
+        axes.grid(which="minor")
+        axes.tick_params(which="both", length=0)
+        axes.spines[:].set_visible(False)
+        axes.set(xlabel="decided as", ylabel="truly")
+        figure.supxlabel("per cent of the row, number of queries below", fontsize=9.5, color=colours.quiet)
+        put_title(figure, title)
+    return figure
+
+
+def recall_figure(
+    recalls: Mapping[str, Reading],
+    accuracy: Reading,
+    *,
+    floors: Mapping[str, float] | None = None,
+    chance: float | None = None,
+    title: str = "",
+    theme: str = "light",
+) -> Figure:
+    """Draw accuracy and the recall of each finding as dots with their intervals, on one scale from 0 to 100 %.
+
+    Args:
+        recalls: finding -> (mean, interval or None), all 0..1.
+        accuracy: likewise, over all findings.
+        floors: name of a simpler baseline -> its mean, 0..1; dashed lines.
+        chance: accuracy of guessing, 0..1; a dotted line.
+        title: above the figure.
+        theme: "light" or "dark".
+
+    Raises:
+        ValueError: unknown theme.
+    """
+    rows = [("accuracy", accuracy), *recalls.items()]
+    lines = [(name, value, "--") for name, value in (floors or {}).items()]
+    lines += [] if chance is None else [("chance", chance, ":")]
+    with drawing(theme, PAGE_WIDTH, 1.7 + 0.42 * len(rows)) as (figure, colours):
+        axes = figure.add_subplot()
+        for place, (_, reading) in enumerate(rows):
+            _draw_reading(axes, place, reading, colours.ink if place == 0 else colours.accent)
+        for name, value, dashes in lines:
+            label = f"{name} {percent(value)}"
+            axes.axvline(value, color=colours.contrast, linestyle=dashes, linewidth=1.8, zorder=1, label=label)
+        axes.set_yticks(range(len(rows)), [wrapped(name, 20, n_lines=2) for name, _ in rows])
+        axes.set(xlim=(0, 1), ylim=(len(rows) - 0.5, -0.5), xlabel="accuracy over all, and recall of each finding")
+        axes.xaxis.set_major_formatter(_percent_axis())
+        axes.grid(axis="x")
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        if lines:
+            figure.legend(loc="outside lower right", ncols=2, frameon=False)
+        put_title(figure, title)
+    return figure
+
+
+def learning_curves_figure(history: Sequence[Mapping[str, float]], *, title: str = "", theme: str = "light") -> Figure:
+    """Draw loss, and validation accuracy where it was measured, by epoch; the best one (the first of equals) is marked.
+
+    Args:
+        history: a row per epoch with `epoch`, `loss` and perhaps `val_accuracy` (0..1); other columns are not drawn.
+        title: above the figure.
+        theme: "light" or "dark".
+
+    Raises:
+        ValueError: the history is empty; unknown theme.
+    """
+    if not history:
+        raise ValueError("history must hold at least one epoch, got none")
+    validated = [row for row in history if "val_accuracy" in row]
+    with drawing(theme, PAGE_WIDTH, 4.4 if validated else 2.6) as (figure, colours):
+        panels = figure.subplots(2 if validated else 1, 1, squeeze=False, sharex=True)[:, 0]
+        _draw_curve(panels[0], history, "loss", colours.contrast)
+        panels[0].set_title("Training loss")
+        panels[-1].set_xlabel("epoch")
+        if validated:
+            best = max(validated, key=lambda row: (row["val_accuracy"], -row["epoch"]))
+            _draw_curve(panels[1], validated, "val_accuracy", colours.accent)
+            panels[1].plot(best["epoch"], best["val_accuracy"], "*", color=colours.ink, markersize=15)
+            panels[1].yaxis.set_major_formatter(_percent_axis())
+            best_text = f"best {percent(best['val_accuracy'])} in epoch {best['epoch']:.0f}"
+            panels[1].set_title(f"Validation accuracy: {best_text}")
+            for panel in panels:
+                panel.axvline(best["epoch"], color=colours.ink, linestyle=":", linewidth=1.4, zorder=1)
+        put_title(figure, title)
+    return figure
+
+
+def _check_counts(counts: np.ndarray, findings: Sequence[str]) -> None:
+    if not findings or counts.shape != (len(findings), len(findings)):
+        raise ValueError(
+            f"counts must have a row and a column for each of {len(findings)} findings, got {counts.shape}"
+        )
+    if not np.isfinite(counts).all() or (counts < 0).any():
+        raise ValueError("counts must be finite and not negative")
+
+
+def _draw_cells(axes: Axes, counts: np.ndarray, colours: Theme, *, font_size: float) -> None:
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
+    # Past the accent, so that text stands out from the diagonal, where most of it is.
+    deep = np.mean([to_rgb(colours.accent), to_rgb(colours.ink)], axis=0)
+    shades = LinearSegmentedColormap.from_list("shares", [(0, colours.paper), (0.65, colours.accent), (1, deep)])
+    axes.imshow(shares, cmap=shades, vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(counts):
+        share = f"{100 * shares[row, column]:.1f}" if totals[row] else "none"
+        shade = shades(shares[row, column])
+        colour = max(colours.ink, colours.paper, key=lambda text: contrast_ratio(text, shade))
+        whole = f"{count:,.0f}" if count == round(count) else f"{count:,.1f}"
+        weight = "bold" if row == column else "normal"
+        place: dict[str, Any] = {"ha": "center", "color": colour}
+        axes.text(column, row - 0.04, share, va="bottom", fontsize=font_size, fontweight=weight, **place)
+        axes.text(column, row + 0.10, whole, va="top", fontsize=0.72 * font_size, **place)
+
+
+def _percent_axis() -> PercentFormatter:
+    return PercentFormatter(1, decimals=0, symbol=" %")
+
+
+def _draw_reading(axes: Axes, place: int, reading: Reading, colour: str) -> None:
+    mean, interval = reading
+    if interval is not None:
+        axes.plot(interval, (place, place), color=colour, linewidth=6, alpha=0.4, solid_capstyle="butt", zorder=2)
+    axes.plot(mean, place, "D" if place == 0 else "o", color=colour, markersize=8, zorder=3)
+    axes.annotate(_reading_text(reading), (1.02, place), va="center", annotation_clip=False)
+
+
+def _reading_text(reading: Reading) -> str:
+    mean, interval = reading
+    return percent(mean) + ("" if interval is None else f"  [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]")
+
+
+def _draw_curve(axes: Axes, rows: Sequence[Mapping[str, float]], column: str, colour: str) -> None:
+    epochs, values = ([row[name] for row in rows] for name in ("epoch", column))
+    axes.plot(epochs, values, color=colour, marker="o", markersize=4)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.grid(axis="y")

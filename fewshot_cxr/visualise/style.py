@@ -1,0 +1,143 @@
+"""One look for every figure: colours that colour-blind readers tell apart, type that is legible at page width."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib import style
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure, FigureBase
+from matplotlib.typing import ColorType
+
+from fewshot_cxr._checks import lookup
+
+__all__ = [
+    "OKABE_ITO",
+    "PAGE_WIDTH",
+    "THEMES",
+    "Figure",
+    "Theme",
+    "contrast_ratio",
+    "drawing",
+    "percent",
+    "put_title",
+    "wrapped",
+]
+
+PAGE_WIDTH = 6.5  # inches; wider, and the words shrink below reading size on a telephone
+
+# Source: Okabe, Ito, "Color Universal Design", 2008.
+OKABE_ITO = {
+    "black": "#000000",
+    "orange": "#E69F00",
+    "sky_blue": "#56B4E9",
+    "bluish_green": "#009E73",
+    "yellow": "#F0E442",
+    "blue": "#0072B2",
+    "vermillion": "#D55E00",
+    "reddish_purple": "#CC79A7",
+}
+
+
+@dataclass(frozen=True)
+class Theme:
+    """The colours of a figure: background, text, lesser text, lines, the thing meant, the thing compared with."""
+
+    paper: str
+    ink: str
+    quiet: str
+    line: str
+    accent: str
+    contrast: str
+
+
+THEMES = {
+    "light": Theme("#ffffff", "#1b1f24", "#57606a", "#d0d7de", OKABE_ITO["blue"], OKABE_ITO["vermillion"]),
+    "dark": Theme("#16191d", "#e8eaed", "#a9b1ba", "#3d444d", OKABE_ITO["sky_blue"], OKABE_ITO["orange"]),
+}
+
+
+@contextmanager
+def drawing(theme: str, width_inches: float, height_inches: float) -> Iterator[tuple[Figure, Theme]]:
+    """Yield an empty figure and the colours to draw with; settings hold inside the block only.
+
+    The user's own matplotlib settings play no part, and pyplot never hears of the figure.
+
+    Raises:
+        ValueError: unknown theme.
+    """
+    colours = lookup(THEMES, theme, what="theme")
+    with style.context(["default", _settings(colours)]):
+        figure = Figure(figsize=(width_inches, height_inches), layout="constrained")
+        yield figure, colours
+        # An axis makes its ticks when it is first drawn; later they would take the user's settings, not these.
+        figure.draw_without_rendering()
+
+
+def put_title(figure: FigureBase, title: str, size: float = 12.5) -> None:
+    """Write the title above all, flush left; an empty one takes no room."""
+    if title:
+        figure.suptitle(title, x=0.01, ha="left", fontsize=size)
+
+
+def wrapped(name: str, width: int = 16, n_lines: int = 4) -> str:
+    """Break a name after `_`, `-` or a space, and inside long words; "…" stands for what passes n_lines."""
+    parts = re.findall(rf"[^_\- ]{{1,{width - 1}}}[_\- ]?|[_\- ]", " ".join(name.split()))
+    lines = [""]
+    for part in parts:
+        if lines[-1] and len(lines[-1] + part.rstrip()) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines[:n_lines]) + "…" * (len(lines) > n_lines)
+
+
+def percent(share: float) -> str:
+    """Return 0.8123 as '81.2 %'."""
+    return f"{100 * share:.1f} %"
+
+
+def contrast_ratio(one: ColorType, other: ColorType) -> float:
+    """Return how well two colours stand apart, from 1 (not at all) to 21; text needs 4.5, the parts of a chart 3.
+
+    Source: W3C, "Web Content Accessibility Guidelines 2.1", 2018, relative luminance and contrast ratio.
+    """
+    lighter, darker = sorted((_luminance(one), _luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def _luminance(colour: ColorType) -> float:
+    linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in to_rgb(colour)]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def _settings(colours: Theme) -> dict[str, Any]:
+    return {
+        "font.family": "DejaVu Sans",  # it comes with matplotlib: the same letters on every machine
+        "font.size": 11,
+        "axes.titlesize": 11.5,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "figure.titleweight": "bold",
+        # A finding may be called "$5 $10": text is text, not a formula.
+        "text.parse_math": False,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.edgecolor": colours.line,
+        "axes.facecolor": colours.paper,
+        "axes.labelcolor": colours.quiet,
+        "axes.titlecolor": colours.ink,
+        "figure.facecolor": colours.paper,
+        "figure.constrained_layout.w_pad": 0.08,
+        "figure.constrained_layout.h_pad": 0.06,
+        "grid.color": colours.line,
+        "grid.linewidth": 0.8,
+        "axes.axisbelow": True,
+        "text.color": colours.ink,
+        "xtick.color": colours.line,
+        "ytick.color": colours.line,
+        "xtick.labelcolor": colours.quiet,
+        "ytick.labelcolor": colours.ink,
+        "lines.linewidth": 2,
+    }

@@ -1,0 +1,230 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fewshot_cxr.cli import app
+from fewshot_cxr.data.synthetic import make_synthetic
+from fewshot_cxr.embeddings import Embeddings
+
+FINDINGS = ("normal", "effusion", "cardiomegaly")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with films, a split of them and a trained run."""
+    folder = tmp_path_factory.mktemp("place")
+    make_synthetic(folder, n_patients=12, findings=FINDINGS, size_px=48)
+    films = str(folder / "films")
+    assert run("data", "split", films, "--patient-pattern", r"(p\d+)_", "--out", str(folder / "split.csv")) == 0
+    assert train(folder, "run") == 0
+    return folder
+
+
+def run(*arguments):
+    """Call the command line in this process; return its exit code."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["fscxr", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            app.main()
+    return stop.value.code
+
+
+def train(folder, name, *more, data="split.csv"):
+    small = ("--image-size", 32, "--epochs", 1, "--batch-size", 12, "--encoder-option", "width=4")
+    return run("train", "siamese", "--data", folder / data, *small, "--out", folder / name, *more)
+
+
+def evaluate(folder, *more, data="split.csv"):
+    counts = ("--n-shot", 1, "--n-query", 1, "--n-episodes", 20)
+    return run("episode-eval", "--checkpoint", folder / "run", "--data", folder / data, *counts, *more)
+
+
+def failure(capsys, code, arguments, words):
+    """Run, and insist on one line of error with these words and on the exit code."""
+    capsys.readouterr()
+    assert run(*arguments) == code
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("fscxr: error: ")]
+    assert len(lines) == 1
+    for word in words:
+        assert word in lines[0]
+
+
+def test_split_writes_a_manifest_that_is_read_back(place, capsys, tmp_path):
+    assert run("data", "split", place / "split.csv", "--seed", 1, "--out", tmp_path / "again.csv", "--json", "-") == 0
+    captured = capsys.readouterr()
+    counts = json.loads(captured.out)
+    assert sum(counts["by_split"].values()) == counts["n_films"]
+    assert "paths start from" in captured.err
+    lead = json.loads((tmp_path / "again.csv").read_text().splitlines()[0][2:])
+    assert lead["seed"] == 1
+    assert lead["root"] == str((place / "films").resolve())
+
+
+def test_episode_eval_prints_a_table_and_writes_json(place, capsys, tmp_path):
+    assert evaluate(place, "--split", "test", "--n-way", 2, "--json", tmp_path / "result.json") == 0
+    assert "floor: nearest centroid on pixels" in capsys.readouterr().out
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert 0 <= result["accuracy"]["mean"] <= 1
+    assert len(result["accuracy"]["ci95_episodes"]) == 2
+    assert set(result["per_class_recall"]) == set(FINDINGS)
+    assert 0 <= result["floor"]["pixels"]["mean"] <= 1
+    wanted = {"n_way": 2, "n_shot": 1, "n_query": 1, "n_episodes": 20, "rule": "mean_distance", "seed": 0}
+    assert wanted.items() <= result.items()
+    assert result["episodes_per_second"] > 0
+
+
+def test_embed_writes_what_embeddings_load(place, tmp_path):
+    run_folder, out = place / "run", tmp_path / "e.safetensors"
+    assert run("embed", "--checkpoint", run_folder, "--data", place / "split.csv", "--split", "test", "--out", out) == 0
+    films = Embeddings.load(out)
+    assert films.class_names == tuple(sorted(FINDINGS))
+    assert all(path.endswith(".png") for path in films.paths)
+
+
+def test_a_film_and_its_16_bit_copy_are_predicted_alike(place, capsys, tmp_path):
+    film = next((place / "films" / "effusion").glob("*.png"))
+    pixels = np.asarray(Image.open(film)).astype(np.uint16)
+    Image.fromarray(pixels * 257).save(tmp_path / "deep.png")
+    Image.fromarray(pixels << 8).save(tmp_path / "shifted.png")
+    films = (film, tmp_path / "deep.png", tmp_path / "shifted.png")
+    support = ("--checkpoint", place / "run", "--support", place / "split.csv", "--n-exemplars", 3)
+    assert run("predict", *films, *support, "--json", tmp_path / "p.json") == 0
+    assert "nearest exemplars" in capsys.readouterr().out
+    first, *others = json.loads((tmp_path / "p.json").read_text())
+    for other in others:
+        assert other["findings"] == first["findings"]
+        assert other["distances"] == pytest.approx(first["distances"], abs=1e-3)
+        assert [exemplar["path"] for exemplar in other["exemplars"]] == [e["path"] for e in first["exemplars"]]
+
+
+def test_predict_takes_folders_and_leaves_out_what_it_cannot_read(place, capsys, tmp_path):
+    shutil.copy(next((place / "films" / "normal").glob("*.png")), tmp_path / "good.png")
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    support = ("--checkpoint", place / "run", "--support", place / "split.csv")
+    assert run("predict", tmp_path, *support, "--json", tmp_path / "p.json") == 0
+    assert "left out: " in (err := capsys.readouterr().err)
+    assert "bad.png" in err
+    assert len(json.loads((tmp_path / "p.json").read_text())) == 1
+    (tmp_path / "good.png").unlink()
+    failure(capsys, 4, ("predict", tmp_path / "bad.png", *support), ["no film is readable", "bad.png"])
+
+
+def test_a_run_is_resumed_and_never_overwritten_by_accident(place, capsys, tmp_path):
+    shutil.copytree(place / "run", tmp_path / "run")
+    shutil.copy(place / "split.csv", tmp_path / "split.csv")
+    failure(capsys, 2, ("train", "siamese", "--data", tmp_path / "split.csv", "--out", tmp_path / "run"), ["--resume"])
+    assert train(tmp_path, "run", "--resume") == 0
+    arguments = ("train", "siamese", "--data", tmp_path / "split.csv", "--out", tmp_path / "run", "--resume")
+    failure(capsys, 2, (*arguments, "--encoder", "covidnet"), ["made with another encoder", "card.json"])
+
+
+def test_an_empty_folder_is_nothing_readable(capsys, tmp_path):
+    (tmp_path / "empty").mkdir()
+    arguments = ("data", "split", tmp_path / "empty", "--out", tmp_path / "out.csv")
+    failure(capsys, 4, arguments, ["empty", "expected", "found nothing"])
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_csv_without_a_label_column_names_the_flag(place, capsys, tmp_path):
+    (tmp_path / "films.csv").write_text("file,diagnosis\nx.png,normal\n")
+    arguments = ("data", "split", tmp_path / "films.csv", "--out", tmp_path / "out.csv")
+    failure(capsys, 2, arguments, ["films.csv has no label column", "diagnosis", "--label-column"])
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_finding_with_one_film_names_the_choices(place, capsys):
+    text = (place / "split.csv").read_text().splitlines()
+    kept = [line for line in text if ",effusion," not in line]
+    kept.append(next(line for line in text if ",effusion," in line))
+    (place / "one.csv").write_text("\n".join(kept) + "\n")
+    capsys.readouterr()
+    arguments = ("episode-eval", "--checkpoint", place / "run", "--data", place / "one.csv", "--n-shot", 5)
+    failure(capsys, 2, arguments, ["effusion has 1 film of 1 patient", "fewer shots", "drop the class"])
+
+
+def test_a_truncated_film_is_named_and_the_run_goes_on(place, capsys, tmp_path):
+    shutil.copytree(place / "films", tmp_path / "films")
+    victim = next((tmp_path / "films" / "normal").glob("*.png"))
+    victim.write_bytes(victim.read_bytes()[:300])
+    split = ("data", "split", tmp_path / "films", "--patient-pattern", r"(p\d+)_", "--out", tmp_path / "split.csv")
+    assert run(*split) == 0
+    shutil.copytree(place / "run", tmp_path / "run")
+    assert evaluate(tmp_path) == 0
+    assert f"left out: normal/{victim.name}: " in capsys.readouterr().err
+
+
+def test_a_damaged_or_foreign_checkpoint_is_refused_by_name(place, capsys, tmp_path):
+    content = bytearray((place / "run" / "encoder.safetensors").read_bytes())
+    content[-5] ^= 1
+    (tmp_path / "encoder.safetensors").write_bytes(content)
+    data = ("--data", place / "split.csv")
+    failure(capsys, 1, ("episode-eval", "--checkpoint", tmp_path, *data), ["encoder.safetensors is damaged"])
+    Embeddings(np.eye(2), [0, 1]).save(tmp_path / "e.safetensors")
+    words = ["e.safetensors holds embeddings, encoder was expected"]
+    failure(capsys, 2, ("episode-eval", "--checkpoint", tmp_path / "e.safetensors", *data), words)
+    failure(capsys, 2, ("episode-eval", "--checkpoint", tmp_path / "none", *data), ["--checkpoint", "does not exist"])
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--encoder", "resnet99"), ["unknown encoder 'resnet99'", "did you mean 'resnet9'?"]),
+        (("--device", "cuda:7"), ["device 'cuda:7' is absent", "--device cpu"]),
+        (("--miner", "hardest"), ["unknown miner 'hardest'"]),
+        (("--encoder-option", "widht=4"), ["widht"]),
+        (("--encoder-option", "width"), ["NAME=VALUE was expected"]),
+        (("--loss", "supcon", "--distance", "l1"), ["compares by cosine, not l1"]),
+        (("--label-column", "diagnosis"), ["--label-column diagnosis", "has no such column"]),
+        (("--patient-pattern", "x"), ["--patient-pattern does not fit manifest data"]),
+        (("--epoch", "3"), ["No such option", "--epochs"]),
+    ],
+)
+def test_wrong_use_of_train_is_one_line(place, capsys, tmp_path, more, words):
+    arguments = ("train", "siamese", "--data", place / "split.csv", "--image-size", 32, "--out", tmp_path / "r", *more)
+    failure(capsys, 2, arguments, words)
+    assert not (tmp_path / "r" / "encoder.safetensors").exists()
+
+
+def test_more_ways_than_findings(place, capsys):
+    arguments = ("episode-eval", "--checkpoint", place / "run", "--data", place / "split.csv", "--n-way", 9)
+    failure(capsys, 2, arguments, ["n_way is 9, but only 3 findings have films", "normal"])
+
+
+@pytest.mark.parametrize("path", ["../secret.png", "/etc/hostname", "link.png"])
+def test_a_path_that_leaves_the_root_is_refused(capsys, tmp_path, path):
+    root = tmp_path / "root"
+    root.mkdir()
+    (tmp_path / "secret.png").write_bytes(b"x")
+    (root / "link.png").symlink_to(tmp_path / "secret.png")
+    (root / "films.csv").write_text(f"path,label\n{path},normal\n")
+    arguments = ("data", "split", root / "films.csv", "--out", tmp_path / "out.csv")
+    failure(capsys, 2, arguments, ["films.csv, row 2", "leaves the data root", "--root"])
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_unknown_commands_and_fractions(capsys, tmp_path):
+    failure(capsys, 2, ("episode-evl",), ["no command 'episode-evl' (did you mean 'episode-eval'?)"])
+    failure(capsys, 2, ("data", "split", "x", "--out", "y"), ["no such file or folder"])
+    arguments = ("data", "split", tmp_path, "--out", tmp_path / "y.csv", "--fractions", "0.5;0.5")
+    failure(capsys, 2, arguments, ["--fractions 0.5;0.5", "such as 0.7,0.1,0.2"])
+
+
+@pytest.mark.parametrize("command", [(), *[(name,) for name in app.COMMANDS], ("data", "split"), ("train", "siamese")])
+def test_help_has_an_example(capsys, command):
+    assert run(*command, "--help") == 0
+    text = capsys.readouterr().out
+    if command not in {("data",), ("train",)}:
+        assert "Example: fscxr" in text
+    for line in text.splitlines():
+        assert len(line) <= 120
+
+
+def test_ctrl_c_is_130(monkeypatch, capsys):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(app.fscxr, "main", interrupt)
+    failure(capsys, 130, (), ["interrupted", "--resume"])

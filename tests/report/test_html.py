@@ -1,0 +1,267 @@
+import io
+import json
+import re
+import shutil
+import subprocess
+from functools import partial
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fewshot_cxr import report
+from fewshot_cxr.evaluation.results import EpisodicResult, Estimate
+from fewshot_cxr.inference.predictor import Exemplar, Prediction
+from fewshot_cxr.report import (
+    Headline,
+    Page,
+    Picture,
+    Section,
+    Table,
+    confusion_section,
+    episodic_headlines,
+    figure_png,
+    prediction_section,
+    protocol_facts,
+    recall_section,
+    render_page,
+    samples_section,
+    save_figure,
+    training_section,
+)
+from fewshot_cxr.visualise import learning_curves_figure
+from fewshot_cxr.visualise.style import contrast_ratio
+
+EVIL = "<script>alert(1)</script>\"'&_$x$"
+FINDINGS = ("normal", "peripheral_ground_glass_opacity", EVIL)
+FILM = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64).astype(np.uint8)
+HISTORY = [{"epoch": 1.0, "loss": 0.9, "val_accuracy": 0.5}, {"epoch": 2.0, "loss": 0.25, "val_accuracy": 0.75}]
+RESULT = EpisodicResult(
+    accuracy=Estimate(0.8123, (0.805, 0.8199)),
+    per_class_recall={name: Estimate(0.9, (0.88, 0.92)) for name in FINDINGS},
+    confusion=((9.0, 1.0, 0.0), (1.0, 9.0, 0.0), (0.5, 0.5, 9.0)),
+    findings=FINDINGS,
+    n_way=3,
+    n_shot=5,
+    n_query=10,
+    n_episodes=1000,
+    rule="mean_distance",
+    distance="euclidean",
+    seed=7,
+    episodes_hash="ab12" * 16,
+    episodes_per_second=20123.4,
+    n_films=1200,
+    n_patients=300,
+    floor={"pixels": Estimate(0.625, (0.62, 0.63))},
+)
+PREDICTION = Prediction(
+    path=f"films/{EVIL}.png",
+    findings=("normal", EVIL),
+    distances={"normal": 0.5, EVIL: 0.5, FINDINGS[1]: 0.75},
+    exemplars=(Exemplar("a.png", "normal", 0.25), Exemplar("b.png", EVIL, 0.5)),
+    notes=("the film itself is among the exemplars: left out",),
+)
+
+
+def full_page():
+    return Page(
+        title=f"A page about {EVIL}",
+        lead=("What was known.", "What arrived.", "What came out."),
+        headlines=episodic_headlines(RESULT),
+        cautions=("Not for clinical use.",),
+        sections=(
+            recall_section(RESULT),
+            confusion_section(RESULT),
+            prediction_section(PREDICTION, FILM, [FILM, FILM], true_finding=EVIL),
+            training_section(HISTORY),
+            samples_section({name: [FILM] * 3 for name in FINDINGS}),
+            Section("How this was made", facts=(*protocol_facts(RESULT), ("command", "fscxr " + "x" * 300))),
+            Section("A wide table", table=Table(("name", *"abcdefghijkl"), ((EVIL, *["a long cell"] * 12),))),
+        ),
+    )
+
+
+@pytest.fixture(scope="module")
+def html():
+    return render_page(full_page())
+
+
+class Seen(HTMLParser):
+    """Tags with their attributes, and the text outside <style>."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.text, self.inside = [], [], []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        self.inside.append(tag)
+
+    def handle_data(self, text):
+        if self.inside[-1:] != ["style"]:
+            self.text.append(text)
+
+    def of(self, *names):
+        return [attributes for tag, attributes in self.tags if tag in names]
+
+
+@pytest.fixture(scope="module")
+def seen(html):
+    return Seen(html)
+
+
+def test_every_text_is_escaped(html, seen):
+    assert not seen.of("script")
+    assert "<script" not in html
+    assert not [name for _, attributes in seen.tags for name in attributes if name.startswith("on")]
+    shown = "".join(seen.text)
+    assert f"A page about {EVIL}" in shown
+    assert f"Nearest finding: normal or {EVIL}. Its label says {EVIL}." in shown
+    assert any(EVIL in image["alt"] for image in seen.of("img"))
+
+
+def test_the_page_stands_alone(html, seen):
+    assert not re.search(r"https?:|//[a-z]|@import|url\(", re.sub(r"base64,[\w+/=]+", "", html))
+    images = [image["src"] for image in seen.of("img")] + [source["srcset"] for source in seen.of("source")]
+    assert len(images) == 5 + 4  # the sample films are drawn once, for both kinds of page
+    assert all(image.startswith("data:image/png;base64,") for image in images)
+    assert not seen.of("script", "iframe", "object", "embed", "a")
+    assert [link["href"] for link in seen.of("link")] == ["data:,"]
+    assert len(html) < 5_000_000
+
+
+def test_headings_alt_texts_and_table_heads_are_there(seen):
+    assert [tag for tag, _ in seen.tags if re.fullmatch(r"h[1-6]", tag)] == ["h1"] + ["h2"] * 7
+    assert all(len(image["alt"]) > 20 for image in seen.of("img"))
+    assert all(int(image["width"]) and int(image["height"]) for image in seen.of("img"))
+    assert {head["scope"] for head in seen.of("th")} == {"col", "row"}
+    assert seen.of("html") == [{"lang": "en"}]
+    ids = [heading["id"] for heading in seen.of("h2")]
+    assert len(set(ids)) == 7
+    assert {part["aria-labelledby"] for part in seen.of("section", "div") if "aria-labelledby" in part} == set(ids)
+    assert all("tabindex" in box for box in seen.of("div") if box.get("class") == "scroll")
+
+
+def test_the_page_says_what_the_result_says(seen):
+    shown = " ".join(" ".join(seen.text).split())
+    for fact in ("81.2 %", "95 % over episodes: 80.5 to 82.0 %", "62.5 %", "33.3 %", "1 of 3 findings", "ab12" * 16):
+        assert fact in shown
+    assert "they do not cover other patients" in shown
+    assert "the film itself is among the exemplars: left out" in shown
+    assert "Not for clinical use." in shown
+
+
+def test_the_same_page_gives_the_same_bytes(html):
+    assert render_page(full_page()) == html
+
+
+def test_an_empty_page_renders():
+    seen = Seen(render_page(Page("Nothing yet")))
+    assert not seen.of("section", "ul", "img")
+    assert "Nothing yet" in seen.text
+
+
+def test_a_headline_needs_no_note():
+    assert "<small>" not in render_page(Page("t", headlines=(Headline("1", "one"),)))
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_colours_of_the_page_stand_apart(theme):
+    css = (Path(report.__file__).parent / "templates" / "page.css").read_text(encoding="utf-8")
+    light, dark = (
+        dict(re.findall(r"--(\w+): (#\w{6})", block)) for block in re.findall(r":root \{([^}]*--[^}]*)\}", css)
+    )
+    colours = light if theme == "light" else dark
+    assert set(light) == set(dark)
+    for ground in ("paper", "panel"):
+        assert contrast_ratio(colours["ink"], colours[ground]) > 7
+        assert contrast_ratio(colours["quiet"], colours[ground]) > 4.5
+        assert contrast_ratio(colours["accent"], colours[ground]) > 3
+
+
+def test_a_picture_without_alt_is_refused():
+    with pytest.raises(ValueError, match="alt is empty; say in a sentence what the picture shows"):
+        Picture(b"", alt=" ")
+
+
+def test_a_picture_is_drawn_for_light_and_dark():
+    picture = Picture.drawn(partial(learning_curves_figure, HISTORY), alt="curves")
+    light, dark = (Image.open(io.BytesIO(png)).convert("L") for png in (picture.png, picture.dark_png))
+    assert light.getpixel((1, 1)) > 250
+    assert dark.getpixel((1, 1)) < 40
+    assert picture.size_px == (light.width // 2, light.height // 2)
+
+
+def test_fewer_colours_look_the_same():
+    figure = learning_curves_figure(HISTORY)
+    exact, smaller = figure_png(figure), figure_png(figure, n_colours=256)
+    assert len(smaller) < len(exact) / 2
+    images = [np.asarray(Image.open(io.BytesIO(png)).convert("RGB"), dtype=int) for png in (exact, smaller)]
+    assert np.abs(images[0] - images[1]).mean() < 1
+
+
+def test_a_figure_is_saved_whole_and_the_same_each_time(tmp_path):
+    figure = learning_curves_figure(HISTORY)
+    save_figure(figure, tmp_path / "figures" / "curves.png")
+    save_figure(figure, tmp_path / "figures" / "again.PNG")
+    files = sorted((tmp_path / "figures").iterdir())
+    assert [file.name for file in files] == ["again.PNG", "curves.png"]
+    assert files[0].read_bytes() == files[1].read_bytes() == figure_png(figure)
+    assert b"Software" not in files[0].read_bytes()
+
+
+def test_another_form_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"curves.pdf: figures are saved as .png; for other forms use figure.savefig"):
+        save_figure(learning_curves_figure(HISTORY), tmp_path / "curves.pdf")
+    assert not list(tmp_path.iterdir())
+
+
+MEASURE = """<!DOCTYPE html><title>waiting</title><body style="margin:0"><script>
+const page = PAGE, widths = [390, 1280], found = {};
+function measure(width) {
+  const frame = document.createElement("iframe");
+  frame.style.cssText = `border:0;width:${width}px;height:800px`;
+  frame.srcdoc = page;
+  frame.onload = () => {
+    const inner = frame.contentDocument, images = [...inner.images];
+    const parts = [...inner.querySelectorAll("body *")].filter(part => !part.parentElement.closest(".scroll"));
+    const shape = image => image.width / image.height - image.naturalWidth / image.naturalHeight;
+    found[width] = {
+      room: inner.documentElement.clientWidth,
+      scroll: inner.documentElement.scrollWidth,
+      right: Math.max(...parts.map(part => part.getBoundingClientRect().right)),
+      images: images.length,
+      broken: images.filter(image => !image.complete || !image.naturalWidth).length,
+      stretched: images.filter(image => Math.abs(shape(image)) > 0.02).length,
+      scripts: inner.scripts.length,
+    };
+    if (Object.keys(found).length == widths.length) document.title = JSON.stringify(found);
+  };
+  document.body.append(frame);
+}
+widths.forEach(measure);
+</script>"""
+
+
+@pytest.mark.slow
+def test_a_browser_shows_all_of_it_at_both_widths(html, tmp_path):
+    names = ("chromium", "chromium-browser", "google-chrome")
+    browser = next((path for path in map(shutil.which, names) if path), None)
+    if browser is None:
+        pytest.skip(f"none of {', '.join(names)} is installed")
+    wrapper = tmp_path / "wrapper.html"
+    wrapper.write_text(MEASURE.replace("PAGE", json.dumps(html).replace("<", "\\u003c")), encoding="utf-8")
+    flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    flags += " --disable-component-update --disable-sync --enable-logging=stderr --virtual-time-budget=10000 --dump-dom"
+    command = [browser, *flags.split(), f"--user-data-dir={tmp_path / 'profile'}", wrapper.as_uri()]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert "CONSOLE" not in answer.stderr
+    found = json.loads(re.search(r"<title>(\{.*?\})</title>", answer.stdout)[1])
+    for width, page in found.items():
+        assert int(width) - 20 < page["room"] <= int(width)  # a scroll bar may stand beside it
+        assert max(page["scroll"], page["right"]) <= page["room"], page
+        assert (page["images"], page["broken"], page["stretched"], page["scripts"]) == (5, 0, 0, 0)

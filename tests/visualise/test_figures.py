@@ -1,0 +1,217 @@
+import io
+from functools import partial
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib import _pylab_helpers
+
+from fewshot_cxr.visualise import (
+    THEMES,
+    Figure,
+    confusion_matrix_figure,
+    exemplar_figure,
+    learning_curves_figure,
+    recall_figure,
+    sample_grid_figure,
+)
+
+FILM = np.arange(30 * 20, dtype=np.uint16).reshape(30, 20).astype(np.uint8)
+HISTORY = [
+    {"epoch": 1.0, "loss": 0.9, "val_accuracy": 0.5, "lr": 0.1},
+    {"epoch": 2.0, "loss": 0.5, "val_accuracy": 0.75, "lr": 0.1},
+    {"epoch": 3.0, "loss": 0.4, "val_accuracy": 0.75, "lr": 0.1},
+]
+DRAWN = {
+    "confusion": partial(confusion_matrix_figure, np.array([[3, 1], [0, 4]]), ["normal", "effusion"], title="T"),
+    "recall": partial(recall_figure, {"normal": (0.75, (0.7, 0.8)), "effusion": (1.0, None)}, (0.8, None), title="T"),
+    "curves": partial(learning_curves_figure, HISTORY, title="T"),
+    "samples": partial(sample_grid_figure, {"normal": [FILM, FILM], "effusion": [FILM]}, title="T"),
+    "exemplars": partial(
+        exemplar_figure,
+        FILM,
+        "films/a.png",
+        [FILM] * 4,
+        [("normal", 0.5)] * 3 + [("effusion", 0.75)],
+        mean_distances={"normal": 0.5, "effusion": 0.75},
+        title="T",
+    ),
+}
+
+
+def words(figure):
+    """Every visible text of a figure, ticks included."""
+    return [text.get_text() for text in figure.findobj(matplotlib.text.Text) if text.get_text() and text.get_visible()]
+
+
+def pixels(figure):
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="rgba", dpi=60)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("theme", sorted(THEMES))
+@pytest.mark.parametrize("name", sorted(DRAWN))
+def test_a_figure_keeps_the_contract(name, theme):
+    before = dict(matplotlib.rcParams)
+    figure = DRAWN[name](theme=theme)
+    assert isinstance(figure, Figure)
+    assert dict(matplotlib.rcParams) == before
+    assert not _pylab_helpers.Gcf.figs, "pyplot knows of a figure"
+    assert "T" in words(figure)
+    assert matplotlib.colors.to_hex(figure.get_facecolor()) == THEMES[theme].paper
+    assert pixels(figure) == pixels(DRAWN[name](theme=theme))
+
+
+@pytest.mark.parametrize("name", sorted(DRAWN))
+def test_a_title_is_not_needed(name):
+    assert "T" not in words(DRAWN[name](title=""))
+
+
+def assert_nothing_leaves(figure):
+    around = figure.get_tightbbox()
+    width, height = figure.get_size_inches()
+    assert around.x0 >= -0.01
+    assert around.y0 >= -0.01
+    assert around.x1 <= width + 0.01
+    assert around.y1 <= height + 0.01
+
+
+@pytest.mark.parametrize("name", sorted(DRAWN))
+def test_nothing_leaves_the_figure(name):
+    assert_nothing_leaves(DRAWN[name]())
+
+
+def test_long_names_stay_in_the_figure():
+    names = [
+        "peripheral_ground_glass_opacity_with_crazy_paving",
+        "pneumonoultramicroscopicsilicovolcanoconiosis",
+        "normal",
+    ]
+    readings = dict.fromkeys(names, (0.5, (0.4, 0.6)))
+    distances = dict.fromkeys(names, 123.456)
+    assert_nothing_leaves(confusion_matrix_figure(np.eye(3), names))
+    assert_nothing_leaves(
+        recall_figure(readings, (0.5, None), floors={"floor: nearest centroid on pixels": 0.4}, chance=0.3)
+    )
+    assert_nothing_leaves(sample_grid_figure({name: [FILM] * 5 for name in names}))
+    titles = [(name, 123.456) for name in names]
+    assert_nothing_leaves(exemplar_figure(FILM, "a/" * 40, [FILM] * 3, titles, mean_distances=distances))
+
+
+def test_confusion_shows_row_per_cent_and_counts():
+    counts = np.array([[30, 10, 0], [0, 12345, 0], [0.5, 0, 0.5]])
+    axes = confusion_matrix_figure(counts, ["a", "b", "c"]).axes[0]
+    cells = [text.get_text() for text in axes.texts]
+    assert cells[:6] == ["75.0", "30", "25.0", "10", "0.0", "0"]
+    assert cells[8:10] == ["100.0", "12,345"]
+    assert cells[12:] == ["50.0", "0.5", "0.0", "0", "50.0", "0.5"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b", "c"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "b", "c"]
+
+
+def test_a_finding_without_queries_has_no_per_cent():
+    axes = confusion_matrix_figure(np.array([[1, 0], [0, 0]]), ["a", "b"]).axes[0]
+    assert [text.get_text() for text in axes.texts][4:] == ["none", "0", "none", "0"]
+
+
+def test_fourteen_findings_fit():
+    figure = confusion_matrix_figure(np.eye(14) * 9, [f"finding_{index}" for index in range(14)])
+    assert len(figure.axes[0].texts) == 2 * 14 * 14
+
+
+@pytest.mark.parametrize(
+    ("counts", "findings", "message"),
+    [
+        (np.ones((2, 3)), ["a", "b"], r"a row and a column for each of 2 findings, got \(2, 3\)"),
+        (np.ones((0, 0)), [], r"a row and a column for each of 0 findings"),
+        (np.array([[-1.0]]), ["a"], "finite and not negative"),
+        (np.array([[np.nan]]), ["a"], "finite and not negative"),
+    ],
+)
+def test_wrong_counts_are_refused(counts, findings, message):
+    with pytest.raises(ValueError, match=message):
+        confusion_matrix_figure(counts, findings)
+
+
+def test_recall_shows_means_intervals_floors_and_chance():
+    figure = recall_figure(
+        {"a": (0.75, (0.7, 0.8)), "b": (1.0, None)}, (0.8123, (0.8, 0.82)), floors={"floor: pixels": 0.625}, chance=0.5
+    )
+    found = words(figure)
+    assert {"81.2 %  [80.0, 82.0]", "75.0 %  [70.0, 80.0]", "100.0 %"} <= set(found)
+    assert {"floor: pixels 62.5 %", "chance 50.0 %", "accuracy", "a", "b", "20 %"} <= set(found)
+    axes = figure.axes[0]
+    vertical = [line.get_xdata()[0] for line in axes.lines if line.get_xdata()[0] == line.get_xdata()[-1]]
+    assert {0.625, 0.5} <= set(vertical)
+    assert axes.get_xlim() == (0, 1)
+
+
+def test_curves_mark_the_first_of_the_best_epochs():
+    figure = learning_curves_figure(HISTORY)
+    assert "Validation accuracy: best 75.0 % in epoch 2" in words(figure)
+    star = next(line for line in figure.axes[1].lines if line.get_marker() == "*")
+    assert (star.get_xdata()[0], star.get_ydata()[0]) == (2.0, 0.75)
+
+
+def test_curves_without_validation_have_one_panel():
+    figure = learning_curves_figure([{"epoch": 1.0, "loss": 0.5}])
+    assert len(figure.axes) == 1
+    assert list(figure.axes[0].lines[0].get_ydata()) == [0.5]
+
+
+def test_an_empty_history_is_refused():
+    with pytest.raises(ValueError, match="history must hold at least one epoch, got none"):
+        learning_curves_figure([])
+
+
+def test_samples_have_a_row_for_each_finding():
+    figure = DRAWN["samples"]()
+    assert [len(axes.images) for axes in figure.axes] == [1, 1, 1, 0]
+    np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), FILM)
+    assert figure.axes[0].images[0].get_clim() == (0, 255)
+    assert {"normal", "effusion"} <= set(words(figure))
+
+
+def test_exemplars_show_distances_and_fill_the_smallest_bar():
+    figure = DRAWN["exemplars"]()
+    found = words(figure)
+    assert {"films/a.png", "normal\n0.5000", "effusion\n0.7500", "nearest 4"} <= set(found)
+    assert {"0.5000  nearest", "0.7500"} <= set(found)
+    assert [len(axes.images) for axes in figure.axes] == [1, 1, 1, 1, 1, 0, 0, 0]
+    bars = figure.axes[-1].patches
+    assert [bar.get_width() for bar in bars] == [0.5, 0.75]
+    filled = [matplotlib.colors.to_hex(bar.get_facecolor()) for bar in bars]
+    assert filled == [THEMES["light"].accent.lower(), THEMES["light"].paper]
+
+
+def test_tied_findings_are_both_nearest():
+    figure = exemplar_figure(FILM, "q", [FILM], [("a", 1.0)], mean_distances={"a": 1.0, "b": 1.0, "c": 2.0})
+    assert words(figure).count("1.0000  nearest") == 2
+
+
+def test_wrong_films_are_refused():
+    with pytest.raises(ValueError, match=r"an image must be uint8 \(H, W\), got float64 \(2, 2\)"):
+        sample_grid_figure({"a": [np.zeros((2, 2))]})
+    with pytest.raises(ValueError, match="rows must hold at least one image, got none"):
+        sample_grid_figure({"a": []})
+    with pytest.raises(ValueError, match=r"uint8 \(H, W\), got uint8 \(2, 2, 3\)"):
+        exemplar_figure(np.zeros((2, 2, 3), np.uint8), "q", [FILM], [("a", 1.0)], mean_distances={"a": 1.0})
+    with pytest.raises(ValueError, match="got 1 images and 2 titles"):
+        exemplar_figure(FILM, "q", [FILM], [("a", 1.0)] * 2, mean_distances={"a": 1.0})
+    with pytest.raises(ValueError, match="mean_distances must hold at least one finding, got none"):
+        exemplar_figure(FILM, "q", [FILM], [("a", 1.0)], mean_distances={})
+
+
+@pytest.mark.parametrize("name", ["$x^2$ and $y_", "a\\frac{", "50 % {off}", "<b>&amp;"])
+def test_a_finding_may_be_called_anything(name):
+    figure = confusion_matrix_figure(np.eye(2), [name, "normal"], title=name)
+    recall = recall_figure({name: (0.5, None)}, (0.5, None), floors={name: 0.1})
+    exemplars = exemplar_figure(FILM, name, [FILM], [(name, 1.0)], mean_distances={name: 1.0})
+    for drawn in (figure, recall, exemplars):
+        pixels(drawn)
+        assert any(name[:4] in text for text in words(drawn))
+        # Saved later, under the user's own settings, a tick must not turn into a formula.
+        assert not any(
+            text.get_parse_math() for text in drawn.findobj(matplotlib.text.Text) if name[:4] in text.get_text()
+        )
