@@ -91,12 +91,12 @@ class RunKeeper(lightning.Callback):
         row |= pl_module.epoch_means()
         row["lr"] = trainer.optimizers[0].param_groups[0]["lr"] * pl_module.lr_scale
         if self.validate is not None:
-            row["val_accuracy"] = self.validate(pl_module.encoder)
+            row["val_accuracy"] = self.validate(pl_module.candidate)
         row["seconds"] = time.monotonic() - self._epoch_begun
         self.history.append(row)
         self._warn_of_collapse(row)
         if self.best_row is row:
-            self._keep(pl_module.encoder, row)
+            self._keep(pl_module.candidate, row)
         if self.folder is not None:
             write_text(self.folder / HISTORY, history_csv(self.history))
             with whole_file(self.folder / LAST) as part:

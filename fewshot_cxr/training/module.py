@@ -6,6 +6,7 @@ from typing import Any
 import lightning
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 
 from fewshot_cxr.data import Augmentation, augment, standardise
 from fewshot_cxr.encoders import Encoder
@@ -27,6 +28,7 @@ class SiameseModule(lightning.LightningModule):
         optimise: parameters -> optimizer.
         schedule: a name in SCHEDULES.
         n_steps, steps_per_epoch: of the whole training.
+        averaging: decay of the weights' moving average, which is then what is judged and kept; None for none.
         seed: of augmentation, dropout and miner.
     """
 
@@ -41,15 +43,25 @@ class SiameseModule(lightning.LightningModule):
         schedule: str,
         n_steps: int,
         steps_per_epoch: int,
+        averaging: float | None,
         seed: int,
     ) -> None:
         super().__init__()
         self.encoder, self.loss, self.miner = encoder, loss, miner
         self.augmentation, self.optimise, self.schedule = augmentation, optimise, schedule
         self.n_steps, self.steps_per_epoch, self.seed = n_steps, steps_per_epoch, seed
+        self.averaged = None if averaging is None else _moving_average(encoder, averaging)
         self.lr_scale = 1.0
         self.run_card: dict[str, Any] = {}
         self.step_values: list[dict[str, Tensor]] = []
+
+    @property
+    def candidate(self) -> Encoder:
+        """The encoder that is judged after an epoch, and kept if it is the best so far."""
+        if self.averaged is None:
+            return self.encoder
+        assert isinstance(self.averaged.module, Encoder)
+        return self.averaged.module
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of one batch of (images uint8, class_ids, group_ids)."""
@@ -73,7 +85,7 @@ class SiameseModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Return AdamW (or what `optimise` makes) and the schedule that advances by step."""
-        optimizer = self.optimise(self.parameters())
+        optimizer = self.optimise([*self.encoder.parameters(), *self.loss.parameters()])
         schedule = step_schedule(self.schedule, optimizer, n_steps=self.n_steps, steps_per_epoch=self.steps_per_epoch)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -85,6 +97,8 @@ class SiameseModule(lightning.LightningModule):
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.encoder)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say in the checkpoint which run it is of, and how far it went."""
@@ -94,3 +108,19 @@ class SiameseModule(lightning.LightningModule):
         """Return the means of the values noted since the last call, and forget them."""
         rows, self.step_values = self.step_values, []
         return {name: float(torch.stack([row[name] for row in rows]).mean()) for name in rows[0]} if rows else {}
+
+
+def _moving_average(encoder: Encoder, decay: float) -> AveragedModel:
+    """Average weights and batch-norm statistics over the last steps; early on over fewer, to forget the first weights.
+
+    With a few films per finding in validation, one epoch's accuracy says little; averaged weights change less from
+    epoch to epoch, and are mostly better than any of those they average.
+    """
+
+    def average(averaged: Tensor, current: Tensor, n_averaged: Tensor | int) -> Tensor:
+        if not current.is_floating_point():
+            return current
+        n_steps = float(n_averaged)
+        return averaged.lerp(current, 1 - min(decay, (1 + n_steps) / (10 + n_steps)))
+
+    return AveragedModel(encoder, avg_fn=average, use_buffers=True).requires_grad_(False)

@@ -55,6 +55,7 @@ class SiameseTrainer:
         batch_size: films per batch, spread evenly over the findings and over patients.
         n_epochs: an epoch is about as many batches as cover the training films once.
         lr, weight_decay: of AdamW. clip_norm: of the gradient.
+        averaging: decay of a moving average of the weights, which is what is judged and kept; None for none.
         schedule: "one_cycle", "warm_restarts", "plateau" (by validation) or "constant".
         precision: "auto" takes bfloat16 where the processor does it natively.
         patience: early stopping after so many epochs without a better validation accuracy; None: never.
@@ -68,9 +69,9 @@ class SiameseTrainer:
     encoder: str = "resnet9"
     encoder_options: Mapping[str, Any] = field(default_factory=dict)
     image_spec: ImageSpec = field(default_factory=lambda: ImageSpec(size_px=128))
-    loss: str = "triplet"
+    loss: str = "supcon"
     miner: str | None = None
-    distance: str = "euclidean"
+    distance: str = "cosine"
     margin: float | None = None
     loss_options: Mapping[str, Any] = field(default_factory=dict)
     augmentation: Augmentation | None = field(default_factory=Augmentation)
@@ -79,6 +80,7 @@ class SiameseTrainer:
     lr: float = 2e-3
     weight_decay: float = 0.05
     clip_norm: float = 1.0
+    averaging: float | None = 0.98
     schedule: str = "one_cycle"
     precision: str = "auto"
     patience: int | None = None
@@ -221,6 +223,7 @@ def _module(trainer: SiameseTrainer, dataset: XrayDataset, steps_per_epoch: int)
         schedule=trainer.schedule,
         n_steps=steps_per_epoch * trainer.n_epochs,
         steps_per_epoch=steps_per_epoch,
+        averaging=trainer.averaging,
         seed=trainer.seed,
     )
 
