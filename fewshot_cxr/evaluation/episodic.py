@@ -33,8 +33,7 @@ def evaluate_episodes(
 
     Args:
         embeddings: one row per film, with findings and patients (`embed` makes them).
-        n_way: classes in an episode; None: all.
-        n_shot, n_query: support and query films per class. No patient is in both.
+        n_way: classes in an episode; None: all. n_shot, n_query: films per class; no patient is on both sides.
         n_episodes: how many; the result's interval over episodes shrinks with it.
         rule: a name in RULES.
         distance: a name in DISTANCES; use the one of the training.

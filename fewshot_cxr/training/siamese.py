@@ -150,21 +150,32 @@ class SiameseTrainer:
             max_minutes=self.max_minutes,
             progress=None if progress is None else partial(progress, "training"),
         )
+        self._run(module, BatchLoader(dataset, sampler), keeper, out=out, checkpoint=last if resume else None)
+        encoder = load_encoder(out) if out is not None else _best_encoder(module, keeper, card)
+        notes += more_notes + _problem_notes(films, val_films) + ((keeper.stopped_by,) if keeper.stopped_by else ())
+        return TrainedEncoder(encoder, encoder.card, tuple(keeper.history), notes)
+
+    def _run(
+        self,
+        module: SiameseModule,
+        batches: BatchLoader,
+        keeper: RunKeeper,
+        *,
+        out: Path | None,
+        checkpoint: Path | None,
+    ) -> None:
         device = choose_device(self.device)
         run_lightning(
             module,
-            BatchLoader(dataset, sampler),
+            batches,
             keeper,
             device=device,
             precision=native_precision(device) if self.precision == "auto" else self.precision,
             n_epochs=self.n_epochs,
             clip_norm=self.clip_norm,
             out=out,
-            checkpoint=last if resume else None,
+            checkpoint=checkpoint,
         )
-        encoder = load_encoder(out) if out is not None else _best_encoder(module, keeper, card)
-        notes += more_notes + _problem_notes(films, val_films) + ((keeper.stopped_by,) if keeper.stopped_by else ())
-        return TrainedEncoder(encoder, encoder.card, tuple(keeper.history), notes)
 
     def settings(self) -> dict[str, Any]:
         """Return what decides the weights, as plain JSON values."""

@@ -1,0 +1,46 @@
+"""Every Python and console block of README.md and docs/ runs, in order, in an empty folder."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from fewshot_cxr.cli import app
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted(["README.md", *(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))])
+BLOCK = re.compile(r"^```(python|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?!http)([^)#]+)")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if BLOCK.search((ROOT / page).read_text())])
+def test_blocks_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for kind, block in BLOCK.findall((ROOT / page).read_text()):
+        if kind == "python":
+            exec(compile(block, page, "exec"), names)
+        else:
+            for line in block.splitlines():
+                run(line, monkeypatch)
+
+
+def run(line, monkeypatch):
+    assert line.startswith("$ fscxr "), line
+    monkeypatch.setattr("sys.argv", shlex.split(line[2:]))
+    with pytest.raises(SystemExit) as stop:
+        app.main()
+    assert stop.value.code == 0, line
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    for target in LINK.findall((ROOT / page).read_text()):
+        assert (ROOT / page).parent.joinpath(target).exists(), target
+
+
+def test_the_quickstart_is_short():
+    block = BLOCK.search((ROOT / "README.md").read_text()).group(2)
+    assert len([line for line in block.splitlines() if line.strip()]) <= 16
