@@ -18,6 +18,7 @@ from fewshot_cxr.seeding import seeded_torch
 
 Mined = tuple[Tensor, ...]
 _MARGINS = {"euclidean": 1.0, "squared_euclidean": 1.0, "l1": 1.0, "cosine": 0.2}
+_PROXY_MARGIN = 0.1
 
 
 class _OurDistance(BaseDistance):  # type: ignore[misc]  # it ships no types
@@ -57,6 +58,9 @@ class MetricLoss(nn.Module):
         Returns:
             float32, shape (); 0 with a gradient of 0 where the batch has no pair to compare.
         """
+        if mined is not None and all(len(rows) <= 1 for rows in mined):
+            # The library takes a single pair for none at all; the same one twice has the same mean.
+            mined = tuple(rows.repeat(2) for rows in mined)
         with torch.autocast(embeddings.device.type, enabled=False):
             loss = self.inner(embeddings.float(), class_ids, mined)
             # Without any pair the library answers with a plain 0, which has no graph to run backward on.
@@ -79,20 +83,21 @@ def _contrastive(*, distance: str, margin: float, **options: Any) -> nn.Module:
     return loss
 
 
-def _multi_similarity(*, margin: float, **options: Any) -> nn.Module:
+def _multi_similarity(**options: Any) -> nn.Module:
     given = {"alpha": 2.0, "beta": 50.0, "base": 0.5} | options
     loss: nn.Module = losses.MultiSimilarityLoss(distance=CosineSimilarity(), **given)
     return loss
 
 
-def _supcon(*, margin: float, **options: Any) -> nn.Module:
+def _supcon(**options: Any) -> nn.Module:
     loss: nn.Module = losses.SupConLoss(distance=CosineSimilarity(), **({"temperature": 0.1} | options))
     return loss
 
 
 def _proxy_anchor(*, margin: float, n_classes: int, embedding_dim: int, **options: Any) -> nn.Module:
-    given = {"margin": 0.1, "alpha": 32.0} | options
-    loss: nn.Module = losses.ProxyAnchorLoss(n_classes, embedding_dim, distance=CosineSimilarity(), **given)
+    given = {"alpha": 32.0} | options
+    cosine = CosineSimilarity()
+    loss: nn.Module = losses.ProxyAnchorLoss(n_classes, embedding_dim, margin=margin, distance=cosine, **given)
     return loss
 
 
@@ -104,9 +109,11 @@ LOSSES: dict[str, Callable[..., nn.Module]] = {
     "proxy_anchor": _proxy_anchor,
 }
 _ANY_DISTANCE = ("triplet", "contrastive")
+_WITHOUT_MARGIN = ("multi_similarity", "supcon")
+# Contrastive takes all by default: semihard leaves out the negatives nearer than the positive, its largest terms.
 _MINERS = {
     "triplet": ("semihard", "hard", "all"),
-    "contrastive": ("semihard", "hard", "all"),
+    "contrastive": ("all", "semihard", "hard"),
     "multi_similarity": ("multi_similarity",),
 }
 
@@ -129,12 +136,13 @@ def build_loss(
             proxy_anchor (Kim et al. 2020, arXiv:2003.13911; its proxies are parameters).
         n_classes, embedding_dim: of the training set and the encoder.
         distance: in DISTANCES; all but triplet and contrastive take cosine only.
-        margin: in units of the distance; None: 0.2 for cosine, 1 for the others.
+        margin: in units of the distance; None: 0.2 for cosine (proxy_anchor 0.1), 1 for the others. multi_similarity
+            and supcon have none.
         seed: of the proxies.
         options: of the loss in pytorch-metric-learning; a misspelt one is Python's own TypeError.
 
     Raises:
-        ValueError: unknown loss or distance, or two that do not go together.
+        ValueError: unknown loss or distance, two that do not go together, or a margin not above 0 or not of this loss.
     """
     make = lookup(LOSSES, name, what="loss")
     lookup(DISTANCES, distance, what="distance")
@@ -142,9 +150,15 @@ def build_loss(
         raise ValueError(
             f"loss {name!r} compares by cosine, not {distance}: take distance 'cosine' (--distance cosine)"
         )
-    chosen = _MARGINS[distance] if margin is None else margin
-    own = {"distance": distance} if name in _ANY_DISTANCE else {}
+    if margin is not None and name in _WITHOUT_MARGIN:
+        raise ValueError(f"loss {name!r} has no margin: leave margin out (--margin)")
+    if margin is not None and not margin > 0:
+        raise ValueError(f"margin must be above 0, got {margin}")
+    usual = _PROXY_MARGIN if name == "proxy_anchor" else _MARGINS[distance]
+    chosen = usual if margin is None else margin
+    own: dict[str, Any] = {} if name in _WITHOUT_MARGIN else {"margin": chosen}
+    own |= {"distance": distance} if name in _ANY_DISTANCE else {}
     own |= {"n_classes": n_classes, "embedding_dim": embedding_dim} if name == "proxy_anchor" else {}
     with seeded_torch(seed, "loss"):
-        inner = make(margin=chosen, **own, **options)
+        inner = make(**own, **options)
     return MetricLoss(name, inner, distance, chosen, _MINERS.get(name, ()))

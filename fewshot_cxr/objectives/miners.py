@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from pytorch_metric_learning.miners import MultiSimilarityMiner
 from torch import Tensor
 
 from fewshot_cxr._checks import lookup
@@ -46,8 +45,7 @@ class TripletMiner:
     @torch.no_grad()
     def __call__(self, embeddings: Tensor, class_ids: Tensor, group_ids: Tensor | None = None, *, step: int) -> Mined:
         """Return (anchor, positive, negative); empty where no triplet qualifies."""
-        with torch.autocast(embeddings.device.type, enabled=False):
-            distances = pairwise_distances(embeddings.float(), embeddings.float(), self.distance)
+        distances = batch_distances(embeddings, self.distance)
         is_positive, is_negative = pair_masks(class_ids, group_ids)
         if self.kind == "hard":
             return _hardest(distances, is_positive, is_negative)
@@ -63,14 +61,26 @@ class TripletMiner:
 
 @dataclass(frozen=True)
 class SimilarityPairMiner:
-    """Choose pairs that are harder than the easiest of the other kind, by `epsilon` (Wang et al. 2019)."""
+    """Choose, for each anchor, the pairs that come within `epsilon` of the hardest pair of the other kind.
+
+    By cosine. Not the miner of pytorch-metric-learning: that one knows no patients, and compares in half precision
+    under mixed precision.
+
+    Source: Wang et al. 2019, arXiv:1904.06627, eq. 8 and 9.
+    """
 
     epsilon: float = 0.1
 
+    @torch.no_grad()
     def __call__(self, embeddings: Tensor, class_ids: Tensor, group_ids: Tensor | None = None, *, step: int) -> Mined:
-        """Return pairs (anchor, positive, anchor, negative)."""
-        pairs: Mined = MultiSimilarityMiner(epsilon=self.epsilon)(embeddings.float(), class_ids)
-        return pairs
+        """Return pairs (anchor, positive, anchor, negative); `step` plays no part, as nothing is drawn."""
+        distances = batch_distances(embeddings, "cosine")
+        is_positive, is_negative = pair_masks(class_ids, group_ids)
+        farthest = distances.masked_fill(~is_positive, -torch.inf).amax(dim=1, keepdim=True)
+        nearest = distances.masked_fill(~is_negative, torch.inf).amin(dim=1, keepdim=True)
+        positive_pairs = torch.nonzero(is_positive & (distances + self.epsilon > nearest)).T
+        negative_pairs = torch.nonzero(is_negative & (distances - self.epsilon < farthest)).T
+        return *positive_pairs, *negative_pairs
 
 
 def _triplet_miner(kind: str) -> Callable[[MetricLoss, int], Miner]:
@@ -103,6 +113,12 @@ def build_miner(name: str | None, *, loss: MetricLoss, seed: int = 0) -> Miner |
         fitting = f"takes {', '.join(loss.miners)}" if loss.miners else "takes no miner: it weighs all pairs itself"
         raise ValueError(f"miner {name!r} does not fit loss {loss.name!r}, which {fitting}")
     return make(loss, seed)
+
+
+def batch_distances(embeddings: Tensor, distance: str) -> Tensor:
+    """Measure every row of a batch against every row, in float32, mixed precision or not; shape (N, N)."""
+    with torch.autocast(embeddings.device.type, enabled=False):
+        return pairwise_distances(embeddings.float(), embeddings.float(), distance)
 
 
 def pair_masks(class_ids: Tensor, group_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
-from fewshot_cxr.distances import pairwise_distances
-from fewshot_cxr.objectives.miners import pair_masks
+from fewshot_cxr.objectives.miners import batch_distances, pair_masks
+
+_ROUNDING = 1e-6
 
 
 @torch.no_grad()
@@ -21,13 +22,15 @@ def triplet_statistics(embeddings: Tensor, class_ids: Tensor, *, distance: str, 
         "distance_spread": standard deviation over mean of all pairwise distances; near 0 when all films look alike,
         0 when all embeddings are one point. Scalars on the embeddings' device.
     """
-    distances = pairwise_distances(embeddings.float(), embeddings.float(), distance)
+    distances = batch_distances(embeddings, distance)
     is_positive, is_negative = pair_masks(class_ids)
     # Sorted negatives per anchor answer for every positive at once; no cube of triplets.
     negatives = distances.masked_fill(~is_negative, torch.inf).sort(dim=1).values
     n_active = torch.searchsorted(negatives, (distances + margin).contiguous())
     n_triplets = (is_positive.sum(dim=1) * is_negative.sum(dim=1)).sum()
     pairs = distances[~torch.eye(len(embeddings), dtype=torch.bool, device=distances.device)]
+    # One minus a cosine of 0.9999999 is no distance: its spread would make a collapsed encoder look lively.
+    pairs = pairs.where(pairs > _ROUNDING, 0.0)
     return {
         "active_share": (n_active * is_positive).sum() / n_triplets.clamp_min(1),
         "distance_spread": pairs.std() / pairs.mean().clamp_min(1e-12),

@@ -13,7 +13,7 @@ class BalancedBatchSampler(Sampler[list[int]]):
     """Batches that hold every class about equally often, whatever the classes' sizes.
 
     Within an epoch the films of a class come round without repetition before any comes again, one of each patient
-    before a second one of any; so the films of a batch are of different patients wherever the class has them. No film
+    before a second one of any; a new round begins with the patients that its first batch does not hold yet. No film
     is twice in one batch: where a class has fewer films than its share, the batch is that much smaller.
 
     Each epoch is drawn from (seed, epoch) alone. The sampler counts its epochs itself, since Lightning tells a batch
@@ -27,7 +27,8 @@ class BalancedBatchSampler(Sampler[list[int]]):
         seed: of all draws.
 
     Raises:
-        ValueError: fewer than two classes, no class with two films, or fewer than two films per class in a batch.
+        ValueError: fewer than two classes, no class with two films, too small a batch, no batch, n_classes out of
+            range, or not a group for each film.
     """
 
     def __init__(
@@ -40,19 +41,25 @@ class BalancedBatchSampler(Sampler[list[int]]):
         n_batches: int | None = None,
         seed: int = 0,
     ) -> None:
+        if len(class_ids) != len(group_ids):
+            raise ValueError(f"each film needs its class and its group: got {len(class_ids)} and {len(group_ids)}")
         self.classes, sizes = np.unique(class_ids, return_counts=True)
-        if len(self.classes) < 2:
-            raise ValueError("metric learning needs films of at least two findings, got one: add another finding")
+        n_found = len(self.classes)
+        if n_found < 2:
+            raise ValueError(f"metric learning needs films of two findings or more, got {n_found}: add a finding")
         if sizes.max() < 2:
             raise ValueError("metric learning needs a finding with two films; each finding here has one")
         check_at_least(batch_size, 4, "batch_size")
-        self.n_classes = min(len(self.classes), batch_size // 2) if n_classes is None else n_classes
-        if not 2 <= self.n_classes <= min(len(self.classes), batch_size // 2):
-            raise ValueError(f"n_classes {self.n_classes} must be 2..{min(len(self.classes), batch_size // 2)} here")
+        most = min(n_found, batch_size // 2)
+        self.n_classes = most if n_classes is None else n_classes
+        if not 2 <= self.n_classes <= most:
+            here = f"{n_found} findings and batch_size {batch_size}"
+            raise ValueError(f"n_classes must be 2..{most} for {here}, got {n_classes}")
         self.rows = {int(c): np.flatnonzero(class_ids == c) for c in self.classes}
         self.group_ids = np.asarray(group_ids)
         self.batch_size, self.seed = batch_size, seed
         self.n_batches = max(1, round(len(class_ids) / batch_size)) if n_batches is None else n_batches
+        check_at_least(self.n_batches, 1, "n_batches")
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -82,18 +89,19 @@ class BalancedBatchSampler(Sampler[list[int]]):
             # A film taken at the end of one round must not come again at the start of the next, in the same batch.
             position = next((index for index, row in enumerate(queue) if row not in taken), None)
             if position is None:
-                queue += self._shuffled(class_id, draw)
+                queue += self._shuffled(class_id, draw, self.group_ids[taken])
             else:
                 taken.append(queue.pop(position))
         return taken
 
-    def _shuffled(self, class_id: int, draw: np.random.Generator) -> list[int]:
-        """Return the films of a class, one of each patient, then a second one of each, and so on."""
+    def _shuffled(self, class_id: int, draw: np.random.Generator, groups: np.ndarray) -> list[int]:
+        """Return the films of a class, one of each patient, then a second one of each; in each turn `groups` last."""
         rows = draw.permutation(self.rows[class_id])
         seen: dict[int, int] = {}
         turns = []
         for group in self.group_ids[rows].tolist():
             turns.append(seen.get(group, 0))
             seen[group] = turns[-1] + 1
-        shuffled: list[int] = rows[np.argsort(turns, kind="stable")].tolist()
+        is_late = np.isin(self.group_ids[rows], groups)
+        shuffled: list[int] = rows[np.lexsort((is_late, np.array(turns)))].tolist()
         return shuffled

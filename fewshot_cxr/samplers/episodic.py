@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from torch.utils.data import Sampler
 
+from fewshot_cxr._checks import check_at_least
 from fewshot_cxr.episodes import Episodes
 from fewshot_cxr.seeding import torch_seed
 
@@ -38,6 +39,7 @@ class EpisodicBatchSampler(Sampler[list[int]]):
         n_batches: int,
         seed: int = 0,
     ) -> None:
+        check_at_least(n_batches, 1, "n_batches")
         self.class_ids, self.group_ids, self.class_names = class_ids, group_ids, class_names
         self.n_way, self.n_shot, self.n_query = n_way, n_shot, n_query
         self.n_batches, self.seed, self.epoch = n_batches, seed, 0
