@@ -1,5 +1,6 @@
 """`fscxr embed`: embeddings of films in one file."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +31,10 @@ def command(checkpoint: Path, source: str, split: str | None, out: Path, **optio
     records = read_films(source, take_reading(options))
     records = records if split is None else records.of_split(split)
     with progress_bars() as progress:
-        films = cache_films(
-            records, encoder.image_spec, folder=options["cache_dir"], progress=lambda *done: progress("decoding", *done)
-        )
-        embeddings = embed_films(
-            encoder,
-            films,
-            batch_size=options["batch_size"],
-            device=options["device"],
-            progress=lambda *done: progress("embedding", *done),
-        )
+        cache = {"folder": options["cache_folder"], "n_workers": options["n_workers"]}
+        films = cache_films(records, encoder.image_spec, **cache, progress=partial(progress, "decoding"))
+        work = {"device": options["device"], "batch_size": options["batch_size"]}
+        embeddings = embed_films(encoder, films, **work, progress=partial(progress, "embedding"))
     embeddings.save(out)
     say_problems(films.records)
     say(f"written: {out}, {len(embeddings)} films, dim {embeddings.vectors.shape[1]}")

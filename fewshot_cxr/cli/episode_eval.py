@@ -1,5 +1,6 @@
 """`fscxr episode-eval`: accuracy in few-shot episodes, beside the floor that pixels alone reach."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,22 +47,19 @@ def command(
     Example: fscxr episode-eval --checkpoint run --data split.csv --split test --n-way 3 --n-shot 5 --json result.json
     """
     set_threads(options.pop("threads"))
-    cache_folder, device, batch_size = (options.pop(name) for name in ("cache_dir", "device", "batch_size"))
+    cache = {"folder": options.pop("cache_folder"), "n_workers": options.pop("n_workers")}
+    work = {"device": options.pop("device"), "batch_size": options.pop("batch_size")}
     encoder = load_encoder(checkpoint)
     records = read_films(source, take_reading(options))
     records = records if split is None else records.of_split(split)
     with progress_bars() as progress:
-        films = cache_films(
-            records, encoder.image_spec, folder=cache_folder, progress=lambda *done: progress("decoding", *done)
-        )
-        embeddings = embed_films(
-            encoder, films, batch_size=batch_size, device=device, progress=lambda *done: progress("embedding", *done)
-        )
+        films = cache_films(records, encoder.image_spec, **cache, progress=partial(progress, "decoding"))
+        embeddings = embed_films(encoder, films, **work, progress=partial(progress, "embedding"))
         result = evaluate_episodes(
             embeddings,
             distance=distance or encoder.card.get("distance", "euclidean"),
             floor=embed_pixels(films),
-            progress=lambda *done: progress("episodes", *done),
+            progress=partial(progress, "episodes"),
             **options,
         )
     say_problems(films.records)

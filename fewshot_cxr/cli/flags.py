@@ -32,12 +32,27 @@ def reading_flags(command: Command) -> Command:
 
 
 def work_flags(command: Command) -> Command:
-    """Add --device, --batch-size, --threads, --cache-dir."""
+    """Add --batch-size, for films that are embedded, and the machine's flags."""
+    option = click.option(
+        "--batch-size", default=128, show_default=True, type=click.IntRange(1), help="Films at a time."
+    )
+    return machine_flags(option(command))
+
+
+def machine_flags(command: Command) -> Command:
+    """Add --device, --workers, --threads, --cache-dir."""
     return _several(
         click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
-        click.option("--batch-size", default=128, show_default=True, type=click.IntRange(1), help="Films at a time."),
+        click.option(
+            "--workers", "n_workers", type=click.IntRange(1), help="Threads that decode films.  [default: all cores]"
+        ),
         click.option("--threads", type=click.IntRange(1), help="Processor threads.  [default: all cores]"),
-        click.option("--cache-dir", type=click.Path(path_type=Path), help="Decoded films.  [default: FSCXR_CACHE]"),
+        click.option(
+            "--cache-dir",
+            "cache_folder",
+            type=click.Path(path_type=Path),
+            help="Decoded films.  [default: FSCXR_CACHE, else ~/.cache/fewshot_cxr]",
+        ),
     )(command)
 
 

@@ -1,5 +1,6 @@
 """`fscxr predict`: what is nearest to a new film, and which exemplars say so."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,20 +57,15 @@ def command(
     Example: fscxr predict new.png --checkpoint run --support split.csv --n-exemplars 20
     """
     set_threads(options.pop("threads"))
-    cache_folder, device, batch_size = (options.pop(name) for name in ("cache_dir", "device", "batch_size"))
+    cache = {"folder": options.pop("cache_folder"), "n_workers": options.pop("n_workers")}
+    work = {"device": options.pop("device"), "batch_size": options.pop("batch_size")}
     encoder = load_encoder(checkpoint)
     labelled = _support(read_films(support, take_reading(options)), support_split)
     exemplars = sample_exemplars(labelled, n_exemplars, seed=options.pop("seed"))
     with progress_bars() as progress:
-        cached = cache_films(exemplars, encoder.image_spec, folder=cache_folder)
-        known = embed_films(encoder, cached, batch_size=batch_size, device=device)
-        vectors, read, problems = embed_files(
-            encoder,
-            _files(films),
-            batch_size=batch_size,
-            device=device,
-            progress=lambda *done: progress("films", *done),
-        )
+        cached = cache_films(exemplars, encoder.image_spec, **cache)
+        known = embed_films(encoder, cached, **work)
+        vectors, read, problems = embed_files(encoder, _files(films), **work, progress=partial(progress, "films"))
     distance = options.pop("distance") or encoder.card.get("distance", "euclidean")
     predictions = predict(vectors, [str(path) for path in read], known, distance=distance, **options)
     say_problems(cached.records)

@@ -6,7 +6,15 @@ from typing import Any
 import click
 
 from fewshot_cxr.cli.console import progress_bars, say, say_records, write_result
-from fewshot_cxr.cli.flags import json_flag, read_films, reading_flags, seed_flag, set_threads, take_reading
+from fewshot_cxr.cli.flags import (
+    json_flag,
+    machine_flags,
+    read_films,
+    reading_flags,
+    seed_flag,
+    set_threads,
+    take_reading,
+)
 from fewshot_cxr.distances import DISTANCES
 from fewshot_cxr.encoders import ENCODERS
 from fewshot_cxr.image_spec import CROPS, ImageSpec
@@ -54,10 +62,8 @@ def command() -> None:
 @click.option("--precision", default="auto", show_default=True, help="auto, 32-true or bf16-mixed.")
 @click.option("--patience", type=click.IntRange(1), help="Stop after so many epochs without a better accuracy.")
 @click.option("--max-minutes", type=float, help="Begin no epoch that would end later.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--threads", type=click.IntRange(1), help="Processor threads.  [default: all cores]")
-@click.option("--cache-dir", "cache_folder", type=click.Path(path_type=Path), help="Decoded films.")
 @seed_flag
+@machine_flags
 @reading_flags
 @json_flag
 def siamese(source: str, out: Path, resume: bool, threads: int | None, json_file: str | None, **options: Any) -> None:

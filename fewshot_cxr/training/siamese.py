@@ -63,7 +63,7 @@ class SiameseTrainer:
         val_fraction: carved from the training films, by patient, when `fit` gets no validation films.
         max_minutes: begin no epoch that would end later.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        cache_folder: of decoded films.
+        cache_folder, n_workers: where decoded films are kept, and how many threads decode them.
     """
 
     encoder: str = "resnet9"
@@ -93,6 +93,7 @@ class SiameseTrainer:
     device: str = "auto"
     seed: int = 0
     cache_folder: Path | None = None
+    n_workers: int | None = None
 
     def __post_init__(self) -> None:
         lookup(dict.fromkeys(SCHEDULES), self.schedule, what="schedule")
@@ -179,7 +180,7 @@ class SiameseTrainer:
 
     def settings(self) -> dict[str, Any]:
         """Return what decides the weights, as plain JSON values."""
-        left_out = ("device", "cache_folder", "max_minutes", "patience")
+        left_out = ("device", "cache_folder", "n_workers", "max_minutes", "patience")
         plain = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in left_out}
         plain["image_spec"] = self.image_spec.to_json()
         plain["augmentation"] = None if self.augmentation is None else asdict(self.augmentation)
@@ -204,7 +205,9 @@ def _training_parts(
 
 def _cached(trainer: SiameseTrainer, part: Records, name: str, progress: Progress | None) -> CachedFilms:
     report = None if progress is None else partial(progress, f"decoding {name} films")
-    return cache_films(part, trainer.image_spec, folder=trainer.cache_folder, progress=report)
+    return cache_films(
+        part, trainer.image_spec, folder=trainer.cache_folder, n_workers=trainer.n_workers, progress=report
+    )
 
 
 def _problem_notes(*parts: CachedFilms) -> tuple[str, ...]:
