@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+import torch
+
+from fewshot_cxr.data import cache_films, to_images
+from fewshot_cxr.data.synthetic import make_synthetic
+from fewshot_cxr.encoders import build_encoder
+from fewshot_cxr.image_spec import ImageSpec
+from fewshot_cxr.inference import choose_device, embed, embed_files, embed_films, embed_pixels, native_precision
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory):
+    return make_synthetic(tmp_path_factory.mktemp("films"), n_patients=3, findings=("normal", "effusion"), size_px=48)
+
+
+@pytest.fixture
+def encoder():
+    return build_encoder("resnet9", width=4, image_spec=ImageSpec(size_px=32), dropout=0.5)
+
+
+def test_embeddings_equal_one_film_at_a_time_and_the_mode_returns(films, encoder):
+    encoder.train()
+    whole = embed(encoder, films, batch_size=5)
+    assert encoder.training
+    cached = cache_films(films, encoder.image_spec)
+    encoder.eval()
+    for row in range(len(films)):
+        image = to_images(torch.from_numpy(cached.rows([row])), encoder.image_spec)
+        np.testing.assert_allclose(whole.vectors[row], encoder(image)[0].detach().numpy(), atol=1e-5)
+    assert whole.paths == tuple(film.path for film in films)
+    assert [whole.class_names[index] for index in whole.class_ids] == [film.finding for film in films]
+    assert len(np.unique(whole.patient_ids)) == len({film.patient_id for film in films})
+
+
+def test_files_without_the_cache_give_the_same(films, encoder):
+    vectors, read, problems = embed_files(encoder, [films.file(film) for film in films], batch_size=4)
+    np.testing.assert_allclose(vectors, embed(encoder, films).vectors, atol=1e-5)
+    assert len(read) == len(films)
+    assert problems == []
+
+
+def test_unreadable_films_are_left_out_with_a_warning(films, encoder, tmp_path):
+    records = make_synthetic(tmp_path, n_patients=3, findings=("normal", "effusion"), size_px=48)
+    records.file(records[1]).write_bytes(b"nothing")
+    with pytest.warns(UserWarning, match=f"1 of {len(records)} films are unreadable.*{records[1].path}"):
+        embeddings = embed(encoder, records)
+    assert len(embeddings) == len(records) - 1
+    with pytest.raises(FileNotFoundError, match="no film is readable"):
+        embed_files(encoder, [records.file(records[1])])
+
+
+def test_pixels_are_block_means(films, encoder):
+    cached = cache_films(films, encoder.image_spec)
+    pixels = embed_pixels(cached, side_px=8)
+    blocks = cached.rows([0])[0].reshape(8, 4, 8, 4).mean(axis=(1, 3)) / 255
+    np.testing.assert_allclose(pixels.vectors[0].reshape(8, 8), blocks, atol=1e-6)
+
+
+def test_progress_counts_films(films, encoder):
+    calls = []
+    embed_films(encoder, cache_films(films, encoder.image_spec), batch_size=3, progress=lambda *c: calls.append(c))
+    assert calls[-1] == (len(films), len(films))
+
+
+def test_devices():
+    assert choose_device("cpu").type == "cpu"
+    assert native_precision(torch.device("cpu")) in ("bf16-mixed", "32-true")
+    with pytest.raises(ValueError, match="device 'gpu' is not one of auto, cpu, cuda, cuda:N"):
+        choose_device("gpu")
+    with pytest.raises(ValueError, match=r"device 'cuda:99' is absent: torch sees \d+ CUDA GPU"):
+        choose_device("cuda:99")

@@ -1,0 +1,33 @@
+import pytest
+
+from fewshot_cxr.cli.console import show_prediction, show_result
+from fewshot_cxr.data import read_dataset
+from fewshot_cxr.encoders import load_encoder
+from fewshot_cxr.workflows import NEW_FINDING, run_demo
+
+
+@pytest.mark.slow
+def test_the_demo_leaves_a_page_and_what_it_was_made_from(tmp_path, capsys):
+    calls = []
+    result = run_demo(tmp_path / "demo", n_patients=36, n_epochs=1, progress=lambda *call: calls.append(call[0]))
+    assert {path.name for path in (tmp_path / "demo").iterdir()} == {
+        "films",
+        "manifest.csv",
+        "checkpoint",
+        "figures",
+        "report.html",
+    }
+    page = result.report.read_text()
+    assert f"{100 * result.episodes.accuracy.mean:.1f} %" in page
+    assert NEW_FINDING in page
+    assert len(read_dataset("manifest", tmp_path / "demo" / "manifest.csv")) > 400
+    assert NEW_FINDING not in load_encoder(tmp_path / "demo" / "checkpoint").card["findings"]
+    assert result.true_finding == NEW_FINDING
+    assert set(result.episodes.per_class_recall) >= {NEW_FINDING, "normal"}
+    assert len(list((tmp_path / "demo" / "figures").glob("*.png"))) == 4
+    assert {"drawing films", "training", "episodes"} <= set(calls)
+    show_result(result.episodes)
+    show_prediction([result.prediction])
+    printed = capsys.readouterr().out
+    assert "floor: nearest centroid on pixels" in printed
+    assert "nearest exemplars" in printed
