@@ -1,16 +1,17 @@
 """Decode each film once, into memory-mapped uint8; later runs and other splits find it by content and recipe.
 
 A folder for each recipe (crop, size, bit depth) holds immutable packs: `<name>.u8`, n films of S x S bytes, beside
-`<name>.json`, the content hashes of these n films. A run adds one pack with the films that no pack holds yet, so that
-two runs at once do each other no harm.
+`<name>.json`, the content hashes of these n films and what the pack itself must look like. A run adds packs with the
+films that no pack holds yet, so that two runs at once do each other no harm, and a run that is stopped loses one pack.
 """
 
 import json
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -21,11 +22,13 @@ from fewshot_cxr.data.hashing import file_hash
 from fewshot_cxr.data.images import read_gray
 from fewshot_cxr.data.preprocess import RECIPE_VERSION, to_square
 from fewshot_cxr.image_spec import ImageSpec
-from fewshot_cxr.records import Problem, Record, Records
-from fewshot_cxr.storage import whole_file, write_json
+from fewshot_cxr.records import Problem, Records, resolve_below
+from fewshot_cxr.storage import whole_file, write_json, write_text
 
 Progress = Callable[[int, int], None]
+_Places = dict[str, tuple[Path, int]]  # by content hash: the pack, and the row in it
 _CHUNK = 64
+_PACK = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +43,9 @@ class CachedFilms:
 
     def __post_init__(self) -> None:
         films = (-1, self.size_px, self.size_px)
-        object.__setattr__(self, "_maps", [np.memmap(pack, np.uint8, "r").reshape(films) for pack in self.packs])
+        # As plain arrays, row by row: gathering rows of an np.memmap by a list of indices is 15 times slower.
+        maps = [np.memmap(pack, np.uint8, "r").view(np.ndarray).reshape(films) for pack in self.packs]
+        object.__setattr__(self, "_maps", maps)
 
     def __getstate__(self) -> dict[str, object]:
         return {name: value for name, value in self.__dict__.items() if name != "_maps"}
@@ -56,11 +61,10 @@ class CachedFilms:
         """Gather films from the memory maps: uint8, shape (len(indices), S, S)."""
         maps: list[np.ndarray] = self._maps  # type: ignore[attr-defined]  # set in __post_init__, not a field
         indices = np.asarray(indices, dtype=np.int64)
-        films = np.empty((len(indices), self.size_px, self.size_px), dtype=np.uint8)
         packs, rows = self.pack_of_film[indices], self.row_of_film[indices]
-        for pack in np.unique(packs):
-            here = packs == pack
-            films[here] = maps[pack][rows[here]]
+        films = np.empty((len(indices), self.size_px, self.size_px), dtype=np.uint8)
+        for place, (pack, row) in enumerate(zip(packs.tolist(), rows.tolist(), strict=True)):
+            films[place] = maps[pack][row]
         return films
 
 
@@ -87,13 +91,17 @@ def cache_films(
     folder = folder or default_folder()
     place = folder / f"recipe{RECIPE_VERSION}-{spec.crop}-{spec.size_px}px-{spec.bit_depth or 'any'}bit"
     with ThreadPoolExecutor(n_workers or os.cpu_count()) as pool:
-        hashes, reasons = _hash_films(records, folder / "hashes.json", pool)
+        files, reasons = _find_files(records)
+        hashes = _hash_files(files, reasons, folder / "hashes.json", pool)
         index = _read_packs(place, spec.size_px)
-        new = {key: records.file(film) for key, film in zip(hashes, records, strict=True) if key and key not in index}
-        if new:
-            packed, unreadable = _decode(new, spec, place, pool, progress)
+        new = {key: file for key, file in zip(hashes, files, strict=True) if file and key and key not in index}
+        n_done = len(records) - len(new)
+        for keys in _slices(list(new), _PACK):
+            report = None if progress is None else partial(_report, progress, n_done, len(records))
+            packed, unreadable = _decode({key: new[key] for key in keys}, spec, place, pool, report)
             index |= packed
             reasons |= {row: unreadable[key] for row, key in enumerate(hashes) if key in unreadable}
+            n_done += len(keys)
     if progress is not None:
         progress(len(records), len(records))
     problems = [Problem(None, records[row].path, reasons[row]) for row in sorted(reasons)]
@@ -115,72 +123,135 @@ def cache_films(
 
 def default_folder() -> Path:
     """Return the cache folder of this user: FSCXR_CACHE, else ~/.cache/fewshot_cxr."""
-    return Path(os.environ.get("FSCXR_CACHE") or Path.home() / ".cache" / "fewshot_cxr")
+    return Path(os.environ.get("FSCXR_CACHE") or "~/.cache/fewshot_cxr").expanduser()
 
 
-def _hash_films(records: Records, memory: Path, pool: ThreadPoolExecutor) -> tuple[list[str], dict[int, str]]:
-    """Return the content hash of every film ("" where there is none), and by row why."""
+def _find_files(records: Records) -> tuple[list[Path | None], dict[int, str]]:
+    """Return where each film lies (None: it leaves the root, or is nowhere), and by row why not."""
+    files: list[Path | None] = []
+    reasons: dict[int, str] = {}
+    folders: dict[str, Path] = {}
+    for row, film in enumerate(records):
+        name = film.path.rpartition("/")[2]
+        folder = film.path.removesuffix(name)
+        try:
+            if folder not in folders:
+                folders[folder] = resolve_below(records.root, folder)
+            file = folders[folder] / name
+            # Resolving each of 100,000 paths takes seconds; one in a checked folder leads out only by these.
+            files.append(records.file(film) if name in ("", "..") or file.is_symlink() else file)
+        except (OSError, ValueError) as error:
+            files.append(None)
+            reasons[row] = _cannot_open(error)
+    return files, reasons
+
+
+def _hash_files(
+    files: Sequence[Path | None], reasons: dict[int, str], memory: Path, pool: ThreadPoolExecutor
+) -> list[str]:
+    """Return the content hash of every file ("" where there is none), and add to `reasons` why there is none."""
     known = _read_json(memory)
 
-    def look(film: Record) -> tuple[str, str, list[int | str]]:
+    def look(file: Path | None) -> list[Any] | OSError | None:
+        if file is None:
+            return None
         try:
-            path = records.file(film)
-            stat = path.stat()
-            remembered = known.get(str(path), [0, 0, ""])
-            # Size and time stand for content as long as nobody sets the clock back on purpose; `make` trusts them too.
-            if remembered[:2] != [stat.st_size, stat.st_mtime_ns]:
-                remembered = [stat.st_size, stat.st_mtime_ns, file_hash(path)]
-            return str(path), "", remembered
-        except (OSError, ValueError) as error:
-            return "", f"cannot be opened: {getattr(error, 'strerror', None) or error}", [0, 0, ""]
+            found = file.stat()
+            # These stand for the content, as for `make`; the time of change, because copies keep that of writing.
+            stamp = [found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+            entry = known.get(str(file))
+            is_known = isinstance(entry, list) and entry[:3] == stamp and isinstance(entry[-1], str)
+            return entry if is_known else [*stamp, file_hash(file)]
+        except OSError as error:
+            return error
 
-    found = list(pool.map(look, records))
-    fresh = {path: entry for path, _, entry in found if path and known.get(path) != entry}
+    hashes: list[str] = []
+    fresh: dict[str, list[Any]] = {}
+    for row, (file, entry) in enumerate(zip(files, pool.map(look, files), strict=True)):
+        if isinstance(entry, OSError):
+            reasons[row] = _cannot_open(entry)
+        elif entry is not None and known.get(str(file)) != entry:
+            fresh[str(file)] = entry
+        hashes.append(entry[-1] if isinstance(entry, list) else "")
     if fresh:
-        write_json(memory, known | fresh)
-    return [str(entry[2]) for _, _, entry in found], {row: why for row, (_, why, _) in enumerate(found) if why}
+        write_text(memory, json.dumps(known | fresh))
+    return hashes
 
 
-def _read_packs(place: Path, size_px: int) -> dict[str, tuple[Path, int]]:
-    """Return where each decoded film lies; a pack that is not whole is passed over and its films decoded again."""
-    index: dict[str, tuple[Path, int]] = {}
+def _cannot_open(error: OSError | ValueError) -> str:
+    return f"the file cannot be opened: {getattr(error, 'strerror', None) or error}"
+
+
+def _read_packs(place: Path, size_px: int) -> _Places:
+    """Return where each decoded film lies; films of a pack that is not whole are left out, to be decoded again."""
+    index: _Places = {}
     for listing in sorted(place.glob("*.json")):
-        pack, hashes = listing.with_suffix(".u8"), _read_json(listing).get("hashes", [])
-        if pack.is_file() and pack.stat().st_size == len(hashes) * size_px**2:
+        entry, pack = _read_json(listing), listing.with_suffix(".u8")
+        hashes = entry.get("hashes")
+        if isinstance(hashes, list) and _is_whole(pack, listing, entry, len(hashes) * size_px**2):
             index |= {key: (pack, row) for row, key in enumerate(hashes)}
     return index
 
 
+def _is_whole(pack: Path, listing: Path, entry: dict[str, Any], n_bytes: int) -> bool:
+    """Return whether a pack is as it was written: by its time, and by its content where that has changed."""
+    try:
+        found = pack.stat()
+        if found.st_size != n_bytes:
+            return False
+        if found.st_mtime_ns == entry.get("mtime_ns"):
+            return True
+        if file_hash(pack) != entry.get("hash"):
+            return False
+    except OSError:
+        return False
+    with suppress(OSError):  # a cache that was copied: hash it this once, if we may write here
+        write_json(listing, entry | {"mtime_ns": found.st_mtime_ns})
+    return True
+
+
 def _decode(
-    files: dict[str, Path], spec: ImageSpec, place: Path, pool: ThreadPoolExecutor, progress: Progress | None
-) -> tuple[dict[str, tuple[Path, int]], dict[str, str]]:
+    files: dict[str, Path],
+    spec: ImageSpec,
+    place: Path,
+    pool: ThreadPoolExecutor,
+    report: Callable[[int], None] | None,
+) -> tuple[_Places, dict[str, str]]:
     """Decode films into one new pack; return where each lies, and for the unreadable ones why."""
 
-    def decode(path: Path) -> np.ndarray | str:
+    def decode(key: str) -> np.ndarray | str:
         try:
-            return to_square(read_gray(path, bit_depth=spec.bit_depth), spec)
+            return to_square(read_gray(files[key], bit_depth=spec.bit_depth), spec)
         except (OSError, ValueError) as error:
             return str(error)
 
     pack = place / f"{uuid4().hex}.u8"
     packed: list[str] = []
     unreadable: dict[str, str] = {}
-    keys = iter(files)
     with whole_file(pack) as part, part.open("wb") as opened:
-        while chunk := list(islice(keys, _CHUNK)):
-            for key, film in zip(chunk, pool.map(decode, (files[key] for key in chunk)), strict=True):
+        for keys in _slices(list(files), _CHUNK):
+            for key, film in zip(keys, pool.map(decode, keys), strict=True):
                 if isinstance(film, str):
                     unreadable[key] = film
                 else:
                     opened.write(film.tobytes())
                     packed.append(key)
-            if progress is not None:
-                progress(len(packed) + len(unreadable), len(files))
+            if report is not None:
+                report(len(packed) + len(unreadable))
     if packed:
-        write_json(pack.with_suffix(".json"), {"hashes": packed})
+        stamp = {"hash": file_hash(pack), "mtime_ns": pack.stat().st_mtime_ns}
+        write_json(pack.with_suffix(".json"), stamp | {"hashes": packed})
     else:
         pack.unlink()
     return {key: (pack, row) for row, key in enumerate(packed)}, unreadable
+
+
+def _report(progress: Progress, n_before: int, n_films: int, n_done: int) -> None:
+    progress(n_before + n_done, n_films)
+
+
+def _slices(keys: list[str], length: int) -> list[list[str]]:
+    return [keys[start : start + length] for start in range(0, len(keys), length)]
 
 
 def _read_json(path: Path) -> dict[str, Any]:

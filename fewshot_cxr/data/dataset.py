@@ -24,13 +24,15 @@ class XrayDataset(Dataset[tuple[Tensor, Tensor]]):
         class_ids: int64, shape (N,). group_ids: int64, shape (N,), equal for films of one patient.
 
     Raises:
-        ValueError: a film has a finding outside `class_names`, or several.
+        ValueError: a film has a finding outside `class_names`, or several; a class is named twice.
     """
 
     def __init__(self, films: CachedFilms, class_names: Sequence[str] | None = None) -> None:
         self.films = films
         self.class_names = tuple(films.records.findings if class_names is None else class_names)
         position = {name: index for index, name in enumerate(self.class_names)}
+        if len(position) < len(self.class_names):
+            raise ValueError(f"class_names must name each class once, got {', '.join(self.class_names)}")
         for film in films.records:
             if film.finding not in position:
                 raise ValueError(f"{film.path} has the finding {film.finding!r}, none of {', '.join(self.class_names)}")

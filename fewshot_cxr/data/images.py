@@ -1,6 +1,10 @@
 """Any picture file to uint8 gray: 8 and 16 bit, colour, palette, alpha, EXIF rotation."""
 
+import math
+import threading
 import warnings
+from contextlib import ExitStack
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +13,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
 BIT_DEPTHS = (8, 10, 12, 14, 16)
 _DEEP_MODES = ("I", "F")  # and every mode that begins with "I;16"
+# What is found under those suffixes. Pillow's others stay shut: one of them calls a program (EPS starts Ghostscript).
+_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP")
+_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # TIFF 6.0, section 8
 
 
 def is_image_name(name: str) -> bool:
@@ -31,30 +38,48 @@ def read_gray(path: str | Path, *, bit_depth: int | None = None) -> np.ndarray:
         uint8, shape (H, W).
 
     Raises:
-        OSError: the file is empty, cut short, no picture, or too large to be one; the text is one sentence.
-        ValueError: a value needs more bits than `bit_depth`.
+        OSError: the file is absent, empty, cut short, no picture, or too large to be one; the text is one sentence.
+        ValueError: a value needs more bits than `bit_depth`, or that is not in 8..16.
     """
-    path = Path(path)
-    if path.stat().st_size == 0:
-        raise OSError("the file is empty")
+    if bit_depth is not None and not 8 <= bit_depth <= 16:
+        raise ValueError(f"bit_depth must be in 8..16, got {bit_depth}")
     try:
-        with warnings.catch_warnings():  # Pillow warns of odd metadata and of bombs; the second must stop us
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as picture:
-                picture.load()
-                return _gray(ImageOps.exif_transpose(picture), bit_depth)
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise type(error)(f"the file cannot be opened: {error.strerror}") from error
+    if not content:
+        raise OSError("the file is empty")
+    pixels, is_negative = _load(content)
+    if pixels.dtype == np.uint8:
+        return pixels
+    bits = _bits(pixels, bit_depth)
+    values = pixels.astype(np.uint16)
+    # A shift, not a rescale: it gives back exactly the 8-bit film that a 16-bit file was made from.
+    return ((2**bits - 1 - values if is_negative else values) >> (bits - 8)).astype(np.uint8)
+
+
+def _load(content: bytes) -> tuple[np.ndarray, bool]:
+    """Return 8-bit gray, or deep pixels as they are and whether 0 means white in them."""
+    try:
+        with _quiet_pillow, Image.open(BytesIO(content), formats=_FORMATS) as picture:
+            # Pillow itself only warns of these, up to twice the limit.
+            if picture.width * picture.height > (Image.MAX_IMAGE_PIXELS or math.inf):
+                raise Image.DecompressionBombError
+            picture.load()
+            # Pillow turns the 8-bit ones of these over by itself, the 16-bit ones not.
+            is_negative = getattr(picture, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO
+            return _pixels(ImageOps.exif_transpose(picture)), is_negative
     except UnidentifiedImageError as error:
         raise OSError("not a picture that can be read (PNG, JPEG or TIFF)") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except Image.DecompressionBombError as error:
         raise OSError("the picture is too large to be a film") from error
-    except (OSError, SyntaxError, EOFError, IndexError, TypeError) as error:
+    except Exception as error:  # a damaged file makes Pillow raise anything: struct.error, KeyError, ValueError, ...
         raise OSError(f"damaged or cut short: {' '.join(str(error).split()) or type(error).__name__}") from error
 
 
-def _gray(picture: Image.Image, bit_depth: int | None) -> np.ndarray:
+def _pixels(picture: Image.Image) -> np.ndarray:
     if picture.mode in _DEEP_MODES or picture.mode.startswith("I;16"):
-        return _eight_bits(np.asarray(picture), bit_depth)
+        return np.asarray(picture)
     if "A" in picture.getbands() or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         black = Image.new("RGBA", picture.size, (0, 0, 0, 255))
@@ -64,15 +89,43 @@ def _gray(picture: Image.Image, bit_depth: int | None) -> np.ndarray:
     return np.array(picture.convert("L"))
 
 
-def _eight_bits(values: np.ndarray, bit_depth: int | None) -> np.ndarray:
-    if values.dtype.kind == "f" and not np.array_equal(values, np.floor(values)):
+def _bits(values: np.ndarray, bit_depth: int | None) -> int:
+    """Return how many bits hold all values, after checking that they are such as a film has."""
+    if values.dtype.kind == "f" and not (np.isfinite(values).all() and np.array_equal(values, np.floor(values))):
         raise OSError("floating-point pixels have no stated range")
     largest, smallest = int(values.max()), int(values.min())
     if smallest < 0 or largest >= 2**16:
         raise OSError(f"pixel values from {smallest} to {largest} do not fit 16 bits")
     if bit_depth is None:
-        bit_depth = next(bits for bits in BIT_DEPTHS if largest < 2**bits)
-    elif largest >= 2**bit_depth:
+        return next(bits for bits in BIT_DEPTHS if largest < 2**bits)
+    if largest >= 2**bit_depth:
         raise ValueError(f"its maximum {largest} needs more than {bit_depth} bits; name a larger --bit-depth")
-    # A shift, not a rescale: it gives back exactly the 8-bit film that a 16-bit file was made from.
-    return (values.astype(np.uint16) >> (bit_depth - 8)).astype(np.uint8)
+    return bit_depth
+
+
+class _QuietPillow:
+    """No warnings of odd metadata, as long as any thread is inside.
+
+    Filters belong to the whole process: threads that each set and restored them would in the end leave them changed.
+    So the first one in sets them, and the last one out restores them.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._n_inside = 0
+        self._filters = ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._n_inside += 1
+            if self._n_inside == 1:
+                self._filters.enter_context(warnings.catch_warnings(action="ignore"))
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._n_inside -= 1
+            if self._n_inside == 0:
+                self._filters.close()
+
+
+_quiet_pillow = _QuietPillow()

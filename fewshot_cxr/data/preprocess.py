@@ -17,7 +17,12 @@ def to_square(image: np.ndarray, spec: ImageSpec) -> np.ndarray:
 
     Returns:
         uint8, shape (size_px, size_px).
+
+    Raises:
+        ValueError: `image` is no gray film of 8 bits.
     """
+    if image.dtype != np.uint8 or image.ndim != 2 or image.size == 0:
+        raise ValueError(f"image must be uint8 of shape (H, W), got {image.dtype} of {image.shape}; see read_gray")
     picture = Image.fromarray(image)
     box = _centre_square(picture.size) if spec.crop == "square" else None
     # Bilinear with Pillow's antialiasing: as sharp as area averaging when it shrinks, smooth when it enlarges.

@@ -42,7 +42,8 @@ def split_by_patient(
     """Divide films into parts of whole patients, each with about its share of every finding.
 
     A group counts as its rarest finding. Within a finding the groups are taken in an order that follows from `seed`
-    and their first path alone, and each goes to the part that is furthest behind its share.
+    and their first path alone, and each goes to the part that is furthest behind its share; the last ones go to parts
+    that would else have none.
 
     Args:
         records: films with patients or groups; a film without counts as its own patient.
@@ -58,7 +59,7 @@ def split_by_patient(
     """
     if len(fractions) != len(names):
         raise ValueError(f"{len(names)} parts ({', '.join(names)}) need as many fractions, got {len(fractions)}")
-    if min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
+    if not (all(fraction >= 0 for fraction in fractions) and abs(sum(fractions) - 1) < 1e-6):
         raise ValueError(f"fractions must be 0 or more and sum to 1, got {', '.join(f'{f:g}' for f in fractions)}")
     part_of_group = _assign(records, np.asarray(fractions, dtype=float), seed)
     parts = part_of_group[patient_groups(records)]
@@ -121,8 +122,12 @@ def _assign(records: Records, fractions: np.ndarray, seed: int) -> np.ndarray:
         keys = {group: int(hashed_bits(seed, text_key(min(film.path for film in members[group])))) for group in groups}
         filled = np.zeros(len(fractions))
         total = sum(len(members[group]) for group in groups)
-        for group in sorted(groups, key=keys.__getitem__):
-            part = int(np.argmax(fractions * total - filled))
+        for n_taken, group in enumerate(sorted(groups, key=keys.__getitem__)):
+            behind = fractions * total - filled
+            is_empty = (filled == 0) & (fractions > 0)
+            if len(groups) - n_taken <= is_empty.sum():
+                behind[~is_empty] = -np.inf
+            part = int(np.argmax(behind))
             part_of_group[group] = part
             filled[part] += len(members[group])
     return part_of_group

@@ -57,10 +57,13 @@ class Augmentation:
     def __post_init__(self) -> None:
         for name in ("zoom", "gamma"):
             low, high = getattr(self, name)
-            if not 0 < low <= high:
+            if not 0 < low <= high < math.inf:
                 raise ValueError(f"{name} must be a smallest and a largest value above 0, got {(low, high)}")
         if not 0 <= self.flip <= 1 or not 0 < self.crop <= 1:
             raise ValueError(f"flip must be in 0..1 and crop above 0 and at most 1, got {self.flip} and {self.crop}")
+        for name, most in (("rotation_degrees", 180), ("shift", 1)):
+            if not 0 <= getattr(self, name) <= most:
+                raise ValueError(f"{name} must be in 0..{most}, got {getattr(self, name)}")
 
 
 def augment(images: Tensor, augmentation: Augmentation, *, generator: torch.Generator) -> Tensor:
@@ -72,8 +75,8 @@ def augment(images: Tensor, augmentation: Augmentation, *, generator: torch.Gene
         generator: on the CPU; so the same draw serves every device.
 
     Returns:
-        Same shape and device, 0..1. Beyond the film's border its edge is repeated: black corners would be a mark that
-        only training films bear.
+        Same shape, dtype and device, 0..1. Beyond the film's border its edge is repeated: black corners would be a
+        mark that only training films bear.
     """
     n_films = len(images)
 
@@ -90,9 +93,10 @@ def augment(images: Tensor, augmentation: Augmentation, *, generator: torch.Gene
         torch.stack([scale * angle.cos() * mirror, -scale * angle.sin(), moves[0]], dim=1),
         torch.stack([scale * angle.sin() * mirror, scale * angle.cos(), moves[1]], dim=1),
     )
-    theta = torch.stack(rows, dim=1).to(images)
-    grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
-    moved = functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
-    exponent = uniform(*augmentation.gamma).to(images).view(-1, 1, 1, 1)
-    # The gradient of x^g at 0 is of no use here, but 0^g must stay 0 in half precision too.
-    return moved.clamp(0, 1) ** exponent
+    theta = torch.stack(rows, dim=1).to(images.device)
+    exponent = uniform(*augmentation.gamma).to(images.device).view(-1, 1, 1, 1)
+    # In half precision, which autocast would choose for the grid, its places are off by up to half a pixel.
+    with torch.autocast(images.device.type, enabled=False):
+        grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
+        moved = functional.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
+    return (moved.clamp(0, 1) ** exponent).to(images.dtype)

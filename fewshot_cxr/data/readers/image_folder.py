@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 from fewshot_cxr.data.images import is_image_name
@@ -20,8 +19,8 @@ def read_image_folder(root: str | Path, *, patient_pattern: str | None = None) -
             the whole match) is the patient. None: each film counts as its own patient.
 
     Returns:
-        Films sorted by path. Pictures outside any finding's folder, empty files and links that leave the root are
-        in `.problems`.
+        Films sorted by path. Pictures outside any finding's folder, empty files, linked folders and links that leave
+        the root are in `.problems`; hidden files and folders are passed over.
 
     Raises:
         FileNotFoundError: no film, or no such folder.
@@ -32,10 +31,10 @@ def read_image_folder(root: str | Path, *, patient_pattern: str | None = None) -
         raise FileNotFoundError(f"{root}: no such folder; expected {root}/<finding>/*.png")
     pattern = _compile(patient_pattern)
     films: list[Record] = []
-    problems: list[Problem] = []
-    for path in sorted(_pictures(root)):
+    paths, problems = _walk(root)
+    for path in paths:
         parts = path.split("/")
-        split = SPLITS.get(parts[0].lower()) if len(parts) > 2 else None
+        split = SPLITS.get(parts[0].lower())
         folders = parts[1:-1] if split else parts[:-1]
         reason = _reason(root, path, folders)
         if reason:
@@ -43,11 +42,12 @@ def read_image_folder(root: str | Path, *, patient_pattern: str | None = None) -
             continue
         found = pattern.search(path) if pattern else None
         patient = (found.group(1) if found.groups() else found.group()) if found else None
-        films.append(Record(path, (folders[0],), patient_id=patient, split=split))
+        films.append(Record(path, (folders[0],), patient_id=patient or None, split=split))
     if not films:
         inside = ", ".join(sorted(item.name for item in root.iterdir())[:5]) or "nothing"
+        first = f"; {len(problems)} left out, the first: {problems[0].path} {problems[0].reason}" if problems else ""
         raise FileNotFoundError(
-            f"{root} holds no film: expected {root}/<finding>/*.png (or .jpg, .tif), found {inside}"
+            f"{root} holds no film: expected {root}/<finding>/*.png (or .jpg, .tif), found {inside}{first}"
         )
     return Records(tuple(films), root, tuple(problems), _notes(films, pattern))
 
@@ -59,21 +59,39 @@ def _compile(pattern: str | None) -> re.Pattern[str] | None:
         raise ValueError(f"--patient-pattern {pattern!r} is no regular expression: {error}") from error
 
 
-def _pictures(root: Path) -> Iterator[str]:
-    for folder, _, names in os.walk(root):
+def _walk(root: Path) -> tuple[list[str], list[Problem]]:
+    """Return the paths of all pictures, sorted, and what could not be looked into."""
+    paths: list[str] = []
+    problems: list[Problem] = []
+
+    def leave_out(folder: str, reason: str) -> None:
+        problems.append(Problem(None, Path(folder).relative_to(root).as_posix(), reason))
+
+    def refuse(error: OSError) -> None:
+        leave_out(str(error.filename), f"cannot be opened: {error.strerror}")
+
+    for folder, folders, names in os.walk(root, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in folders:
+            if os.path.islink(os.path.join(folder, name)):
+                leave_out(os.path.join(folder, name), "is a link to a folder, which is not followed")
         below = Path(folder).relative_to(root).as_posix()
-        yield from (name if below == "." else f"{below}/{name}" for name in names if is_image_name(name))
+        paths += [name if below == "." else f"{below}/{name}" for name in names if is_image_name(name)]
+    return sorted(paths), problems
 
 
 def _reason(root: Path, path: str, folders: list[str]) -> str:
     file = root / path
     if not folders:
         return "lies in no finding's folder"
-    if file.is_symlink() and not file.resolve().is_relative_to(root.resolve()):
-        return "is a link that leaves the folder"
-    if not file.exists() or file.stat().st_size == 0:
-        return "is empty"
-    return ""
+    if path != path.encode(errors="replace").decode():
+        return "has a name that is not UTF-8"
+    try:
+        if file.is_symlink() and not file.resolve().is_relative_to(root.resolve()):
+            return "is a link that leaves the folder"
+        return "" if file.stat().st_size else "is empty"
+    except OSError as error:
+        return f"cannot be opened: {error.strerror}"
 
 
 def _notes(films: list[Record], pattern: re.Pattern[str] | None) -> tuple[str, ...]:

@@ -1,15 +1,18 @@
 """Any CSV with a file and a finding in each row; our own manifests are such, with one JSON object in the lead lines."""
 
+import codecs
 import csv
 import io
 import json
-import os
-from collections.abc import Callable, Iterable
+import math
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from fewshot_cxr._checks import nearest
-from fewshot_cxr.records import Problem, Record, Records, resolve_below
+from fewshot_cxr.data.readers.presence import file_states
+from fewshot_cxr.records import Problem, Record, Records
 from fewshot_cxr.storage import write_text
 
 COLUMNS = {
@@ -49,24 +52,27 @@ def read_manifest(
         path_column, label_column, group_column, patient_column: names that override the search.
 
     Returns:
-        Films in the order of the rows. Rows without a file or a finding, and files that are missing, empty or named
-        twice, are in `.problems`; `.notes` says which columns were taken.
+        Films in the order of the rows. Rows without a file or a finding or with more cells than columns, and files that
+        are missing, empty or named twice, are in `.problems`; `.notes` says which columns were taken.
 
     Raises:
         FileNotFoundError: no such CSV, or no readable row.
-        ValueError: no such column, or a path that leaves the root (by `..`, as an absolute path or through a link).
+        ValueError: no CSV, no such column, or a path that leaves the root (by `..`, as an absolute path or by a link).
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     header, text, notes = _open(path)
-    rows = list(csv.reader(io.StringIO(text), delimiter=_delimiter(text)))
-    if not rows:
-        raise ValueError(f"{path} is empty; a header with a path and a label column was expected")
+    try:  # strict: a quote that is never closed would otherwise swallow all rows below it
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True))
+    except csv.Error as error:
+        raise ValueError(f"{path} is no CSV that can be read: {error}; look for a quote that is not closed") from error
+    if not rows or not any(rows[0]):
+        raise ValueError(f"{path} has no first line; a header with a path and a label column was expected")
     given = {"path": path_column, "label": label_column, "group": group_column, "patient": patient_column}
     taken = _take_columns(path, [name.strip() for name in rows[0]], given)
     notes += ("columns taken: " + ", ".join(f"{what} from {rows[0][at].strip()}" for what, at in taken.items()),)
-    place = Path(root) if root is not None else path.parent / str(header.get("root", "."))
+    place = Path(root) if root is not None else path.parent / str(header.get("root") or ".")
     if place.resolve() != path.parent.resolve():
         notes += (f"paths start from {place}, not from the manifest's own folder",)
     films, problems = _read_rows(path, rows, taken, place, first_line=1 + int(header.get("_n_lines", 0)))
@@ -79,11 +85,14 @@ def read_manifest(
 def _open(path: Path) -> tuple[dict[str, Any], str, tuple[str, ...]]:
     raw = path.read_bytes()
     notes: tuple[str, ...] = ()
+    is_utf16 = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # what Excel calls "Unicode text"
     try:
-        text = raw.decode("utf-8-sig")
+        text = raw.decode("utf-16" if is_utf16 else "utf-8-sig")
     except UnicodeDecodeError:
         text, notes = raw.decode("latin-1"), (f"{path.name} is not UTF-8: read as Latin-1",)
-    lines = text.splitlines(keepends=True)
+    if "\0" in text:
+        raise ValueError(f"{path} is no text file; save the table as CSV")
+    lines = list(io.StringIO(text, newline=""))
     n_lead = next((number for number, line in enumerate(lines) if not line.startswith("# ")), len(lines))
     header: dict[str, Any] = {}
     if n_lead:
@@ -96,22 +105,24 @@ def _open(path: Path) -> tuple[dict[str, Any], str, tuple[str, ...]]:
 
 
 def _delimiter(text: str) -> str:
-    first = text.split("\n", 1)[0]
+    first = next(io.StringIO(text, newline=""), "")
     return max(",;\t", key=first.count)
 
 
 def _take_columns(path: Path, names: list[str], given: dict[str, str | None]) -> dict[str, int]:
+    exact = {name: index for index, name in reversed(list(enumerate(names)))}
     at = {name.lower(): index for index, name in reversed(list(enumerate(names)))}
     taken: dict[str, int] = {}
     for what, candidates in COLUMNS.items():
         asked = given.get(what)
         if asked is not None:
-            if asked.lower() not in at:
+            found = exact.get(asked.strip(), at.get(asked.strip().lower()))
+            if found is None:
                 raise ValueError(
                     f"--{what}-column {asked}: {path} has no such column{nearest(asked, names)}; "
                     f"it has {', '.join(names)}"
                 )
-            taken[what] = at[asked.lower()]
+            taken[what] = found
             continue
         found = next((at[name] for name in candidates if name in at and at[name] not in taken.values()), None)
         if found is not None:
@@ -128,8 +139,9 @@ def _read_rows(
     path: Path, rows: list[list[str]], taken: dict[str, int], root: Path, *, first_line: int
 ) -> tuple[list[Record], list[Problem]]:
     names = [name.strip() for name in rows[0]]
-    others = [(index, name) for index, name in enumerate(names) if index not in taken.values()]
-    state_of = _file_states(path, root)
+    others = _other_columns(names, set(taken.values()))
+    has_text_ages = "age_years" in taken and _has_text(rows, taken["age_years"])
+    state_of = file_states(path, root)
     films: list[Record] = []
     problems: list[Problem] = []
     seen: set[str] = set()
@@ -139,84 +151,61 @@ def _read_rows(
         row += [""] * (len(names) - len(row))
         cells = {what: row[index].strip() for what, index in taken.items()}
         findings = tuple(name.strip() for name in cells["label"].split("|") if name.strip())
-        name, reason = cells["path"].replace("\\", "/"), ""
-        if not name or not findings:
+        name, reason = cells["path"], ""
+        if any(row[len(names) :]):
+            reason = f"the row has {len(row)} cells, the header names {len(names)} columns"
+        elif not name or not findings:
             reason = "the row names no file" if not name else "the row names no finding"
         else:
-            name, reason = state_of(name, number)
+            name, reason = state_of(row[taken["path"]], number)
             reason = reason or ("the file is named in an earlier row" if name in seen else "")
         if reason:
             problems.append(Problem(number, name, reason))
             continue
         seen.add(name)
         attributes = {other: row[index] for index, other in others}
+        if has_text_ages:
+            attributes["age_years"] = cells["age_years"] if _number(cells["age_years"]) is None else ""
         films.append(_record(name, findings, cells, attributes))
     return films, problems
 
 
-def _record(name: str, findings: tuple[str, ...], cells: dict[str, str], attributes: dict[str, str]) -> Record:
-    age = cells.get("age_years", "")
+def _other_columns(names: list[str], taken: set[int]) -> list[tuple[int, str]]:
+    """Return (index, name) of the columns that become attributes; the second "note" is called "note (2)"."""
+    counts: Counter[str] = Counter()
+    others = []
+    for index, name in enumerate(names):
+        if index not in taken:
+            counts[name] += 1
+            others.append((index, name if counts[name] == 1 else f"{name} ({counts[name]})"))
+    return others
+
+
+def _has_text(rows: list[list[str]], column: int) -> bool:
+    """Return whether a column of numbers holds other things too, such as "058Y": these are kept, as an attribute."""
+    cells = (row[column].strip() for row in rows[1:] if column < len(row))
+    return any(cell and _number(cell) is None for cell in cells)
+
+
+def _number(text: str) -> float | None:
     try:
-        age_years = float(age) if age else None
+        value = float(text)
     except ValueError:
-        age_years, attributes["age_years"] = None, age
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _record(name: str, findings: tuple[str, ...], cells: dict[str, str], attributes: dict[str, str]) -> Record:
     text = {what: cells.get(what) or None for what in ("source", "view", "split", "mask_path", "sex")}
     return Record(
         name,
         findings,
         patient_id=cells.get("patient") or None,
         group_id=cells.get("group") or None,
-        age_years=age_years,
+        age_years=_number(cells.get("age_years", "")),
         attributes=attributes,
         **text,
     )
-
-
-def _file_states(manifest: Path, root: Path) -> Callable[[str, int], tuple[str, str]]:
-    """Return a function from (path, row) to (path below the root, what is wrong with it or "").
-
-    Each folder is listed once: asking the file system about every one of 100,000 films takes far longer.
-    """
-    real_root = root.resolve()
-    listings: dict[str, dict[str, int]] = {}
-
-    def sizes(folder: str, row: int) -> dict[str, int]:
-        if folder not in listings:
-            _insist_below(manifest, row, folder or ".", root)
-            listings[folder] = _list_sizes(real_root, folder)
-        return listings[folder]
-
-    def state(name: str, row: int) -> tuple[str, str]:
-        if os.path.isabs(name) or ".." in name.split("/"):
-            name = _insist_below(manifest, row, name, root).relative_to(real_root).as_posix()
-        name = os.path.normpath(name).replace("\\", "/")
-        folder, _, file = name.rpartition("/")
-        size = sizes(folder, row).get(file)
-        if size is None:
-            return name, "the file is missing"
-        if size == -1:
-            size = _insist_below(manifest, row, name, root).stat().st_size
-        return name, "the file is empty" if size == 0 else ""
-
-    return state
-
-
-def _list_sizes(real_root: Path, folder: str) -> dict[str, int]:
-    """Return size by name for one folder; -1 stands for a link, which is looked at one by one."""
-    try:
-        with os.scandir(real_root / folder) as entries:
-            return {
-                entry.name: -1 if entry.is_symlink() else entry.stat().st_size for entry in entries if entry.is_file()
-            }
-    except OSError:
-        return {}
-
-
-def _insist_below(manifest: Path, row: int, name: str, root: Path) -> Path:
-    try:
-        return resolve_below(root, name)
-    except ValueError as error:
-        raise ValueError(f"{manifest}, row {row}: {error}") from None
 
 
 def write_manifest(records: Records, path: str | Path, *, header: dict[str, Any] | None = None) -> None:
@@ -226,21 +215,35 @@ def write_manifest(records: Records, path: str | Path, *, header: dict[str, Any]
         records: the films; problems and notes are not written.
         path: the CSV. Its lead line holds the data hash, counts, `header`, and the root where it lies elsewhere.
         header: more plain JSON values, such as the seed of a split.
+
+    A cell that a spreadsheet would take for a formula stays as it is, and so comes back as it was. An attribute that
+    only some films have comes back as "" for the others.
+
+    Raises:
+        ValueError: the name of a finding holds "|", which separates findings, or begins or ends with a blank.
     """
     path = Path(path)
     lead: dict[str, Any] = {"hash": records.data_hash, "n_films": len(records), **(header or {})}
     if records.root.resolve() != path.parent.resolve():
         lead["root"] = str(records.root.resolve())
     lead["n_by_finding"] = records.count_by(lambda film: "|".join(film.findings))
-    extra = [name for name in dict.fromkeys(n for film in records for n in film.attributes) if name not in _WRITTEN]
-    text = io.StringIO()
-    text.write(f"# {json.dumps(lead, ensure_ascii=False)}\n")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*_WRITTEN, *extra])
-    writer.writerows(_cells(film, extra) for film in records)
-    write_text(path, text.getvalue())
+    # One called like a column of ours ("label" beside a chosen "finding") comes after it: the reader takes the first.
+    extra = list(dict.fromkeys(name for film in records for name in film.attributes))
+    rows = [[*_WRITTEN, *extra], *(_cells(film, extra) for film in records)]
+    lines = (",".join(map(_quoted, row)) for row in rows)
+    write_text(path, "\n".join((f"# {json.dumps(lead, ensure_ascii=False)}", *lines, "")))
 
 
 def _cells(film: Record, extra: Iterable[str]) -> list[str]:
+    for name in film.findings:
+        if "|" in name or not name or name != name.strip():
+            raise ValueError(
+                f"{film.path}: a manifest cannot hold the finding {name!r}; use a name without | and blanks"
+            )
     known = ["" if getattr(film, name) is None else str(getattr(film, name)) for name in _WRITTEN[2:]]
     return [film.path, "|".join(film.findings), *known, *(film.attributes.get(name, "") for name in extra)]
+
+
+def _quoted(cell: str) -> str:
+    # csv.writer leaves a lone carriage return bare before Python 3.13, and csv.reader then ends the row there.
+    return '"' + cell.replace('"', '""') + '"' if any(mark in cell for mark in ',"\r\n') else cell

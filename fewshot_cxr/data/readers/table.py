@@ -1,0 +1,30 @@
+"""The table of readers, and the one door to them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fewshot_cxr._checks import lookup
+from fewshot_cxr.data.readers.image_folder import read_image_folder
+from fewshot_cxr.data.readers.manifest import read_manifest
+from fewshot_cxr.records import Records
+
+READERS: dict[str, Callable[..., Records]] = {"image_folder": read_image_folder, "manifest": read_manifest}
+
+
+def read_dataset(name: str, path: str | Path, **options: Any) -> Records:
+    """Read films with the reader `name`.
+
+    Args:
+        name: in READERS.
+        path: what the reader takes: a manifest file, or the root folder of the films.
+        options: of the reader; a misspelt one is Python's own TypeError.
+
+    Returns:
+        The readable rows; what was left out is in `.problems`, what was assumed in `.notes`.
+
+    Raises:
+        ValueError: unknown reader, or one of the reader's own errors.
+        FileNotFoundError: nothing is readable there.
+    """
+    return lookup(READERS, name, what="reader")(Path(path), **options)

@@ -1,0 +1,70 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from fewshot_cxr.data import XrayDataset, cache_films, keep_batch
+from fewshot_cxr.image_spec import ImageSpec
+from fewshot_cxr.records import Record, Records
+
+
+@pytest.fixture
+def films(tmp_path):
+    rows = []
+    for number in range(12):
+        Image.fromarray(np.full((16, 16), number * 20, dtype=np.uint8)).save(tmp_path / f"{number}.png")
+        rows.append(Record(f"{number}.png", ("ab"[number % 2],), patient_id=f"p{number // 3}"))
+    return cache_films(Records(tuple(rows), tmp_path), ImageSpec(size_px=16), folder=tmp_path / "cache", n_workers=1)
+
+
+def test_batches_and_single_films_agree(films):
+    dataset = XrayDataset(films)
+    images, class_ids = dataset.__getitems__([4, 1])
+    assert (images.dtype, class_ids.dtype) == (torch.uint8, torch.int64)
+    assert images[:, 0, 0].tolist() == [80, 20]
+    assert class_ids.tolist() == [0, 1]
+    assert torch.equal(dataset[4][0], images[0])
+    assert len(dataset) == 12
+
+
+def test_ids(films):
+    dataset = XrayDataset(films, ["b", "c", "a"])
+    assert dataset.class_ids.tolist() == [2, 0] * 6
+    assert dataset.class_ids.dtype == dataset.group_ids.dtype == np.int64
+    assert len(set(dataset.group_ids.tolist())) == 4
+    assert dataset.class_names == ("b", "c", "a")
+
+
+def test_a_finding_outside_the_classes_is_named(films):
+    with pytest.raises(ValueError, match=r"1\.png has the finding 'b', none of a"):
+        XrayDataset(films, ["a"])
+
+
+@pytest.mark.parametrize(
+    "n_workers", [0, pytest.param(1, marks=pytest.mark.slow)], ids=["in this process", "in a spawned one"]
+)
+def test_in_a_loader(films, n_workers):
+    options = {"num_workers": n_workers, "multiprocessing_context": "spawn" if n_workers else None}
+    batches = list(DataLoader(XrayDataset(films), batch_size=5, collate_fn=keep_batch, **options))
+    assert [len(images) for images, _ in batches] == [5, 5, 2]
+    assert torch.cat([images for images, _ in batches])[:, 0, 0].tolist() == [number * 20 for number in range(12)]
+
+
+def test_a_class_named_twice(films):
+    with pytest.raises(ValueError, match="class_names must name each class once, got a, b, a"):
+        XrayDataset(films, ["a", "b", "a"])
+
+
+def test_films_of_several_findings_are_refused(films, tmp_path):
+    several = replace(films.records[0], findings=("a", "b"))
+    films = replace(films, records=replace(films.records, films=(several, *films.records.films[1:])))
+    with pytest.raises(ValueError, match="a single-label film was expected"):
+        XrayDataset(films)
+
+
+def test_a_dataset_ends(films):
+    assert len(list(XrayDataset(films))) == 12
+    assert XrayDataset(films).__getitems__([])[0].shape == (0, 16, 16)

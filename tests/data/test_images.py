@@ -1,0 +1,207 @@
+import csv
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fewshot_cxr.data import is_image_name, read_gray
+
+
+@pytest.fixture
+def film():
+    gray = np.random.default_rng(0).integers(0, 256, (20, 31), dtype=np.uint8)
+    gray[0, 0] = 255
+    return gray
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize("factor", [257, 256, 64, 16, 4, 1])
+def test_deep_file_gives_back_the_8_bit_film(tmp_path, film, suffix, factor):
+    path = tmp_path / f"deep.{suffix}"
+    Image.fromarray(film.astype(np.uint16) * factor).save(path)
+    assert np.array_equal(read_gray(path), film)
+
+
+def test_bit_depth_overrides_and_names_its_flag(tmp_path, film):
+    path = tmp_path / "twelve.png"
+    Image.fromarray(film.astype(np.uint16) * 16).save(path)
+    assert np.array_equal(read_gray(path, bit_depth=16), film >> 4)
+    with pytest.raises(ValueError, match=r"4080 needs more than 10 bits.*--bit-depth"):
+        read_gray(path, bit_depth=10)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "P", "CMYK"])
+def test_gray_in_another_mode_is_the_same_film(tmp_path, film, mode):
+    path = tmp_path / ("film.tif" if mode == "CMYK" else "film.png")
+    Image.fromarray(film).convert("RGB" if mode == "CMYK" else mode).convert(mode).save(path)
+    assert np.array_equal(read_gray(path), film)
+
+
+def test_colour_is_pillows_luma(tmp_path):
+    colours = np.random.default_rng(1).integers(0, 256, (9, 9, 3), dtype=np.uint8)
+    Image.fromarray(colours).save(tmp_path / "c.png")
+    assert np.array_equal(read_gray(tmp_path / "c.png"), np.asarray(Image.fromarray(colours).convert("L")))
+
+
+def test_transparent_lies_on_black(tmp_path, film):
+    alpha = np.full_like(film, 128)
+    Image.merge("LA", [Image.fromarray(film), Image.fromarray(alpha)]).save(tmp_path / "half.png")
+    assert np.abs(read_gray(tmp_path / "half.png").astype(float) - film * (128 / 255)).max() <= 1
+
+
+def test_one_bit(tmp_path, film):
+    Image.fromarray(film > 127).save(tmp_path / "bit.png")
+    assert np.array_equal(read_gray(tmp_path / "bit.png"), (film > 127) * np.uint8(255))
+
+
+UPRIGHT = {
+    1: lambda film: film,
+    2: lambda film: film[:, ::-1],
+    3: lambda film: film[::-1, ::-1],
+    4: lambda film: film[::-1],
+    5: lambda film: film.T,
+    6: lambda film: np.rot90(film, -1),
+    7: lambda film: film[::-1, ::-1].T,
+    8: lambda film: np.rot90(film),
+}
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize(("suffix", "options"), [("png", {}), ("tif", {"compression": "tiff_lzw"})])
+def test_rotation_is_undone(tmp_path, film, orientation, suffix, options):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(film).save(tmp_path / f"turned.{suffix}", exif=exif, **options)
+    assert np.array_equal(read_gray(tmp_path / f"turned.{suffix}"), UPRIGHT[orientation](film))
+
+
+def test_content_decides_not_the_suffix(tmp_path, film):
+    Image.fromarray(film).save(tmp_path / "a.jpg", format="PNG")
+    assert np.array_equal(read_gray(tmp_path / "a.jpg"), film)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif"])
+def test_damaged_files_are_one_plain_sentence(tmp_path, film, suffix):
+    Image.fromarray(film).save(tmp_path / f"whole.{suffix}")
+    whole = (tmp_path / f"whole.{suffix}").read_bytes()
+    for name, content in (("cut", whole[: len(whole) * 45 // 100]), ("page", b"<html>404</html>")):
+        (tmp_path / f"{name}.{suffix}").write_bytes(content)
+        with pytest.raises(OSError, match=r"damaged or cut short|not a picture") as caught:
+            read_gray(tmp_path / f"{name}.{suffix}")
+        assert "<_io" not in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_empty_file(tmp_path):
+    (tmp_path / "zero.png").touch()
+    with pytest.raises(OSError, match=r"^the file is empty$"):
+        read_gray(tmp_path / "zero.png")
+
+
+@pytest.mark.parametrize("limit", [100, 619])
+def test_a_bomb_is_an_os_error(tmp_path, film, monkeypatch, limit):
+    Image.fromarray(film).save(tmp_path / "big.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 620)
+    assert read_gray(tmp_path / "big.png").shape == (20, 31)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+    with pytest.raises(OSError, match=r"^the picture is too large to be a film$"):
+        read_gray(tmp_path / "big.png")
+
+
+def test_image_names():
+    assert all(map(is_image_name, ["a.png", "UPPER.JPG", "b.jpeg", "c.TIFF", "space and é.tif"]))
+    assert not any(map(is_image_name, ["._a.png", ".hidden.png", "Thumbs.db", "notes.txt", "png"]))
+
+
+def test_awkward_real_files(fscxr_data):
+    folder = fscxr_data / "layouts" / "mess"
+    reference = read_gray(folder / "reference_gray.png").astype(int)
+    with (folder / "EXPECTED.csv").open(encoding="utf-8") as opened:
+        rows = list(csv.DictReader(opened))
+    for row in rows:
+        path = folder / row["file"]
+        if row["expect"] == "ok":
+            assert np.abs(read_gray(path).astype(int) - reference).mean() < 1.5, row["file"]
+        elif row["expect"] == "unreadable":
+            with pytest.raises(OSError, match="."):
+                read_gray(path)
+        elif row["expect"] == "skip":
+            assert not is_image_name(row["file"])
+
+
+def test_white_is_zero_in_16_bits_as_in_8(tmp_path, film):
+    for name, pixels in (("8.tif", film), ("16.tif", film.astype(np.uint16) * 257)):
+        Image.fromarray(pixels).save(tmp_path / name, tiffinfo={262: 0})
+    # Pillow turns 8-bit values over when it writes them so, and again when it reads them; 16-bit ones never.
+    assert np.array_equal(read_gray(tmp_path / "8.tif"), film)
+    assert np.array_equal(read_gray(tmp_path / "16.tif"), 255 - film)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        (np.array([[0.5, 1]], np.float32), "floating-point pixels have no stated range"),
+        (np.array([[np.inf, 1]], np.float32), "floating-point pixels have no stated range"),
+        (np.array([[np.nan, 1]], np.float32), "floating-point pixels have no stated range"),
+        (np.array([[-5, 7]], np.int32), "pixel values from -5 to 7 do not fit 16 bits"),
+        (np.array([[0, 65536]], np.int32), "pixel values from 0 to 65536 do not fit 16 bits"),
+    ],
+)
+def test_values_that_no_film_has(tmp_path, pixels, message):
+    Image.fromarray(pixels).save(tmp_path / "odd.tif")
+    with pytest.raises(OSError, match=rf"^{message}$"):
+        read_gray(tmp_path / "odd.tif")
+
+
+def test_whole_numbers_in_floating_point_are_taken(tmp_path, film):
+    Image.fromarray(film.astype(np.float32) * 16).save(tmp_path / "whole.tif")
+    assert np.array_equal(read_gray(tmp_path / "whole.tif"), film)
+
+
+@pytest.mark.parametrize("bit_depth", [0, 7, 17])
+def test_impossible_bit_depths(tmp_path, film, bit_depth):
+    Image.fromarray(film).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=rf"^bit_depth must be in 8\.\.16, got {bit_depth}$"):
+        read_gray(tmp_path / "a.png", bit_depth=bit_depth)
+
+
+def test_absent_file_and_folder(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"^the file cannot be opened: No such file or directory$"):
+        read_gray(tmp_path / "gone.png")
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(OSError, match=r"^the file cannot be opened: "):
+        read_gray(tmp_path / "folder.png")
+
+
+def test_a_postscript_file_under_a_films_name_starts_no_program(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n%%EOF\n")
+    with pytest.raises(OSError, match="not a picture that can be read"):
+        read_gray(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif"])
+def test_any_damage_is_an_os_error(tmp_path, film, suffix):
+    path = tmp_path / f"film.{suffix}"
+    Image.fromarray(film).save(path)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        damaged = bytearray(whole)
+        for place in rng.integers(0, min(len(whole), 250), 4):
+            damaged[place] = rng.integers(0, 256)
+        path.write_bytes(damaged)
+        with suppress(OSError):  # some damage is beneath notice
+            assert read_gray(path).dtype == np.uint8
+
+
+def test_threads_leave_the_warning_filters_as_they_were(tmp_path, film):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(film).save(tmp_path / "a.jpg", exif=exif)
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(read_gray, [tmp_path / "a.jpg"] * 200))
+    assert warnings.filters == before
