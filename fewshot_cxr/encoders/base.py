@@ -1,5 +1,6 @@
 """The contract that every encoder keeps, and what all of them share."""
 
+from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,7 @@ OUTPUTS = ("head", "pooled")
 DEFAULT_EMBEDDING_DIM = 128
 
 
-class Encoder(nn.Module):
+class Encoder(nn.Module, ABC):
     """Images in, embeddings out, in three steps that can be taken one by one.
 
     `features(images)` turns (N, n_channels, S, S) into a map (N, c, h, w), which no later step changes in place, so
@@ -101,8 +102,8 @@ class Encoder(nn.Module):
             mean, std = (sum(mean) / len(mean),), (sum(std) / len(std),)
         self.image_spec = replace(self.image_spec, mean=tuple(mean), std=tuple(std))
 
-    def _feature_map(self, images: Tensor) -> Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def _feature_map(self, images: Tensor) -> Tensor: ...
 
     def _check(self, images: Tensor) -> None:
         n_channels = self.image_spec.n_channels

@@ -151,7 +151,8 @@ def test_smallest_image(name, options, smallest):
     with pytest.raises(ValueError, match=message):
         encoder(torch.rand(1, 1, smallest, smallest - 1))
     if smallest > 8:
-        with pytest.raises(ValueError, match=rf"size_px of this encoder must be at least {smallest}, got {smallest - 1}"):
+        message = rf"size_px of this encoder must be at least {smallest}, got {smallest - 1}"
+        with pytest.raises(ValueError, match=message):
             build_encoder(name, image_spec=ImageSpec(size_px=smallest - 1), **options)
 
 
