@@ -47,7 +47,7 @@ def _lobar_consolidation(
     on_right = lasting.random() < 0.55
     lobe = ("upper", "middle", "lower")[lasting.choice(3, p=(0.25, 0.3, 0.45) if on_right else (0.35, 0.0, 0.65))]
     fissure = lasting.uniform(-0.12, 0.06) + 0.02 * passing.standard_normal()
-    strength = _severity(lasting, passing, 0.25, 1.15)
+    strength = _severity(lasting, passing, 0.32, 1.15)
     half = soft_edge(-chest.across if on_right else chest.across, 0.04)
     below = chest.down - np.float32(fissure) - lasting.uniform(-0.1, 0.25) * (chest.side - 0.4)
     if lobe == "upper":
@@ -66,7 +66,7 @@ def _bilateral_interstitial(
     chest: Chest, vessels: Plane, lasting: np.random.Generator, passing: np.random.Generator
 ) -> Plane:
     """A fine net of thickened septa in both lungs, densest at the bases."""
-    strength = _severity(lasting, passing, 0.18, 0.75)
+    strength = _severity(lasting, passing, 0.20, 0.75)
     basal = soft_edge(chest.down - lasting.uniform(-0.35, 0.0), lasting.uniform(0.5, 0.9))
     # The zero lines of smooth noise are a net of thin closed loops; two mesh sizes lie over each other.
     coarse = bell(smooth_noise(passing, 30, len(chest.down)), 0.28)
@@ -79,12 +79,12 @@ def _peripheral_ground_glass(
     chest: Chest, vessels: Plane, lasting: np.random.Generator, passing: np.random.Generator
 ) -> Plane:
     """Several hazy patches along the wall of both lungs; vessels stay visible through the haze."""
-    strength = _severity(lasting, passing, 0.65, 1.2)
+    strength = _severity(lasting, passing, 0.35, 1.25)
     haze: Plane = np.zeros_like(chest.down)
     for mirror in (-1, 1):
-        for _ in range(lasting.integers(3, 6)):
+        for _ in range(lasting.integers(3, 7)):
             height, depth = lasting.uniform(-0.40, 0.40), lasting.uniform(0.08, 0.20)
-            tall, wide = lasting.uniform(0.14, 0.26), lasting.uniform(0.12, 0.20)
+            tall, wide = lasting.uniform(0.16, 0.28), lasting.uniform(0.12, 0.20)
             moved = height + 0.02 * passing.standard_normal()
             patch = bell(chest.wall - depth, wide) * bell(chest.down - moved, tall) * (mirror * chest.across > 0)
             haze = np.maximum(haze, lasting.uniform(0.6, 1.0) * patch)
