@@ -12,7 +12,7 @@ from fewshot_cxr.workflows import NEW_FINDING, run_demo
 @click.command()
 @click.option("--out", default=Path("runs/demo"), show_default=True, type=click.Path(file_okay=False, path_type=Path))
 @click.option("--patients", "n_patients", default=100, show_default=True, type=click.IntRange(20), help="Per finding.")
-@click.option("--epochs", "n_epochs", default=16, show_default=True, type=click.IntRange(1), help="Of training.")
+@click.option("--epochs", "n_epochs", default=24, show_default=True, type=click.IntRange(1), help="Of training.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--threads", type=click.IntRange(1), help="Processor threads.  [default: all cores]")
 @seed_flag

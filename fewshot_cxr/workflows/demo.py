@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from fewshot_cxr.data import CachedFilms, cache_films, split_by_patient, write_manifest
 from fewshot_cxr.data.synthetic import make_synthetic
@@ -21,6 +22,9 @@ from fewshot_cxr.workflows.demo_page import DemoFilms, demo_page, save_figures
 Progress = Callable[[str, int, int], None]
 NEW_FINDING = "peripheral_ground_glass"
 N_SHOT = 5
+RULE = "prototype"
+# Embeddings from the pooled features: the head keeps what tells the known findings apart, and a new one needs more.
+_TRAINING: dict[str, Any] = {"image_spec": ImageSpec(size_px=96), "encoder_options": {"output": "pooled"}}
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ def run_demo(
     *,
     seed: int = 0,
     n_patients: int = 100,
-    n_epochs: int = 16,
+    n_epochs: int = 24,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> DemoResult:
@@ -61,7 +65,7 @@ def run_demo(
     train, val, test = split_by_patient(drawn, (0.6, 0.1, 0.3), seed=seed)
     write_manifest(Records((*train, *val, *test), out), out / "manifest.csv", header={"seed": seed})
     known_train, known_val = (part.where(lambda film: film.finding != NEW_FINDING) for part in (train, val))
-    trainer = SiameseTrainer(image_spec=ImageSpec(size_px=96), n_epochs=n_epochs, seed=seed, device=device)
+    trainer = SiameseTrainer(**_TRAINING, n_epochs=n_epochs, seed=seed, device=device)
     trained = trainer.fit(known_train, known_val, out=out / "checkpoint", progress=progress)
     films = cache_films(test, trained.encoder.image_spec)
     episodes = evaluate_episodes(
@@ -69,6 +73,7 @@ def run_demo(
         n_shot=N_SHOT,
         n_query=10,
         n_episodes=2000,
+        rule=RULE,
         distance=trainer.distance,
         seed=seed,
         floor=embed_pixels(films),
@@ -98,4 +103,5 @@ def _predict(
 ) -> Prediction:
     query = cache_films(Records((asked,), test.root), encoder.image_spec)
     vectors = embed_films(encoder, query, device=device).vectors
-    return predict(vectors, [asked.path], embed_films(encoder, exemplars, device=device), distance=distance)[0]
+    known = embed_films(encoder, exemplars, device=device)
+    return predict(vectors, [asked.path], known, rule=RULE, distance=distance)[0]
