@@ -160,8 +160,9 @@ def _draw_reading(axes: Axes, place: int, reading: Reading, colour: str) -> None
     mean, interval = reading
     if interval is not None:
         axes.plot(interval, (place, place), color=colour, linewidth=6, alpha=0.4, solid_capstyle="butt", zorder=2)
-    axes.plot(mean, place, "D" if place == 0 else "o", color=colour, markersize=8, zorder=3)
-    axes.annotate(_reading_text(reading), (1.02, place), va="center", annotation_clip=False)
+    # Not clipped: a mark at 0 or 100 % is whole.
+    axes.plot(mean, place, "D" if place == 0 else "o", color=colour, markersize=8, zorder=3, clip_on=False)
+    axes.annotate(_reading_text(reading), (1.04, place), va="center", annotation_clip=False)
 
 
 def _reading_text(reading: Reading) -> str:

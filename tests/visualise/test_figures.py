@@ -215,3 +215,10 @@ def test_a_finding_may_be_called_anything(name):
         assert not any(
             text.get_parse_math() for text in drawn.findobj(matplotlib.text.Text) if name[:4] in text.get_text()
         )
+
+
+def test_a_mark_at_the_edge_is_whole():
+    figure = recall_figure({"a": (1.0, (1.0, 1.0)), "b": (0.0, None)}, (0.5, None))
+    marks = [line for line in figure.axes[0].lines if line.get_marker() in ("o", "D")]
+    assert len(marks) == 3
+    assert not any(mark.get_clip_on() for mark in marks)
