@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from fewshot_cxr.data import CachedFilms, cache_films, read_gray, to_images, to_square
+from fewshot_cxr.data import CachedFilms, cache_films, patient_groups, read_gray, to_images, to_square
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.encoders import Encoder
 from fewshot_cxr.inference.device import choose_device
@@ -142,7 +142,8 @@ def _with_facts(vectors: np.ndarray, records: Records) -> Embeddings:
     return Embeddings(
         vectors,
         [film.finding for film in records],
-        patient_ids=[film.group for film in records],
+        # As in splits: a patient whose films lie in two groups joins these, and meets itself in no episode.
+        patient_ids=patient_groups(records),
         class_names=records.findings,
         sources=[film.source or "" for film in records],
         paths=[film.path for film in records],

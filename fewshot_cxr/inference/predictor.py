@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from fewshot_cxr._checks import check_at_least, lookup
+from fewshot_cxr.data import patient_groups
 from fewshot_cxr.distances import pairwise_distances
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.inference.rules import RULES
@@ -60,12 +61,13 @@ def sample_exemplars(records: Records, n_exemplars: int, *, seed: int = 0) -> Re
         seed: of the draw.
     """
     check_at_least(n_exemplars, 1, "n_exemplars")
-    group_keys: dict[str, int] = {}
-    for film in records:
-        group_keys[film.group] = min(group_keys.get(film.group, 2**64), text_key(film.path))
+    groups = patient_groups(records).tolist()
+    group_keys: dict[int, int] = {}
+    for group, film in zip(groups, records, strict=True):
+        group_keys[group] = min(group_keys.get(group, 2**64), text_key(film.path))
     order: dict[str, list[tuple[int, int, int]]] = {}
     for row, film in enumerate(records):
-        bits = [int(hashed_bits(seed, key)) for key in (group_keys[film.group], text_key(film.path))]
+        bits = [int(hashed_bits(seed, key)) for key in (group_keys[groups[row]], text_key(film.path))]
         order.setdefault(film.finding, []).append((bits[0], bits[1], row))
     rows: list[int] = []
     for ranked in order.values():

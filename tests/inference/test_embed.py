@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from fewshot_cxr.data.synthetic import make_synthetic
 from fewshot_cxr.encoders import build_encoder
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.inference import choose_device, embed, embed_files, embed_films, embed_pixels, native_precision
+from fewshot_cxr.records import Records
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +58,18 @@ def test_pixels_are_block_means(films, encoder):
     pixels = embed_pixels(cached, side_px=8)
     blocks = cached.rows([0])[0].reshape(8, 4, 8, 4).mean(axis=(1, 3)) / 255
     np.testing.assert_allclose(pixels.vectors[0].reshape(8, 8), blocks, atol=1e-6)
+
+
+def test_a_patient_in_two_groups_is_one_patient(films, encoder):
+    first, second = films[0], next(film for film in films if film.patient_id != films[0].patient_id)
+    rows = (
+        replace(first, patient_id="p", group_id="g1"),
+        replace(second, patient_id="p", group_id="g2"),
+        *(film for film in films if film.patient_id not in (first.patient_id, second.patient_id)),
+    )
+    ids = embed(encoder, Records(rows, films.root)).patient_ids
+    assert ids[0] == ids[1]
+    assert ids[0] not in ids[2:]
 
 
 def test_progress_counts_films(films, encoder):
