@@ -6,7 +6,16 @@ from fewshot_cxr.data.images import is_image_name, read_gray
 from fewshot_cxr.data.preprocess import to_square
 from fewshot_cxr.data.readers import READERS, read_dataset
 from fewshot_cxr.data.readers.manifest import write_manifest
-from fewshot_cxr.data.splits import check_no_leak, patient_groups, split_by_patient
+from fewshot_cxr.data.splits import (
+    assert_no_leak,
+    fixed_counts,
+    fold_split,
+    k_folds,
+    leave_one_source_out,
+    novel_classes,
+    patient_groups,
+    split_by_patient,
+)
 from fewshot_cxr.data.transforms import Augmentation, augment, standardise, to_images
 
 __all__ = [
@@ -14,11 +23,16 @@ __all__ = [
     "Augmentation",
     "CachedFilms",
     "XrayDataset",
+    "assert_no_leak",
     "augment",
     "cache_films",
-    "check_no_leak",
+    "fixed_counts",
+    "fold_split",
     "is_image_name",
+    "k_folds",
     "keep_batch",
+    "leave_one_source_out",
+    "novel_classes",
     "patient_groups",
     "read_dataset",
     "read_gray",

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from fewshot_cxr._checks import check_at_least, lookup
-from fewshot_cxr.data import Augmentation, CachedFilms, XrayDataset, cache_films, check_no_leak, split_by_patient
+from fewshot_cxr.data import Augmentation, CachedFilms, XrayDataset, assert_no_leak, cache_films, split_by_patient
 from fewshot_cxr.encoders import ENCODER_FILE, Encoder, build_encoder, load_encoder, save_encoder
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.inference import RULES, choose_device, embed_films, native_precision
@@ -199,7 +199,7 @@ def _training_parts(
     if unknown:
         val = val.where(lambda film: film.finding in train.findings)
         notes += (f"validation leaves out what training does not know: {', '.join(unknown)}",)
-    check_no_leak(train, val)
+    assert_no_leak(train, val)
     return train, val, notes
 
 

@@ -1,0 +1,84 @@
+"""What must stay together, and the check that it did."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from fewshot_cxr.records import Record, Records
+
+_WAY_OUT = "split by patient (fscxr data split)"
+
+
+def patient_groups(records: Iterable[Record]) -> np.ndarray:
+    """Number the groups that must stay together: films joined by a group id or a patient id, directly or in a chain.
+
+    Returns:
+        int64, shape (N,). A film with neither id is a group of its own.
+    """
+    films = list(records)
+    nodes: dict[tuple[str, str], int] = {}
+    edges = []
+    for row, film in enumerate(films):
+        for kind, name in (("group", film.group_id), ("patient", film.patient_id)):
+            if name:
+                edges.append((row, len(films) + nodes.setdefault((kind, name), len(nodes))))
+    size = len(films) + len(nodes)
+    ends = np.array(edges, dtype=np.int64).reshape(-1, 2)
+    graph = coo_array((np.ones(len(ends), dtype=np.int8), (ends[:, 0], ends[:, 1])), shape=(size, size))
+    labels = connected_components(graph, directed=False)[1][: len(films)]
+    return np.unique(labels, return_inverse=True)[1].astype(np.int64)
+
+
+def assert_no_leak(*parts: Records) -> None:
+    """Refuse parts that share a film, a patient or a group, directly or in a chain (p1 - g1 - p2).
+
+    Args:
+        parts: films of one side each; one alone is checked by its column `split`, where a film without a split lies on
+            no side but still joins its patient and its group.
+
+    Raises:
+        ValueError: names what two parts share, and both.
+    """
+    films = [film for part in parts for film in part]
+    sides = [film.split for film in films] if len(parts) == 1 else _named_sides(parts)
+    roots = [root for part in parts for root in [part.root.resolve()] * len(part)]
+    for what, keys in (
+        ("group", [film.group_id for film in films]),
+        ("patient", [film.patient_id for film in films]),
+        ("film", [(root, film.path) for root, film in zip(roots, films, strict=True)]),
+    ):
+        for key, there, here in _shared(keys, sides):
+            name = key[1] if isinstance(key, tuple) else key
+            raise ValueError(f"{what} {name} is in {there} and in {here}: {_WAY_OUT}")
+    if None in sides:
+        _refuse_chain(films, sides)
+
+
+def _refuse_chain(films: Sequence[Record], sides: Sequence[str | None]) -> None:
+    """Refuse a chain over films of no split, which join what shares nothing by itself."""
+    groups = patient_groups(films).tolist()
+    for group, there, here in _shared(groups, sides):
+        members = [(film.path, side) for film, of, side in zip(films, groups, sides, strict=True) if of == group]
+        first, other = (next(path for path, side in members if side == at) for at in (there, here))
+        raise ValueError(
+            f"film {first} is in {there} and film {other} in {here}, but films of no split join them: {_WAY_OUT}"
+        )
+
+
+def _named_sides(parts: Sequence[Records]) -> list[str | None]:
+    """Name each part after its split where that says which part it is."""
+    splits = [{film.split for film in part} for part in parts]
+    names: list[str | None] = []
+    for number, (part, split) in enumerate(zip(parts, splits, strict=True), start=1):
+        is_plain = len(split) == 1 and None not in split and splits.count(split) == 1
+        names += [part[0].split if is_plain else f"part {number}"] * len(part)
+    return names
+
+
+def _shared(keys: Sequence[object], sides: Sequence[str | None]) -> Iterable[tuple[object, str, str]]:
+    seen: dict[object, str] = {}
+    for key, side in zip(keys, sides, strict=True):
+        if key is not None and key != "" and side and seen.setdefault(key, side) != side:
+            yield key, seen[key], side
