@@ -47,21 +47,30 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A row that a reader or a decoder left out: its row in the source (1-based, None for a file), path, reason."""
+    """A row that a reader or a decoder left out: its row in the source (1-based, None for a file), path, reason, kind.
+
+    The kinds: "missing" (no such file), "unreadable" (empty or damaged), "duplicate" (an earlier row names the same
+    file), "other".
+    """
 
     row: int | None
     path: str
     reason: str
+    kind: str = "other"
 
 
 @dataclass(frozen=True)
 class Records(Sequence[Record]):
-    """An immutable sequence of films below one `root`, with what was left out and what was assumed."""
+    """An immutable sequence of films below one `root`, with what was left out and what was assumed.
+
+    `n_rows` is how many rows the source has, with those that were left out or not asked for (None: it has no table).
+    """
 
     films: tuple[Record, ...]
     root: Path
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
+    n_rows: int | None = None
 
     def __len__(self) -> int:
         return len(self.films)

@@ -104,7 +104,7 @@ def cache_films(
             n_done += len(keys)
     if progress is not None:
         progress(len(records), len(records))
-    problems = [Problem(None, records[row].path, reasons[row]) for row in sorted(reasons)]
+    problems = [Problem(None, records[row].path, reasons[row], "unreadable") for row in sorted(reasons)]
     kept = [row for row in range(len(records)) if row not in reasons]
     if not kept:
         first = f", the first: {problems[0].path}: {problems[0].reason}" if problems else ""

@@ -102,7 +102,7 @@ def embed_files(
             try:
                 gray = read_gray(path, bit_depth=encoder.image_spec.bit_depth)
             except (OSError, ValueError) as error:
-                problems.append(Problem(None, str(path), str(error)))
+                problems.append(Problem(None, str(path), str(error), "unreadable"))
                 continue
             films.append(to_square(gray, encoder.image_spec))
             read.append(path)

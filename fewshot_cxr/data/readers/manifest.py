@@ -1,7 +1,5 @@
 """Any CSV with a file and a finding in each row; our own manifests are such, with one JSON object in the lead lines."""
 
-import codecs
-import csv
 import io
 import json
 import math
@@ -11,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from fewshot_cxr._checks import nearest
-from fewshot_cxr.data.readers.presence import file_states
-from fewshot_cxr.records import Problem, Record, Records
+from fewshot_cxr.data.readers.csv_table import parse_rows, read_text
+from fewshot_cxr.data.readers.gathering import Gathering
+from fewshot_cxr.data.splits import assert_no_leak
+from fewshot_cxr.records import Record, Records
 from fewshot_cxr.storage import write_text
 
 COLUMNS = {
@@ -24,7 +24,7 @@ COLUMNS = {
     "view": ("view",),
     "split": ("split",),
     "mask_path": ("mask_path",),
-    "age_years": ("age_years",),
+    "age_years": ("age_years", "age"),
     "sex": ("sex",),
 }
 _NEEDED = ("path", "label")
@@ -39,6 +39,7 @@ def read_manifest(
     label_column: str | None = None,
     group_column: str | None = None,
     patient_column: str | None = None,
+    allow_leak: bool = False,
 ) -> Records:
     """Read a CSV of films (comma, semicolon or tab).
 
@@ -50,6 +51,7 @@ def read_manifest(
         path: the CSV. Lead lines that begin with "# " hold one JSON object, which may name the `root`.
         root: folder that the paths start from; None: the header's, else the CSV's own folder.
         path_column, label_column, group_column, patient_column: names that override the search.
+        allow_leak: take films whose `split` column puts a patient on two sides; without it that is an error.
 
     Returns:
         Films in the order of the rows. Rows without a file or a finding or with more cells than columns, and files that
@@ -57,41 +59,30 @@ def read_manifest(
 
     Raises:
         FileNotFoundError: no such CSV, or no readable row.
-        ValueError: no CSV, no such column, or a path that leaves the root (by `..`, as an absolute path or by a link).
+        ValueError: no CSV, no such column, a path that leaves the root (by `..`, as an absolute path or by a link), or
+            a patient in two splits.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
     header, text, notes = _open(path)
-    try:  # strict: a quote that is never closed would otherwise swallow all rows below it
-        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True))
-    except csv.Error as error:
-        raise ValueError(f"{path} is no CSV that can be read: {error}; look for a quote that is not closed") from error
-    if not rows or not any(rows[0]):
-        raise ValueError(f"{path} has no first line; a header with a path and a label column was expected")
+    rows = parse_rows(path, text, _delimiter(text))
     given = {"path": path_column, "label": label_column, "group": group_column, "patient": patient_column}
     taken = _take_columns(path, [name.strip() for name in rows[0]], given)
     notes += ("columns taken: " + ", ".join(f"{what} from {rows[0][at].strip()}" for what, at in taken.items()),)
     place = Path(root) if root is not None else path.parent / str(header.get("root") or ".")
     if place.resolve() != path.parent.resolve():
         notes += (f"paths start from {place}, not from the manifest's own folder",)
-    films, problems = _read_rows(path, rows, taken, place, first_line=1 + int(header.get("_n_lines", 0)))
-    if not films:
-        first = f", the first: row {problems[0].row}, {problems[0].path}: {problems[0].reason}" if problems else ""
-        raise FileNotFoundError(f"{path}: none of its {len(rows) - 1} rows is readable below {place}{first}")
-    return Records(tuple(films), place, tuple(problems), notes)
+    gathering = _read_rows(path, rows, taken, place, 1 + int(header.get("_n_lines", 0)))
+    try:
+        records = gathering.records(notes)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path}: {error}") from error
+    if not allow_leak:
+        assert_no_leak(records)
+    return records
 
 
 def _open(path: Path) -> tuple[dict[str, Any], str, tuple[str, ...]]:
-    raw = path.read_bytes()
-    notes: tuple[str, ...] = ()
-    is_utf16 = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # what Excel calls "Unicode text"
-    try:
-        text = raw.decode("utf-16" if is_utf16 else "utf-8-sig")
-    except UnicodeDecodeError:
-        text, notes = raw.decode("latin-1"), (f"{path.name} is not UTF-8: read as Latin-1",)
-    if "\0" in text:
-        raise ValueError(f"{path} is no text file; save the table as CSV")
+    text, notes = read_text(path)
     lines = list(io.StringIO(text, newline=""))
     n_lead = next((number for number, line in enumerate(lines) if not line.startswith("# ")), len(lines))
     header: dict[str, Any] = {}
@@ -135,39 +126,29 @@ def _take_columns(path: Path, names: list[str], given: dict[str, str | None]) ->
     return taken
 
 
-def _read_rows(
-    path: Path, rows: list[list[str]], taken: dict[str, int], root: Path, *, first_line: int
-) -> tuple[list[Record], list[Problem]]:
+def _read_rows(path: Path, rows: list[list[str]], taken: dict[str, int], root: Path, first_line: int) -> Gathering:
     names = [name.strip() for name in rows[0]]
     others = _other_columns(names, set(taken.values()))
     has_text_ages = "age_years" in taken and _has_text(rows, taken["age_years"])
-    state_of = file_states(path, root)
-    films: list[Record] = []
-    problems: list[Problem] = []
-    seen: set[str] = set()
+    gathering = Gathering(root)
     for number, row in enumerate(rows[1:], start=first_line + 1):
         if not any(row):
             continue
         row += [""] * (len(names) - len(row))
         cells = {what: row[index].strip() for what, index in taken.items()}
         findings = tuple(name.strip() for name in cells["label"].split("|") if name.strip())
-        name, reason = cells["path"], ""
         if any(row[len(names) :]):
             reason = f"the row has {len(row)} cells, the header names {len(names)} columns"
-        elif not name or not findings:
-            reason = "the row names no file" if not name else "the row names no finding"
+            gathering.leave_out(number, cells["path"], reason)
+        elif not cells["path"] or not findings:
+            reason = "the row names no finding" if cells["path"] else "the row names no file"
+            gathering.leave_out(number, cells["path"], reason)
         else:
-            name, reason = state_of(row[taken["path"]], number)
-            reason = reason or ("the file is named in an earlier row" if name in seen else "")
-        if reason:
-            problems.append(Problem(number, name, reason))
-            continue
-        seen.add(name)
-        attributes = {other: row[index] for index, other in others}
-        if has_text_ages:
-            attributes["age_years"] = cells["age_years"] if _number(cells["age_years"]) is None else ""
-        films.append(_record(name, findings, cells, attributes))
-    return films, problems
+            attributes = {other: row[index] for index, other in others}
+            if has_text_ages:
+                attributes["age_years"] = cells["age_years"] if _number(cells["age_years"]) is None else ""
+            gathering.add(path, number, _record(row[taken["path"]], findings, cells, attributes))
+    return gathering
 
 
 def _other_columns(names: list[str], taken: set[int]) -> list[tuple[int, str]]:

@@ -6,43 +6,38 @@ from pathlib import Path
 
 from fewshot_cxr.records import resolve_below
 
-_MISSING = "the file is missing"
 
-
-def file_states(manifest: Path, root: Path) -> Callable[[str, int], tuple[str, str]]:
-    """Return a function from (path, row) to (path below the root, what is wrong with it or "").
+def file_states(root: Path) -> Callable[[str, Path, int | None], tuple[str, str, str]]:
+    """Return a function from (path, table, row) to (path below the root, kind of problem or "", what is wrong or "").
 
     Each folder is listed once: asking the file system about every one of 100,000 films takes far longer.
     """
     real_root = root.resolve()
     listings: dict[str, dict[str, int]] = {}
 
-    def sizes(folder: str, row: int) -> dict[str, int]:
-        if folder not in listings:
-            _insist_below(manifest, row, folder or ".", root)
-            listings[folder] = _list_sizes(real_root, folder)
-        return listings[folder]
-
-    def look(name: str, row: int) -> tuple[str, str]:
+    def look(name: str, table: Path, row: int | None) -> tuple[str, str, str]:
         folder, _, file = name.rpartition("/")
         if folder in listings and listings[folder].get(file, 0) > 0 and name[0] != "/":
-            return name, ""  # most films: their folder is known, under this very name, and they are no links
+            return name, "", ""  # most films: their folder is known, under this very name, and they are no links
         if os.path.isabs(name) or ".." in name.split("/"):
-            name = _insist_below(manifest, row, name, root).relative_to(real_root).as_posix()
+            name = _insist_below(table, row, name, root).relative_to(real_root).as_posix()
         name = os.path.normpath(name).replace(os.sep, "/")
         folder, _, file = name.rpartition("/")
-        size = sizes(folder, row).get(file)
-        if size is None:
-            return name, _MISSING
+        if folder not in listings:
+            _insist_below(table, row, folder or ".", root)
+            listings[folder] = _list_sizes(real_root, folder)
+        size = listings[folder].get(file)
         if size == -1:
-            size = _insist_below(manifest, row, name, root).stat().st_size
-        return name, "the file is empty" if size == 0 else ""
+            size = _insist_below(table, row, name, root).stat().st_size
+        if size is None:
+            return name, "missing", "the file is missing"
+        return (name, "", "") if size else (name, "unreadable", "the file is empty")
 
-    def state(cell: str, row: int) -> tuple[str, str]:
+    def state(cell: str, table: Path, row: int | None) -> tuple[str, str, str]:
         # As it stands first: a file's name may begin with a blank or hold a backslash.
-        found = look(cell, row)
+        found = look(cell, table, row)
         plain = cell.strip().replace("\\", "/")
-        return look(plain, row) if found[1] == _MISSING and plain != cell else found
+        return look(plain, table, row) if found[1] == "missing" and plain != cell else found
 
     return state
 
@@ -58,8 +53,8 @@ def _list_sizes(real_root: Path, folder: str) -> dict[str, int]:
         return {}
 
 
-def _insist_below(manifest: Path, row: int, name: str, root: Path) -> Path:
+def _insist_below(table: Path, row: int | None, name: str, root: Path) -> Path:
     try:
         return resolve_below(root, name)
     except ValueError as error:
-        raise ValueError(f"{manifest}, row {row}: {error}") from None
+        raise ValueError(f"{table}{'' if row is None else f', row {row}'}: {error}") from None

@@ -1,0 +1,67 @@
+"""Tables as text: CSV of any usual encoding, with the number of the line that each row begins on."""
+
+import codecs
+import csv
+import io
+from pathlib import Path
+
+
+def read_text(path: Path) -> tuple[str, tuple[str, ...]]:
+    """Return the text of a table, and a note where it is not UTF-8.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is no text.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    raw = path.read_bytes()
+    notes: tuple[str, ...] = ()
+    is_utf16 = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # what Excel calls "Unicode text"
+    try:
+        text = raw.decode("utf-16" if is_utf16 else "utf-8-sig")
+    except UnicodeDecodeError:
+        text, notes = raw.decode("latin-1"), (f"{path.name} is not UTF-8: read as Latin-1",)
+    if "\0" in text:
+        raise ValueError(f"{path} is no text file; save the table as CSV")
+    return text, notes
+
+
+def parse_rows(path: Path, text: str, delimiter: str = ",") -> list[list[str]]:
+    """Return the rows of a CSV; an empty line is an empty row.
+
+    Raises:
+        ValueError: a quote is never closed (which would otherwise swallow all rows below it), or there is no first row.
+    """
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
+    except csv.Error as error:
+        raise ValueError(f"{path} is no CSV that can be read: {error}; look for a quote that is not closed") from error
+    if not rows or not any(rows[0]):
+        raise ValueError(f"{path} has no first line; a header was expected")
+    return rows
+
+
+def read_rows(path: Path, columns: tuple[str, ...]) -> tuple[list[list[str]], dict[str, int], tuple[str, ...]]:
+    """Read a CSV that must have certain columns.
+
+    Args:
+        path: of the CSV.
+        columns: that must be in its header, in any case and with any blanks around them.
+
+    Returns:
+        The rows below the header, as they are (row i is the table's row i + 2; a short or an empty one is possible);
+        the place of every column by its name in lower case, the first where a name occurs twice; notes.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: no CSV, or a column is not there.
+    """
+    text, notes = read_text(path)
+    rows = parse_rows(path, text)
+    names = [name.strip().lower() for name in rows[0]]
+    places = {name: place for place, name in reversed(list(enumerate(names)))}
+    absent = [name for name in columns if name.lower() not in places]
+    if absent:
+        raise ValueError(f"{path} has no column {', '.join(absent)}; it has {', '.join(filter(None, rows[0]))}")
+    return rows[1:], places, notes

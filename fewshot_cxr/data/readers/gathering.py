@@ -1,0 +1,93 @@
+"""Rows of a data set's own tables become films: present ones, once each, and the others as problems."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from fewshot_cxr.data.readers.presence import file_states
+from fewshot_cxr.records import Problem, Record, Records
+
+
+class Gathering:
+    """Collects the films of one root while a reader goes through its rows.
+
+    Each row of the source ends in exactly one call: `add`, `leave_out` or `pass_over`, so that their sum is the number
+    of rows, and nothing is dropped in silence.
+    """
+
+    def __init__(self, root: Path) -> None:
+        """Begin with no film.
+
+        Args:
+            root: of the data set; a path that leaves it is an error.
+        """
+        self._root = root
+        self._n_rows = 0
+        self._films: dict[str, Record] = {}
+        self._problems: list[Problem] = []
+        self._passed_over: Counter[str] = Counter()
+        self._n_masks_lost = 0
+        self._state_of = file_states(root)
+
+    def add(self, table: Path, row: int | None, film: Record) -> None:
+        """Take a film, if its file is there, is not empty and was not named before.
+
+        Args:
+            table: that names it, for errors.
+            row: of the table, 1-based; None where no table names the file.
+            film: its path relative to the root. A mask that is not there is noted, the film stays.
+
+        Raises:
+            ValueError: its path, or its mask's, leaves the root.
+        """
+        path, kind, reason = self._state_of(film.path, table, row)
+        if not kind and path in self._films:
+            kind, reason = "duplicate", "the file is named in an earlier row"
+        if kind:
+            self.leave_out(row, path, reason, kind=kind)
+            return
+        self._n_rows += 1
+        if film.mask_path is not None:
+            mask, lost, _ = self._state_of(film.mask_path, table, row)
+            self._n_masks_lost += bool(lost)
+            film = replace(film, mask_path=None if lost else mask)
+        self._films[path] = film if path == film.path else replace(film, path=path)
+
+    def leave_out(self, row: int | None, path: str, reason: str, *, kind: str = "other") -> None:
+        """Count a row that cannot be used, as a problem."""
+        self._n_rows += 1
+        self._problems.append(Problem(row, path, reason, kind))
+
+    def pass_over(self, why: str) -> None:
+        """Count a row that was not asked for; a note will say how many there were for each `why`."""
+        self._n_rows += 1
+        self._passed_over[why] += 1
+
+    def records(self, notes: Iterable[str] = ()) -> Records:
+        """Return what was gathered.
+
+        Raises:
+            FileNotFoundError: no film at all; the first problem is named.
+        """
+        passed_over = [f"{count} rows passed over: {why}" for why, count in sorted(self._passed_over.items())]
+        if not self._films:
+            first = [f"the first: {_row(problem)}: {problem.reason}" for problem in self._problems[:1]]
+            why = "; ".join(["", *first, *passed_over])
+            raise FileNotFoundError(f"none of its {self._n_rows} rows is readable below {self._root}{why}")
+        masks = [f"{self._n_masks_lost} masks are missing or empty"] if self._n_masks_lost else []
+        films = tuple(self._films.values())
+        return Records(films, self._root, tuple(self._problems), (*notes, *passed_over, *masks), self._n_rows)
+
+
+def _row(problem: Problem) -> str:
+    return problem.path if problem.row is None else f"row {problem.row}, {problem.path}"
+
+
+def wrong_root(root: Path, expected: str) -> FileNotFoundError:
+    """Return the error for a folder that does not hold what a reader looks for: what was expected, what was found."""
+    if not root.is_dir():
+        return FileNotFoundError(f"{root}: no such folder; expected a folder with {expected}")
+    inside = sorted(item.name + "/" * item.is_dir() for item in root.iterdir() if not item.name.startswith("."))
+    more = f" and {len(inside) - 6} more" if len(inside) > 6 else ""
+    return FileNotFoundError(f"{root}: expected {expected}; found {', '.join(inside[:6]) or 'nothing'}{more}")

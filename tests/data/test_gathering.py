@@ -1,0 +1,104 @@
+"""Rows become films or problems; each row is counted once."""
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from fewshot_cxr.data.readers.csv_table import read_rows
+from fewshot_cxr.data.readers.gathering import Gathering, wrong_root
+from fewshot_cxr.records import Record
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("a.png", "deep/b.png", "mask.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"film")
+    (tmp_path / "empty.png").touch()
+    return tmp_path
+
+
+@pytest.fixture
+def gathering(folder):
+    return Gathering(folder)
+
+
+def add(gathering, folder, row, path, **more):
+    gathering.add(folder / "table.csv", row, Record(path, ("x",), **more))
+
+
+def test_each_row_ends_in_one_place(gathering, folder):
+    for row, path in enumerate(("a.png", "deep/b.png", "empty.png", "gone.png", "./a.png"), start=2):
+        add(gathering, folder, row, path)
+    gathering.leave_out(7, "c.png", "has no finding")
+    gathering.pass_over("modality CT")
+    gathering.pass_over("modality CT")
+    records = gathering.records(["first"])
+    assert [film.path for film in records] == ["a.png", "deep/b.png"]
+    assert [(problem.row, problem.path, problem.kind) for problem in records.problems] == [
+        (4, "empty.png", "unreadable"),
+        (5, "gone.png", "missing"),
+        (6, "a.png", "duplicate"),
+        (7, "c.png", "other"),
+    ]
+    assert records.n_rows == 8
+    assert records.notes == ("first", "2 rows passed over: modality CT")
+
+
+def test_a_lost_mask_costs_no_film(gathering, folder):
+    add(gathering, folder, 2, "a.png", mask_path="mask.png")
+    add(gathering, folder, 3, "deep/b.png", mask_path="gone.png")
+    records = gathering.records()
+    assert [film.mask_path for film in records] == ["mask.png", None]
+    assert records.notes == ("1 masks are missing or empty",)
+
+
+@pytest.mark.parametrize("outside", ["../a.png", "/etc/passwd", "deep/../../a.png"])
+def test_no_path_leaves_the_root(gathering, folder, outside):
+    expected = re.escape(f"{folder / 'table.csv'}, row 2: {outside} leaves the data root {folder}")
+    with pytest.raises(ValueError, match=expected):
+        add(gathering, folder, 2, outside)
+    with pytest.raises(ValueError, match=expected):
+        add(gathering, folder, 2, "a.png", mask_path=outside)
+
+
+def test_a_link_out_of_the_root_is_refused(folder):
+    inner = folder / "inner"
+    inner.mkdir()
+    (inner / "link.png").symlink_to(folder / "a.png")
+    with pytest.raises(ValueError, match=r"row 2: link\.png leaves the data root"):
+        add(Gathering(inner), inner, 2, "link.png")
+
+
+def test_nothing_readable_names_the_first_reason(gathering, folder):
+    add(gathering, folder, 2, "gone.png")
+    gathering.pass_over("view L")
+    expected = r"^none of its 2 rows is readable below .*; the first: row 2, gone\.png: the file is missing; 1 rows"
+    with pytest.raises(FileNotFoundError, match=expected):
+        gathering.records()
+
+
+def test_a_wrong_root_says_what_was_expected_and_what_is_there(folder):
+    error = wrong_root(folder, "images/ and metadata.csv")
+    assert str(error) == f"{folder}: expected images/ and metadata.csv; found a.png, deep/, empty.png, mask.png"
+    for number in range(5):
+        (folder / f"z{number}").touch()
+    assert str(wrong_root(folder, "x")).endswith("z0, z1 and 3 more")
+    assert str(wrong_root(folder / "gone", "x")) == f"{folder / 'gone'}: no such folder; expected a folder with x"
+
+
+def test_a_table_is_read_by_its_columns(folder):
+    (folder / "t.csv").write_text('File Name ,finding,\n"a,b",x\n\n', encoding="utf-8")
+    rows, places, notes = read_rows(folder / "t.csv", ("FILE NAME", "finding"))
+    assert rows == [["a,b", "x"], []]
+    assert places["file name"] == 0
+    assert notes == ()
+    with pytest.raises(ValueError, match=r"t\.csv has no column view, sex; it has File Name , finding$"):
+        read_rows(folder / "t.csv", ("view", "finding", "sex"))
+
+
+def test_the_record_itself_is_not_changed(gathering, folder):
+    film = Record("./deep/b.png", ("x",), patient_id="1")
+    gathering.add(folder / "t.csv", 2, film)
+    assert gathering.records()[0] == replace(film, path="deep/b.png")
