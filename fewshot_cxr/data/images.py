@@ -1,17 +1,18 @@
-"""Any picture file to uint8 gray: 8 and 16 bit, colour, palette, alpha, EXIF rotation."""
+"""Any file of a film to uint8 gray: DICOM; pictures of 8 and 16 bit, colour, palette, alpha, EXIF rotation."""
 
 import math
-import threading
-import warnings
-from contextlib import ExitStack
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
-BIT_DEPTHS = (8, 10, 12, 14, 16)
+from fewshot_cxr.data.dicom import HEAD_BYTES, is_dicom, read_dicom
+from fewshot_cxr.data.dicom_gray import BIT_DEPTHS
+from fewshot_cxr.data.quiet import quiet
+
+DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"}) | DICOM_SUFFIXES
 _DEEP_MODES = ("I", "F")  # and every mode that begins with "I;16"
 # What is found under those suffixes. Pillow's others stay shut: one of them calls a program (EPS starts Ghostscript).
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP")
@@ -24,21 +25,22 @@ def is_image_name(name: str) -> bool:
 
 
 def read_gray(path: str | Path, *, bit_depth: int | None = None) -> np.ndarray:
-    """Read a picture as 8-bit gray.
+    """Read a film as 8-bit gray: a DICOM as `read_dicom` says, a picture as follows.
 
     Colour becomes luma, a palette is looked up, transparent parts lie on black, EXIF rotation is applied. 16-bit
     values lose their low bits: as many as lie above 8 in the smallest of 8/10/12/14/16 bits that holds the file's
     maximum. (Pillow's own `convert("L")` would clip them to white.)
 
     Args:
-        path: of the file; its content decides the format, not its suffix.
-        bit_depth: of 16-bit files; None finds it by the maximum.
+        path: of the file; its content decides the format, not its suffix. (But a picture named .dcm is refused: a
+            folder that holds such is not what it seems to be.)
+        bit_depth: of 16-bit pictures; None finds it by the maximum. A DICOM states its own.
 
     Returns:
         uint8, shape (H, W).
 
     Raises:
-        OSError: the file is absent, empty, cut short, no picture, or too large to be one; the text is one sentence.
+        OSError: the file is absent, empty, cut short, no film, or too large to be one; the text is one sentence.
         ValueError: a value needs more bits than `bit_depth`, or that is not in 8..16.
     """
     if bit_depth is not None and not 8 <= bit_depth <= 16:
@@ -49,6 +51,10 @@ def read_gray(path: str | Path, *, bit_depth: int | None = None) -> np.ndarray:
         raise type(error)(f"the file cannot be opened: {error.strerror}") from error
     if not content:
         raise OSError("the file is empty")
+    if is_dicom(content[:HEAD_BYTES]):
+        return read_dicom(content)
+    if Path(path).suffix.lower() in DICOM_SUFFIXES:
+        raise OSError("not a DICOM, though its name says so")
     pixels, is_negative = _load(content)
     if pixels.dtype == np.uint8:
         return pixels
@@ -61,7 +67,7 @@ def read_gray(path: str | Path, *, bit_depth: int | None = None) -> np.ndarray:
 def _load(content: bytes) -> tuple[np.ndarray, bool]:
     """Return 8-bit gray, or deep pixels as they are and whether 0 means white in them."""
     try:
-        with _quiet_pillow, Image.open(BytesIO(content), formats=_FORMATS) as picture:
+        with quiet, Image.open(BytesIO(content), formats=_FORMATS) as picture:
             # Pillow itself only warns of these, up to twice the limit.
             if picture.width * picture.height > (Image.MAX_IMAGE_PIXELS or math.inf):
                 raise Image.DecompressionBombError
@@ -70,7 +76,7 @@ def _load(content: bytes) -> tuple[np.ndarray, bool]:
             is_negative = getattr(picture, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO
             return _pixels(ImageOps.exif_transpose(picture)), is_negative
     except UnidentifiedImageError as error:
-        raise OSError("not a picture that can be read (PNG, JPEG or TIFF)") from error
+        raise OSError("not a picture that can be read (PNG, JPEG, TIFF or DICOM)") from error
     except Image.DecompressionBombError as error:
         raise OSError("the picture is too large to be a film") from error
     except Exception as error:  # a damaged file makes Pillow raise anything: struct.error, KeyError, ValueError, ...
@@ -101,31 +107,3 @@ def _bits(values: np.ndarray, bit_depth: int | None) -> int:
     if largest >= 2**bit_depth:
         raise ValueError(f"its maximum {largest} needs more than {bit_depth} bits; name a larger --bit-depth")
     return bit_depth
-
-
-class _QuietPillow:
-    """No warnings of odd metadata, as long as any thread is inside.
-
-    Filters belong to the whole process: threads that each set and restored them would in the end leave them changed.
-    So the first one in sets them, and the last one out restores them.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._n_inside = 0
-        self._filters = ExitStack()
-
-    def __enter__(self) -> None:
-        with self._lock:
-            self._n_inside += 1
-            if self._n_inside == 1:
-                self._filters.enter_context(warnings.catch_warnings(action="ignore"))
-
-    def __exit__(self, *error: object) -> None:
-        with self._lock:
-            self._n_inside -= 1
-            if self._n_inside == 0:
-                self._filters.close()
-
-
-_quiet_pillow = _QuietPillow()

@@ -1,6 +1,11 @@
+import hashlib
+import hmac
 import os
 
+import numpy as np
 import pytest
+from pydicom import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
 
 from fewshot_cxr.data import read_dataset, write_manifest
 
@@ -47,9 +52,9 @@ def test_loose_and_empty_pictures_are_problems(root):
     (root / "loose.png").write_bytes(b"film")
     (root / "normal" / "zero.png").touch()
     records = read_dataset("image_folder", root)
-    assert [(p.path, p.reason) for p in records.problems] == [
-        ("loose.png", "lies in no finding's folder"),
-        ("normal/zero.png", "is empty"),
+    assert [(p.path, p.reason, p.kind) for p in records.problems] == [
+        ("loose.png", "lies in no finding's folder", "other"),
+        ("normal/zero.png", "is empty", "unreadable"),
     ]
     assert len(records) == 4
 
@@ -96,8 +101,11 @@ def test_a_splits_name_is_no_finding(root):
 
 def test_nothing_but_loose_films(tmp_path):
     (tmp_path / "a.png").write_bytes(b"film")
-    with pytest.raises(FileNotFoundError, match=r"found a\.png; 1 left out, the first: a\.png lies in no finding's"):
+    with pytest.raises(
+        FileNotFoundError, match=r"1 left out, the first: a\.png lies in no finding's folder; .*--finding"
+    ):
         read_dataset("image_folder", tmp_path)
+    assert [film.finding for film in read_dataset("image_folder", tmp_path, finding="covid19")] == ["covid19"]
 
 
 def test_names_that_are_odd_and_names_that_are_no_text(tmp_path):
@@ -113,3 +121,184 @@ def test_names_that_are_odd_and_names_that_are_no_text(tmp_path):
     assert [problem.reason for problem in records.problems] == ["has a name that is not UTF-8"]
     write_manifest(records, tmp_path / "m.csv")
     assert read_dataset("manifest", tmp_path / "m.csv").films == records.films
+
+
+def test_loose_films_get_the_finding_that_is_named(root):
+    (root / "loose.png").write_bytes(b"film")
+    records = read_dataset("image_folder", root, finding="viral")
+    assert not records.problems
+    assert [film.finding for film in records] == ["covid19", "covid19", "viral", "normal", "normal"]
+    with pytest.raises(ValueError, match="--finding is blank"):
+        read_dataset("image_folder", root, finding=" ")
+
+
+def make(root, *paths):
+    for path in paths:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(b"film")
+
+
+@pytest.mark.parametrize("above", ["", "chest_xray/", "chest_xray/chest_xray/"])
+def test_kermanys_form(tmp_path, above):
+    films = [
+        "test/NORMAL/IM-1.jpeg",
+        "train/NORMAL/IM-2.jpeg",
+        "train/PNEUMONIA/person1_virus_6.jpeg",
+        "val/NORMAL/3.jpeg",
+    ]
+    beside = [
+        "__MACOSX/chest_xray/._train",
+        ".DS_Store",
+        "train/.DS_Store",
+        "train/NORMAL/.DS_Store",
+        "__MACOSX/a.jpeg",
+    ]
+    make(tmp_path, *(above + path for path in films), *beside[:2], *(above + path for path in beside))
+    records = read_dataset("image_folder", tmp_path)
+    assert [film.path for film in records] == films
+    assert records.root == tmp_path / above
+    assert [(film.split, film.finding) for film in records] == [
+        ("test", "NORMAL"),
+        ("train", "NORMAL"),
+        ("train", "PNEUMONIA"),
+        ("val", "NORMAL"),
+    ]
+    assert not records.problems
+    assert any("are read from" in note for note in records.notes) == bool(above)
+
+
+def test_a_second_copy_beside_the_splits_is_left_out(tmp_path):
+    make(tmp_path, "train/a/1.png", "test/b/2.png", "chest_xray/train/a/1.png")
+    records = read_dataset("image_folder", tmp_path)
+    assert [film.path for film in records] == ["test/b/2.png", "train/a/1.png"]
+    assert [problem.path for problem in records.problems] == ["chest_xray"]
+
+
+def test_folders_inside_a_finding_are_no_splits(tmp_path):
+    make(tmp_path, "covid19/train/1.png", "covid19/test/2.png")
+    assert read_dataset("image_folder", tmp_path).findings == ("covid19",)
+
+
+def write_dicom(path, **elements):
+    header = Dataset()
+    header.file_meta, header.preamble = FileMetaDataset(), b"\0" * 128
+    header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    header.SOPClassUID = header.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
+    header.SOPInstanceUID = header.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+    given = {
+        "PatientName": "DOE^JANE",
+        "PatientID": "MRN-4711",
+        "InstitutionName": "General Hospital",
+        "Manufacturer": "ACME",
+        "Rows": 4,
+        "Columns": 5,
+        "SamplesPerPixel": 1,
+        "PhotometricInterpretation": "MONOCHROME2",
+        "BitsAllocated": 8,
+        "BitsStored": 8,
+        "HighBit": 7,
+        "PixelRepresentation": 0,
+        "PixelData": np.arange(20, dtype=np.uint8).tobytes(),
+    }
+    for name, value in (given | elements).items():
+        setattr(header, name, value)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header.save_as(path, enforce_file_format=True)
+
+
+@pytest.fixture
+def dicoms(tmp_path):
+    root = tmp_path / "films"
+    write_dicom(root / "covid19/a.dcm", ViewPosition="PA", PatientSex="F", PatientAge="058Y", Laterality="L")
+    write_dicom(root / "covid19/b.IMA")
+    write_dicom(root / "normal/c.dicom", PatientID="MRN-5")
+    make(root, "normal/d.png")
+    return root
+
+
+def test_a_dicoms_header_goes_into_its_record(dicoms, tmp_path):
+    (tmp_path / "salt").write_bytes(bytes(range(16)))
+    records = read_dataset("image_folder", dicoms, salt_file=tmp_path / "salt")
+    hidden = hmac.new(bytes(range(16)), b"MRN-4711", hashlib.sha256).hexdigest()[:16]
+    first = records[0]
+    assert (first.patient_id, first.view, first.source, first.sex) == (hidden, "PA", "ACME", "F")
+    assert (first.age_years, first.attributes) == (58.0, {"laterality": "L"})
+    assert records[1].patient_id == hidden
+    assert records[2].patient_id not in (hidden, None)
+    assert (records[3].path, records[3].patient_id, records[3].source) == ("normal/d.png", None, None)
+    assert records.notes[0].endswith("the same --salt-file gives the same ids")
+    assert records.notes[1].startswith("the patients of 1 films are unknown")
+    write_manifest(records, tmp_path / "m.csv")
+    written = (tmp_path / "m.csv").read_text(encoding="utf-8")
+    for secret in ("DOE", "JANE", "MRN", "General"):
+        assert secret not in repr(records) + written
+
+
+def test_ids_without_a_salt_hold_for_one_run(dicoms):
+    one, other = (read_dataset("image_folder", dicoms) for _ in range(2))
+    assert one[0].patient_id == one[1].patient_id != other[0].patient_id
+    assert "this run only; --salt-file makes them lasting" in one.notes[0]
+
+
+def test_ids_in_clear_only_when_asked(dicoms):
+    records = read_dataset("image_folder", dicoms, keep_patient_ids=True)
+    assert [film.patient_id for film in records] == ["MRN-4711", "MRN-4711", "MRN-5", None]
+    assert "in clear" in records.notes[0]
+
+
+def test_a_pattern_that_matches_wins_over_the_header(dicoms):
+    records = read_dataset("image_folder", dicoms, patient_pattern=r"([ad])\.", keep_patient_ids=True)
+    assert [film.patient_id for film in records] == ["a", "MRN-4711", "MRN-5", "d"]
+
+
+def test_a_salt_that_is_too_short_or_absent(dicoms, tmp_path):
+    (tmp_path / "salt").write_bytes(b"secret")
+    with pytest.raises(ValueError, match=r"--salt-file .*salt holds 6 bytes, fewer than 16; make one with `python -c"):
+        read_dataset("image_folder", dicoms, salt_file=tmp_path / "salt")
+    with pytest.raises(FileNotFoundError, match=r"--salt-file .*gone cannot be opened"):
+        read_dataset("image_folder", dicoms, salt_file=tmp_path / "gone")
+
+
+def test_dicoms_without_a_film_are_unreadable(dicoms):
+    write_dicom(dicoms / "covid19/two.dcm", NumberOfFrames=2)
+    make(dicoms, "covid19/page.dcm")
+    (dicoms / "covid19/zero.dcm").touch()
+    records = read_dataset("image_folder", dicoms)
+    assert len(records) == 4
+    assert [(p.row, p.path, p.reason, p.kind) for p in records.problems] == [
+        (None, "covid19/page.dcm", "not a DICOM", "unreadable"),
+        (None, "covid19/two.dcm", "holds 2 frames; a film is one: save each frame as its own file", "unreadable"),
+        (None, "covid19/zero.dcm", "is empty", "unreadable"),
+    ]
+
+
+def test_any_name(dicoms):
+    write_dicom(dicoms / "covid19/1.2.840.113")
+    write_dicom(dicoms / "covid19/IM0001", ViewPosition="AP")
+    write_dicom(dicoms / "DICOMDIR")
+    write_dicom(dicoms / "covid19/.hidden")
+    make(dicoms, "README.txt", "covid19/notes")
+    assert len(read_dataset("image_folder", dicoms)) == 4
+    records = read_dataset("image_folder", dicoms, any_name=True)
+    assert [film.path for film in records][:2] == ["covid19/1.2.840.113", "covid19/IM0001"]
+    assert records[1].view == "AP"
+    assert len(records) == 6
+    assert not records.problems
+
+
+def test_pictures_are_not_opened(root):
+    assert len(read_dataset("image_folder", root)) == 4  # of which not one is a real picture
+
+
+def test_real_dicom_folder(fscxr_data):
+    folder = fscxr_data / "layouts" / "dicom"
+    records = read_dataset("image_folder", folder, finding="films", any_name=True)
+    paths = {film.path for film in records}
+    assert "no_extension" in paths
+    assert "DICOMDIR" not in paths
+    assert {(p.path, p.kind) for p in records.problems} == {
+        ("multiframe_2.dcm", "unreadable"),
+        ("not_a_dicom.dcm", "unreadable"),
+    }
+    views = {film.path: film.view for film in records}
+    assert views["mono2_implicit_le.dcm"] == "AP"

@@ -112,8 +112,12 @@ def test_a_bomb_is_an_os_error(tmp_path, film, monkeypatch, limit):
 
 
 def test_image_names():
-    assert all(map(is_image_name, ["a.png", "UPPER.JPG", "b.jpeg", "c.TIFF", "space and é.tif"]))
-    assert not any(map(is_image_name, ["._a.png", ".hidden.png", "Thumbs.db", "notes.txt", "png"]))
+    assert all(
+        map(is_image_name, ["a.png", "UPPER.JPG", "b.jpeg", "c.TIFF", "space and é.tif", "d.dcm", "e.DICOM", "f.ima"])
+    )
+    assert not any(
+        map(is_image_name, ["._a.png", ".hidden.png", "Thumbs.db", "notes.txt", "png", "DICOMDIR", "._a.dcm"])
+    )
 
 
 def test_awkward_real_files(fscxr_data):

@@ -1,55 +1,109 @@
-"""A folder for each finding: root/<finding>/*.png, or root/<split>/<finding>/*.png."""
+"""A folder for each finding: root/<finding>/*.png, or root/<split>/<finding>/*.png; DICOM films with their header."""
 
-import os
 import re
+import secrets
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from fewshot_cxr.data.images import is_image_name
+from fewshot_cxr.data.dicom_header import DicomHeader, read_header
+from fewshot_cxr.data.images import DICOM_SUFFIXES, is_image_name
+from fewshot_cxr.data.readers.film_walk import SPLITS, descend, walk_films
 from fewshot_cxr.records import Problem, Record, Records
 
-SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+_LEAST_SALT_BYTES = 16
+_LOOSE = "lies in no finding's folder"
 
 
-def read_image_folder(root: str | Path, *, patient_pattern: str | None = None) -> Records:
+def read_image_folder(
+    root: str | Path,
+    *,
+    patient_pattern: str | None = None,
+    salt_file: str | Path | None = None,
+    keep_patient_ids: bool = False,
+    any_name: bool = False,
+    finding: str | None = None,
+) -> Records:
     """Read films whose folder is their finding.
 
+    Of a DICOM the view, patient, manufacturer (as source), sex, age and laterality are taken from its header.
+
     Args:
-        root: holds a folder for each finding (its films may lie deeper), or train/val/test folders of such.
+        root: holds a folder for each finding (its films may lie deeper), or train/val/test folders of such. A folder
+            that holds nothing but one such root, as a zip leaves it, will do.
         patient_pattern: regular expression, searched in the path below the root; its first group (or, without one,
-            the whole match) is the patient. None: each film counts as its own patient.
+            the whole match) is the patient, before what a DICOM's header says. None: each picture is its own patient.
+        salt_file: its bytes, 16 at least, key the hash under which patient ids of DICOM headers appear; None: a random
+            key, so that they are others in the next run.
+        keep_patient_ids: take these ids in clear.
+        any_name: also take files that are a DICOM by content, whatever their name.
+        finding: of the films in no finding's folder; None: they are problems.
 
     Returns:
-        Films sorted by path. Pictures outside any finding's folder, empty files, linked folders and links that leave
-        the root are in `.problems`; hidden files and folders are passed over.
+        Films sorted by path. Pictures outside any finding's folder, empty files, DICOM files without a film, linked
+        folders and links that leave the root are in `.problems`; hidden files and folders are passed over.
 
     Raises:
-        FileNotFoundError: no film, or no such folder.
-        ValueError: the pattern is no regular expression.
+        FileNotFoundError: no film, or no such folder or salt file.
+        ValueError: the pattern is no regular expression, the salt too short, or the finding blank.
     """
     root = Path(root)
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: no such folder; expected {root}/<finding>/*.png")
+    if finding is not None and not finding.strip():
+        raise ValueError("--finding is blank; name the finding of the films that lie in no finding's folder")
+    place = descend(root)
     pattern = _compile(patient_pattern)
+    header_of = partial(read_header, salt=_read_salt(salt_file), keep_ids=keep_patient_ids)
+    paths, problems = walk_films(place, any_name=any_name)
     films: list[Record] = []
-    paths, problems = _walk(root)
+    n_by_header = 0
     for path in paths:
-        parts = path.split("/")
-        split = SPLITS.get(parts[0].lower())
-        folders = parts[1:-1] if split else parts[:-1]
-        reason = _reason(root, path, folders)
-        if reason:
-            problems.append(Problem(None, path, reason))
+        film = _film(place, path, finding, header_of)
+        if isinstance(film, Problem):
+            problems.append(film)
             continue
-        found = pattern.search(path) if pattern else None
-        patient = (found.group(1) if found.groups() else found.group()) if found else None
-        films.append(Record(path, (folders[0],), patient_id=patient or None, split=split))
+        patient = _match(pattern, path)
+        n_by_header += patient is None and film.patient_id is not None
+        films.append(replace(film, patient_id=patient) if patient else film)
     if not films:
-        inside = ", ".join(sorted(item.name for item in root.iterdir())[:5]) or "nothing"
-        first = f"; {len(problems)} left out, the first: {problems[0].path} {problems[0].reason}" if problems else ""
-        raise FileNotFoundError(
-            f"{root} holds no film: expected {root}/<finding>/*.png (or .jpg, .tif), found {inside}{first}"
-        )
-    return Records(tuple(films), root, tuple(problems), _notes(films, pattern))
+        raise _nothing(place, problems)
+    notes = [f"the films are read from {place}"] if place != root else []
+    notes += [_how_ids_hold(salt_file is not None, keep_patient_ids)] if n_by_header else []
+    return Records(tuple(films), place, tuple(problems), (*notes, *_notes(films, pattern)))
+
+
+def _film(root: Path, path: str, finding: str | None, header_of: Callable[[Path], DicomHeader]) -> Record | Problem:
+    parts = path.split("/")
+    split = SPLITS.get(parts[0].lower()) if len(parts) > 1 else None
+    folders = parts[1:-1] if split else parts[:-1]
+    if not folders and finding is None:
+        return Problem(None, path, _LOOSE)
+    if found := _problem(root, path):
+        return found
+    film = Record(path, (folders[0] if folders else str(finding),), split=split)
+    # No other name than a picture's is here but for its being a DICOM.
+    if Path(path).suffix.lower() not in DICOM_SUFFIXES and is_image_name(parts[-1]):
+        return film
+    try:
+        header = header_of(root / path)
+    except OSError as error:
+        return Problem(None, path, str(error), "unreadable")
+    return replace(
+        film,
+        patient_id=header.patient_id,
+        source=header.source,
+        view=header.view,
+        age_years=header.age_years,
+        sex=header.sex,
+        attributes={"laterality": header.laterality} if header.laterality else {},
+    )
+
+
+def _match(pattern: re.Pattern[str] | None, path: str) -> str | None:
+    found = pattern.search(path) if pattern else None
+    return ((found.group(1) if found.groups() else found.group()) or None) if found else None
 
 
 def _compile(pattern: str | None) -> re.Pattern[str] | None:
@@ -59,48 +113,60 @@ def _compile(pattern: str | None) -> re.Pattern[str] | None:
         raise ValueError(f"--patient-pattern {pattern!r} is no regular expression: {error}") from error
 
 
-def _walk(root: Path) -> tuple[list[str], list[Problem]]:
-    """Return the paths of all pictures, sorted, and what could not be looked into."""
-    paths: list[str] = []
-    problems: list[Problem] = []
-
-    def leave_out(folder: str, reason: str) -> None:
-        problems.append(Problem(None, Path(folder).relative_to(root).as_posix(), reason))
-
-    def refuse(error: OSError) -> None:
-        leave_out(str(error.filename), f"cannot be opened: {error.strerror}")
-
-    for folder, folders, names in os.walk(root, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in folders:
-            if os.path.islink(os.path.join(folder, name)):
-                leave_out(os.path.join(folder, name), "is a link to a folder, which is not followed")
-        below = Path(folder).relative_to(root).as_posix()
-        paths += [name if below == "." else f"{below}/{name}" for name in names if is_image_name(name)]
-    return sorted(paths), problems
+def _read_salt(file: str | Path | None) -> bytes:
+    if file is None:
+        return secrets.token_bytes(32)
+    try:
+        salt = Path(file).read_bytes()
+    except OSError as error:
+        raise type(error)(f"--salt-file {file} cannot be opened: {error.strerror}") from error
+    if len(salt) < _LEAST_SALT_BYTES:
+        raise ValueError(
+            f"--salt-file {file} holds {len(salt)} bytes, fewer than {_LEAST_SALT_BYTES}; make one with "
+            '`python -c "import secrets; print(secrets.token_hex())" > FILE` and keep it secret'
+        )
+    return salt
 
 
-def _reason(root: Path, path: str, folders: list[str]) -> str:
+def _problem(root: Path, path: str) -> Problem | None:
     file = root / path
-    if not folders:
-        return "lies in no finding's folder"
     if path != path.encode(errors="replace").decode():
-        return "has a name that is not UTF-8"
+        return Problem(None, path, "has a name that is not UTF-8")
     try:
         if file.is_symlink() and not file.resolve().is_relative_to(root.resolve()):
-            return "is a link that leaves the folder"
-        return "" if file.stat().st_size else "is empty"
+            return Problem(None, path, "is a link that leaves the folder")
+        return None if file.stat().st_size else Problem(None, path, "is empty", "unreadable")
     except OSError as error:
-        return f"cannot be opened: {error.strerror}"
+        kind = "missing" if isinstance(error, FileNotFoundError) else "unreadable"
+        return Problem(None, path, f"cannot be opened: {error.strerror}", kind)
+
+
+def _nothing(root: Path, problems: list[Problem]) -> FileNotFoundError:
+    inside = ", ".join(sorted(item.name for item in root.iterdir())[:5]) or "nothing"
+    first = f"; {len(problems)} left out, the first: {problems[0].path} {problems[0].reason}" if problems else ""
+    is_loose = problems and all(problem.reason == _LOOSE for problem in problems)
+    way_out = "; name their finding with --finding" if is_loose else ""
+    return FileNotFoundError(
+        f"{root} holds no film: expected {root}/<finding>/*.png (or .jpg, .tif, .dcm), found {inside}{first}{way_out}"
+    )
+
+
+def _how_ids_hold(has_salt: bool, are_clear: bool) -> str:
+    if are_clear:
+        return "patient ids are those of the DICOM headers, in clear: keep what is made from them as safe as the films"
+    if has_salt:
+        return "patient ids of DICOM headers are keyed hashes: the same --salt-file gives the same ids"
+    return "patient ids of DICOM headers are keyed hashes that hold for this run only; --salt-file makes them lasting"
 
 
 def _notes(films: list[Record], pattern: re.Pattern[str] | None) -> tuple[str, ...]:
-    if pattern is None:
-        return (
-            "patients are unknown: each film counts as its own patient, so films of one patient may leak between "
-            "splits; name a --patient-pattern",
-        )
-    n_unmatched = sum(film.patient_id is None for film in films)
-    if n_unmatched:
-        return (f"{n_unmatched} of {len(films)} paths do not match the patient pattern: each is its own patient",)
-    return ()
+    n_unknown = sum(film.patient_id is None for film in films)
+    if not n_unknown:
+        return ()
+    if pattern is not None:
+        return (f"{n_unknown} of {len(films)} paths do not match the patient pattern: each is its own patient",)
+    who = "patients are unknown" if n_unknown == len(films) else f"the patients of {n_unknown} films are unknown"
+    return (
+        f"{who}: each film counts as its own patient, so films of one patient may leak between splits; name a "
+        "--patient-pattern",
+    )

@@ -1,0 +1,96 @@
+"""Where the films of a folder lie: every picture below it, in order, and what could not be looked into."""
+
+import os
+from pathlib import Path
+
+from fewshot_cxr.data.dicom import HEAD_BYTES, is_dicom
+from fewshot_cxr.data.images import is_image_name
+from fewshot_cxr.records import Problem
+
+SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+_DICOM_INDEX = "DICOMDIR"  # PS3.10, 8.6: the index of a medium, and no film
+
+
+def descend(root: Path) -> Path:
+    """Return the one folder inside that holds train/val/test folders of findings, else the root itself.
+
+    A zip is often unpacked into a folder of its own name, once or twice. Where a picture or a second folder lies
+    beside, the root is what was meant.
+    """
+    place = root
+    while True:
+        folders, has_picture = _look(place)
+        splits = [name for name in folders if name.lower() in SPLITS]
+        if splits:
+            return place if any(_look(place / name)[0] for name in splits) else root
+        if len(folders) != 1 or has_picture:
+            return root
+        place /= folders[0]
+
+
+def walk_films(root: Path, *, any_name: bool) -> tuple[list[str], list[Problem]]:
+    """Find every file with a picture's name; hidden ones, and links to folders, are not followed.
+
+    Args:
+        root: where to look, at any depth.
+        any_name: also take files that are a DICOM by content, whatever their name.
+
+    Returns:
+        Paths below the root, sorted, and what could not be looked into.
+    """
+    paths: list[str] = []
+    problems: list[Problem] = []
+
+    def leave_out(folder: str, reason: str) -> None:
+        problems.append(Problem(None, Path(folder).relative_to(root).as_posix(), reason))
+
+    def refuse(error: OSError) -> None:
+        leave_out(str(error.filename), f"cannot be opened: {error.strerror}")
+
+    for folder, folders, names in os.walk(root, onerror=refuse):
+        folders[:] = [name for name in folders if _is_seen(name)]
+        for name in folders:
+            if os.path.islink(os.path.join(folder, name)):
+                leave_out(os.path.join(folder, name), "is a link to a folder, which is not followed")
+        if Path(folder) == root and (copies := _copies(root, folders)):
+            folders[:] = [name for name in folders if name not in copies]
+            for name in copies:
+                leave_out(os.path.join(folder, name), "holds train/val/test folders beside train/val/test folders")
+        below = Path(folder).relative_to(root).as_posix()
+        taken = [name for name in names if is_image_name(name) or (any_name and _is_dicom_file(folder, name))]
+        paths += taken if below == "." else [f"{below}/{name}" for name in taken]
+    return sorted(paths), problems
+
+
+def _copies(root: Path, folders: list[str]) -> list[str]:
+    """Return the folders beside train/val/test that hold such folders again: a second copy of all films, often."""
+    others = [name for name in folders if name.lower() not in SPLITS and not (root / name).is_symlink()]
+    if not any(name.lower() in SPLITS for name in folders):
+        return []
+    return [name for name in others if any(inner.lower() in SPLITS for inner in _look(root / name)[0])]
+
+
+def _is_dicom_file(folder: str, name: str) -> bool:
+    file = Path(folder, name)
+    if name.startswith(".") or name.upper() == _DICOM_INDEX or not file.is_file():
+        return False
+    try:
+        with file.open("rb") as stream:
+            return is_dicom(stream.read(HEAD_BYTES))
+    except OSError:  # it may be one: as a film that cannot be opened it is named
+        return True
+
+
+def _look(place: Path) -> tuple[list[str], bool]:
+    """Return the names of the folders in a folder, and whether a picture lies there too."""
+    try:
+        with os.scandir(place) as scanned:
+            entries = list(scanned)
+    except OSError:  # os.walk meets it again, and names it
+        return [], False
+    folders = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False) and _is_seen(entry.name)]
+    return folders, any(is_image_name(entry.name) for entry in entries)
+
+
+def _is_seen(name: str) -> bool:
+    return not name.startswith(".") and name != "__MACOSX"  # which zips made by macOS hold

@@ -1,0 +1,636 @@
+import csv
+import hashlib
+import hmac
+import logging
+import struct
+import tracemalloc
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydicom import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    JPEG2000,
+    MPEG2MPML,
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    RLELossless,
+)
+
+from fewshot_cxr.data import read_gray
+from fewshot_cxr.data.dicom import is_dicom, read_dicom
+from fewshot_cxr.data.dicom_header import DicomHeader, read_header
+
+NAME, NUMBER = "DOE^JANE", "MRN-4711"
+SALT = bytes(range(16))
+
+
+def dataset(pixels, *, bits=None, syntax=ExplicitVRLittleEndian, **elements):
+    """A film as an acquisition would write it; `elements` are added or, as None, taken away."""
+    pixels = np.asarray(pixels)
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = syntax
+    meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
+    meta.MediaStorageSOPInstanceUID = "1.2.3.4"
+    header = Dataset()
+    header.file_meta, header.preamble = meta, b"\0" * 128
+    is_colour = pixels.ndim == 3 and pixels.shape[-1] == 3
+    allocated = 8 * pixels.dtype.itemsize
+    given = {
+        "SOPClassUID": meta.MediaStorageSOPClassUID,
+        "SOPInstanceUID": meta.MediaStorageSOPInstanceUID,
+        "PatientName": NAME,
+        "PatientID": NUMBER,
+        "Rows": pixels.shape[-3 if is_colour else -2],
+        "Columns": pixels.shape[-2 if is_colour else -1],
+        "SamplesPerPixel": 3 if is_colour else 1,
+        "PhotometricInterpretation": "RGB" if is_colour else "MONOCHROME2",
+        "PlanarConfiguration": 0 if is_colour else None,
+        "BitsAllocated": allocated,
+        "BitsStored": bits or allocated,
+        "HighBit": (bits or allocated) - 1,
+        "PixelRepresentation": int(pixels.dtype.kind == "i"),
+        "PixelData": pixels.astype(pixels.dtype.newbyteorder("><"[UID(syntax).is_little_endian])).tobytes(),
+    }
+    for name, value in (given | elements).items():
+        if value is not None:
+            with warnings.catch_warnings(action="ignore"):  # some are wrong on purpose
+                setattr(header, name, value)
+    header["PixelData"].VR = "OB" if allocated == 8 else "OW"
+    return header
+
+
+def content_of(header, **options):
+    with warnings.catch_warnings(action="ignore"):
+        stream = BytesIO()
+        header.save_as(stream, enforce_file_format=True, **options)
+    return stream.getvalue()
+
+
+def shown(pixels, **options):
+    return read_dicom(content_of(dataset(pixels, **options)))
+
+
+def lut(entries, first, bits):
+    item = Dataset()
+    item.LUTDescriptor = [len(entries), first, bits]
+    item.LUTData = [int(entry) for entry in entries]
+    item["LUTDescriptor"].VR = "SS" if first < 0 else "US"
+    item["LUTData"].VR = "US"
+    return [item]
+
+
+@pytest.fixture
+def film():
+    """8 bits, with black and white in it."""
+    gray = np.random.default_rng(0).integers(0, 256, (33, 40), dtype=np.uint8)
+    gray[0, :2] = 0, 255
+    return gray
+
+
+@pytest.fixture
+def deep(film):
+    """The same film in 12 bits."""
+    return film.astype(np.uint16) * 16 + 7
+
+
+# What is shown.
+
+
+def test_8_bit_values_stay_as_they_are(film):
+    dim = film // 8 + 30
+    assert np.array_equal(shown(dim), dim)
+    assert np.array_equal(shown(dim, PhotometricInterpretation="MONOCHROME1"), 255 - dim)
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+def test_the_same_film_as_dicom_and_as_16_bit_png(tmp_path, film, bits):
+    stored = film.astype(np.uint16) << (bits - 8)
+    Image.fromarray(stored).save(tmp_path / "film.png")
+    difference = read_gray(tmp_path / "film.png").astype(int) - shown(stored, bits=bits)
+    assert np.abs(difference).max() <= 1
+
+
+@pytest.mark.parametrize("where", [0, 500, 60000])
+def test_a_film_in_a_small_part_of_its_range_is_not_flat(film, where):
+    assert np.array_equal(shown(film.astype(np.uint16) + where, bits=16), film)
+
+
+def test_a_constant_film_is_shown():
+    assert np.unique(shown(np.full((4, 5), 200, np.uint8))).tolist() == [200]
+    assert np.unique(shown(np.full((4, 5), 3000, np.uint16), bits=12)).tolist() == [0]
+    assert np.unique(shown(np.full((4, 5), -3, np.int16))).tolist() == [0]
+
+
+def test_signed_values_with_rescale(deep, film):
+    signed = deep.astype(np.int16) - 2048
+    expected = np.rint((deep - 7.0) / (255 * 16) * 255)
+    assert np.array_equal(shown(signed, bits=12), expected)  # from -2041 to 2039: from black to white
+    moved = shown(signed, bits=12, RescaleSlope=1, RescaleIntercept=2048)
+    assert np.abs(moved.astype(int) - film).max() <= 1
+
+
+def test_a_negative_slope_turns_the_film_over(deep):
+    plain, turned = shown(deep, bits=12), shown(deep, bits=12, RescaleSlope=-1, RescaleIntercept=4095)
+    assert np.abs(255 - plain.astype(int) - turned).max() <= 1
+
+
+def slow_window(value, center, width, function="LINEAR"):
+    """PS3.3, C.11.2.1.2 and C.11.2.1.3, word by word, from 0 to 255."""
+    if function == "SIGMOID":
+        return 127.5 * (1 + np.tanh(2 * (value - center) / width))
+    if function == "LINEAR_EXACT":
+        if value <= center - width / 2:
+            return 0
+        return 255 if value > center + width / 2 else ((value - center) / width + 0.5) * 255
+    if value <= center - 0.5 - (width - 1) / 2:
+        return 0
+    return 255 if value > center - 0.5 + (width - 1) / 2 else ((value - (center - 0.5)) / (width - 1) + 0.5) * 255
+
+
+@pytest.mark.parametrize("function", [None, "LINEAR", "LINEAR_EXACT", "SIGMOID"])
+@pytest.mark.parametrize(("center", "width"), [(900, 1000), (2048, 4096), (1000.5, 3), (1000, 1)])
+def test_windows_are_those_of_the_standard(deep, function, center, width):
+    found = shown(deep, bits=12, WindowCenter=center, WindowWidth=width, VOILUTFunction=function)
+    expected = np.vectorize(slow_window, otypes=[float])(deep.astype(float), center, width, function or "LINEAR")
+    assert np.abs(found - expected).max() <= 0.5 + 1e-6
+
+
+def test_the_first_of_several_windows_counts(deep):
+    one = shown(deep, bits=12, WindowCenter=900, WindowWidth=1000)
+    assert np.array_equal(shown(deep, bits=12, WindowCenter=[900, 2000], WindowWidth=[1000, 50]), one)
+
+
+def test_the_window_is_in_rescaled_units(deep):
+    one = shown(deep, bits=12, WindowCenter=900, WindowWidth=1000)
+    rescaled = {"RescaleSlope": 2, "RescaleIntercept": -1024}
+    assert np.array_equal(shown(deep, bits=12, WindowCenter=775.5, WindowWidth=1999, **rescaled), one)
+
+
+@pytest.mark.parametrize(("center", "width"), [(900, 0), (900, None), (None, 1000), (900, -5)])
+def test_a_window_of_no_width_counts_as_none(deep, center, width):
+    assert np.array_equal(shown(deep, bits=12, WindowCenter=center, WindowWidth=width), shown(deep, bits=12))
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian])
+def test_a_voi_lut_goes_before_the_window(deep, syntax):
+    entries = np.rint(4095 * (np.arange(3000) / 2999) ** 2).astype(int)
+    found = shown(deep, bits=12, syntax=syntax, VOILUTSequence=lut(entries, 500, 12), WindowCenter=900, WindowWidth=10)
+    expected = entries[np.clip(deep.astype(int) - 500, 0, 2999)] / 4095 * 255
+    assert np.abs(found - expected).max() <= 0.5 + 1e-6
+
+
+def test_a_voi_lut_that_begins_below_0(deep):
+    signed = deep.astype(np.int16) - 2048
+    found = shown(signed, bits=12, VOILUTSequence=lut(range(4096), -2048, 12))
+    assert np.abs(found - deep / 4095 * 255).max() <= 0.5 + 1e-6
+
+
+def test_a_modality_lut_goes_before_the_window(deep):
+    entries = np.arange(4096)[::-1]
+    found = shown(deep, bits=12, ModalityLUTSequence=lut(entries, 0, 16), WindowCenter=900, WindowWidth=1000)
+    assert np.array_equal(found, shown(4095 - deep, bits=12, WindowCenter=900, WindowWidth=1000))
+
+
+@pytest.mark.parametrize("window", [{}, {"WindowCenter": 900, "WindowWidth": 1000}])
+@pytest.mark.parametrize(
+    ("photometric", "shape", "is_turned"),
+    [
+        ("MONOCHROME2", None, False),
+        ("MONOCHROME2", "IDENTITY", False),
+        ("MONOCHROME1", None, True),
+        ("MONOCHROME1", "INVERSE", True),  # as the standard wants it: once, not twice
+        ("MONOCHROME2", "INVERSE", True),
+        ("MONOCHROME1", "IDENTITY", True),
+    ],
+)
+def test_inversion_happens_once(deep, window, photometric, shape, is_turned):
+    plain = shown(deep, bits=12, **window)
+    found = shown(deep, bits=12, PhotometricInterpretation=photometric, PresentationLUTShape=shape, **window)
+    assert np.array_equal(found, 255 - plain if is_turned else plain)
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize(
+    ("padding", "limit", "last"), [(65535, None, 65535), (65535, 60000, 60000), (60000, 65535, 60000)]
+)
+def test_padding_is_black_and_no_part_of_the_range(film, photometric, padding, limit, last):
+    padded = film.astype(np.uint16) + 1000
+    plain = shown(padded, bits=16, PhotometricInterpretation=photometric)
+    padded[5:7] = padding
+    padded[7] = last
+    found = shown(
+        padded,
+        bits=16,
+        PhotometricInterpretation=photometric,
+        PixelPaddingValue=padding,
+        PixelPaddingRangeLimit=limit,
+    )
+    assert not found[5:8].any()
+    assert np.array_equal(np.delete(found, range(5, 8), 0), np.delete(plain, range(5, 8), 0))
+
+
+def test_padding_of_signed_values_is_in_stored_values(film):
+    padded = film.astype(np.int16)
+    padded[3] = -2000
+    found = shown(padded, PixelPaddingValue=-2000, RescaleSlope=1, RescaleIntercept=-1024)
+    assert not found[3].any()
+    assert np.array_equal(np.delete(found, 3, 0), np.delete(film, 3, 0))
+
+
+def test_nothing_but_padding_is_black():
+    assert not shown(np.full((4, 5), 9, np.uint16), PixelPaddingValue=9).any()
+
+
+def test_bits_above_those_stored_are_no_part_of_the_value(deep):
+    overlay = deep | np.where(np.arange(40) % 2, 0x1000, 0).astype(np.uint16)
+    assert np.array_equal(shown(overlay, bits=12), shown(deep, bits=12))
+
+
+# In which forms it is found.
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16])
+def test_uncompressed_syntaxes(film, syntax, dtype):
+    stored = film.astype(dtype) * (1 if dtype == np.uint8 else 16)
+    assert np.abs(shown(stored, syntax=syntax, bits=None if dtype == np.uint8 else 13).astype(int) - film).max() <= 1
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian])
+@pytest.mark.parametrize("has_meta", [False, True])
+def test_without_preamble(tmp_path, deep, syntax, has_meta):
+    header = dataset(deep, bits=12, syntax=syntax)
+    expected = read_dicom(content_of(header))
+    (tmp_path / "film.bin").write_bytes(_bare(header, has_meta))
+    assert np.array_equal(read_gray(tmp_path / "film.bin"), expected)
+
+
+def _bare(header, has_meta):
+    content = content_of(header)
+    return content[132 if has_meta else 144 + struct.unpack("<I", content[140:144])[0] :]
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless, JPEG2000Lossless])
+@pytest.mark.parametrize("kind", ["8", "12", "16", "signed", "rgb"])
+def test_lossless_compression_gives_the_same_film(film, deep, syntax, kind):
+    pixels, bits = {
+        "8": (film, 8),
+        "12": (deep, 12),
+        "16": (film.astype(np.uint16) * 257, 16),
+        "signed": (deep.astype(np.int16) - 2048, 12),
+        "rgb": (np.stack([film, film.T.copy().reshape(film.shape), 255 - film], -1), 8),
+    }[kind]
+    header = dataset(pixels, bits=bits, PhotometricInterpretation="MONOCHROME1" if pixels.ndim == 2 else "RGB")
+    expected = read_dicom(content_of(header))
+    header.compress(syntax, generate_instance_uid=False)
+    assert np.array_equal(read_dicom(content_of(header)), expected)
+
+
+def test_lossy_jpeg_2000(film):
+    smooth = np.sort(film, axis=1)
+    header = dataset(smooth)
+    header.compress(JPEG2000, j2k_cr=[4], generate_instance_uid=False)
+    assert np.corrcoef(read_dicom(content_of(header)).ravel(), smooth.ravel())[0, 1] > 0.99
+
+
+def encapsulated(codestream, pixels, syntax, **elements):
+    header = dataset(pixels, syntax=syntax, PixelData=encapsulate([codestream]), **elements)
+    header["PixelData"].is_undefined_length = True
+    return content_of(header)
+
+
+def jpeg(pixels, **options):
+    stream = BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG", quality=95, **options)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME2", "MONOCHROME1"])
+def test_jpeg_baseline(film, photometric):
+    smooth = np.sort(film, axis=1)
+    content = encapsulated(jpeg(smooth), smooth, JPEGBaseline8Bit, PhotometricInterpretation=photometric)
+    sign = 1 if photometric == "MONOCHROME2" else -1
+    assert sign * np.corrcoef(read_dicom(content).ravel(), smooth.ravel())[0, 1] > 0.99
+
+
+def test_jpeg_baseline_in_colour(film):
+    smooth = np.stack([np.sort(film, axis=1)] * 3, -1)
+    content = encapsulated(jpeg(smooth), smooth, JPEGBaseline8Bit, PhotometricInterpretation="YBR_FULL_422")
+    assert np.abs(read_dicom(content).astype(int) - smooth[..., 0]).max() < 40
+
+
+def lossless_jpeg(pixels, bits):
+    """ITU-T T.81, annex H: the left neighbour predicts; every category has a code of 5 bits."""
+    values = pixels.astype(int)
+    predicted = np.empty_like(values)
+    predicted[:, 1:] = values[:, :-1]
+    predicted[1:, 0] = values[:-1, 0]
+    predicted[0, 0] = 2 ** (bits - 1)
+    code = ""
+    for difference in (values - predicted).ravel():
+        difference = (difference + 2**15) % 2**16 - 2**15
+        category = int(abs(difference)).bit_length()
+        code += f"{category:05b}"
+        if 0 < category < 16:
+            code += f"{difference if difference > 0 else difference + 2**category - 1:0{category}b}"
+    code += "1" * (-len(code) % 8)
+    data = bytes(int(code[at : at + 8], 2) for at in range(0, len(code), 8)).replace(b"\xff", b"\xff\0")
+    table = bytes([0, 0, 0, 0, 0, 17, *[0] * 11, *range(17)])
+    frame = struct.pack(">BHHBBBB", bits, *values.shape, 1, 1, 0x11, 0)
+    scan = bytes([1, 1, 0, 1, 0, 0])
+    segments = ((0xC4, table), (0xC3, frame), (0xDA, scan))
+    head = b"".join(struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body for marker, body in segments)
+    return b"\xff\xd8" + head + data + b"\xff\xd9"
+
+
+@pytest.mark.parametrize("bits", [8, 12, 16])
+def test_lossless_jpeg(film, bits):
+    pixels = film.astype(np.uint8 if bits == 8 else np.uint16) << (bits - 8)
+    content = encapsulated(lossless_jpeg(pixels, bits), pixels, JPEGLosslessSV1, bits=bits)
+    assert np.array_equal(read_dicom(content), shown(pixels, bits=bits))
+
+
+def test_colour_is_pillows_luma(film):
+    colours = np.stack([film, film[::-1], film[:, ::-1]], -1)
+    expected = np.asarray(Image.fromarray(colours).convert("L"))
+    assert np.array_equal(shown(colours), expected)
+    planes = dataset(colours, PlanarConfiguration=1, PixelData=colours.transpose(2, 0, 1).tobytes())
+    assert np.array_equal(read_dicom(content_of(planes)), expected)
+    ybr = np.asarray(Image.fromarray(colours).convert("YCbCr"))
+    assert np.abs(shown(ybr, PhotometricInterpretation="YBR_FULL").astype(int) - expected).max() <= 2
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+def test_a_palette_is_looked_up(film, depth):
+    palette = np.random.default_rng(1).permutation(256).astype(np.uint8)
+    entries = palette if depth == 8 else palette.astype("<u2") * 257
+    elements = {"PhotometricInterpretation": "PALETTE COLOR"}
+    for colour in ("Red", "Green", "Blue"):
+        elements[f"{colour}PaletteColorLookupTableDescriptor"] = [256, 0, depth]
+        elements[f"{colour}PaletteColorLookupTableData"] = entries.tobytes()
+    assert np.array_equal(shown(film, **elements), palette[film])
+
+
+def test_real_files(fscxr_data):
+    folder = fscxr_data / "layouts" / "dicom"
+    with (folder / "EXPECTED.csv").open(encoding="utf-8") as opened:
+        rows = list(csv.DictReader(opened))
+    for row in rows:
+        if row["expect"] in ("clear-error", "skip"):
+            with pytest.raises(OSError, match="."):
+                read_gray(folder / row["file"])
+            continue
+        gray, reference = Image.fromarray(read_gray(folder / row["file"])), Image.open(folder / row["reference"])
+        pixels = np.asarray(gray if gray.size == reference.size else gray.resize(reference.size, Image.Resampling.BOX))
+        correlation = np.corrcoef(pixels.ravel(), np.asarray(reference).ravel())[0, 1]
+        least = 0.99 if "JPEG Baseline" in row["transfer_syntax"] else 0.999
+        assert correlation * (-1 if row["expect"] == "ok-other" else 1) >= least, row["file"]
+
+
+# What is refused.
+
+
+def refusal(content):
+    with pytest.raises(OSError, match=".") as caught:
+        read_dicom(content)
+    message = str(caught.value)
+    assert NAME not in message
+    assert NUMBER not in message
+    assert "\n" not in message
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+    return message
+
+
+def test_two_frames(deep):
+    message = refusal(content_of(dataset(np.stack([deep, deep]), bits=12, NumberOfFrames=2)))
+    assert message == "holds 2 frames; a film is one: save each frame as its own file"
+
+
+def test_no_pixels(deep):
+    header = dataset(deep, bits=12)
+    del header.PixelData
+    assert refusal(content_of(header)) == "holds no pixel data, or is cut short"
+    del header.Rows
+    assert "its header has no Rows and Columns" in refusal(content_of(header))
+
+
+def test_not_a_dicom(tmp_path, film):
+    assert refusal(b"nothing of the kind" * 20) == "not a DICOM"
+    Image.fromarray(film).save(tmp_path / "film.dcm", format="PNG")
+    with pytest.raises(OSError, match=r"^not a DICOM, though its name says so$"):
+        read_gray(tmp_path / "film.dcm")
+
+
+def test_cut_short(deep):
+    whole = content_of(dataset(deep, bits=12))
+    assert "cut short" in refusal(whole[:-100])
+    for share in (0.1, 0.2, 0.25, 0.5, 0.9):
+        refusal(whole[: int(len(whole) * share)])
+    compressed = dataset(deep, bits=12)
+    compressed.compress(RLELossless, generate_instance_uid=False)
+    assert "cut short" in refusal(content_of(compressed)[:-100])
+
+
+@pytest.mark.parametrize(("n_bytes", "state"), [(2638, "cut short"), (2642, "damaged"), (2, "cut short")])
+def test_pixel_data_of_another_length_than_the_size_says(deep, n_bytes, state):
+    message = refusal(content_of(dataset(deep, bits=12, PixelData=b"\1" * n_bytes)))
+    assert message == f"{state}: 40 x 33 pixels need 2640 bytes of pixel data, there are {n_bytes}"
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless, JPEGBaseline8Bit])
+def test_a_bomb_is_refused_before_it_goes_off(film, syntax):
+    if syntax.is_encapsulated:
+        content = encapsulated(jpeg(film), film, syntax, Rows=65535, Columns=65535)
+    else:
+        content = content_of(dataset(film, Rows=65535, Columns=65535))
+    read_dicom(content_of(dataset(film)))  # plug-ins are loaded
+    tracemalloc.start()
+    message = refusal(content)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert message == "the picture, 65535 x 65535 pixels, is too large to be a film"
+    assert peak < 2e6
+
+
+def test_the_limit_is_that_of_pictures(film, monkeypatch):
+    content = content_of(dataset(np.stack([film] * 3, -1)))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", film.size * 3)
+    read_dicom(content)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", film.size * 3 - 1)
+    assert "too large to be a film" in refusal(content)
+
+
+@pytest.mark.parametrize("syntax", [JPEGBaseline8Bit, JPEGLSLossless, JPEG2000Lossless])
+def test_a_codestream_of_another_size_than_the_header_says(film, syntax):
+    header = dataset(np.zeros((500, 400), np.uint8))
+    if syntax == JPEGBaseline8Bit:
+        content = encapsulated(jpeg(np.zeros((500, 400), np.uint8)), film, syntax)
+    else:
+        header.compress(syntax, generate_instance_uid=False)
+        header.Rows, header.Columns = film.shape
+        content = content_of(header)
+    assert refusal(content) == "damaged: its compressed picture is not of the size that its header states"
+
+
+def test_the_boxes_of_a_jp2_file_are_refused(film):
+    endless = b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(40)  # on which pydicom 3.0 never ends
+    message = "damaged: its compressed picture does not begin as its transfer syntax says"
+    assert refusal(encapsulated(endless, film, JPEG2000Lossless)) == message
+    assert refusal(encapsulated(endless, film, JPEGBaseline8Bit)) == message
+
+
+def test_no_decoder(film):
+    content = encapsulated(b"1234", film, MPEG2MPML)
+    assert refusal(content) == (
+        "its transfer syntax, MPEG2 Main Profile / Main Level, has no decoder; save it uncompressed"
+    )
+    unknown = dataset(film)
+    unknown.file_meta.TransferSyntaxUID = "1.2.3.4711"
+    assert refusal(content_of(unknown, implicit_vr=False, little_endian=True)) == (
+        "its transfer syntax, an unknown one, has no decoder; save it uncompressed"
+    )
+
+
+def test_a_deflated_file_is_not_inflated(film):
+    assert refusal(content_of(dataset(film, syntax=DeflatedExplicitVRLittleEndian))) == (
+        "its transfer syntax, Deflated Explicit VR Little Endian, is not read; save it uncompressed"
+    )
+
+
+@pytest.mark.parametrize(
+    ("elements", "message"),
+    [
+        ({"BitsStored": None, "HighBit": None}, "damaged: its header lacks BitsStored"),
+        ({"BitsStored": 13, "HighBit": 12}, "BitsAllocated, BitsStored and HighBit do not fit each other"),
+        ({"HighBit": 3}, "BitsAllocated, BitsStored and HighBit do not fit each other"),
+        ({"VOILUTFunction": "CUBIC", "WindowCenter": 1, "WindowWidth": 9}, "damaged: its picture cannot be decoded"),
+    ],
+)
+def test_headers_that_make_no_sense(film, elements, message):
+    assert refusal(content_of(dataset(film, **elements))).endswith(message)
+
+
+def test_any_damage_is_an_os_error(deep):
+    rng = np.random.default_rng(0)
+    packed = dataset(deep, bits=12)
+    packed.compress(JPEG2000Lossless, generate_instance_uid=False)
+    for whole, last in ((content_of(dataset(deep, bits=12)), 800), (content_of(packed), 3000)):
+        for _ in range(100):
+            damaged = bytearray(whole)
+            for place in rng.integers(132, min(last, len(whole)), 4):
+                damaged[place] = rng.integers(0, 256)
+            with suppress(OSError):  # some damage is beneath notice
+                assert read_dicom(bytes(damaged)).dtype == np.uint8
+
+
+def test_what_looks_like_a_dicom(film):
+    assert is_dicom(content_of(dataset(film))[:132])
+    assert is_dicom(b"\x08\0\x05\0CS\x0a\0")
+    for head in (b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0\0\x10JFIF", b"II*\0\x08\0\0\0", b"MM\0*\0\0\0\x08"):
+        assert not is_dicom(head.ljust(132, b"\0"))
+
+
+def test_no_warning_and_no_filter_is_left(deep, tmp_path, capfd, caplog):
+    # pydicom warns of these and writes them to its log, word by word.
+    header = dataset(deep, bits=12, StudyDate="the day before yesterday", PatientAge=f"{NAME} 58", WindowCenter=900)
+    caplog.clear()
+    (tmp_path / "film.dcm").write_bytes(content_of(header))
+    before, level = list(warnings.filters), logging.getLogger("pydicom").level
+    assert read_header(tmp_path / "film.dcm", salt=SALT).age_years is None
+    with ThreadPoolExecutor(8) as pool:
+        films = list(pool.map(read_gray, [tmp_path / "film.dcm"] * 40))
+    assert all(np.array_equal(gray, films[0]) for gray in films)
+    assert warnings.filters == before
+    assert capfd.readouterr() == ("", "")
+    assert not caplog.records
+    assert logging.getLogger("pydicom").level == level
+
+
+# What the header says.
+
+
+@pytest.fixture
+def write(tmp_path, film):
+    def write_film(**elements):
+        (tmp_path / "film.dcm").write_bytes(content_of(dataset(film, **elements)))
+        return tmp_path / "film.dcm"
+
+    return write_film
+
+
+def test_header(write):
+    path = write(
+        ViewPosition="AP",
+        PatientAge="058Y",
+        PatientSex="F",
+        Manufacturer="ACME",
+        Laterality="L",
+        InstitutionName="General",
+        PatientBirthDate="19600101",
+    )
+    hidden = hmac.new(SALT, NUMBER.encode(), hashlib.sha256).hexdigest()[:16]
+    assert read_header(path, salt=SALT) == DicomHeader("AP", hidden, "ACME", "F", 58.0, "L")
+    assert read_header(path, salt=SALT, keep_ids=True).patient_id == NUMBER
+    assert read_header(path, salt=bytes(16)).patient_id != hidden
+
+
+def test_an_empty_header(write):
+    assert read_header(write(PatientID=None), salt=SALT) == DicomHeader()
+    assert read_header(write(PatientID=" ", ViewPosition="", PatientAge="old", PatientSex="?"), salt=SALT) == (
+        DicomHeader()
+    )
+
+
+@pytest.mark.parametrize(
+    ("age", "years"), [("006M", 0.5), ("058Y", 58), ("002W", 0.038), ("010D", 0.027), ("58", None)]
+)
+def test_ages(write, age, years):
+    assert read_header(write(PatientAge=age), salt=SALT).age_years == years
+
+
+@pytest.mark.parametrize(
+    ("position", "description", "view"),
+    [
+        ("pa", "CHEST LATERAL", "PA"),
+        (None, "view: PA", "PA"),
+        (None, "Chest lateral", "LATERAL"),
+        (None, "W Chest PA/AP", None),
+        (None, "PARAVERTEBRAL MAP", None),
+        (None, None, None),
+    ],
+)
+def test_views(write, position, description, view):
+    assert read_header(write(ViewPosition=position, SeriesDescription=description), salt=SALT).view == view
+
+
+def test_a_header_needs_no_pixels_and_says_why_it_is_none(write, tmp_path):
+    path = write()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-500])
+    assert read_header(path, salt=SALT).patient_id
+    for content, message in (
+        (b"", "the file is empty"),
+        (b"\x89PNG", "not a DICOM"),
+        (whole[:140], "a DICOM without a picture: its header has no Rows and Columns, or is cut short"),
+        (content_of(dataset(np.zeros((2, 4, 4), np.uint8), NumberOfFrames=2)), "holds 2 frames"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(OSError, match=f"^{message}") as caught:
+            read_header(path, salt=SALT)
+        assert NUMBER not in str(caught.value)
+    with pytest.raises(FileNotFoundError, match=r"^the file cannot be opened: No such file"):
+        read_header(tmp_path / "gone.dcm", salt=SALT)
