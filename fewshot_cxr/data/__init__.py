@@ -1,8 +1,10 @@
 """From files to decoded films: readers, splits by patient, the cache, the one Dataset, augmentation."""
 
 from fewshot_cxr.data.cache import CachedFilms, cache_films
+from fewshot_cxr.data.choose import drop_lone_films, keep_findings, rename_findings, take_per_finding
 from fewshot_cxr.data.dataset import XrayDataset, keep_batch
 from fewshot_cxr.data.images import is_image_name, read_gray
+from fewshot_cxr.data.merge import merge_records
 from fewshot_cxr.data.preprocess import to_square
 from fewshot_cxr.data.readers import READERS, read_dataset
 from fewshot_cxr.data.readers.manifest import write_manifest
@@ -17,6 +19,7 @@ from fewshot_cxr.data.splits import (
     split_by_patient,
 )
 from fewshot_cxr.data.transforms import Augmentation, augment, standardise, to_images
+from fewshot_cxr.data.verify import check_whole, summarise, verify_films
 
 __all__ = [
     "READERS",
@@ -26,19 +29,27 @@ __all__ = [
     "assert_no_leak",
     "augment",
     "cache_films",
+    "check_whole",
+    "drop_lone_films",
     "fixed_counts",
     "fold_split",
     "is_image_name",
     "k_folds",
     "keep_batch",
+    "keep_findings",
     "leave_one_source_out",
+    "merge_records",
     "novel_classes",
     "patient_groups",
     "read_dataset",
     "read_gray",
+    "rename_findings",
     "split_by_patient",
     "standardise",
+    "summarise",
+    "take_per_finding",
     "to_images",
     "to_square",
+    "verify_films",
     "write_manifest",
 ]

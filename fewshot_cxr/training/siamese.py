@@ -1,7 +1,7 @@
 """Train an embedding on the findings that have many films; new findings then need only a few."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,15 @@ from typing import Any
 import torch
 
 from fewshot_cxr._checks import check_at_least, lookup
-from fewshot_cxr.data import Augmentation, CachedFilms, XrayDataset, assert_no_leak, cache_films, split_by_patient
+from fewshot_cxr.data import (
+    Augmentation,
+    CachedFilms,
+    XrayDataset,
+    assert_no_leak,
+    cache_films,
+    drop_lone_films,
+    split_by_patient,
+)
 from fewshot_cxr.encoders import ENCODER_FILE, Encoder, build_encoder, load_encoder, save_encoder
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.inference import RULES, choose_device, embed_films, native_precision
@@ -29,6 +37,7 @@ from fewshot_cxr.training.validation import EpisodePlan, plan_validation, valida
 Progress = Callable[[str, int, int], None]
 CARD = "card.json"
 PRECISIONS = ("auto", "32-true", "bf16-mixed")
+_MOST_NOTES = 5
 
 
 @dataclass(frozen=True)
@@ -153,7 +162,11 @@ class SiameseTrainer:
         )
         self._run(module, BatchLoader(dataset, sampler), keeper, out=out, checkpoint=last if resume else None)
         encoder = load_encoder(out) if out is not None else _best_encoder(module, keeper, card)
-        notes += more_notes + _problem_notes(films, val_films) + ((keeper.stopped_by,) if keeper.stopped_by else ())
+        notes += (
+            more_notes
+            + _problem_notes((train, val), (films, val_films))
+            + ((keeper.stopped_by,) if keeper.stopped_by else ())
+        )
         return TrainedEncoder(encoder, encoder.card, tuple(keeper.history), notes)
 
     def _run(
@@ -190,11 +203,13 @@ class SiameseTrainer:
 def _training_parts(
     trainer: SiameseTrainer, train: Records, val: Records | None
 ) -> tuple[Records, Records, tuple[str, ...]]:
-    notes: tuple[str, ...] = ()
+    told = len(train.notes)
+    train = drop_lone_films(train)
+    notes = train.notes[told:]
     if val is None:
         fractions = (1 - trainer.val_fraction, trainer.val_fraction)
         train, val = split_by_patient(train, fractions, seed=trainer.seed, names=("train", "val"))
-        notes = (f"no validation films given: {len(val)} films carved from the training films, by patient",)
+        notes += (f"no validation films given: {len(val)} films carved from the training films, by patient",)
     unknown = sorted(set(val.findings) - set(train.findings))
     if unknown:
         val = val.where(lambda film: film.finding in train.findings)
@@ -210,8 +225,13 @@ def _cached(trainer: SiameseTrainer, part: Records, name: str, progress: Progres
     )
 
 
-def _problem_notes(*parts: CachedFilms) -> tuple[str, ...]:
-    return tuple(f"left out {problem.path}: {problem.reason}" for part in parts for problem in part.records.problems)
+def _problem_notes(before: Sequence[Records], parts: Sequence[CachedFilms]) -> tuple[str, ...]:
+    """Name the films that turned out unreadable; what the reader left out was said when it read."""
+    known = {problem for records in before for problem in records.problems}
+    found = dict.fromkeys(p for part in parts for p in part.records.problems if p not in known)
+    notes = [f"left out {problem.path}: {problem.reason}" for problem in found]
+    more = [f"left out {len(notes) - _MOST_NOTES} more unreadable films"] if len(notes) > _MOST_NOTES else []
+    return (*notes[:_MOST_NOTES], *more)
 
 
 def _module(trainer: SiameseTrainer, dataset: XrayDataset, steps_per_epoch: int) -> SiameseModule:

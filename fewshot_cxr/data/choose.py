@@ -1,0 +1,101 @@
+"""Which findings of a list of films are worked with, and what they are called."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from fewshot_cxr._checks import check_at_least, nearest
+from fewshot_cxr.records import Records
+from fewshot_cxr.seeding import hashed_bits, text_key
+
+
+def rename_findings(records: Records, names: Mapping[str, str]) -> Records:
+    """Call findings by other names; several may become one, such as bacteria and virus pneumonia.
+
+    Args:
+        records: the films.
+        names: old -> new. A film that had two of the old ones has the new one once.
+
+    Raises:
+        ValueError: an old name is no finding of these films.
+    """
+    _check_known(records, names)
+    films = (
+        replace(film, findings=tuple(dict.fromkeys(names.get(name, name) for name in film.findings)))
+        for film in records
+    )
+    return replace(records, films=tuple(films))
+
+
+def keep_findings(records: Records, findings: Sequence[str] | None = None) -> Records:
+    """Make a multi-label list single-label: keep the films with exactly one of `findings` (None: of all there are).
+
+    What such a film shows besides, outside `findings`, is dropped from its label. Notes count these films, and those
+    that are left out.
+
+    Raises:
+        ValueError: a name is no finding of these films, or no film is left.
+    """
+    wanted = records.findings if findings is None else tuple(findings)
+    _check_known(records, wanted)
+    shown = [tuple(name for name in film.findings if name in wanted) for film in records]
+    kept = tuple(replace(film, findings=own) for film, own in zip(records, shown, strict=True) if len(own) == 1)
+    if not kept:
+        raise ValueError(f"no film shows exactly one of {', '.join(wanted)}; name others (--findings)")
+    told = {
+        "left out, they show several of the findings": sum(len(own) > 1 for own in shown),
+        "left out, they show none of the findings": sum(not own for own in shown),
+        "kept, though they show other findings besides": sum(
+            len(own) == 1 < len(film.findings) for film, own in zip(records, shown, strict=True)
+        ),
+    }
+    notes = tuple(f"{count} films {what}" for what, count in told.items() if count)
+    return replace(records, films=kept, notes=records.notes + notes)
+
+
+def take_per_finding(records: Records, n_films: int, *, seed: int) -> Records:
+    """Draw at most so many films of each finding: one of every patient before a second of any.
+
+    The first films of a table would be those of few patients. The draw follows from the seed and the paths alone. A
+    note counts what is left out.
+
+    Raises:
+        ValueError: a film has several findings, or n_films is below 1.
+    """
+    check_at_least(n_films, 1, "n_films")
+    keys = [int(hashed_bits(seed, text_key(film.path))) for film in records]
+    n_of_patient: Counter[tuple[str, str]] = Counter()
+    turns = {}
+    for row in sorted(range(len(records)), key=keys.__getitem__):
+        film = records[row]
+        turns[row] = n_of_patient[film.finding, film.group]
+        n_of_patient[film.finding, film.group] += 1
+    n_taken: Counter[str] = Counter()
+    kept = []
+    for row in sorted(turns, key=lambda row: (turns[row], keys[row])):
+        n_taken[records[row].finding] += 1
+        if n_taken[records[row].finding] <= n_films:
+            kept.append(row)
+    note = f"at most {n_films} films of a finding, drawn with seed {seed}: {len(records) - len(kept)} left out"
+    return replace(records.take(sorted(kept)), notes=(*records.notes, note))
+
+
+def drop_lone_films(records: Records) -> Records:
+    """Leave out findings with one film: nothing of the same finding could be compared with it. A note names them.
+
+    Raises:
+        ValueError: a film has several findings.
+    """
+    counts = records.count_by(lambda film: film.finding)
+    lone = sorted(name for name, count in counts.items() if count == 1)
+    if not lone:
+        return records
+    kept = records.where(lambda film: film.finding not in lone)
+    return replace(kept, notes=(*kept.notes, f"left out, one film only: {', '.join(lone)}"))
+
+
+def _check_known(records: Records, names: Mapping[str, str] | Sequence[str]) -> None:
+    for name in names:
+        if name not in records.findings:
+            have = ", ".join(records.findings)
+            raise ValueError(f"no film has the finding {name!r}{nearest(name, records.findings)}; there are {have}")

@@ -1,0 +1,59 @@
+"""Several data sets become one list of films."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from fewshot_cxr.records import Problem, Record, Records
+
+
+def merge_records(
+    parts: Mapping[str, Records], *, patients: Mapping[str, str] | None = None, name_sources: bool = True
+) -> Records:
+    """Join films of several data sets.
+
+    Patient and group ids get a name in front, because "17" of one hospital is not "17" of another; all films have the
+    name of their set as the attribute `dataset`. A set that was built from another one (COVIDx holds films of
+    covid-chestxray) shares films with it all the same: audit the result.
+
+    Args:
+        parts: name of each data set -> its films.
+        patients: name of each data set -> the name in front of its ids; sets of one name share their patients. None:
+            that of the set.
+        name_sources: a film without a source gets the name of its set as its source.
+
+    Returns:
+        The films in the order of the parts, below the nearest folder that holds all their roots; problems and notes
+        with the name of their set.
+
+    Raises:
+        ValueError: no part, or roots on different drives.
+    """
+    if not parts:
+        raise ValueError("nothing to merge; name at least one data set")
+    root = Path(os.path.commonpath([part.root.resolve() for part in parts.values()]))
+    films: list[Record] = []
+    problems: list[Problem] = []
+    notes: list[str] = []
+    n_rows = 0
+    for name, part in parts.items():
+        folder = part.root.resolve().relative_to(root).as_posix()
+        prefix = "" if folder == "." else f"{folder}/"
+        whose = name if patients is None else patients[name]
+        films += [
+            replace(
+                film,
+                path=prefix + film.path,
+                patient_id=film.patient_id and f"{whose}:{film.patient_id}",
+                group_id=film.group_id and f"{whose}:{film.group_id}",
+                source=film.source or (name if name_sources else None),
+                mask_path=film.mask_path and prefix + film.mask_path,
+                attributes={**film.attributes, "dataset": name},
+            )
+            for film in part
+        ]
+        problems += [replace(problem, path=prefix + problem.path) for problem in part.problems]
+        notes += [f"{name}: {note}" for note in part.notes]
+        n_rows += len(part) + len(part.problems) if part.n_rows is None else part.n_rows
+    return Records(tuple(films), root, tuple(problems), tuple(notes), n_rows)

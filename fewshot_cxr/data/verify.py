@@ -1,0 +1,91 @@
+"""Whether every film that a reader lists can be decoded, and what a list of films holds, in numbers."""
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from fewshot_cxr.data.images import read_gray
+from fewshot_cxr.records import Problem, Record, Records
+
+_CHUNK = 256
+
+
+def verify_films(
+    records: Records, *, n_workers: int | None = None, progress: Callable[[int, int], None] | None = None
+) -> Records:
+    """Decode every film once, keep nothing of it, and leave out those that cannot be decoded.
+
+    Args:
+        records: the films.
+        n_workers: threads that decode; None: one for each processor.
+        progress: called with (films done, films in all).
+
+    Returns:
+        The films that decode, possibly none; the others are problems of the kind "unreadable".
+    """
+
+    def reason(film: Record) -> str:
+        try:
+            read_gray(records.file(film))
+        except (OSError, ValueError) as error:
+            return str(error)
+        return ""
+
+    problems: list[Problem] = []
+    with ThreadPoolExecutor(n_workers or os.cpu_count()) as pool:
+        for start in range(0, len(records), _CHUNK):
+            films = records.films[start : start + _CHUNK]
+            for film, why in zip(films, pool.map(reason, films), strict=True):
+                if why:
+                    problems.append(Problem(None, film.path, why, "unreadable"))
+            if progress is not None:
+                progress(start + len(films), len(records))
+    return records.with_problems(problems)
+
+
+def check_whole(records: Records) -> None:
+    """Refuse a list with problems.
+
+    Raises:
+        OSError: counts the problems by kind, and names the first.
+    """
+    if records.problems:
+        first = records.problems[0]
+        row = "" if first.row is None else f"row {first.row}, "
+        counts = Counter(problem.kind for problem in records.problems)
+        told = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+        raise OSError(
+            f"{len(records.problems)} rows cannot be used ({told}), the first: {row}{first.path}: {first.reason}; "
+            "without --strict they are left out"
+        )
+
+
+def summarise(records: Records) -> dict[str, Any]:
+    """Return what was read, as plain values.
+
+    Returns:
+        n_rows (of the source), n_records; missing, unreadable, duplicates (paths); other_problems (row, path, reason);
+        by_finding (a film of two findings counts under both), by_source, by_view, by_split.
+    """
+    paths: dict[str, list[str]] = {kind: [] for kind in ("missing", "unreadable", "duplicate")}
+    others = []
+    for problem in records.problems:
+        if problem.kind in paths:
+            paths[problem.kind].append(problem.path)
+        else:
+            others.append({"row": problem.row, "path": problem.path, "reason": problem.reason})
+    by_finding = Counter(name for film in records for name in film.findings)
+    return {
+        "n_rows": len(records) + len(records.problems) if records.n_rows is None else records.n_rows,
+        "n_records": len(records),
+        "missing": paths["missing"],
+        "unreadable": paths["unreadable"],
+        "duplicates": paths["duplicate"],
+        "other_problems": others,
+        "by_finding": dict(sorted(by_finding.items())),
+        "by_source": records.count_by(lambda film: film.source),
+        "by_view": records.count_by(lambda film: film.view),
+        "by_split": records.count_by(lambda film: film.split),
+    }

@@ -1,0 +1,84 @@
+"""Which findings are worked with, and under which names."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from fewshot_cxr.data import drop_lone_films, keep_findings, rename_findings, take_per_finding
+from fewshot_cxr.records import Record, Records
+
+
+def films(*findings):
+    rows = (Record(f"{number}.png", tuple(names.split("|"))) for number, names in enumerate(findings))
+    return Records(tuple(rows), Path(), notes=("before",))
+
+
+def found(records):
+    return [film.findings for film in records]
+
+
+def test_several_findings_become_one():
+    renamed = rename_findings(
+        films("bacteria|virus", "normal", "virus"), {"bacteria": "pneumonia", "virus": "pneumonia"}
+    )
+    assert found(renamed) == [("pneumonia",), ("normal",), ("pneumonia",)]
+
+
+def test_an_unknown_finding_is_named_with_its_neighbour():
+    with pytest.raises(ValueError, match=r"^no film has the finding 'bacterial' \(did you mean 'bacteria'\?\); there"):
+        rename_findings(films("bacteria", "virus"), {"bacterial": "pneumonia"})
+
+
+def test_films_with_exactly_one_of_the_findings_are_kept():
+    kept = keep_findings(films("a", "a|b", "b", "c", "c|d", "a|d"), ["a", "b"])
+    assert [(film.path, film.finding) for film in kept] == [("0.png", "a"), ("2.png", "b"), ("5.png", "a")]
+    assert kept.notes == (
+        "before",
+        "1 films left out, they show several of the findings",
+        "2 films left out, they show none of the findings",
+        "1 films kept, though they show other findings besides",
+    )
+
+
+def test_any_finding_will_do_where_none_is_asked_for():
+    assert found(keep_findings(films("a", "a|b", "c"))) == [("a",), ("c",)]
+
+
+def test_nothing_is_said_where_nothing_is_left_out():
+    assert keep_findings(films("a", "b")).notes == ("before",)
+
+
+def test_nothing_left_is_an_error():
+    with pytest.raises(ValueError, match="no film shows exactly one of a, b; name others"):
+        keep_findings(films("a|b"), ["a", "b"])
+
+
+def test_findings_with_one_film_are_left_out_by_name():
+    kept = drop_lone_films(films("a", "b", "a", "c"))
+    assert found(kept) == [("a",), ("a",)]
+    assert kept.notes[-1] == "left out, one film only: b, c"
+    assert drop_lone_films(kept) is kept
+
+
+def patients(n_patients, n_films, finding="a"):
+    rows = [(patient, film) for patient in range(n_patients) for film in range(n_films)]
+    return tuple(Record(f"{finding}/{p}_{f}.png", (finding,), patient_id=f"{finding}{p}") for p, f in rows)
+
+
+def test_films_are_drawn_patient_by_patient():
+    records = Records(patients(6, 10) + patients(2, 2, "b"), Path())
+    drawn = take_per_finding(records, 8, seed=0)
+    assert Counter(film.finding for film in drawn) == {"a": 8, "b": 4}
+    assert sorted(Counter(film.patient_id for film in drawn if film.finding == "a").values()) == [1, 1, 1, 1, 2, 2]
+    assert drawn.notes == ("at most 8 films of a finding, drawn with seed 0: 52 left out",)
+
+
+def test_the_draw_follows_from_seed_and_paths_alone():
+    records = Records(patients(6, 10), Path())
+    drawn = take_per_finding(records, 8, seed=3)
+    turned = take_per_finding(Records(records.films[::-1], Path()), 8, seed=3)
+    assert set(turned.films) == set(drawn.films)
+    assert set(take_per_finding(records, 8, seed=4).films) != set(drawn.films)
+    with pytest.raises(ValueError, match="n_films must be at least 1, got 0"):
+        take_per_finding(records, 0, seed=0)
