@@ -1,33 +1,20 @@
 """What every reader promises; a new line in READERS is tested the day it is written."""
 
+import re
+
 import pytest
+from made_layouts import LAYOUTS, N_PATIENTS, N_ROWS
 
-from fewshot_cxr.data import READERS, read_dataset, write_manifest
+from fewshot_cxr.data import READERS, read_dataset, summarise, verify_films, write_manifest
 from fewshot_cxr.records import Records
-
-FILES = {"a/p1_1.png": b"film", "a/p1_2.jpg": b"film", "b/p2_1.tif": b"film", "b/empty.png": b""}
-
-
-def lay_image_folder(root):
-    return root
-
-
-def lay_manifest(root):
-    rows = "".join(f"{path},{path[0]}\n" for path in FILES)
-    (root / "films.csv").write_text(f"path,label\n{rows}", encoding="utf-8")
-    return root / "films.csv"
-
-
-LAYOUTS = {"image_folder": lay_image_folder, "manifest": lay_manifest}
 
 
 @pytest.fixture(params=sorted(READERS))
 def place(request, tmp_path):
     assert request.param in LAYOUTS, "write down how a small set for this reader is laid out"
-    for path, content in FILES.items():
-        (tmp_path / path).parent.mkdir(exist_ok=True)
-        (tmp_path / path).write_bytes(content)
-    return request.param, LAYOUTS[request.param](tmp_path)
+    root = tmp_path / "set"
+    root.mkdir()
+    return request.param, LAYOUTS[request.param](root)
 
 
 @pytest.mark.parametrize("as_text", [False, True])
@@ -35,14 +22,21 @@ def test_readable_films_and_named_problems(place, as_text):
     name, path = place
     records = read_dataset(name, str(path) if as_text else path)
     assert isinstance(records, Records)
-    assert sorted((film.path, film.finding) for film in records) == [
-        ("a/p1_1.png", "a"),
-        ("a/p1_2.jpg", "a"),
-        ("b/p2_1.tif", "b"),
-    ]
-    assert [(problem.path, "empty" in problem.reason) for problem in records.problems] == [("b/empty.png", True)]
+    kinds = ["missing", "unreadable"][name == "image_folder" :]
+    assert [problem.kind for problem in records.problems] == kinds
     assert records.notes
     assert all(records.file(film).is_file() for film in records)
+    assert all("\\" not in film.path and not film.path.startswith("/") for film in records)
+
+
+def test_every_row_is_accounted_for(place):
+    report = summarise(verify_films(read_dataset(*place)))
+    assert report["n_rows"] == N_ROWS[place[0]]
+    assert len(report["unreadable"]) == 2
+    assert sum(count >= N_PATIENTS for count in report["by_finding"].values()) == len(report["by_finding"])
+    n_passed_over = int(place[0] == "covid_chestxray")
+    n_left_out = sum(len(report[kind]) for kind in ("missing", "unreadable", "duplicates", "other_problems"))
+    assert report["n_rows"] == report["n_records"] + n_left_out + n_passed_over
 
 
 def test_reading_twice_gives_the_same(place):
@@ -54,7 +48,13 @@ def test_what_was_read_can_be_written_and_read_again(place, tmp_path):
     records = read_dataset(*place)
     write_manifest(records, tmp_path / "again" / "m.csv")
     again = read_dataset("manifest", tmp_path / "again" / "m.csv")
-    assert again.films == records.films
+    assert [film.path for film in again] == [film.path for film in records]
+    for name in ("findings", "patient_id", "group_id", "source", "view", "split", "mask_path", "age_years", "sex"):
+        assert [getattr(film, name) for film in again] == [getattr(film, name) for film in records]
+    for one, other in zip(again, records, strict=True):
+        assert {key: text for key, text in one.attributes.items() if text} == {
+            key: text for key, text in other.attributes.items() if text
+        }
     assert again.root.resolve() == records.root.resolve()
 
 
@@ -62,3 +62,39 @@ def test_what_was_read_can_be_written_and_read_again(place, tmp_path):
 def test_nothing_there(name, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"gone: no such"):
         read_dataset(name, tmp_path / "gone")
+
+
+@pytest.mark.parametrize("name", sorted(set(READERS) - {"manifest"}))
+def test_a_wrong_root_says_what_was_expected_and_found(name, tmp_path):
+    (tmp_path / "holiday").mkdir()
+    (tmp_path / "notes.txt").write_text("none")
+    with pytest.raises(FileNotFoundError, match=f"{re.escape(str(tmp_path))}.*expected .*found holiday.*notes.txt"):
+        read_dataset(name, tmp_path)
+
+
+@pytest.mark.parametrize("name", sorted(READERS))
+def test_a_misspelt_option_is_an_error(name, tmp_path):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'vresion'"):
+        read_dataset(name, tmp_path, vresion="1")
+
+
+def test_no_table_leads_out_of_its_root(place, tmp_path):
+    """Each name of a film in a table is made to lead to a film beside the root."""
+    name, path = place
+    if name in ("image_folder", "covid19_radiography"):  # these list folders; their sheets only match names
+        return
+    table = next(file for file in sorted(tmp_path.rglob("*")) if file.suffix in (".csv", ".txt"))
+    text = table.read_text(encoding="utf-8")
+    film = re.search(r"[\w()/-]+\.(png|jpeg)", text)[0]
+    table.write_text(text.replace(film, "../../../secret.png", 1), encoding="utf-8")
+    (tmp_path / "secret.png").write_bytes(b"film")
+    # Refused, or looked up by its bare name, which is nowhere below the root.
+    assert re.search(r"leaves the data root|missing: (.*/)?secret\.png$", _outcome(name, path), re.MULTILINE)
+
+
+def _outcome(name, path):
+    try:
+        records = read_dataset(name, path)
+    except ValueError as error:
+        return str(error)
+    return "\n".join(f"{problem.kind}: {problem.path}" for problem in reversed(records.problems))

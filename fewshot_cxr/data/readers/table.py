@@ -5,11 +5,24 @@ from pathlib import Path
 from typing import Any
 
 from fewshot_cxr._checks import lookup
+from fewshot_cxr.data.readers.chestxray14 import read_chestxray14
+from fewshot_cxr.data.readers.coronahack import read_coronahack
+from fewshot_cxr.data.readers.covid19_radiography import read_covid19_radiography
+from fewshot_cxr.data.readers.covid_chestxray import read_covid_chestxray
+from fewshot_cxr.data.readers.covidx import read_covidx
 from fewshot_cxr.data.readers.image_folder import read_image_folder
 from fewshot_cxr.data.readers.manifest import read_manifest
 from fewshot_cxr.records import Records
 
-READERS: dict[str, Callable[..., Records]] = {"image_folder": read_image_folder, "manifest": read_manifest}
+READERS: dict[str, Callable[..., Records]] = {
+    "chestxray14": read_chestxray14,
+    "coronahack": read_coronahack,
+    "covid19_radiography": read_covid19_radiography,
+    "covid_chestxray": read_covid_chestxray,
+    "covidx": read_covidx,
+    "image_folder": read_image_folder,
+    "manifest": read_manifest,
+}
 
 
 def read_dataset(name: str, path: str | Path, **options: Any) -> Records:

@@ -1,0 +1,235 @@
+"""NIH ChestX-ray14: one table, several findings to a film, films in folders whose names begin with images or sample.
+
+Source: Wang et al., "ChestX-ray8: Hospital-scale Chest X-ray Database and Benchmarks", 2017, arXiv:1705.02315.
+"""
+
+import math
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import lru_cache
+from operator import itemgetter
+from pathlib import Path
+from typing import NamedTuple
+
+from fewshot_cxr._checks import lookup
+from fewshot_cxr.data.images import is_image_name
+from fewshot_cxr.data.readers.csv_table import read_rows, read_text
+from fewshot_cxr.data.readers.gathering import Gathering, wrong_root
+from fewshot_cxr.records import Record, Records
+
+NO_FINDING = "No Finding"
+FINDINGS = frozenset(
+    {"Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Effusion", "Emphysema", "Fibrosis", "Hernia"}
+    | {"Infiltration", "Mass", "Nodule", "Pleural_Thickening", "Pneumonia", "Pneumothorax"}
+)
+# The newest first: 2020 corrected ages. The sample's table may lie beside its folder of films, or in it.
+TABLES = {
+    "v2020": ("Data_Entry_2017_v2020.csv",),
+    "2017": ("Data_Entry_2017.csv",),
+    "sample": ("sample_labels.csv", "sample/sample_labels.csv"),
+}
+LISTS = {"train": "train_val_list.txt", "test": "test_list.txt"}
+CLASSES = {"multi_label": "every row", "single_label": "rows with exactly one of the 14 findings"}
+OLDEST_YEARS = 120
+_FOLDERS = ("images", "sample")
+_BOXES = "BBox_List_2017.csv"
+# All stand before "OriginalImage[Width,Height]", whose comma splits the name: what follows it cannot be told by name.
+_FILM = ("Image Index", "Finding Labels", "Follow-up #")
+_PATIENT = ("Patient ID", "Patient Age", "Patient Gender", "View Position")
+_AGE = re.compile(r"(\d+(?:\.\d*)?)([YMWD]?)")  # "58", and as in DICOM "058Y", "011M", "003W", "013D"
+_PER_YEAR = {"": 1.0, "Y": 1.0, "M": 12.0, "W": 365.25 / 7, "D": 365.25}
+
+
+class BoundingBox(NamedTuple):
+    """Where a radiologist marked a finding, in pixels of the released 1024 x 1024 film; (x, y) is the top left."""
+
+    finding: str
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+def read_chestxray14(root: str | Path, *, table: str = "newest", classes: str = "multi_label") -> Records:
+    """Read ChestX-ray14, its Kaggle copy or its Kaggle sample, whole or in part.
+
+    Args:
+        root: holds the table; films lie in it, or in folders whose names begin with "images" or "sample", at most
+            three deep.
+        table: "v2020", "2017" or "sample"; "newest" takes the first of these that is there.
+        classes: "multi_label" keeps every row, one without a finding as "No Finding"; "single_label" keeps rows with
+            exactly one of the 14 findings, which with the COVID-19 films of another set make 15 classes.
+
+    Returns:
+        Films in the order of the rows. Where both official lists are there, `split` is "train" (train_val_list.txt) or
+        "test"; validation is left to be carved by patient. An age of 120 years or more is None; `attributes` keeps the
+        age as it is written, and the follow-up number. A row without a film is "missing" by its bare file name.
+
+    Raises:
+        FileNotFoundError: no table, or no film at all.
+        ValueError: an unknown option, a table without its columns, or a film in both official lists.
+    """
+    lookup(CLASSES, classes, what="classes of chestxray14")
+    root = Path(root)
+    path = _find_table(root, table)
+    rows, at, notes = read_rows(path, (*_FILM, *_PATIENT))
+    paths, place_notes = _paths_by_name(root)
+    splits, split_notes = _official_splits(root)
+    gathering = Gathering(root)
+    places = [at[name.lower()] for name in (*_FILM, *_PATIENT)]
+    pick, n_columns = itemgetter(*places), max(places) + 1
+    for number, row in enumerate(rows, start=2):
+        if len(row) >= n_columns:
+            _gather(gathering, path, number, pick(row), (paths, splits, classes == "single_label"))
+        elif any(row):
+            gathering.leave_out(number, row[0], f"the row has {len(row)} cells, at least {n_columns} were expected")
+    records = gathering.records((f"the table is {path.name}", *notes, *place_notes, *split_notes))
+    listed = {row[places[0]].strip() for row in rows if len(row) >= n_columns}
+    return replace(records, notes=(*records.notes, *_notes(records, listed, paths)))
+
+
+def _find_table(root: Path, table: str) -> Path:
+    wanted = {"newest": tuple(name for names in TABLES.values() for name in names), **TABLES}
+    names = lookup(wanted, table, what="table of chestxray14")
+    for name in names:
+        if (root / name).is_file():
+            return root / name
+    raise wrong_root(root, " or ".join(names))
+
+
+def _paths_by_name(root: Path) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return where each file lies, by its bare name, which is all that the table says of a film."""
+    paths: dict[str, str] = {}
+    n_twice = 0
+    for folder in reversed(list(_folders(root, "", 0))):
+        prefix = f"{folder}/" if folder else ""
+        found = {name: prefix + name for name in os.listdir(root / folder)}
+        n_twice += sum(map(is_image_name, found.keys() & paths.keys()))
+        paths.update(found)
+    twice = f"{n_twice} films lie in more than one folder: the first in the order of the folders' names was taken"
+    return paths, (twice,) if n_twice else ()
+
+
+def _folders(root: Path, folder: str, depth: int) -> Iterator[str]:
+    yield folder
+    if depth == 3:  # sample/sample/images
+        return
+    with os.scandir(root / folder) as entries:
+        inside = sorted(item.name for item in entries if item.name.lower().startswith(_FOLDERS) and item.is_dir())
+    for name in inside:
+        yield from _folders(root, f"{folder}/{name}" if folder else name, depth + 1)
+
+
+def _official_splits(root: Path) -> tuple[dict[str, str], tuple[str, ...]]:
+    found = {split: root / name for split, name in LISTS.items() if (root / name).is_file()}
+    if len(found) < len(LISTS):
+        return {}, (f"no official split: {' and '.join(LISTS.values())} are not both there",)
+    train, test = (dict.fromkeys(read_text(path)[0].split(), split) for split, path in found.items())
+    both = train.keys() & test.keys()
+    if both:
+        raise ValueError(f"{root}: {len(both)} films are in both official lists, such as {min(both)}; fetch them again")
+    splits = train | test
+    return splits, (f"the official split is kept, {LISTS['train']} as train: carve validation from it by patient",)
+
+
+def _gather(
+    gathering: Gathering,
+    table: Path,
+    number: int,
+    cells: tuple[str, ...],
+    among: tuple[dict[str, str], dict[str, str], bool],
+) -> None:
+    paths, splits, is_single = among
+    name, label, follow_up, patient, age, sex, view = map(str.strip, cells)
+    findings = _findings(label)
+    if not name or not findings:
+        reason = f"{label!r} is none of the 14 findings, nor {NO_FINDING}" if name else "the row names no film"
+        gathering.leave_out(number, name, reason)
+    elif is_single and len(findings) > 1:
+        gathering.pass_over("they have several findings")
+    elif is_single and findings[0] == NO_FINDING:
+        gathering.pass_over(f"they have {NO_FINDING}")
+    else:
+        film = Record(
+            paths.get(name, name),
+            findings,
+            patient_id=patient or None,
+            source="NIH",
+            view=view or None,
+            split=splits.get(name),
+            age_years=_age_years(age),
+            sex=sex or None,
+            attributes={"Follow-up #": follow_up, "Patient Age": age},
+        )
+        gathering.add(table, number, film)
+
+
+@lru_cache(maxsize=4096)
+def _findings(label: str) -> tuple[str, ...]:
+    """Return the findings of a cell; none where one is unknown, or where "No Finding" stands beside a finding."""
+    findings = tuple(dict.fromkeys(name.strip() for name in label.split("|")))
+    return findings if findings == (NO_FINDING,) or FINDINGS.issuperset(findings) else ()
+
+
+@lru_cache(maxsize=4096)
+def _age_years(text: str) -> float | None:
+    found = _AGE.fullmatch(text.upper())
+    years = float(found[1]) / _PER_YEAR[found[2]] if found else math.inf
+    return years if years < OLDEST_YEARS else None  # the 2017 table has patients of 411 years
+
+
+def _notes(records: Records, listed: set[str], paths: dict[str, str]) -> Iterator[str]:
+    n_missing = sum(problem.kind == "missing" for problem in records.problems)
+    if n_missing:
+        yield f"{n_missing} of {records.n_rows} rows have no film here, which is usual after a partial download"
+    n_ages = sum(film.age_years is None and bool(film.attributes["Patient Age"]) for film in records.films)
+    if n_ages:
+        yield f"{n_ages} ages are no number below {OLDEST_YEARS} years: unknown, as written in 'Patient Age'"
+    n_unlisted = sum(map(is_image_name, paths.keys() - listed))
+    if n_unlisted:
+        yield f"{n_unlisted} films have no row in the table and were passed over"
+    train, test = ({film.patient_id for film in records.films if film.split == split} for split in LISTS)
+    n_on_both = len((train & test) - {None})
+    if n_on_both:
+        yield f"{n_on_both} patients are in both official splits"
+
+
+def read_bounding_boxes(root: str | Path) -> dict[str, tuple[BoundingBox, ...]]:
+    """Read BBox_List_2017.csv, the marked findings of about a thousand films.
+
+    Args:
+        root: the folder that `read_chestxray14` takes.
+
+    Returns:
+        Boxes by the bare name of the film's file, in the order of the rows; "Infiltrate" there is "Infiltration".
+
+    Raises:
+        FileNotFoundError: no such file below `root`.
+        ValueError: a row is no box, or its finding is none of the 14.
+    """
+    path = Path(root) / _BOXES
+    if not path.is_file():
+        raise wrong_root(Path(root), _BOXES)
+    rows, _, _ = read_rows(path, ("Image Index", "Finding Label"))
+    boxes: defaultdict[str, list[BoundingBox]] = defaultdict(list)
+    for number, row in enumerate(rows, start=2):
+        if any(row):
+            name, box = _box(path, number, row)
+            boxes[name].append(box)
+    return {name: tuple(found) for name, found in boxes.items()}
+
+
+def _box(path: Path, number: int, row: list[str]) -> tuple[str, BoundingBox]:
+    # Only the first two columns have a name of their own: "Bbox [x,y,w,h],,," makes seven of four numbers.
+    try:
+        name, label, *numbers = (cell.strip() for cell in row[:6])
+        x, y, width, height = map(float, numbers)
+    except ValueError:
+        raise ValueError(f"{path}, row {number}: a film, a finding, x, y, w and h were expected, got {row}") from None
+    finding = {"Infiltrate": "Infiltration"}.get(label, label)
+    if finding not in FINDINGS or not (min(x, y) >= 0 and 0 < width < math.inf and 0 < height < math.inf):
+        raise ValueError(f"{path}, row {number} is no box of one of the 14 findings: {row}")
+    return name, BoundingBox(finding, x, y, width, height)
