@@ -26,7 +26,8 @@ def step_schedule(name: str, optimizer: Optimizer, *, n_steps: int, steps_per_ep
     if name == "one_cycle":
         peaks = [group["lr"] for group in optimizer.param_groups]
         # One step more than is taken: Lightning advances the schedule after the last step too.
-        return OneCycleLR(optimizer, peaks, total_steps=n_steps + 1, pct_start=0.25)
+        # It rises over one step at least: over none, as with 3 steps, OneCycleLR divides by zero.
+        return OneCycleLR(optimizer, peaks, total_steps=n_steps + 1, pct_start=max(0.25, 2 / (n_steps + 1)))
     if name == "warm_restarts":
         return CosineAnnealingWarmRestarts(optimizer, T_0=10 * steps_per_epoch, T_mult=2)
     return LambdaLR(optimizer, lambda step: 1.0)

@@ -31,3 +31,15 @@ def test_unknown_schedule_is_answered_with_the_nearest():
     optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])
     with pytest.raises(ValueError, match=r"unknown schedule 'onecycle' \(did you mean 'one_cycle'\?\)"):
         step_schedule("onecycle", optimizer, n_steps=1, steps_per_epoch=1)
+
+
+@pytest.mark.parametrize("n_steps", range(1, 9))
+def test_a_training_of_few_steps_has_a_one_cycle_too(n_steps):
+    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    schedule = step_schedule("one_cycle", optimizer, n_steps=n_steps, steps_per_epoch=n_steps)
+    rates = []
+    for _ in range(n_steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert all(0 < rate <= 0.1 for rate in rates)
