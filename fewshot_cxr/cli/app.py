@@ -13,7 +13,7 @@ from fewshot_cxr._checks import nearest
 
 COMMANDS = {
     "demo": ("fewshot_cxr.cli.demo", "Train and judge on synthetic films, offline, in a few minutes."),
-    "data": ("fewshot_cxr.cli.data", "Split films by patient."),
+    "data": ("fewshot_cxr.cli.data", "Read, audit, split and cache films."),
     "train": ("fewshot_cxr.cli.train", "Train an encoder."),
     "episode-eval": ("fewshot_cxr.cli.episode_eval", "Judge an encoder in few-shot episodes."),
     "embed": ("fewshot_cxr.cli.embed", "Write the embeddings of films to a file."),
@@ -25,43 +25,51 @@ FAILED, WRONG_USE, NOTHING_READABLE, INTERRUPTED = 1, 2, 4, 130
 class LazyGroup(click.Group):
     """A group that knows its commands' names and one-line helps without importing them."""
 
+    def __init__(self, *args: Any, table: dict[str, tuple[str, str]], **kwargs: Any) -> None:
+        """Begin with `table`: name of each command -> its module, whose `command` it is, and its one-line help."""
+        super().__init__(*args, **kwargs)
+        self._table = table
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the commands in the order of the story."""
-        return list(COMMANDS)
+        return list(self._table)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """Import the command's module; its `command` is the command."""
-        if name not in COMMANDS:
+        """Import the command's module."""
+        if name not in self._table:
             return None
-        command: click.Command = importlib.import_module(COMMANDS[name][0]).command
+        command: click.Command = importlib.import_module(self._table[name][0]).command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands from the table alone."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+            formatter.write_dl([(name, text) for name, (_, text) in self._table.items()])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Answer an unknown command with the nearest known one."""
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            ctx.fail(f"no command {args[0]!r}{nearest(args[0], COMMANDS)}; `fscxr --help` lists them")
+        if args and args[0] not in self._table and not args[0].startswith("-"):
+            ctx.fail(f"no command {args[0]!r}{nearest(args[0], self._table)}; `{ctx.command_path} --help` lists them")
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=LazyGroup, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(package_name="fewshot_cxr", prog_name="fscxr")
 def fscxr() -> None:
     """Few-shot metric learning for chest X-rays.
 
     \b
-    Example: fscxr data split films.csv --out split.csv
+    Example: fscxr data read covidx:/data/COVIDx --out films.csv
+             fscxr data split films.csv --out split.csv
              fscxr train siamese --data split.csv --out run
              fscxr episode-eval --checkpoint run --data split.csv --split test
              fscxr predict new.png --checkpoint run --support split.csv
 
-    Exit codes: 0 done, 1 failed, 2 wrong use, 4 nothing readable, 130 interrupted.
+    Exit codes: 0 done, 1 failed, 2 wrong use, 3 a check of --fail-on failed, 4 nothing readable, 130 interrupted.
     """
 
 
@@ -69,7 +77,7 @@ def main() -> NoReturn:
     """Run the command line and leave with its exit code."""
     warnings.showwarning = _show_warning
     try:
-        result: Any = fscxr.main(standalone_mode=False)
+        result: Any = fscxr.main(prog_name="fscxr", standalone_mode=False)
         sys.exit(result if isinstance(result, int) else 0)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -42,7 +43,8 @@ def say(text: str) -> None:
 
 def say_records(records: Records) -> None:
     """Print what was read, how, and what was left out."""
-    counts = ", ".join(f"{name} {count}" for name, count in records.count_by(lambda film: film.finding).items())
+    by_finding = Counter(name for film in records for name in film.findings)
+    counts = ", ".join(f"{name} {count}" for name, count in sorted(by_finding.items()))
     n_patients = len({film.group for film in records})
     say(f"{len(records)} films of {n_patients} patients: {counts}")
     for note in records.notes:
@@ -63,7 +65,8 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
     """Print a table: the first column to the left, the others to the right."""
     table = Table(title=title, title_justify="left")
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right")
+        # A name is never cut: the first column keeps its width, the heads of the others fold.
+        table.add_column(column, justify="left" if index == 0 else "right", overflow="fold", no_wrap=index == 0)
     for row in rows:
         table.add_row(*row)
     Console(stderr=to_stderr, width=None if sys.stdout.isatty() else 110).print(table)

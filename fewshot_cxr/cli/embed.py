@@ -28,7 +28,7 @@ def command(checkpoint: Path, source: str, split: str | None, out: Path, **optio
     """
     set_threads(options.pop("threads"))
     encoder = load_encoder(checkpoint)
-    records = read_films(source, take_reading(options))
+    records = read_films(source, take_reading(options), single_label=True)
     records = records if split is None else records.of_split(split)
     with progress_bars() as progress:
         cache = {"folder": options["cache_folder"], "n_workers": options["n_workers"]}

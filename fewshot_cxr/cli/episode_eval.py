@@ -50,7 +50,7 @@ def command(
     cache = {"folder": options.pop("cache_folder"), "n_workers": options.pop("n_workers")}
     work = {"device": options.pop("device"), "batch_size": options.pop("batch_size")}
     encoder = load_encoder(checkpoint)
-    records = read_films(source, take_reading(options))
+    records = read_films(source, take_reading(options), single_label=True)
     records = records if split is None else records.of_split(split)
     with progress_bars() as progress:
         films = cache_films(records, encoder.image_spec, **cache, progress=partial(progress, "decoding"))

@@ -60,7 +60,7 @@ def command(
     cache = {"folder": options.pop("cache_folder"), "n_workers": options.pop("n_workers")}
     work = {"device": options.pop("device"), "batch_size": options.pop("batch_size")}
     encoder = load_encoder(checkpoint)
-    labelled = _support(read_films(support, take_reading(options)), support_split)
+    labelled = _support(read_films(support, take_reading(options), single_label=True), support_split)
     exemplars = sample_exemplars(labelled, n_exemplars, seed=options.pop("seed"))
     with progress_bars() as progress:
         cached = cache_films(exemplars, encoder.image_spec, **cache)

@@ -79,7 +79,7 @@ def siamese(source: str, out: Path, resume: bool, threads: int | None, json_file
     trainer = SiameseTrainer(**_settings(options))
     if not resume and (out / "last.ckpt").exists():
         raise click.UsageError(f"--out {out} holds a run already: add --resume, or name another folder")
-    records = read_films(source, reading)
+    records = read_films(source, reading, single_label=True)
     say_records(records)
     train, val = _parts(records)
     with progress_bars() as progress:

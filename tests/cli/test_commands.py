@@ -3,6 +3,7 @@ import shutil
 
 import numpy as np
 import pytest
+from command_line import run
 from PIL import Image
 
 from fewshot_cxr.cli import app
@@ -21,15 +22,6 @@ def place(tmp_path_factory):
     assert run("data", "split", films, "--patient-pattern", r"(p\d+)_", "--out", str(folder / "split.csv")) == 0
     assert train(folder, "run") == 0
     return folder
-
-
-def run(*arguments):
-    """Call the command line in this process; return its exit code."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", ["fscxr", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            app.main()
-    return stop.value.code
 
 
 def train(folder, name, *more, data="split.csv"):

@@ -1,0 +1,49 @@
+"""`fscxr data cache`: films are decoded once, now."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fewshot_cxr.cli.console import progress_bars, say, say_problems
+from fewshot_cxr.cli.flags import read_films, reading_flags, take_reading
+from fewshot_cxr.data import cache_films
+from fewshot_cxr.image_spec import CROPS, ImageSpec
+
+
+@click.command()
+@click.argument("source")
+@click.option("--image-size", default=ImageSpec().size_px, show_default=True, help="Side in pixels.")
+@click.option(
+    "--crop", default="square", show_default=True, type=click.Choice(CROPS), help="How a film becomes square."
+)
+@click.option("--bit-depth", type=click.IntRange(8, 16), help="Of 16-bit files.  [default: from each file's maximum]")
+@click.option("--cache-dir", type=click.Path(path_type=Path), help="[default: FSCXR_CACHE, or ~/.cache/fewshot_cxr]")
+@click.option("--workers", "n_workers", type=click.IntRange(1), help="Threads that decode.  [default: all cores]")
+@reading_flags
+def command(
+    *,
+    source: str,
+    image_size: int,
+    crop: str,
+    bit_depth: int | None,
+    cache_dir: Path | None,
+    n_workers: int | None,
+    **options: Any,
+) -> None:
+    """Decode the films of SOURCE into the cache; what is there already is kept. Stopped, it goes on where it was.
+
+    SOURCE is a manifest CSV, an image folder, or NAME:PATH. Size, crop and bit depth must be those of the training.
+
+    \b
+    Example: fscxr data cache films.csv --image-size 96
+    """
+    records = read_films(source, take_reading(options), allow_leak=True)
+    spec = ImageSpec(size_px=image_size, crop=crop, bit_depth=bit_depth)
+    with progress_bars() as progress:
+        films = cache_films(
+            records, spec, folder=cache_dir, n_workers=n_workers, progress=partial(progress, "decoding")
+        )
+    say_problems(films.records)
+    say(f"{len(films)} films of {spec.size_px} px in {len(films.packs)} packs below {films.packs[0].parent}")

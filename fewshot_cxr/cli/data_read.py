@@ -1,0 +1,113 @@
+"""`fscxr data read`: data sets as they lie on disk become one manifest."""
+
+from collections import Counter
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fewshot_cxr.cli.console import progress_bars, say, say_problems, show_table, write_result
+from fewshot_cxr.cli.flags import json_flag, names_in, read_sources, reading_flags, seed_flag, take_reading
+from fewshot_cxr.data import (
+    check_whole,
+    keep_findings,
+    rename_findings,
+    summarise,
+    take_per_finding,
+    verify_films,
+    write_manifest,
+)
+from fewshot_cxr.records import Records
+
+_MOST_COLUMNS = 4
+
+
+@click.command()
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The manifest to write.")
+@click.option("--map", "renamings", multiple=True, metavar="OLD=NEW", help="Call a finding by another name; repeat it.")
+@click.option("--per-finding", type=click.IntRange(1), metavar="N", help="Draw at most N films of each, by --seed.")
+@click.option("--verify/--no-verify", default=True, show_default=True, help="Decode every film.")
+@click.option("--strict", is_flag=True, help="Fail if any row cannot be used.")
+@click.option("--workers", "n_workers", type=click.IntRange(1), help="Threads that decode.  [default: all cores]")
+@seed_flag
+@partial(reading_flags, are_shown=True)
+@json_flag
+def command(
+    *,
+    sources: tuple[str, ...],
+    out: Path | None,
+    renamings: tuple[str, ...],
+    per_finding: int | None,
+    verify: bool,
+    strict: bool,
+    n_workers: int | None,
+    seed: int,
+    json_file: str | None,
+    **options: Any,
+) -> None:
+    """Read each SOURCE (NAME:PATH, a manifest CSV, or an image folder), and write one manifest of all films.
+
+    Rows that are missing, unreadable or named twice are counted, named and left out.
+
+    \b
+    Names: covidx, coronahack, covid19_radiography, chestxray14, covid_chestxray, image_folder, manifest
+    Example: fscxr data read covidx:/data/COVIDx --version 9A --out films.csv
+             fscxr data read coronahack:/data/corona image_folder:/data/ours --map bacteria=pneumonia --out films.csv
+    """
+    names = _renamings(renamings)
+    reading = take_reading(options)
+    findings = reading.pop("findings")
+    records = rename_findings(read_sources(sources, reading), names)
+    if findings is not None:
+        records = keep_findings(records, names_in(findings))
+    if per_finding is not None:
+        records = take_per_finding(records, per_finding, seed=seed)
+    if verify:
+        with progress_bars() as progress:
+            records = verify_films(records, n_workers=n_workers, progress=partial(progress, "decoding"))
+    if strict:
+        check_whole(records)
+    _show(records, to_stderr=json_file == "-")
+    if not records:
+        raise FileNotFoundError(f"none of {len(records.problems)} films is readable; the first reasons are above")
+    if out is not None:
+        write_manifest(records, out, header={"read": list(sources), "n_left_out": len(records.problems)})
+        say(f"written: {out} (next: fscxr data audit {out}; fscxr data split {out} --out split.csv)")
+    write_result(summarise(records), json_file)
+
+
+def _renamings(texts: tuple[str, ...]) -> dict[str, str]:
+    names = {}
+    for text in texts:
+        old, equals, new = (part.strip() for part in text.partition("="))
+        if not (equals and old and new):
+            raise click.UsageError(f"--map {text}: OLD=NEW was expected, such as bacteria=pneumonia")
+        names[old] = new
+    return names
+
+
+def _show(records: Records, *, to_stderr: bool) -> None:
+    for note in records.notes:
+        say(f"note: {note}")
+    say_problems(records)
+    sources = records.count_by(lambda film: film.source)
+    shown = sorted(sources, key=lambda name: -sources[name])[:_MOST_COLUMNS]
+    others = ["other sources"] if len(sources) > len(shown) else []
+    rows = []
+    for finding in records.findings:
+        films = [film for film in records if finding in film.findings]
+        counts = Counter(film.source or "not stated" for film in films)
+        row = [len(films), len({film.group for film in films}), *(counts[name] for name in shown)]
+        rows.append([finding, *map(str, row), *([str(len(films) - sum(row[2:]))] if others else [])])
+    show_table(
+        "Films by finding and source", ["finding", "films", "patients", *shown, *others], rows, to_stderr=to_stderr
+    )
+    splits = records.count_by(lambda film: film.split)
+    by_view = Counter((film.view or "not stated", film.split or "not stated") for film in records)
+    views = records.count_by(lambda film: film.view)
+    rows = [[view, str(count), *(str(by_view[view, split]) for split in splits)] for view, count in views.items()]
+    show_table("Films by view and split", ["view", "films", *splits], rows, to_stderr=to_stderr)
+    n_rows = summarise(records)["n_rows"]
+    say(f"{len(records)} films of {len({film.group for film in records})} patients, from {n_rows} rows")

@@ -1,0 +1,164 @@
+"""`fscxr data split`: train, val and test by patient, in one of five ways."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fewshot_cxr.cli.console import say, say_records, show_table, write_result
+from fewshot_cxr.cli.flags import json_flag, names_in, read_films, reading_flags, seed_flag, take_reading
+from fewshot_cxr.data import (
+    fixed_counts,
+    fold_split,
+    k_folds,
+    leave_one_source_out,
+    novel_classes,
+    split_by_patient,
+    write_manifest,
+)
+from fewshot_cxr.records import Records
+
+_SHARES = "0.7,0.1,0.2"
+_MOST_COLUMNS = 6
+_LONGEST_NAME = 60
+
+
+@dataclass(frozen=True)
+class _Split:
+    """One manifest to write: what its name ends with, train, val and test, and how they came about."""
+
+    ending: str
+    parts: Sequence[Records]
+    header: dict[str, Any]
+
+
+@click.command()
+@click.argument("source")
+@click.option("--fractions", help=f"Of train, val, test; they sum to 1.  [default: {_SHARES}]")
+@click.option("--folds", "n_folds", type=click.IntRange(3), help="Folds: OUT-0.csv tests on the first, and so on.")
+@click.option("--leave-source-out", is_flag=True, help="For each source OUT-<source>.csv, which tests on it.")
+@click.option("--per-class", metavar="TEST,VAL", help="Films of each class in test and in val, such as 60,60.")
+@click.option("--novel", metavar="A,B", help="Findings in test alone; --fractions of the patients without one.")
+@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The manifest to write.")
+@seed_flag
+@reading_flags
+@json_flag
+def command(
+    *,
+    source: str,
+    fractions: str | None,
+    n_folds: int | None,
+    leave_source_out: bool,
+    per_class: str | None,
+    novel: str | None,
+    out: Path,
+    seed: int,
+    json_file: str | None,
+    **options: Any,
+) -> None:
+    """Split the films of SOURCE into train, val and test, whole patients only.
+
+    SOURCE is a manifest CSV, an image folder, or NAME:PATH. A split that it has already gives way to the new one.
+
+    \b
+    Example: fscxr data split films.csv --fractions 0.6,0.1,0.3 --seed 0 --out split.csv
+             fscxr data split films.csv --folds 5 --out split.csv
+    """
+    ways = {"--folds": n_folds, "--leave-source-out": leave_source_out, "--per-class": per_class, "--novel": novel}
+    given = [flag for flag, value in ways.items() if value not in (None, False)]
+    if fractions is not None and given != ["--novel"]:
+        given.insert(0, "--fractions")
+    if len(given) > 1:
+        raise click.UsageError(f"{' and '.join(given)} exclude each other: a film is split in one way")
+    shares = _numbers("--fractions", fractions or _SHARES, float, _SHARES, ("train", "val", "test"))
+    counts = None if per_class is None else _numbers("--per-class", per_class, int, "60,60", ("test", "val"))
+    records = read_films(source, take_reading(options), allow_leak=True)
+    say_records(records)
+    if n_folds is not None:
+        splits = _folds(records, n_folds, seed)
+    elif leave_source_out:
+        splits = _sources(records, seed)
+    elif counts is not None:
+        header = {"kind": "per_class", "seed": seed, "n_test": counts[0], "n_val": counts[1]}
+        splits = [_Split("", fixed_counts(records, *counts, seed=seed), header)]
+    elif novel is not None:
+        held = names_in(novel)
+        header = {"kind": "novel", "seed": seed, "novel": list(held), "fractions": list(shares)}
+        splits = [_Split("", novel_classes(records, held, shares, seed=seed), header)]
+    else:
+        header = {"kind": "fractions", "seed": seed, "fractions": list(shares)}
+        splits = [_Split("", split_by_patient(records, shares, seed=seed), header)]
+    _say_notes(records, splits)
+    written = [_write(records, split, out, to_stderr=json_file == "-") for split in splits]
+    one = {name: value for name, value in written[0].items() if name != "file"} if len(written) == 1 else {}
+    write_result({**one, "manifests": written}, json_file)
+
+
+def _folds(records: Records, n_folds: int, seed: int) -> list[_Split]:
+    folds = k_folds(records, n_folds, seed=seed)
+    header = {"kind": "folds", "seed": seed, "n_folds": n_folds}
+    return [_Split(f"-{at}", fold_split(folds, at), {**header, "test_fold": at}) for at in range(n_folds)]
+
+
+def _sources(records: Records, seed: int) -> list[_Split]:
+    splits = []
+    taken: Counter[str] = Counter()
+    for source, parts in leave_one_source_out(records, seed=seed).items():
+        # A source may be an address, and two may come to one name, not least where names know no case.
+        name = re.sub(r"[^\w.-]+", "_", source, flags=re.ASCII).strip("._-")[:_LONGEST_NAME] or "source"
+        taken[name.lower()] += 1
+        ending = f"-{name}" if taken[name.lower()] == 1 else f"-{name}-{taken[name.lower()]}"
+        splits.append(_Split(ending, parts, {"kind": "leave_source_out", "seed": seed, "source": source}))
+    return splits
+
+
+def _new_notes(records: Records, split: _Split) -> list[str]:
+    return list(dict.fromkeys(note for part in split.parts for note in part.notes if note not in records.notes))
+
+
+def _say_notes(records: Records, splits: Sequence[_Split]) -> None:
+    """Print each note once: folds share theirs, and a source's say whose they are."""
+    lines = []
+    for split in splits:
+        of_source = f"without {split.header['source']}: " if "source" in split.header else ""
+        lines += [f"note: {of_source}{note}" for note in _new_notes(records, split)]
+    for line in dict.fromkeys(lines):
+        say(line)
+
+
+def _write(records: Records, split: _Split, out: Path, *, to_stderr: bool) -> dict[str, Any]:
+    """Write one manifest, print its table, and return what the JSON says of it."""
+    whole = Records(tuple(film for part in split.parts for film in part), records.root, records.problems)
+    file = out.with_name(f"{out.stem}{split.ending}{out.suffix}")
+    write_manifest(whole, file, header=split.header)
+    _show(split, records.findings, f"Films by split: {file.name}" if split.ending else "Films by split", to_stderr)
+    say(f"written: {file}")
+    by_split = whole.count_by(lambda film: film.split)
+    counts = {"n_films": len(whole), "data_hash": whole.data_hash, "by_split": by_split}
+    return {"file": str(file), **split.header, **counts, "notes": _new_notes(records, split)}
+
+
+def _show(split: _Split, findings: Sequence[str], title: str, to_stderr: bool) -> None:
+    rows = [["split", "films", "patients", *findings]]
+    for name, part in zip(("train", "val", "test"), split.parts, strict=True):
+        counts = Counter(finding for film in part for finding in film.findings)
+        n_patients = len({film.group for film in part})
+        rows.append([name, str(len(part)), str(n_patients), *(str(counts[finding]) for finding in findings)])
+    if len(findings) > _MOST_COLUMNS:
+        rows = [list(column) for column in zip(*rows, strict=True)]
+    show_table(title, rows[0], rows[1:], to_stderr=to_stderr)
+
+
+def _numbers(flag: str, text: str, kind: type, such_as: str, parts: tuple[str, ...]) -> tuple[Any, ...]:
+    word = {2: "two", 3: "three"}[len(parts)]
+    try:
+        numbers = tuple(kind(part) for part in text.split(","))
+    except ValueError:
+        raise click.UsageError(f"{flag} {text}: {word} numbers such as {such_as} were expected") from None
+    if len(numbers) != len(parts):
+        raise click.UsageError(f"{flag} {text}: {word} numbers were expected ({', '.join(parts)}), got {len(numbers)}")
+    return numbers
