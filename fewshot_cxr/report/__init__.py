@@ -1,5 +1,7 @@
 """From result values to tables and one-page reports."""
 
+from fewshot_cxr.report.audit_page import audit_page
+from fewshot_cxr.report.audit_tables import checks_table, confounding_table, counts_table
 from fewshot_cxr.report.html import Headline, Page, Section, render_page
 from fewshot_cxr.report.pictures import Picture, figure_png, save_figure
 from fewshot_cxr.report.sections import (
@@ -19,7 +21,11 @@ __all__ = [
     "Section",
     "Table",
     "accuracy_table",
+    "audit_page",
+    "checks_table",
+    "confounding_table",
     "confusion_section",
+    "counts_table",
     "episodic_headlines",
     "figure_png",
     "prediction_section",

@@ -19,13 +19,17 @@ class Headline:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a page: its heading and, in this order, paragraphs, pictures, a table, facts as (name, text) pairs."""
+    """A part of a page: its heading and, in this order, paragraphs, pictures, a table, facts as (name, text) pairs.
+
+    A gallery shows its pictures side by side, small.
+    """
 
     heading: str
     paragraphs: tuple[str, ...] = ()
     pictures: tuple[Picture, ...] = ()
     table: Table | None = None
     facts: tuple[tuple[str, str], ...] = ()
+    is_gallery: bool = False
 
 
 @dataclass(frozen=True)

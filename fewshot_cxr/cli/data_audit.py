@@ -1,0 +1,66 @@
+"""`fscxr data audit`: what ruins studies, found before any training."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fewshot_cxr._checks import lookup
+from fewshot_cxr.cli.console import progress_bars, say, say_records, show_table, write_result
+from fewshot_cxr.cli.flags import json_flag, names_in, read_sources, reading_flags, seed_flag, take_reading
+from fewshot_cxr.evaluation import CHECKS, audit_films
+from fewshot_cxr.report import audit_page, checks_table, confounding_table, counts_table, render_page
+from fewshot_cxr.storage import write_text
+
+CHECK_FAILED = 3
+
+
+@click.command()
+@click.argument("sources", nargs=-1, required=True, metavar="MANIFEST...")
+@click.option("--html", "html_file", type=click.Path(dir_okay=False, path_type=Path), help="Write a page to look at.")
+@click.option(
+    "--fail-on", metavar="A,B", help=f"Leave with code 3 if one of these finds something: {', '.join(CHECKS)}."
+)
+@click.option("--workers", "n_workers", type=click.IntRange(1), help="Threads that decode.  [default: all cores]")
+@seed_flag
+@reading_flags
+@json_flag
+def command(
+    *,
+    sources: tuple[str, ...],
+    html_file: Path | None,
+    fail_on: str | None,
+    n_workers: int | None,
+    seed: int,
+    json_file: str | None,
+    **options: Any,
+) -> int:
+    """Look for duplicates, leaks, contradictory labels, confounding and bad films in MANIFEST.
+
+    It takes manifest CSVs, image folders, and NAME:PATH; several are audited as one set, and several manifests without
+    a split column count as one split each. One pass over the films.
+
+    \b
+    Example: fscxr data audit films.csv --json audit.json --html audit.html --fail-on leak,duplicates
+             fscxr data audit train.csv test.csv --fail-on leak
+    """
+    wanted = names_in(fail_on or "")
+    for name in wanted:
+        lookup(CHECKS, name, what="check")
+    records = read_sources(sources, take_reading(options), as_splits=True)
+    say_records(records)
+    with progress_bars() as progress:
+        audit = audit_films(records, n_workers=n_workers, seed=seed, progress=progress)
+    by_source = counts_table(audit.confounding.by_source, "Films by finding and source")
+    for table in (by_source, confounding_table(audit), checks_table(audit)):
+        show_table(table.caption, table.columns, table.rows, to_stderr=json_file == "-")
+    for note in audit.notes:
+        say(f"note: {note}")
+    if html_file is not None:
+        write_text(html_file, render_page(audit_page(audit, records)))
+        say(f"written: {html_file}")
+    write_result(audit.to_json(), json_file)
+    failed = audit.failed(wanted)
+    if failed:
+        say(f"failed: {', '.join(failed)} (--fail-on)")
+    return CHECK_FAILED if failed else 0

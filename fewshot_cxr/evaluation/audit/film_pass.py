@@ -1,0 +1,116 @@
+"""The audit's one pass: every film is read once, and a few kilobytes of facts are kept of it."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from fewshot_cxr.data import read_gray
+from fewshot_cxr.data.hashing import file_hash
+from fewshot_cxr.evaluation.audit.film_marks import film_marks
+from fewshot_cxr.evaluation.audit.near_duplicates import fingerprint
+from fewshot_cxr.evaluation.audit.perceptual_hash import frame_bits
+from fewshot_cxr.records import Problem, Record, Records
+
+Progress = Callable[[int, int], None]
+THUMBNAIL_PX = 16
+BORDER_SHARE = 0.04  # of the shorter side: collimator edges and letters live there, hardly any lung does
+_CHUNK = 64
+
+
+@dataclass(frozen=True, eq=False)
+class FilmFacts:
+    """What is kept of one film.
+
+    `byte_hash` and `pixel_hash` (with the shape) are hex; `fingerprint` and `small` serve `near_duplicates`,
+    `frame` is of `frame_bits`; `thumbnail` is uint8 (16, 16); `border` is uint8 (64,): top, bottom, left, right, 16
+    means each.
+    """
+
+    byte_hash: str
+    pixel_hash: str
+    fingerprint: np.uint64
+    small: np.ndarray
+    frame: np.ndarray
+    marks: tuple[str, ...]
+    width_px: int
+    height_px: int
+    thumbnail: np.ndarray
+    border: np.ndarray
+
+
+def read_films(
+    records: Records, *, n_workers: int | None = None, progress: Progress | None = None
+) -> tuple[list[FilmFacts | None], tuple[Problem, ...]]:
+    """Decode every film once.
+
+    Args:
+        records: the films.
+        n_workers: threads; None: one for each processor.
+        progress: called with (films done, films in all).
+
+    Returns:
+        The facts in the order of `records`, None for a film that cannot be read, and these as problems.
+    """
+
+    def read(film: Record) -> FilmFacts | str:
+        try:
+            return _facts(records, film)
+        except (OSError, ValueError) as error:
+            return str(error)
+
+    facts: list[FilmFacts | None] = []
+    problems: list[Problem] = []
+    # In chunks, so that a stop by hand need not wait for a queue of 100,000 films.
+    with ThreadPoolExecutor(n_workers or os.cpu_count()) as pool:
+        for start in range(0, len(records), _CHUNK):
+            chunk = records.films[start : start + _CHUNK]
+            for film, found in zip(chunk, pool.map(read, chunk), strict=True):
+                if isinstance(found, str):
+                    problems.append(Problem(None, film.path, found, "unreadable"))
+                facts.append(None if isinstance(found, str) else found)
+            if progress is not None:
+                progress(len(facts), len(records))
+    return facts, tuple(problems)
+
+
+def border_means(gray: np.ndarray) -> np.ndarray:
+    """Return the means of 16 pieces of each side's strip, BORDER_SHARE of the shorter side wide.
+
+    Args:
+        gray: uint8, shape (H, W).
+
+    Returns:
+        uint8, shape (64,): top and bottom from left to right, left and right from top to bottom.
+    """
+    depth = max(1, round(BORDER_SHARE * min(gray.shape)))
+    strips = (gray[:depth], gray[-depth:], gray[:, :depth].T, gray[:, -depth:].T)
+    return np.concatenate([_shrink(strip, (THUMBNAIL_PX, 1)).ravel() for strip in strips])
+
+
+def _facts(records: Records, film: Record) -> FilmFacts:
+    file = records.file(film)
+    gray = read_gray(file)  # first: its errors say what is wrong with the film
+    number, small = fingerprint(gray)
+    digest = hashlib.blake2b(repr(gray.shape).encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(gray).data)
+    return FilmFacts(
+        byte_hash=file_hash(file),
+        pixel_hash=digest.hexdigest(),
+        fingerprint=number,
+        small=small,
+        frame=frame_bits(gray),
+        marks=film_marks(gray),
+        width_px=gray.shape[1],
+        height_px=gray.shape[0],
+        thumbnail=_shrink(gray, (THUMBNAIL_PX, THUMBNAIL_PX)),
+        border=border_means(gray),
+    )
+
+
+def _shrink(gray: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return np.asarray(Image.fromarray(np.ascontiguousarray(gray)).resize(size, Image.Resampling.BOX))

@@ -1,0 +1,141 @@
+"""What the records alone tell of patients: leaks between splits, contradictory labels, views, children among adults."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from fewshot_cxr.evaluation.audit.result import (
+    Children,
+    ContradictoryPatient,
+    ExactDuplicates,
+    Leak,
+    Measure,
+    NearDuplicate,
+    Views,
+)
+from fewshot_cxr.metrics.association import cramers_v, cross_table
+from fewshot_cxr.records import Record, Records
+
+ADULT_YEARS = 18
+_NORMAL = frozenset({"normal", "no finding"})
+
+
+def find_leaks(
+    records: Records, exact: Iterable[ExactDuplicates] = (), near: Iterable[NearDuplicate] = ()
+) -> tuple[Leak, ...]:
+    """Find patients, groups and duplicates that lie in several splits; a film without a split lies in none.
+
+    A group is left out when a patient already tells the same films. Only films in a split are named.
+    """
+    # Sets: lists that were joined, one for each split, may name the same file twice.
+    splits_of: dict[str, set[str]] = {}
+    for film in records:
+        if film.split:
+            splits_of.setdefault(film.path, set()).add(film.split)
+    leaks: list[Leak] = []
+    told: set[tuple[str, ...]] = set()
+    for by, members in (("patient", _members(records, "patient_id")), ("group", _members(records, "group_id"))):
+        for name, films in members.items():
+            found = _leak(by, name, (film.path for film in films), splits_of)
+            if found and found.paths not in told:
+                told.add(found.paths)
+                leaks.append(found)
+    copies = [("exact_duplicate", group.paths) for group in exact]
+    pairs = [("near_duplicate", (pair.a, pair.b)) for pair in near]
+    leaks += [found for by, paths in copies + pairs if (found := _leak(by, None, paths, splits_of))]
+    return tuple(leaks)
+
+
+def contradictory_patients(records: Records) -> tuple[ContradictoryPatient, ...]:
+    """Find patients whose films carry findings that exclude each other.
+
+    In a set of single-label films: films of one patient with different findings. In a multi-label set (one film at
+    least has several findings) only "normal" or "No Finding" beside another finding, on one film or over several: two
+    films of different findings contradict nothing there. A patient may also have changed between two films; whether
+    that is so, dates tell, which no record has.
+    """
+    is_multi_label = any(len(film.findings) > 1 for film in records)
+    found = []
+    for patient, films in _members(records, "patient_id").items():
+        names = tuple(sorted({name for film in films for name in film.findings}))
+        has_normal = any(_is_normal(name) for name in names)
+        if len(names) > 1 and (has_normal or not is_multi_label):
+            found.append(ContradictoryPatient(patient, names, len(films), tuple(film.path for film in films)))
+    return tuple(found)
+
+
+def contradiction_rule(records: Records) -> str:
+    """Say in a sentence what `contradictory_patients` counted."""
+    if any(len(film.findings) > 1 for film in records):
+        return "multi-label set: a patient is contradictory when normal (No Finding) stands beside another finding"
+    return "single-label set: a patient is contradictory when its films have different findings"
+
+
+def association(rows: list[str], columns: list[str], *, what: str) -> Measure:
+    """Return Cramer's V of two columns of films, or why it cannot be assessed.
+
+    Args:
+        rows: the finding of each film.
+        columns: source or view of each of these films.
+        what: the word for the columns: "source", "view".
+    """
+    for name, values in ((what, columns), ("finding", rows)):
+        if not values:
+            return Measure.impossible(f"no {what} is stated")
+        if len(set(values)) == 1:
+            return Measure.impossible(f"one {name}")
+    counts = np.array([list(line.values()) for line in cross_table(rows, columns).values()])
+    findings = tuple(sorted(set(rows)))
+    return Measure(True, value=cramers_v(counts), chance=0.0, n_films=len(rows), findings=findings)
+
+
+def tabulate(records: Iterable[Record], column: str) -> dict[str, dict[str, int]]:
+    """Count films by finding and a column ("source", "view"); a film counts under each of its findings."""
+    pairs = [(name, getattr(film, column) or "not stated") for film in records for name in film.findings]
+    return cross_table([name for name, _ in pairs], [value for _, value in pairs])
+
+
+def views(records: Records) -> Views:
+    """Tell how findings and views go together; Cramer's V is over the single-label films with a view."""
+    stated = [(film.finding, film.view) for film in records if len(film.findings) == 1 and film.view]
+    measure = association([name for name, _ in stated], [view for _, view in stated], what="view")
+    return Views(tabulate(records, "view"), measure)
+
+
+def children_among_adults(records: Records) -> Children:
+    """Count films of children and adults by finding; a film without an age counts as neither."""
+    aged = [(film, film.age_years < ADULT_YEARS) for film in records if film.age_years is not None]
+    if not aged:
+        return Children(False, "cannot be assessed: no ages", n_unknown=len(records))
+    by_finding: dict[str, dict[str, int]] = {}
+    for film, is_child in aged:
+        for name in film.findings:
+            counts = by_finding.setdefault(name, {"children": 0, "adults": 0})
+            counts["children" if is_child else "adults"] += 1
+    n_children = sum(is_child for _, is_child in aged)
+    return Children(
+        True,
+        n_children=n_children,
+        n_adults=len(aged) - n_children,
+        n_unknown=len(records) - len(aged),
+        by_finding=dict(sorted(by_finding.items())),
+    )
+
+
+def _members(records: Records, column: str) -> dict[str, list[Record]]:
+    members: dict[str, list[Record]] = {}
+    for film in records:
+        name = getattr(film, column)
+        if name:
+            members.setdefault(name, []).append(film)
+    return dict(sorted(members.items()))
+
+
+def _leak(by: str, name: str | None, paths: Iterable[str], splits_of: dict[str, set[str]]) -> Leak | None:
+    in_a_split = tuple(path for path in paths if path in splits_of)
+    splits = tuple(sorted({split for path in in_a_split for split in splits_of[path]}))
+    return Leak(by, name, splits, in_a_split) if len(splits) > 1 else None
+
+
+def _is_normal(finding: str) -> bool:
+    return finding.strip().lower().replace("_", " ") in _NORMAL

@@ -1,0 +1,256 @@
+"""The audit's result value: frozen, made of plain values; table, page and JSON show it and never recompute."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+from fewshot_cxr._checks import lookup
+
+# Cohen, "Statistical Power Analysis for the Behavioral Sciences", 1988, section 7.2: from here on an effect is large.
+STRONG_V = 0.5
+# How far above chance a classifier that sees nothing of the lungs must surely be before a study is called confounded.
+CLEAR_MARGIN = 0.1
+
+
+@dataclass(frozen=True)
+class NearDuplicate:
+    """Two films that show the same exposure; of exact copies each is paired with the first.
+
+    `hamming` counts differing bits of the hashes, `correlation` is that of the registered pixels. `same_patient` is
+    None where a patient is not stated.
+    """
+
+    a: str
+    b: str
+    hamming: int
+    correlation: float
+    same_patient: bool | None
+    same_label: bool
+
+
+@dataclass(frozen=True)
+class ExactDuplicates:
+    """Films that are copies of each other, `by` "bytes" or "pixels" (other files, the same decoded film)."""
+
+    paths: tuple[str, ...]
+    by: str
+    same_patient: bool | None
+    same_label: bool
+
+
+@dataclass(frozen=True)
+class ContradictoryPatient:
+    """A patient whose films carry findings that exclude each other."""
+
+    patient: str
+    findings: tuple[str, ...]
+    n_films: int
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Leak:
+    """What lies in several splits.
+
+    `by` is "patient", "group", "exact_duplicate" or "near_duplicate"; `name` is the patient's or the group's, None for
+    duplicates.
+    """
+
+    by: str
+    name: str | None
+    splits: tuple[str, ...]
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number, or why it cannot be assessed (then `value` is None, never 0).
+
+    `chance` is what no information would give. `ci95` is over resampled groups of patients, widened because the
+    folds of a cross-validation share films; None where no interval is given. `findings` are those that took part.
+    """
+
+    assessed: bool
+    reason: str | None = None
+    value: float | None = None
+    chance: float | None = None
+    ci95: tuple[float, float] | None = None
+    n_films: int = 0
+    n_groups: int = 0
+    findings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def impossible(cls, reason: str) -> "Measure":
+        """Return a measure that says "cannot be assessed" and why."""
+        return cls(False, f"cannot be assessed: {reason}")
+
+    @property
+    def is_clearly_above_chance(self) -> bool:
+        """Whether the whole interval lies more than CLEAR_MARGIN above chance."""
+        return self.ci95 is not None and self.chance is not None and self.ci95[0] > self.chance + CLEAR_MARGIN
+
+
+@dataclass(frozen=True)
+class Confounding:
+    """How well the finding follows from what is no sign of it.
+
+    `by_source` counts films by finding and source. `balanced_accuracy` has one entry for each thing that a trivial
+    classifier sees: "source", "size", "border", "thumbnail". The thumbnail holds the chest itself, so a value above
+    chance there is no fault by itself: it is the floor that a model has to beat.
+    """
+
+    cramers_v: Measure
+    by_source: dict[str, dict[str, int]]
+    balanced_accuracy: dict[str, Measure]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Views:
+    """Films by finding and view, and how strongly the two go together."""
+
+    by_finding: dict[str, dict[str, int]]
+    cramers_v: Measure
+
+
+@dataclass(frozen=True)
+class Children:
+    """Films of children (below 18 years) and of adults by finding, where ages are stated."""
+
+    assessed: bool
+    reason: str | None = None
+    n_children: int = 0
+    n_adults: int = 0
+    n_unknown: int = 0
+    by_finding: dict[str, dict[str, int]] | None = None
+
+
+@dataclass(frozen=True)
+class UnreadableFilm:
+    """A film that could not be decoded, or that the reader found missing or empty."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Films:
+    """Counts, and what is wrong with single films.
+
+    A film of several findings counts under each. `sizes` holds {minimum, median, maximum} of "width_px", "height_px"
+    and "aspect_ratio" (width by height), empty when no film is readable. `marks` lists the films of every mark.
+    """
+
+    n_films: int
+    n_patients: int
+    by_finding: dict[str, int]
+    by_source: dict[str, int]
+    by_view: dict[str, int]
+    by_split: dict[str, int]
+    sizes: dict[str, dict[str, float]]
+    unreadable: tuple[UnreadableFilm, ...]
+    marks: dict[str, tuple[str, ...]]
+    views: Views
+    children: Children
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What `audit_films` found. All paths are relative to the root of the films.
+
+    `near_duplicates` are copies that were saved anew: resized, compressed, lightened. `possible_duplicates` correlate
+    as highly once one is moved onto the other: re-cropped, with marks drawn in, or (rarely) taken a moment apart.
+    """
+
+    near_duplicates: tuple[NearDuplicate, ...]
+    possible_duplicates: tuple[NearDuplicate, ...]
+    exact_duplicates: tuple[ExactDuplicates, ...]
+    contradictory_patients: tuple[ContradictoryPatient, ...]
+    leaks: tuple[Leak, ...]
+    confounding: Confounding
+    films: Films
+    data_hash: str
+    version: str
+    seed: int
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values; `from_json` rebuilds an equal audit."""
+        plain: dict[str, Any] = _plain(self)
+        return plain
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Audit":
+        """Rebuild from `to_json`; a missing or unknown field is Python's own TypeError."""
+        parts = {name: _with_tuples(part) for name, part in value.items()}
+        parts["near_duplicates"] = tuple(NearDuplicate(**row) for row in parts["near_duplicates"])
+        parts["possible_duplicates"] = tuple(NearDuplicate(**row) for row in parts["possible_duplicates"])
+        parts["exact_duplicates"] = tuple(ExactDuplicates(**row) for row in parts["exact_duplicates"])
+        parts["contradictory_patients"] = tuple(ContradictoryPatient(**row) for row in parts["contradictory_patients"])
+        parts["leaks"] = tuple(Leak(**row) for row in parts["leaks"])
+        confounding, films = parts["confounding"], parts["films"]
+        accuracies = {name: Measure(**row) for name, row in confounding["balanced_accuracy"].items()}
+        measured = {"cramers_v": Measure(**confounding["cramers_v"]), "balanced_accuracy": accuracies}
+        parts["confounding"] = Confounding(**confounding | measured)
+        views = films["views"] | {"cramers_v": Measure(**films["views"]["cramers_v"])}
+        told = {"views": Views(**views), "children": Children(**films["children"])}
+        told["unreadable"] = tuple(UnreadableFilm(**row) for row in films["unreadable"])
+        parts["films"] = Films(**films | told)
+        return cls(**parts)
+
+    def failed(self, checks: Iterable[str] | None = None) -> tuple[str, ...]:
+        """Return which of these checks (names in CHECKS; None: all) found something, in this order.
+
+        Raises:
+            ValueError: there is no check of that name.
+        """
+        names = list(CHECKS if checks is None else checks)
+        table = {name: lookup(CHECKS, name, what="check") for name in names}
+        return tuple(name for name, has_hits in table.items() if has_hits(self))
+
+
+def _is_confounded(audit: Audit) -> bool:
+    accuracy = audit.confounding.balanced_accuracy
+    by_v = (audit.confounding.cramers_v.value or 0) >= STRONG_V
+    return by_v or any(accuracy[name].is_clearly_above_chance for name in ("source", "size", "border"))
+
+
+def _has_mark(mark: str) -> Callable[[Audit], bool]:
+    return lambda audit: bool(audit.films.marks.get(mark))
+
+
+# What cannot be assessed has no hits: a gate on it passes, and the table says why.
+CHECKS: dict[str, Callable[[Audit], bool]] = {
+    "leak": lambda audit: bool(audit.leaks),
+    "duplicates": lambda audit: bool(audit.exact_duplicates or audit.near_duplicates),
+    "exact_duplicates": lambda audit: bool(audit.exact_duplicates),
+    "near_duplicates": lambda audit: bool(audit.near_duplicates),
+    "possible_duplicates": lambda audit: bool(audit.possible_duplicates),
+    "contradictory": lambda audit: bool(audit.contradictory_patients),
+    "confounding": _is_confounded,
+    "views": lambda audit: (audit.films.views.cramers_v.value or 0) >= STRONG_V,
+    "children": lambda audit: bool(audit.films.children.n_children and audit.films.children.n_adults),
+    "unreadable": lambda audit: bool(audit.films.unreadable),
+    "constant": _has_mark("constant"),
+    "nearly_empty": _has_mark("nearly_empty"),
+    "inverted": _has_mark("inverted"),
+    "burnt_in_text": _has_mark("burnt_in_text"),
+}
+
+
+def _plain(value: Any) -> Any:
+    """Dataclasses to dicts, tuples to lists, all the way down."""
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, tuple):
+        return [_plain(part) for part in value]
+    return {name: _plain(part) for name, part in value.items()} if isinstance(value, dict) else value
+
+
+def _with_tuples(value: Any) -> Any:
+    """Lists to tuples, all the way down: no result value holds a list."""
+    if isinstance(value, list):
+        return tuple(_with_tuples(part) for part in value)
+    return {name: _with_tuples(part) for name, part in value.items()} if isinstance(value, dict) else value

@@ -1,0 +1,51 @@
+"""How strongly two columns of names go together."""
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+
+import numpy as np
+
+
+def cross_table(rows: Sequence[str], columns: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Count each pair of names: {row name: {column name: count}}, both sorted, zeros written out.
+
+    Args:
+        rows, columns: names, of one length; place i of both belongs to one thing.
+    """
+    row_names, row_ids = np.unique(np.asarray(rows, dtype=str), return_inverse=True)
+    column_names, column_ids = np.unique(np.asarray(columns, dtype=str), return_inverse=True)
+    shape = len(row_names), len(column_names)
+    counts = np.bincount(row_ids * shape[1] + column_ids, minlength=shape[0] * shape[1]).reshape(shape)
+    return {
+        row: dict(zip(column_names.tolist(), line, strict=True))
+        for row, line in zip(row_names.tolist(), counts.tolist(), strict=True)
+    }
+
+
+def cramers_v(counts: np.ndarray | Sequence[Sequence[int]]) -> float:
+    """Return Cramer's V of a table of counts: 0 where rows and columns are independent, 1 where one tells the other.
+
+    Args:
+        counts: shape (n_rows, n_columns), 0 or more; rows and columns of zeros alone do not matter.
+
+    Returns:
+        0..1, without correction for bias: independent columns of n things give about sqrt(degrees of freedom / n).
+
+    Raises:
+        ValueError: fewer than two rows or two columns hold anything, so that there is nothing to go together.
+
+    Source: Cramer, "Mathematical Methods of Statistics", 1946, section 21.9.
+    """
+    table = np.asarray(counts, dtype=float)
+    table = table[table.sum(axis=1) > 0][:, table.sum(axis=0) > 0]
+    if min(table.shape) < 2:
+        raise ValueError(
+            f"counts must have two rows and two columns that hold anything, got {table.shape[0]} x {table.shape[1]}: "
+            "say that the association cannot be assessed"
+        )
+    rows, columns = table.sum(axis=1), table.sum(axis=0)
+    # In fractions, so that a table without exceptions gives 1 itself, and independent columns 0.
+    cells = ((Fraction(table[at]), rows[at[0]], columns[at[1]]) for at in zip(*np.nonzero(table), strict=True))
+    phi_squared = sum((n * n / Fraction(row) / Fraction(column) for n, row, column in cells), Fraction(-1))
+    return math.sqrt(phi_squared / (min(table.shape) - 1))

@@ -1,0 +1,170 @@
+"""One page on a set of films: what the audit found, with the films to look at."""
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from fewshot_cxr.data import read_gray
+from fewshot_cxr.evaluation.audit.result import Audit, NearDuplicate
+from fewshot_cxr.records import Records
+from fewshot_cxr.report.audit_tables import checks_table, confounding_table, counts_table, v_text
+from fewshot_cxr.report.html import Headline, Page, Section
+from fewshot_cxr.report.pictures import Picture
+from fewshot_cxr.report.tables import Table
+
+_MOST_PICTURES = 12
+_MOST_ROWS = 50
+_HEIGHT_PX = 320  # twice what is shown
+_YES = {True: "yes", False: "no", None: "not stated"}
+
+
+def audit_page(audit: Audit, records: Records, title: str = "Audit of the films") -> Page:
+    """Return the page of an audit.
+
+    Args:
+        audit: of `audit_films`.
+        records: the films that it looked at; those that are shown are decoded again.
+        title: of the page.
+    """
+    confounding, films = audit.confounding, audit.films
+    value = confounding.cramers_v.value
+    checks = checks_table(audit).rows
+    headlines = (
+        Headline(f"{films.n_films:,}", "films", f"{films.n_patients:,} patients stated"),
+        Headline(f"{len(audit.leaks):,}", "leaks between splits"),
+        Headline(f"{len(audit.near_duplicates):,}", "near-duplicate pairs"),
+        Headline(
+            "?" if value is None else f"{value:.2f}", "Cramer's V", "finding and source; 1 is complete confounding"
+        ),
+    )
+    sections = (
+        Section("Checks", facts=tuple((name, f"{state} {what}".removeprefix("- ")) for name, state, what in checks)),
+        _confounding_section(audit),
+        *_pair_sections(audit, records),
+        *_list_sections(audit),
+        *_mark_sections(audit, records),
+        Section("Films", table=counts_table(films.views.by_finding, "Films by finding and view"), facts=_facts(audit)),
+    )
+    return Page(title, lead=(_lead(audit),), headlines=headlines, cautions=audit.notes, sections=sections)
+
+
+def _lead(audit: Audit) -> str:
+    failed = audit.failed()
+    if not failed:
+        return "None of the checks has found anything. That does not prove the set free of faults."
+    return f"{len(failed)} checks have found something: {', '.join(name.replace('_', ' ') for name in failed)}."
+
+
+def _confounding_section(audit: Audit) -> Section:
+    confounding = audit.confounding
+    paragraphs = (
+        f"Finding and source: {v_text(confounding.cramers_v)}.",
+        "A classifier that sees nothing of the lungs should do no better than chance. Where it does, a network can "
+        "learn the hospital instead of the disease, and no split by patient prevents that. The thumbnail holds the "
+        "chest itself: it is no fault, but the floor that a model has to beat.",
+        *confounding.notes,
+    )
+    return Section("Confounding", paragraphs, table=confounding_table(audit))
+
+
+def _pair_sections(audit: Audit, records: Records) -> list[Section]:
+    sections = [
+        _pairs_section(heading, pairs, records)
+        for heading, pairs in (
+            ("Near duplicates: saved anew", audit.near_duplicates),
+            ("Possible duplicates: re-cropped, marked, or a moment apart", audit.possible_duplicates),
+        )
+        if pairs
+    ]
+    if audit.exact_duplicates:
+        copies = [
+            (
+                ", ".join(group.paths[:5]),
+                str(len(group.paths)),
+                group.by,
+                _YES[group.same_patient],
+                _YES[group.same_label],
+            )
+            for group in audit.exact_duplicates
+        ]
+        columns = ("films (the first five)", "films", "same", "same patient", "same label")
+        sections.append(Section("Exact duplicates", table=_table(columns, copies, "groups")))
+    return sections
+
+
+def _pairs_section(heading: str, found: Sequence[NearDuplicate], records: Records) -> Section:
+    # First what harms most: other labels, then other patients.
+    pairs = sorted(found, key=lambda pair: (pair.same_label, pair.same_patient is not False))
+    pictures = []
+    for pair in pairs[:_MOST_PICTURES]:
+        label = "same label" if pair.same_label else "different labels"
+        patient = {True: "same patient", False: "different patients", None: "patient not stated"}[pair.same_patient]
+        caption = f"{pair.a} | {pair.b}: {label}, {patient}, correlation {pair.correlation:.3f}"
+        pictures.append(_picture(records, (pair.a, pair.b), caption))
+    rows = [
+        (f"{p.a}, {p.b}", str(p.hamming), f"{p.correlation:.3f}", _YES[p.same_patient], _YES[p.same_label])
+        for p in pairs
+    ]
+    table = _table(("films", "hamming", "correlation", "same patient", "same label"), rows, "pairs")
+    return Section(heading, pictures=tuple(pictures), table=table, is_gallery=True)
+
+
+def _list_sections(audit: Audit) -> list[Section]:
+    sections = []
+    if audit.leaks:
+        rows = [
+            (leak.name or ", ".join(leak.paths[:2]), leak.by.replace("_", " "), ", ".join(leak.splits))
+            for leak in audit.leaks
+        ]
+        sections.append(Section("Leaks between splits", table=_table(("who or what", "by", "splits"), rows, "leaks")))
+    if audit.contradictory_patients:
+        rows = [(who.patient, ", ".join(who.findings), str(who.n_films)) for who in audit.contradictory_patients]
+        table = _table(("patient", "findings", "films"), rows, "patients")
+        sections.append(Section("Patients with contradictory labels", table=table))
+    if audit.films.unreadable:
+        table = _table(("film", "why"), [(film.path, film.reason) for film in audit.films.unreadable], "films")
+        sections.append(Section("Films that cannot be read", table=table))
+    return sections
+
+
+def _table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], what: str) -> Table:
+    first = f", the first {_MOST_ROWS}" if len(rows) > _MOST_ROWS else ""
+    return Table(columns, tuple(rows[:_MOST_ROWS]), f"{len(rows):,} {what}{first}")
+
+
+def _mark_sections(audit: Audit, records: Records) -> list[Section]:
+    sections = []
+    for mark, paths in audit.films.marks.items():
+        if paths:
+            pictures = tuple(_picture(records, (path,), path) for path in paths[: _MOST_PICTURES // 2])
+            heading = mark.replace("_", " ").capitalize()
+            told = f"{len(paths):,} films; {len(pictures)} are shown. The mark is a guess from the pixels: look."
+            sections.append(Section(heading, (told,), pictures, is_gallery=True))
+    return sections
+
+
+def _facts(audit: Audit) -> tuple[tuple[str, str], ...]:
+    sizes = audit.films.sizes
+    named = {"width_px": "width, px", "height_px": "height, px", "aspect_ratio": "width by height"}
+    told = [
+        (text, f"{sizes[name]['minimum']:.4g} to {sizes[name]['maximum']:.4g}, median {sizes[name]['median']:.4g}")
+        for name, text in named.items()
+        if name in sizes
+    ]
+    run = (("data hash", audit.data_hash), ("seed", str(audit.seed)), ("fewshot_cxr", audit.version))
+    return (*told, *run, ("seconds", f"{audit.seconds:.1f}"))
+
+
+def _picture(records: Records, paths: Sequence[str], caption: str) -> Picture:
+    """Return films side by side."""
+    known = {film.path: film for film in records if film.path in paths}
+    films = []
+    for path in paths:
+        gray = Image.fromarray(read_gray(records.file(known[path])))
+        films.append(np.asarray(gray.resize((max(1, round(gray.width * _HEIGHT_PX / gray.height)), _HEIGHT_PX))))
+        films.append(np.zeros((_HEIGHT_PX, 8), dtype=np.uint8))
+    buffer = io.BytesIO()
+    Image.fromarray(np.concatenate(films[:-1], axis=1)).save(buffer, format="png")
+    return Picture(buffer.getvalue(), alt=f"Film {' beside film '.join(paths)}", caption=caption)

@@ -1,0 +1,110 @@
+"""The audit of a set of films as tables: what a page and a terminal show alike."""
+
+from collections.abc import Mapping, Sequence
+
+from fewshot_cxr.evaluation.audit.result import CHECKS, Audit, Measure, NearDuplicate
+from fewshot_cxr.report.tables import Table
+from fewshot_cxr.visualise.style import percent
+
+_SEES = {
+    "source": "the source alone",
+    "size": "width, height and aspect ratio alone",
+    "border": "the outer border alone",
+    "thumbnail": "a 16 x 16 thumbnail",
+}
+_MARKS = {
+    "constant": "films without contrast",
+    "nearly_empty": "films that are nearly empty",
+    "inverted": "films that look inverted (lungs white)",
+    "burnt_in_text": "films with letters or markers burnt in",
+}
+
+
+def checks_table(audit: Audit) -> Table:
+    """Return one row for each check: its name (as --fail-on takes it), whether it has hits, and which."""
+    told = {
+        "leak": _counted(len(audit.leaks), "thing in several splits", "things in several splits"),
+        "duplicates": "exact or near ones",
+        "exact_duplicates": _exact_text(audit),
+        "near_duplicates": _pairs_text(audit.near_duplicates, "saved anew"),
+        "possible_duplicates": _pairs_text(audit.possible_duplicates, "re-cropped, marked or a moment apart"),
+        "contradictory": _counted(
+            len(audit.contradictory_patients),
+            "patient with contradictory labels",
+            "patients with contradictory labels",
+        ),
+        "confounding": f"finding and source: {v_text(audit.confounding.cramers_v)}",
+        "views": f"finding and view: {v_text(audit.films.views.cramers_v)}",
+        "children": _children_text(audit),
+        "unreadable": _counted(len(audit.films.unreadable), "film", "films"),
+        **{mark: f"{len(audit.films.marks.get(mark, ()))} {text}" for mark, text in _MARKS.items()},
+    }
+    failed = audit.failed()
+    rows = [(name, "found" if name in failed else "-", told[name]) for name in CHECKS]
+    return Table(("check", "", "what"), tuple(rows), "What the audit looked for")
+
+
+def confounding_table(audit: Audit) -> Table:
+    """Return how well the finding follows from what is no sign of it."""
+    rows = []
+    for name, measure in audit.confounding.balanced_accuracy.items():
+        told: tuple[str, ...] = (measure.reason or "", "", "", "")
+        if measure.value is not None:
+            told = (percent(measure.value), interval(measure), percent(measure.chance or 0), f"{measure.n_films:,}")
+        rows.append((_SEES.get(name, name), *told))
+    columns = ("a classifier that sees only", "balanced accuracy", "95 % interval", "chance", "films")
+    return Table(columns, tuple(rows), "Cross-validated by patient group; the interval is over groups")
+
+
+def counts_table(counts: Mapping[str, Mapping[str, int]], caption: str, *, most_columns: int = 6) -> Table:
+    """Return films by finding and something else, the most frequent columns first, the rest summed."""
+    totals: dict[str, int] = {}
+    for row in counts.values():
+        for name, count in row.items():
+            totals[name] = totals.get(name, 0) + count
+    names = sorted(totals, key=lambda name: (-totals[name], name))
+    shown, others = names[:most_columns], names[most_columns:]
+    columns = ("finding", *shown, *(("others",) if others else ()))
+    rows = []
+    for finding, row in counts.items():
+        cells = [row.get(name, 0) for name in shown] + ([sum(row.get(name, 0) for name in others)] if others else [])
+        rows.append((finding, *(f"{cell:,}" for cell in cells)))
+    return Table(columns, tuple(rows), caption)
+
+
+def v_text(measure: Measure) -> str:
+    """Return Cramer's V in words."""
+    if measure.value is None:
+        return measure.reason or "cannot be assessed"
+    return f"Cramer's V {measure.value:.2f} (0 none, 1 complete), {measure.n_films:,} films"
+
+
+def interval(measure: Measure) -> str:
+    """Return a 95 % interval as '80.9 to 81.6 %', or '-'."""
+    return "-" if measure.ci95 is None else f"{100 * measure.ci95[0]:.1f} to {100 * measure.ci95[1]:.1f} %"
+
+
+def _exact_text(audit: Audit) -> str:
+    n_films = sum(len(group.paths) for group in audit.exact_duplicates)
+    groups = _counted(len(audit.exact_duplicates), "group of copies", "groups of copies")
+    return f"{groups}, {n_films} films" if n_films else groups
+
+
+def _pairs_text(pairs: Sequence[NearDuplicate], what: str) -> str:
+    facts = [
+        (sum(pair.same_patient is False for pair in pairs), "of different patients"),
+        (sum(not pair.same_label for pair in pairs), "of different labels"),
+    ]
+    told = _counted(len(pairs), f"pair {what}", f"pairs {what}")
+    return ", ".join([told, *(f"{count} {text}" for count, text in facts if count)])
+
+
+def _children_text(audit: Audit) -> str:
+    children = audit.films.children
+    if not children.assessed:
+        return children.reason or "cannot be assessed"
+    return f"{children.n_children:,} films of children, {children.n_adults:,} of adults, {children.n_unknown:,} unknown"
+
+
+def _counted(count: int, one: str, several: str) -> str:
+    return f"{count:,} {one if count == 1 else several}"

@@ -1,0 +1,113 @@
+"""`fscxr data audit`: table, JSON, page, and the exit code that a pipeline can gate on."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+from command_line import run
+from PIL import Image
+
+from fewshot_cxr.data import read_dataset, write_manifest
+from fewshot_cxr.data.synthetic import make_synthetic
+from fewshot_cxr.evaluation import Audit
+from fewshot_cxr.records import Records
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Films with a hand-made fault of each kind: a leak, an exact and a saved-anew copy, a black film, a broken one."""
+    folder = tmp_path_factory.mktemp("audit")
+    films = make_synthetic(folder, n_patients=6, findings=("normal", "effusion"), size_px=128)
+    root = films.root
+    first, second = films[0], films[1]
+    shutil.copy(films.file(first), root / "exact.png")
+    Image.open(films.file(second)).resize((96, 96)).save(root / "<i>anew.jpg", quality=80)
+    Image.fromarray(np.zeros((64, 64), dtype=np.uint8)).save(root / "black.png")
+    (root / "broken.png").write_bytes(films.file(first).read_bytes()[:300])
+    lines = ["path,label,patient_id,split"]
+    lines += [f"{film.path},{film.finding},{film.patient_id},train" for film in films[:-1]]
+    lines += [f"{films[-1].path},{films[-1].finding},{films[0].patient_id},test"]
+    lines += ["exact.png,normal,other,test", "<i>anew.jpg,normal,another,test", "black.png,normal,p8,train"]
+    (root / "films.csv").write_text("\n".join([*lines, "broken.png,normal,p9,train"]), encoding="utf-8")
+    return root
+
+
+@pytest.fixture(scope="module")
+def audited(place, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out")
+    assert run("data", "audit", place / "films.csv", "--json", out / "a.json", "--html", out / "a.html") == 0
+    return out
+
+
+def test_the_json_names_every_planted_fault(audited, place):
+    value = json.loads((audited / "a.json").read_text(encoding="utf-8"))
+    audit = Audit.from_json(value)
+    assert {"near_duplicates", "exact_duplicates", "contradictory_patients", "leaks", "confounding", "films"} <= set(
+        value
+    )
+    assert set(value["near_duplicates"][0]) == {"a", "b", "hamming", "correlation", "same_patient", "same_label"}
+    films = read_dataset("manifest", place / "films.csv", allow_leak=True)
+    pairs = {frozenset((pair.a, pair.b)) for pair in audit.near_duplicates}
+    assert {frozenset((films[0].path, "exact.png")), frozenset((films[1].path, "<i>anew.jpg"))} <= pairs
+    assert [set(group.paths) for group in audit.exact_duplicates] == [{films[0].path, "exact.png"}]
+    assert films[0].patient_id in {leak.name for leak in audit.leaks if leak.by == "patient"}
+    assert audit.films.marks["constant"] == ("black.png",)
+    assert [film.path for film in audit.films.unreadable] == ["broken.png"]
+
+
+def test_the_page_shows_the_films_and_escapes_their_names(audited):
+    page = (audited / "a.html").read_text(encoding="utf-8")
+    assert page.count("<h1>") == 1
+    assert "&lt;i&gt;anew.jpg" in page
+    assert "<i>anew" not in page
+    assert len(re.findall(r'<img src="data:image/png;base64,[^"]+" width="\d+" height="\d+" alt="[^"]+">', page)) >= 3
+    assert not re.search(r'(src|href)="(?!data:)', page)
+
+
+def test_the_terminal_shows_every_check(place, capsys):
+    assert run("data", "audit", place / "films.csv", "--fail-on", "inverted") == 0
+    shown = capsys.readouterr()
+    for name in ("leak", "near_duplicates", "possible_duplicates", "confounding", "burnt_in_text"):
+        assert name in shown.out
+    assert "left out" in shown.err or "note" in shown.err
+
+
+@pytest.mark.parametrize(("checks", "failed"), [("leak,duplicates", "leak, duplicates"), ("unreadable", "unreadable")])
+def test_fail_on_leaves_with_code_3_after_writing(place, tmp_path, capsys, checks, failed):
+    assert run("data", "audit", place / "films.csv", "--fail-on", checks, "--json", tmp_path / "a.json") == 3
+    assert (tmp_path / "a.json").is_file()
+    assert f"failed: {failed} (--fail-on)" in capsys.readouterr().err
+
+
+def test_an_unknown_check_is_refused_before_any_film_is_read(place, capsys):
+    assert run("data", "audit", place / "films.csv", "--fail-on", "leaks") == 2
+    assert "unknown check 'leaks' (did you mean 'leak'?)" in capsys.readouterr().err
+
+
+def test_a_clean_split_passes_its_gate(tmp_path):
+    films = make_synthetic(tmp_path, n_patients=6, findings=("normal", "effusion"), size_px=96)
+    write_manifest(films, tmp_path / "films.csv")
+    assert run("data", "split", tmp_path / "films.csv", "--out", tmp_path / "split.csv") == 0
+    assert run("data", "audit", tmp_path / "split.csv", "--fail-on", "leak,exact_duplicates,unreadable") == 0
+
+
+def test_a_leaking_manifest_is_refused_where_its_splits_are_used(place, tmp_path, capsys):
+    data = ("--data", place / "films.csv", "--image-size", 32, "--epochs", 1, "--out", tmp_path / "run")
+    assert run("train", "siamese", *data) == 2
+    assert "split by patient (fscxr data split)" in capsys.readouterr().err
+    assert run("data", "split", place / "films.csv", "--out", tmp_path / "split.csv") == 0
+    assert isinstance(read_dataset("manifest", tmp_path / "split.csv"), Records)
+
+
+def test_two_manifests_are_two_splits_of_the_same_patients(tmp_path, capsys):
+    films = make_synthetic(tmp_path, n_patients=8, findings=("normal", "effusion"), size_px=64)
+    halves = {"train": films[::2], "test": films[1::2]}
+    for name, half in halves.items():
+        write_manifest(half, tmp_path / f"{name}.csv")
+    both = (tmp_path / "train.csv", tmp_path / "test.csv")
+    assert run("data", "audit", *both, "--fail-on", "leak", "--json", tmp_path / "a.json") == 3
+    leaks = json.loads((tmp_path / "a.json").read_text())["leaks"]
+    assert {tuple(sorted(leak["splits"])) for leak in leaks} == {("test", "train")}
+    assert "the same patient id in two sources of manifest is taken for one patient" in capsys.readouterr().err
