@@ -21,7 +21,7 @@ from fewshot_cxr.data import (
 )
 from fewshot_cxr.encoders import ENCODER_FILE, Encoder, build_encoder, load_encoder, save_encoder
 from fewshot_cxr.image_spec import ImageSpec
-from fewshot_cxr.inference import RULES, choose_device, embed_films, native_precision
+from fewshot_cxr.inference import RULES, choose_device, embed_films, embed_pixels, native_precision
 from fewshot_cxr.objectives import build_loss, build_miner
 from fewshot_cxr.records import Records
 from fewshot_cxr.samplers import BalancedBatchSampler
@@ -274,13 +274,11 @@ def _validate(trainer: SiameseTrainer, films: CachedFilms, plan: EpisodePlan, en
 
 
 def _plan(trainer: SiameseTrainer, films: CachedFilms) -> tuple[EpisodePlan | None, tuple[str, ...]]:
-    dataset = XrayDataset(films, films.records.findings)
     plan = plan_validation(
-        dataset.class_ids,
-        dataset.group_ids,
-        films.records.findings,
+        embed_pixels(films, side_px=1),  # labels and patients as in every validation; the vectors do not matter
         n_shot=trainer.val_n_shot,
         n_query=trainer.val_n_query,
+        n_episodes=trainer.val_n_episodes,
     )
     if plan is None:
         return None, ("too few validation patients for any episode: the last epoch is kept, and nothing stops early",)

@@ -6,7 +6,10 @@ import numpy as np
 
 from fewshot_cxr.class_pool import support_group_count
 from fewshot_cxr.embeddings import Embeddings
+from fewshot_cxr.episodes import Episodes
 from fewshot_cxr.evaluation import evaluate_episodes
+
+_SEED = 0  # the same episodes at every epoch
 
 
 @dataclass(frozen=True)
@@ -19,30 +22,31 @@ class EpisodePlan:
     notes: tuple[str, ...] = ()
 
 
-def plan_validation(
-    class_ids: np.ndarray, group_ids: np.ndarray, class_names: tuple[str, ...], *, n_shot: int, n_query: int
-) -> EpisodePlan | None:
+def plan_validation(films: Embeddings, *, n_shot: int, n_query: int, n_episodes: int) -> EpisodePlan | None:
     """Fit the episodes to the validation films.
 
     The rule: a class with films of fewer than two patients is left out of validation; then queries shrink, and only
-    when one query is still too many do shots shrink, until every class has enough. None: fewer than two classes left.
+    when one query is still too many do shots shrink, until every episode can be drawn. None: none can.
 
     Args:
-        class_ids, group_ids: int64, shape (N,).
-        class_names: findings, for the notes.
+        films: labelled as those that will be judged; their vectors do not matter.
         n_shot, n_query: wanted per class.
+        n_episodes: that will be drawn.
     """
+    names = films.class_names or ()
     sizes = {
-        class_id: np.unique(group_ids[class_ids == class_id], return_counts=True)[1].tolist()
-        for class_id in np.unique(class_ids).tolist()
+        class_id: np.unique(films.patient_ids[films.class_ids == class_id], return_counts=True)[1].tolist()
+        for class_id in np.unique(films.class_ids).tolist()
     }
     kept = {class_id: groups for class_id, groups in sizes.items() if support_group_count(groups, 1, 1)}
     if len(kept) < 2:
         return None
-    notes = [f"{class_names[c]} has films of one patient in validation: left out there" for c in sizes if c not in kept]
+    notes = [f"{names[c]} has films of one patient in validation: left out there" for c in sizes if c not in kept]
+    some = _of_classes(films, tuple(kept))
     for shots in range(n_shot, 0, -1):
         for queries in range(n_query, 0, -1):
-            if all(support_group_count(groups, shots, queries) for groups in kept.values()):
+            is_enough = all(support_group_count(groups, shots, queries) for groups in kept.values())
+            if is_enough and _can_be_drawn(some, shots, queries, n_episodes):
                 if (shots, queries) != (n_shot, n_query):
                     notes.append(
                         f"validation episodes are {shots}-shot with {queries} queries per class instead of "
@@ -52,19 +56,33 @@ def plan_validation(
     return None
 
 
-def validation_accuracy(films: Embeddings, plan: EpisodePlan, *, rule: str, distance: str, n_episodes: int) -> float:
-    """Return the mean accuracy over the planned episodes, the same episodes at every call."""
-    rows = np.isin(films.class_ids, plan.class_ids)
-    kept = Embeddings(
+def _can_be_drawn(films: Embeddings, n_shot: int, n_query: int, n_episodes: int) -> bool:
+    """Draw them all: patients with films of several findings may leave too few, which no count of a class tells."""
+    episodes = Episodes.draw(films, n_shot=n_shot, n_query=n_query, n_episodes=n_episodes, seed=_SEED)
+    try:
+        for _ in episodes.blocks():
+            continue
+    except ValueError:
+        return False
+    return True
+
+
+def _of_classes(films: Embeddings, class_ids: tuple[int, ...]) -> Embeddings:
+    rows = np.isin(films.class_ids, class_ids)
+    paths = films.paths
+    return Embeddings(
         films.vectors[rows],
         films.class_ids[rows],
         films.patient_ids[rows],
         films.class_names,
-        paths=None
-        if films.paths is None
-        else [path for path, is_kept in zip(films.paths, rows, strict=True) if is_kept],
+        paths=None if paths is None else [path for path, is_kept in zip(paths, rows, strict=True) if is_kept],
     )
+
+
+def validation_accuracy(films: Embeddings, plan: EpisodePlan, *, rule: str, distance: str, n_episodes: int) -> float:
+    """Return the mean accuracy over the planned episodes, the same episodes at every call."""
+    kept = _of_classes(films, plan.class_ids)
     result = evaluate_episodes(
-        kept, n_shot=plan.n_shot, n_query=plan.n_query, n_episodes=n_episodes, rule=rule, distance=distance, seed=0
+        kept, n_shot=plan.n_shot, n_query=plan.n_query, n_episodes=n_episodes, rule=rule, distance=distance, seed=_SEED
     )
     return result.accuracy.mean
