@@ -50,13 +50,15 @@ class Problem:
     """A row that a reader or a decoder left out: its row in the source (1-based, None for a file), path, reason, kind.
 
     The kinds: "missing" (no such file), "unreadable" (empty or damaged), "duplicate" (an earlier row names the same
-    file), "other".
+    file), "split_conflict" and "finding_conflict" (so it does, with another split or finding; `clash` is this row's),
+    "other".
     """
 
     row: int | None
     path: str
     reason: str
     kind: str = "other"
+    clash: str = ""
 
 
 @dataclass(frozen=True)

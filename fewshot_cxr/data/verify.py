@@ -54,7 +54,7 @@ def check_whole(records: Records) -> None:
     if records.problems:
         first = records.problems[0]
         row = "" if first.row is None else f"row {first.row}, "
-        counts = Counter(problem.kind for problem in records.problems)
+        counts = Counter(problem.kind.replace("_", " ") for problem in records.problems)
         told = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
         raise OSError(
             f"{len(records.problems)} rows cannot be used ({told}), the first: {row}{first.path}: {first.reason}; "
@@ -70,10 +70,12 @@ def summarise(records: Records) -> dict[str, Any]:
         by_finding (a film of two findings counts under both), by_source, by_view, by_split.
     """
     paths: dict[str, list[str]] = {kind: [] for kind in ("missing", "unreadable", "duplicate")}
+    alike = {"split_conflict": "duplicate", "finding_conflict": "duplicate"}
     others = []
     for problem in records.problems:
-        if problem.kind in paths:
-            paths[problem.kind].append(problem.path)
+        kind = alike.get(problem.kind, problem.kind)
+        if kind in paths:
+            paths[kind].append(problem.path)
         else:
             others.append({"row": problem.row, "path": problem.path, "reason": problem.reason})
     by_finding = Counter(name for film in records for name in film.findings)

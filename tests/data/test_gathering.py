@@ -102,3 +102,17 @@ def test_the_record_itself_is_not_changed(gathering, folder):
     film = Record("./deep/b.png", ("x",), patient_id="1")
     gathering.add(folder / "t.csv", 2, film)
     assert gathering.records()[0] == replace(film, path="deep/b.png")
+
+
+def test_rows_that_disagree_over_one_file_are_conflicts(gathering, folder):
+    add(gathering, folder, 2, "a.png", split="train")
+    add(gathering, folder, 3, "a.png", split="test")
+    add(gathering, folder, 4, "a.png")
+    gathering.add(folder / "t.csv", 5, Record("a.png", ("y",), split="train"))
+    assert [(problem.kind, problem.clash) for problem in gathering.records().problems] == [
+        ("split_conflict", "test"),
+        ("duplicate", ""),
+        ("finding_conflict", "y"),
+    ]
+    reason = "an earlier row names the file with the split train, this one with test"
+    assert gathering.records().problems[0].reason == reason

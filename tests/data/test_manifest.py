@@ -58,7 +58,7 @@ def test_encodings(folder, encoding, is_noted):
 
 def test_bad_rows_are_named_and_left_out(folder):
     (folder / "zero.png").touch()
-    records = read(folder, "path,label\na.png,x\n,x\nb.png,\na.png,y\n./a.png,y\ngone.png,x\nzero.png,x\nb.png,x\n")
+    records = read(folder, "path,label\na.png,x\n,x\nb.png,\na.png,x\n./a.png,x\ngone.png,x\nzero.png,x\nb.png,x\n")
     assert [film.path for film in records] == ["a.png", "b.png"]
     assert [(p.row, p.reason) for p in records.problems] == [
         (3, "the row names no file"),
@@ -282,3 +282,10 @@ def test_three_class_set_is_read_whole(fscxr_data):
     records = read_dataset("manifest", fscxr_data / "cxr3" / "metadata.csv")
     assert (len(records), len(records.problems)) == (1124, 0)
     assert len({film.group for film in records}) == 764
+
+
+def test_a_file_in_two_splits_is_refused_where_splits_are_used(folder):
+    rows = "path,label,split\na.png,x,train\nb.png,y,train\na.png,x,test\n"
+    with pytest.raises(ValueError, match=r"films\.csv, row 4: a\.png: an earlier row .* with the split train"):
+        read(folder, rows)
+    assert len(read(folder, rows, allow_leak=True)) == 2

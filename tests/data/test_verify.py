@@ -49,7 +49,7 @@ def test_all_rows_are_accounted_for(records):
 
 def test_strict_counts_the_problems_and_names_the_first(records):
     expected = (
-        r"^4 rows cannot be used \(1 duplicate, 1 missing, 1 other, 1 unreadable\), the first: "
+        r"^4 rows cannot be used \(1 finding conflict, 1 missing, 1 other, 1 unreadable\), the first: "
         r"row 5, empty\.png: the file is empty; without --strict they are left out$"
     )
     with pytest.raises(OSError, match=expected):

@@ -42,10 +42,11 @@ class Gathering:
             ValueError: its path, or its mask's, leaves the root.
         """
         path, kind, reason = self._state_of(film.path, table, row)
-        if not kind and path in self._films:
-            kind, reason = "duplicate", "the file is named in an earlier row"
         if kind:
             self.leave_out(row, path, reason, kind=kind)
+            return
+        if path in self._films:
+            self._leave_out_again(row, path, film)
             return
         self._n_rows += 1
         if film.mask_path is not None:
@@ -54,10 +55,24 @@ class Gathering:
             film = replace(film, mask_path=None if lost else mask)
         self._films[path] = film if path == film.path else replace(film, path=path)
 
-    def leave_out(self, row: int | None, path: str, reason: str, *, kind: str = "other") -> None:
+    def leave_out(self, row: int | None, path: str, reason: str, *, kind: str = "other", clash: str = "") -> None:
         """Count a row that cannot be used, as a problem."""
         self._n_rows += 1
-        self._problems.append(Problem(row, path, reason, kind))
+        self._problems.append(Problem(row, path, reason, kind, clash))
+
+    def _leave_out_again(self, row: int | None, path: str, film: Record) -> None:
+        """Leave out a row whose file an earlier row has named, and say where the two disagree."""
+        first = self._films[path]
+        kind, reason, clash = "duplicate", "the file is named in an earlier row", ""
+        for what, here, there in (
+            ("split", film.split or "", first.split or ""),
+            ("finding", "|".join(film.findings), "|".join(first.findings)),
+        ):
+            if here and there and here != there:
+                kind, clash = f"{what}_conflict", here
+                reason = f"an earlier row names the file with the {what} {there}, this one with {here}"
+                break
+        self.leave_out(row, path, reason, kind=kind, clash=clash)
 
     def pass_over(self, why: str) -> None:
         """Count a row that was not asked for; a note will say how many there were for each `why`."""

@@ -77,6 +77,9 @@ def read_manifest(
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path}: {error}") from error
     if not allow_leak:
+        for problem in records.problems:
+            if problem.kind == "split_conflict":
+                raise ValueError(f"{path}, row {problem.row}: {problem.path}: {problem.reason}; name it once")
         assert_no_leak(records)
     return records
 

@@ -36,8 +36,10 @@ def file_states(root: Path) -> Callable[[str, Path, int | None], tuple[str, str,
     def state(cell: str, table: Path, row: int | None) -> tuple[str, str, str]:
         # As it stands first: a file's name may begin with a blank or hold a backslash.
         found = look(cell, table, row)
+        if found[1] != "missing":
+            return found
         plain = cell.strip().replace("\\", "/")
-        return look(plain, table, row) if found[1] == "missing" and plain != cell else found
+        return found if plain == cell else look(plain, table, row)
 
     return state
 
