@@ -45,6 +45,8 @@ def command(
              fscxr data audit train.csv test.csv --fail-on leak
     """
     wanted = names_in(fail_on or "")
+    if fail_on is not None and not wanted:
+        raise click.UsageError(f"--fail-on {fail_on!r} names no check; name some of {', '.join(CHECKS)}")
     for name in wanted:
         lookup(CHECKS, name, what="check")
     records = read_sources(sources, take_reading(options), as_splits=True)
@@ -56,10 +58,10 @@ def command(
         show_table(table.caption, table.columns, table.rows, to_stderr=json_file == "-")
     for note in audit.notes:
         say(f"note: {note}")
+    write_result(audit.to_json(), json_file)
     if html_file is not None:
         write_text(html_file, render_page(audit_page(audit, records)))
         say(f"written: {html_file}")
-    write_result(audit.to_json(), json_file)
     failed = audit.failed(wanted)
     if failed:
         say(f"failed: {', '.join(failed)} (--fail-on)")

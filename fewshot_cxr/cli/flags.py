@@ -123,13 +123,15 @@ def read_sources(sources: Sequence[str], reading: dict[str, Any], *, as_splits: 
     Args:
         sources: as a person wrote them.
         reading: of `take_reading`.
-        as_splits: a film of several manifests that states no split gets the name of its manifest as its split.
+        as_splits: a film of several manifests, or of several folders, that states no split gets the name of its source
+            as its split.
     """
     if len(sources) == 1:
         return read_films(sources[0], reading, allow_leak=True)
     readers = [reader_and_path(source)[0] for source in sources]
     given = {option: value for option, value in reading.items() if value is not None and option != "findings"}
     check_fit(given, readers)
+    split_names = _short_names(sources)
     parts: dict[str, Records] = {}
     patients: dict[str, str] = {}
     for source, reader in zip(sources, readers, strict=True):
@@ -138,15 +140,24 @@ def read_sources(sources: Sequence[str], reading: dict[str, Any], *, as_splits: 
         own = {option: value for option, value in given.items() if fits(option, reader)}
         parts[name] = read_films(source, own, allow_leak=True)
         patients[name] = reader
-        if as_splits and reader == "manifest":
-            split = Path(source).stem
-            films = tuple(replace(film, split=film.split or split) for film in parts[name])
+        if as_splits and readers.count(reader) > 1 and reader in ("manifest", "image_folder"):
+            films = tuple(replace(film, split=film.split or split_names[source]) for film in parts[name])
             parts[name] = replace(parts[name], films=films)
     merged = merge_records(parts, patients=patients, name_sources=not as_splits)
     shared = [reader for reader in dict.fromkeys(readers) if readers.count(reader) > 1]
     notes = tuple(f"the same patient id in two sources of {reader} is taken for one patient" for reader in shared)
     merged = replace(merged, notes=merged.notes + notes)
     return keep_findings(merged, names_in(reading["findings"])) if reading.get("findings") else merged
+
+
+def _short_names(sources: Sequence[str]) -> dict[str, str]:
+    """Name each source after its file, with as many folders before it as tell them apart."""
+    parts = {source: Path(reader_and_path(source)[1]).resolve().with_suffix("").parts for source in sources}
+    for length in range(1, max(map(len, parts.values())) + 1):
+        names = {source: "/".join(own[-length:]) for source, own in parts.items()}
+        if len(set(names.values())) == len(parts):
+            return names
+    return {source: source for source in sources}
 
 
 def reader_and_path(source: str) -> tuple[str, str]:

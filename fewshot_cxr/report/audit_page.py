@@ -16,7 +16,7 @@ from fewshot_cxr.report.tables import Table
 
 _MOST_PICTURES = 12
 _MOST_ROWS = 50
-_HEIGHT_PX = 320  # twice what is shown
+_HEIGHT_PX, _WIDEST_PX = 320, 640  # twice what is shown
 _YES = {True: "yes", False: "no", None: "not stated"}
 
 
@@ -33,7 +33,7 @@ def audit_page(audit: Audit, records: Records, title: str = "Audit of the films"
     checks = checks_table(audit).rows
     headlines = (
         Headline(f"{films.n_films:,}", "films", f"{films.n_patients:,} patients stated"),
-        Headline(f"{len(audit.leaks):,}", "leaks between splits"),
+        Headline("?" if checks[0][2].startswith("cannot") else f"{len(audit.leaks):,}", "leaks between splits"),
         Headline(f"{len(audit.near_duplicates):,}", "near-duplicate pairs"),
         Headline(
             "?" if value is None else f"{value:.2f}", "Cramer's V", "finding and source; 1 is complete confounding"
@@ -163,7 +163,9 @@ def _picture(records: Records, paths: Sequence[str], caption: str) -> Picture:
     films = []
     for path in paths:
         gray = Image.fromarray(read_gray(records.file(known[path])))
-        films.append(np.asarray(gray.resize((max(1, round(gray.width * _HEIGHT_PX / gray.height)), _HEIGHT_PX))))
+        # No film may make the page wide or heavy: one of 1 x 3000 pixels would else become a million wide.
+        width = min(round(gray.width * _HEIGHT_PX / gray.height), _WIDEST_PX)
+        films.append(np.asarray(gray.resize((max(1, width), _HEIGHT_PX))))
         films.append(np.zeros((_HEIGHT_PX, 8), dtype=np.uint8))
     buffer = io.BytesIO()
     Image.fromarray(np.concatenate(films[:-1], axis=1)).save(buffer, format="png")

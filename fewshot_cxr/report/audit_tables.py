@@ -23,7 +23,7 @@ _MARKS = {
 def checks_table(audit: Audit) -> Table:
     """Return one row for each check: its name (as --fail-on takes it), whether it has hits, and which."""
     told = {
-        "leak": _counted(len(audit.leaks), "thing in several splits", "things in several splits"),
+        "leak": _leak_text(audit),
         "duplicates": "exact or near ones",
         "exact_duplicates": _exact_text(audit),
         "near_duplicates": _pairs_text(audit.near_duplicates, "saved anew"),
@@ -76,12 +76,23 @@ def v_text(measure: Measure) -> str:
     """Return Cramer's V in words."""
     if measure.value is None:
         return measure.reason or "cannot be assessed"
-    return f"Cramer's V {measure.value:.2f} (0 none, 1 complete), {measure.n_films:,} films"
+    corrected = "" if measure.corrected is None else f", {measure.corrected:.2f} without what chance gives"
+    return f"Cramer's V {measure.value:.2f}{corrected} (1 is complete), {measure.n_films:,} films"
 
 
 def interval(measure: Measure) -> str:
     """Return a 95 % interval as '80.9 to 81.6 %', or '-'."""
     return "-" if measure.ci95 is None else f"{100 * measure.ci95[0]:.1f} to {100 * measure.ci95[1]:.1f} %"
+
+
+def _leak_text(audit: Audit) -> str:
+    if not audit.leaks and set(audit.films.by_split) <= {"not stated"}:
+        return "cannot be assessed: no split is stated"
+    counts: dict[str, int] = {}
+    for leak in audit.leaks:
+        counts[leak.by] = counts.get(leak.by, 0) + 1
+    told = ", ".join(f"{count} by {by.replace('_', ' ')}" for by, count in counts.items())
+    return f"{len(audit.leaks):,} in several splits" + (f": {told}" if told else "")
 
 
 def _exact_text(audit: Audit) -> str:

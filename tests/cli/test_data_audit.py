@@ -111,3 +111,35 @@ def test_two_manifests_are_two_splits_of_the_same_patients(tmp_path, capsys):
     leaks = json.loads((tmp_path / "a.json").read_text())["leaks"]
     assert {tuple(sorted(leak["splits"])) for leak in leaks} == {("test", "train")}
     assert "the same patient id in two sources of manifest is taken for one patient" in capsys.readouterr().err
+
+
+def test_one_file_in_two_splits_or_with_two_findings_is_told(place, tmp_path):
+    film = next((place / "films" / "normal").glob("*.png"))
+    shutil.copy(film, tmp_path / "a.png")
+    rows = "path,label,patient_id,split\na.png,normal,p0,train\na.png,{0},p0,{1}\n"
+    (tmp_path / "split.csv").write_text(rows.format("normal", "test"), encoding="utf-8")
+    assert run("data", "audit", tmp_path / "split.csv", "--fail-on", "leak") == 3
+    (tmp_path / "finding.csv").write_text(rows.format("effusion", "train"), encoding="utf-8")
+    assert run("data", "audit", tmp_path / "finding.csv", "--fail-on", "contradictory") == 3
+
+
+def test_manifests_of_one_name_are_told_apart_by_their_folders(tmp_path):
+    films = make_synthetic(tmp_path, n_patients=8, findings=("normal", "effusion"), size_px=64)
+    for name, half in {"train": films[::2], "test": films[1::2]}.items():
+        write_manifest(half, tmp_path / name / "films.csv")
+    both = [tmp_path / name / "films.csv" for name in ("train", "test")]
+    assert run("data", "audit", *both, "--fail-on", "leak", "--json", tmp_path / "a.json") == 3
+    assert set(json.loads((tmp_path / "a.json").read_text())["films"]["by_split"]) == {"train/films", "test/films"}
+
+
+def test_an_empty_gate_is_refused(place, capsys):
+    assert run("data", "audit", place / "films.csv", "--fail-on", ",") == 2
+    assert "--fail-on ',' names no check" in capsys.readouterr().err
+
+
+def test_a_needle_of_a_film_breaks_no_page(tmp_path):
+    for name, shape in (("a.png", (1, 3000)), ("b.png", (3000, 1))):
+        Image.fromarray(np.full(shape, 9, dtype=np.uint8)).save(tmp_path / name)
+    (tmp_path / "films.csv").write_text("path,label\na.png,x\nb.png,y\n", encoding="utf-8")
+    assert run("data", "audit", tmp_path / "films.csv", "--html", tmp_path / "a.html") == 0
+    assert (tmp_path / "a.html").stat().st_size < 200_000

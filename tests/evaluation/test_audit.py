@@ -135,7 +135,7 @@ def test_bad_films_are_named_and_stop_nothing(copied):
     assert "No such file" in told["gone.png"]
     assert "leaves the data root" in told["../out.png"]
     assert audit.films.marks["constant"] == ("black.png",)
-    assert any(note.startswith("1 rows were left out by the reader") for note in audit.notes)
+    assert any(note.startswith("rows that the reader left out for other reasons: 1") for note in audit.notes)
     assert {"unreadable", "constant"} <= set(audit.failed())
     assert ("looking at films", len(copied) + 4, len(copied) + 4) in calls
 

@@ -1,16 +1,17 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from fewshot_cxr.evaluation.audit.leaks import find_leaks
 from fewshot_cxr.evaluation.audit.patients import (
     association,
     children_among_adults,
     contradictory_patients,
-    find_leaks,
     views,
 )
 from fewshot_cxr.evaluation.audit.result import ExactDuplicates, NearDuplicate
-from fewshot_cxr.records import Record, Records
+from fewshot_cxr.records import Problem, Record, Records
 
 
 def films(*rows):
@@ -48,6 +49,64 @@ def test_a_file_that_two_joined_lists_name_is_a_leak():
     records = films(("a", "x", {"split": "train"}), ("a", "x", {"split": "test"}))
     (leak,) = find_leaks(records, (ExactDuplicates(("a", "a"), "bytes", None, True),))
     assert (leak.by, leak.splits) == ("exact_duplicate", ("test", "train"))
+
+
+def test_what_is_part_of_a_leak_is_not_told_again():
+    records = films(
+        ("a", "x", {"patient_id": "p", "split": "train"}),
+        ("b", "x", {"patient_id": "p", "split": "test"}),
+        ("c", "x", {"split": "train"}),
+        ("d", "x", {"split": "test"}),
+    )
+    exact = (ExactDuplicates(("c", "d"), "bytes", None, True),)
+    near = (NearDuplicate("a", "b", 0, 0.99, True, True), NearDuplicate("c", "d", 0, 1.0, None, True))
+    assert [(leak.by, leak.paths) for leak in find_leaks(records, exact, near)] == [
+        ("patient", ("a", "b")),
+        ("exact_duplicate", ("c", "d")),
+    ]
+
+
+def test_films_without_a_split_join_a_chain():
+    records = films(
+        ("a", "x", {"patient_id": "p1", "group_id": "g1", "split": "train"}),
+        ("b", "x", {"patient_id": "p2", "group_id": "g1"}),
+        ("c", "x", {"patient_id": "p2", "group_id": "g2", "split": "test"}),
+        ("d", "x", {"patient_id": "p3", "split": "test"}),
+    )
+    assert [(leak.by, leak.splits, leak.paths) for leak in find_leaks(records)] == [
+        ("chain", ("test", "train"), ("a", "c"))
+    ]
+    copies = films(("a", "x", {"split": "train"}), ("b", "x", {}), ("c", "x", {"split": "test"}))
+    exact = (ExactDuplicates(("a", "b"), "bytes", None, True),)
+    possible = (NearDuplicate("b", "c", 0, 0.95, None, True),)
+    assert [(leak.by, leak.paths) for leak in find_leaks(copies, exact, (), possible)] == [("chain", ("a", "c"))]
+
+
+def test_re_cropped_copies_over_splits_are_leaks():
+    records = films(("a", "x", {"split": "train"}), ("b", "x", {"split": "test"}))
+    (leak,) = find_leaks(records, possible=(NearDuplicate("a", "b", 3, 0.95, None, True),))
+    assert leak.by == "possible_duplicate"
+
+
+def test_rows_that_disagree_over_one_file_are_told():
+    problems = (
+        Problem(3, "a", "twice", "split_conflict", "test"),
+        Problem(4, "b", "twice", "finding_conflict", "y"),
+        Problem(5, "b", "twice", "duplicate"),
+    )
+    records = replace(
+        films(("a", "x", {"split": "train"}), ("b", "x", {"patient_id": "p", "split": "train"})), problems=problems
+    )
+    (leak,) = find_leaks(records)
+    assert (leak.by, leak.name, leak.splits, leak.paths) == ("row", "row 3", ("test", "train"), ("a",))
+    (patient,) = contradictory_patients(records)
+    assert (patient.patient, patient.findings, patient.paths) == ("p", ("x", "y"), ("b",))
+
+
+def test_two_words_for_normal_contradict_nothing():
+    p, q = {"patient_id": "p"}, {"patient_id": "q"}
+    records = films(("a", "normal", p), ("b", "No Finding", p), ("c", "x|y", q))
+    assert contradictory_patients(records) == ()
 
 
 def test_single_label_films_of_one_patient_that_differ_contradict():

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from scipy.stats.contingency import association, crosstab
@@ -38,3 +40,37 @@ def test_the_cross_table_equals_scipys():
     assert [list(line.values()) for line in table.values()] == counts.tolist()
     assert (list(table), list(table["a"])) == (row_names.tolist(), column_names.tolist())
     assert cross_table([], []) == {}
+
+
+def slow_corrected(table):
+    """Bergsma 2013, section 3, written out."""
+    n = table.sum()
+    expected = np.outer(table.sum(1), table.sum(0)) / n
+    phi2 = ((table - expected) ** 2 / expected).sum() / n
+    r, k = table.shape
+    phi2 = max(0, phi2 - (r - 1) * (k - 1) / (n - 1))
+    r, k = r - (r - 1) ** 2 / (n - 1), k - (k - 1) ** 2 / (n - 1)
+    return math.sqrt(phi2 / min(r - 1, k - 1))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_correction_is_that_of_the_paper(seed):
+    table = np.random.default_rng(seed).integers(1, 30, (3, 4))
+    assert cramers_v(table, is_corrected=True) == pytest.approx(slow_corrected(table))
+
+
+def test_chance_alone_is_taken_off():
+    rng = np.random.default_rng(0)
+    plain, corrected = [], []
+    for _ in range(50):
+        table = np.zeros((3, 60), dtype=int)
+        np.add.at(table, (rng.integers(0, 3, 200), rng.integers(0, 60, 200)), 1)
+        plain.append(cramers_v(table))
+        corrected.append(cramers_v(table, is_corrected=True))
+    assert np.mean(plain) > 0.5
+    assert np.mean(corrected) < 0.1
+
+
+def test_columns_of_one_thing_each_tell_nothing_and_complete_ones_all():
+    assert cramers_v(np.eye(2).repeat(50, axis=1), is_corrected=True) == 0
+    assert cramers_v([[500, 0], [500, 0], [0, 124]], is_corrected=True) == pytest.approx(1, abs=0.01)

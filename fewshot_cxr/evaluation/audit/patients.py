@@ -1,4 +1,4 @@
-"""What the records alone tell of patients: leaks between splits, contradictory labels, views, children among adults."""
+"""What the records alone tell of patients: contradictory labels, views, children among adults."""
 
 from collections.abc import Iterable
 
@@ -7,10 +7,7 @@ import numpy as np
 from fewshot_cxr.evaluation.audit.result import (
     Children,
     ContradictoryPatient,
-    ExactDuplicates,
-    Leak,
     Measure,
-    NearDuplicate,
     Views,
 )
 from fewshot_cxr.metrics.association import cramers_v, cross_table
@@ -18,32 +15,6 @@ from fewshot_cxr.records import Record, Records
 
 ADULT_YEARS = 18
 _NORMAL = frozenset({"normal", "no finding"})
-
-
-def find_leaks(
-    records: Records, exact: Iterable[ExactDuplicates] = (), near: Iterable[NearDuplicate] = ()
-) -> tuple[Leak, ...]:
-    """Find patients, groups and duplicates that lie in several splits; a film without a split lies in none.
-
-    A group is left out when a patient already tells the same films. Only films in a split are named.
-    """
-    # Sets: lists that were joined, one for each split, may name the same file twice.
-    splits_of: dict[str, set[str]] = {}
-    for film in records:
-        if film.split:
-            splits_of.setdefault(film.path, set()).add(film.split)
-    leaks: list[Leak] = []
-    told: set[tuple[str, ...]] = set()
-    for by, members in (("patient", _members(records, "patient_id")), ("group", _members(records, "group_id"))):
-        for name, films in members.items():
-            found = _leak(by, name, (film.path for film in films), splits_of)
-            if found and found.paths not in told:
-                told.add(found.paths)
-                leaks.append(found)
-    copies = [("exact_duplicate", group.paths) for group in exact]
-    pairs = [("near_duplicate", (pair.a, pair.b)) for pair in near]
-    leaks += [found for by, paths in copies + pairs if (found := _leak(by, None, paths, splits_of))]
-    return tuple(leaks)
 
 
 def contradictory_patients(records: Records) -> tuple[ContradictoryPatient, ...]:
@@ -55,13 +26,24 @@ def contradictory_patients(records: Records) -> tuple[ContradictoryPatient, ...]
     that is so, dates tell, which no record has.
     """
     is_multi_label = any(len(film.findings) > 1 for film in records)
-    found = []
+    found = _films_of_two_labels(records)
     for patient, films in _members(records, "patient_id").items():
         names = tuple(sorted({name for film in films for name in film.findings}))
-        has_normal = any(_is_normal(name) for name in names)
-        if len(names) > 1 and (has_normal or not is_multi_label):
+        n_normal = sum(_is_normal(name) for name in names)
+        if len(names) > 1 and (0 < n_normal < len(names) or not is_multi_label):
             found.append(ContradictoryPatient(patient, names, len(films), tuple(film.path for film in films)))
     return tuple(found)
+
+
+def _films_of_two_labels(records: Records) -> list[ContradictoryPatient]:
+    film_of = {film.path: film for film in records}
+    found = []
+    for problem in records.problems:
+        film = film_of.get(problem.path)
+        if film is not None and problem.kind == "finding_conflict":
+            names = tuple(sorted({*film.findings, *problem.clash.split("|")}))
+            found.append(ContradictoryPatient(film.patient_id or film.path, names, 1, (film.path,)))
+    return found
 
 
 def contradiction_rule(records: Records) -> str:
@@ -86,7 +68,8 @@ def association(rows: list[str], columns: list[str], *, what: str) -> Measure:
             return Measure.impossible(f"one {name}")
     counts = np.array([list(line.values()) for line in cross_table(rows, columns).values()])
     findings = tuple(sorted(set(rows)))
-    return Measure(True, value=cramers_v(counts), chance=0.0, n_films=len(rows), findings=findings)
+    value, corrected = cramers_v(counts), cramers_v(counts, is_corrected=True)
+    return Measure(True, value=value, corrected=corrected, chance=0.0, n_films=len(rows), findings=findings)
 
 
 def tabulate(records: Iterable[Record], column: str) -> dict[str, dict[str, int]]:
@@ -129,12 +112,6 @@ def _members(records: Records, column: str) -> dict[str, list[Record]]:
         if name:
             members.setdefault(name, []).append(film)
     return dict(sorted(members.items()))
-
-
-def _leak(by: str, name: str | None, paths: Iterable[str], splits_of: dict[str, set[str]]) -> Leak | None:
-    in_a_split = tuple(path for path in paths if path in splits_of)
-    splits = tuple(sorted({split for path in in_a_split for split in splits_of[path]}))
-    return Leak(by, name, splits, in_a_split) if len(splits) > 1 else None
 
 
 def _is_normal(finding: str) -> bool:

@@ -61,6 +61,21 @@ def registered_correlations(a: np.ndarray, b: np.ndarray) -> Planes:
     return best
 
 
+def correlation_in_place(a: np.ndarray, b: np.ndarray) -> float:
+    """Correlate two small films, freed of coarse light and dark, without moving one onto the other.
+
+    Args:
+        a, b: uint8, shape (S, S).
+
+    Returns:
+        -1..1; 0 where one of the two is constant.
+    """
+    planes = _without_light(np.stack([a, b]).astype(np.float32)).reshape(2, -1).astype(float)
+    planes -= planes.mean(axis=1, keepdims=True)
+    lengths = np.linalg.norm(planes, axis=1)
+    return float(planes[0] @ planes[1] / lengths.prod()) if lengths.min() > _NO_DETAIL else 0.0
+
+
 def _halved(films: np.ndarray) -> Planes:
     n, side = films.shape[:2]
     halved: Planes = films.reshape(n, side // 2, 2, side // 2, 2).mean((2, 4), dtype=np.float32)

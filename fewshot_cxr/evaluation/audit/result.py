@@ -52,8 +52,9 @@ class ContradictoryPatient:
 class Leak:
     """What lies in several splits.
 
-    `by` is "patient", "group", "exact_duplicate" or "near_duplicate"; `name` is the patient's or the group's, None for
-    duplicates.
+    `by` is "row" (two rows name one file with two splits), "patient", "group", "exact_duplicate", "near_duplicate",
+    "possible_duplicate" or "chain" (several of these join the films); `name` is the row's, the patient's or the
+    group's, None for the others.
     """
 
     by: str
@@ -66,13 +67,15 @@ class Leak:
 class Measure:
     """One number, or why it cannot be assessed (then `value` is None, never 0).
 
-    `chance` is what no information would give. `ci95` is over resampled groups of patients, widened because the
-    folds of a cross-validation share films; None where no interval is given. `findings` are those that took part.
+    `chance` is what no information would give. `corrected` is Cramer's V without what chance alone gives. `ci95` is
+    over resampled groups of patients, widened because the folds of a cross-validation share films; None where no
+    interval is given. `findings` are those that took part.
     """
 
     assessed: bool
     reason: str | None = None
     value: float | None = None
+    corrected: float | None = None
     chance: float | None = None
     ci95: tuple[float, float] | None = None
     n_films: int = 0
@@ -213,7 +216,7 @@ class Audit:
 
 def _is_confounded(audit: Audit) -> bool:
     accuracy = audit.confounding.balanced_accuracy
-    by_v = (audit.confounding.cramers_v.value or 0) >= STRONG_V
+    by_v = (audit.confounding.cramers_v.corrected or 0) >= STRONG_V
     return by_v or any(accuracy[name].is_clearly_above_chance for name in ("source", "size", "border"))
 
 
@@ -230,7 +233,7 @@ CHECKS: dict[str, Callable[[Audit], bool]] = {
     "possible_duplicates": lambda audit: bool(audit.possible_duplicates),
     "contradictory": lambda audit: bool(audit.contradictory_patients),
     "confounding": _is_confounded,
-    "views": lambda audit: (audit.films.views.cramers_v.value or 0) >= STRONG_V,
+    "views": lambda audit: (audit.films.views.cramers_v.corrected or 0) >= STRONG_V,
     "children": lambda audit: bool(audit.films.children.n_children and audit.films.children.n_adults),
     "unreadable": lambda audit: bool(audit.films.unreadable),
     "constant": _has_mark("constant"),
