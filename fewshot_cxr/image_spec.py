@@ -6,6 +6,7 @@ from typing import Any
 from fewshot_cxr._checks import check_at_least
 
 CROPS = ("square", "none")
+LARGEST_PX = 4096  # of a side; a larger one is a slip of the hand
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ class ImageSpec:
 
     def __post_init__(self) -> None:
         check_at_least(self.size_px, 8, "size_px")
+        if self.size_px > LARGEST_PX:
+            raise ValueError(f"size_px must be at most {LARGEST_PX}, got {self.size_px}")
         if self.n_channels not in (1, 3):
             raise ValueError(f"n_channels must be 1 or 3, got {self.n_channels}")
         if self.crop not in CROPS:

@@ -36,7 +36,10 @@ class Record:
             ValueError: the film has none or several.
         """
         if len(self.findings) != 1:
-            raise ValueError(f"{self.path} has the findings {list(self.findings)}; a single-label film was expected")
+            raise ValueError(
+                f"{self.path} has the findings {list(self.findings)}; "
+                "a single-label film was expected; choose findings (--findings)"
+            )
         return self.findings[0]
 
     @property
@@ -145,9 +148,13 @@ def resolve_below(root: Path, path: str) -> Path:
 
     Raises:
         ValueError: it does not.
+        FileNotFoundError: its links lead in a circle.
     """
     real_root = root.resolve()
-    target = (real_root / path).resolve()
+    try:
+        target = (real_root / path).resolve()
+    except (OSError, RuntimeError) as error:  # a loop of links: RuntimeError before Python 3.13
+        raise FileNotFoundError(f"{path}: its links lead in a circle") from error
     if not target.is_relative_to(real_root):
         raise ValueError(f"{path} leaves the data root {root}; move the file below it or name another root (--root)")
     return target

@@ -69,7 +69,9 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
         table.add_column(column, justify="left" if index == 0 else "right", overflow="fold", no_wrap=index == 0)
     for row in rows:
         table.add_row(*row)
-    Console(stderr=to_stderr, width=None if sys.stdout.isatty() else 110).print(table)
+    # Names are data: [red] is a name too.
+    width = None if sys.stdout.isatty() else 110
+    Console(stderr=to_stderr, width=width, markup=False, emoji=False, highlight=False).print(table)
 
 
 def write_result(value: Any, target: str | None) -> None:

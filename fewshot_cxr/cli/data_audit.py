@@ -44,9 +44,7 @@ def command(
     Example: fscxr data audit films.csv --json audit.json --html audit.html --fail-on leak,duplicates
              fscxr data audit train.csv test.csv --fail-on leak
     """
-    wanted = names_in(fail_on or "")
-    if fail_on is not None and not wanted:
-        raise click.UsageError(f"--fail-on {fail_on!r} names no check; name some of {', '.join(CHECKS)}")
+    wanted = () if fail_on is None else names_in(fail_on, "--fail-on")
     for name in wanted:
         lookup(CHECKS, name, what="check")
     records = read_sources(sources, take_reading(options), as_splits=True)

@@ -10,6 +10,7 @@ import click
 from fewshot_cxr.cli.console import progress_bars, say, say_problems, show_table, write_result
 from fewshot_cxr.cli.flags import json_flag, names_in, read_sources, reading_flags, seed_flag, take_reading
 from fewshot_cxr.data import (
+    assert_no_leak,
     check_whole,
     keep_findings,
     rename_findings,
@@ -61,21 +62,35 @@ def command(
     findings = reading.pop("findings")
     records = rename_findings(read_sources(sources, reading), names)
     if findings is not None:
-        records = keep_findings(records, names_in(findings))
+        records = keep_findings(records, names_in(findings, "--findings"))
     if per_finding is not None:
         records = take_per_finding(records, per_finding, seed=seed)
     if verify:
         with progress_bars() as progress:
             records = verify_films(records, n_workers=n_workers, progress=partial(progress, "decoding"))
+    leak = _leak(records)
     if strict:
         check_whole(records)
+        if leak:
+            raise OSError(leak)
     _show(records, to_stderr=json_file == "-")
+    if leak:
+        say(f"note: {leak}")
     if not records:
         raise FileNotFoundError(f"none of {len(records.problems)} films is readable; the first reasons are above")
     if out is not None:
         write_manifest(records, out, header={"read": list(sources), "n_left_out": len(records.problems)})
         say(f"written: {out} (next: fscxr data audit {out}; fscxr data split {out} --out split.csv)")
     write_result(summarise(records), json_file)
+
+
+def _leak(records: Records) -> str:
+    """Say what is in two splits, which training would refuse."""
+    try:
+        assert_no_leak(records)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _renamings(texts: tuple[str, ...]) -> dict[str, str]:
@@ -95,12 +110,19 @@ def _show(records: Records, *, to_stderr: bool) -> None:
     sources = records.count_by(lambda film: film.source)
     shown = sorted(sources, key=lambda name: -sources[name])[:_MOST_COLUMNS]
     others = ["other sources"] if len(sources) > len(shown) else []
+    n_films: Counter[str] = Counter()
+    by_source: Counter[tuple[str, str]] = Counter()
+    patients: dict[str, set[str]] = {}
+    for film in records:
+        for finding in film.findings:
+            n_films[finding] += 1
+            by_source[finding, film.source or "not stated"] += 1
+            patients.setdefault(finding, set()).add(film.group)
     rows = []
-    for finding in records.findings:
-        films = [film for film in records if finding in film.findings]
-        counts = Counter(film.source or "not stated" for film in films)
-        row = [len(films), len({film.group for film in films}), *(counts[name] for name in shown)]
-        rows.append([finding, *map(str, row), *([str(len(films) - sum(row[2:]))] if others else [])])
+    for finding in sorted(n_films):
+        counts = [by_source[finding, name] for name in shown]
+        row = [n_films[finding], len(patients[finding]), *counts, *([n_films[finding] - sum(counts)] if others else [])]
+        rows.append([finding, *map(str, row)])
     show_table(
         "Films by finding and source", ["finding", "films", "patients", *shown, *others], rows, to_stderr=to_stderr
     )

@@ -86,7 +86,7 @@ def command(
         header = {"kind": "per_class", "seed": seed, "n_test": counts[0], "n_val": counts[1]}
         splits = [_Split("", fixed_counts(records, *counts, seed=seed), header)]
     elif novel is not None:
-        held = names_in(novel)
+        held = names_in(novel, "--novel")
         header = {"kind": "novel", "seed": seed, "novel": list(held), "fractions": list(shares)}
         splits = [_Split("", novel_classes(records, held, shares, seed=seed), header)]
     else:

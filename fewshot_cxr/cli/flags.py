@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from fewshot_cxr._checks import nearest
 from fewshot_cxr.data import READERS, assert_no_leak, keep_findings, merge_records, read_dataset
 from fewshot_cxr.records import Records
 
@@ -76,7 +77,13 @@ def machine_flags(command: Command) -> Command:
     )(command)
 
 
-json_flag = click.option("--json", "json_file", metavar="FILE", help="Write the result as JSON; - is standard output.")
+json_flag = click.option(
+    "--json",
+    "json_file",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, allow_dash=True),
+    help="Write the result as JSON; - is standard output.",
+)
 seed_flag = click.option("--seed", default=0, show_default=True, help="Of every draw.")
 checkpoint_flag = click.option(
     "--checkpoint", required=True, type=click.Path(exists=True, path_type=Path), help="Run folder or encoder file."
@@ -99,10 +106,14 @@ def read_films(
     name, rest = reader_and_path(source)
     options = {option: value for option, value in reading.items() if value is not None and option != "findings"}
     check_fit(options, (name,))
+    if not rest.strip():
+        raise click.UsageError(f"{source!r} names no file or folder; an empty variable, perhaps")
     if not Path(rest).exists():
-        raise click.UsageError(f"--data {source}: no such file or folder")
+        stranger = source.partition(":")[0]
+        hint = nearest(stranger, READERS) if ":" in source and name != stranger else ""
+        raise click.UsageError(f"{source}: no such file or folder{hint and f', and no reader {stranger!r}{hint}'}")
     for option, value in options.items():
-        options[option] = names_in(value) if _READING[option][1] is _NAMES else value
+        options[option] = names_in(value, _READING[option][0]) if _READING[option][1] is _NAMES else value
     if allow_leak and fits("allow_leak", name):
         options["allow_leak"] = True
     records = read_dataset(name, rest, **options)
@@ -110,7 +121,7 @@ def read_films(
         assert_no_leak(records)
     findings = reading.get("findings")
     if findings is not None or (single_label and any(len(film.findings) != 1 for film in records)):
-        return keep_findings(records, None if findings is None else names_in(findings))
+        return keep_findings(records, None if findings is None else names_in(findings, "--findings"))
     return records
 
 
@@ -143,11 +154,12 @@ def read_sources(sources: Sequence[str], reading: dict[str, Any], *, as_splits: 
         if as_splits and readers.count(reader) > 1 and reader in ("manifest", "image_folder"):
             films = tuple(replace(film, split=film.split or split_names[source]) for film in parts[name])
             parts[name] = replace(parts[name], films=films)
-    merged = merge_records(parts, patients=patients, name_sources=not as_splits)
+    merged = merge_records(parts, patients=patients, name_sources=not as_splits, keep_repeats=as_splits)
     shared = [reader for reader in dict.fromkeys(readers) if readers.count(reader) > 1]
     notes = tuple(f"the same patient id in two sources of {reader} is taken for one patient" for reader in shared)
     merged = replace(merged, notes=merged.notes + notes)
-    return keep_findings(merged, names_in(reading["findings"])) if reading.get("findings") else merged
+    findings = reading.get("findings")
+    return merged if findings is None else keep_findings(merged, names_in(findings, "--findings"))
 
 
 def _short_names(sources: Sequence[str]) -> dict[str, str]:
@@ -180,9 +192,12 @@ def check_fit(options: Iterable[str], readers: Sequence[str]) -> None:
         raise click.UsageError(f"{', '.join(foreign)} does not fit {' or '.join(readers)} data")
 
 
-def names_in(text: str) -> tuple[str, ...]:
-    """Take the names out of "A,B,C"."""
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+def names_in(text: str, flag: str) -> tuple[str, ...]:
+    """Take the names out of "A,B,C"; none at all is wrong use of the flag."""
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise click.UsageError(f"{flag} {text!r} names nothing; write {flag} A,B,C")
+    return names
 
 
 def take_reading(options: dict[str, Any]) -> dict[str, Any]:

@@ -119,8 +119,8 @@ def _option(text: str) -> tuple[str, Any]:
 
 def _parts(records: Records) -> tuple[Records, Records | None]:
     splits = {film.split for film in records}
-    if "train" not in splits:
-        say("note: no film has the split train: all are for training")
+    if splits == {None}:
+        say("note: no film states a split: all are for training")
         return records, None
     return records.of_split("train"), records.of_split("val") if "val" in splits else None
 

@@ -1,5 +1,6 @@
 """Stored values of a DICOM film to gray: modality, VOI, inversion, once for each value rather than for each pixel."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -86,9 +87,10 @@ def _full_scale(largest: float) -> int:
 
 def _first(number: Any) -> float | None:
     """Return the first of several values, the value, or None."""
-    if isinstance(number, str) or not hasattr(number, "__len__"):
-        return None if number is None else float(number)
-    return float(number[0]) if len(number) else None
+    if not isinstance(number, str) and hasattr(number, "__len__"):
+        number = number[0] if len(number) else None
+    value = math.nan if number is None else float(number)
+    return value if math.isfinite(value) else None
 
 
 def _look_up(values: np.ndarray, item: Dataset, header: Dataset) -> np.ndarray:

@@ -9,7 +9,11 @@ from fewshot_cxr.records import Problem, Record, Records
 
 
 def merge_records(
-    parts: Mapping[str, Records], *, patients: Mapping[str, str] | None = None, name_sources: bool = True
+    parts: Mapping[str, Records],
+    *,
+    patients: Mapping[str, str] | None = None,
+    name_sources: bool = True,
+    keep_repeats: bool = False,
 ) -> Records:
     """Join films of several data sets.
 
@@ -22,6 +26,7 @@ def merge_records(
         patients: name of each data set -> the name in front of its ids; sets of one name share their patients. None:
             that of the set.
         name_sources: a film without a source gets the name of its set as its source.
+        keep_repeats: keep a file that two sets name twice; without it the later one is a problem.
 
     Returns:
         The films in the order of the parts, below the nearest folder that holds all their roots; problems and notes
@@ -36,12 +41,13 @@ def merge_records(
     films: list[Record] = []
     problems: list[Problem] = []
     notes: list[str] = []
+    seen: set[str] = set()
     n_rows = 0
     for name, part in parts.items():
         folder = part.root.resolve().relative_to(root).as_posix()
         prefix = "" if folder == "." else f"{folder}/"
         whose = name if patients is None else patients[name]
-        films += [
+        moved = [
             replace(
                 film,
                 path=prefix + film.path,
@@ -53,6 +59,10 @@ def merge_records(
             )
             for film in part
         ]
+        again = [] if keep_repeats else [film.path for film in moved if film.path in seen]
+        films += [film for film in moved if keep_repeats or film.path not in seen]
+        seen |= {film.path for film in moved}
+        problems += [Problem(None, path, "an earlier set names the file too", "duplicate") for path in again]
         problems += [replace(problem, path=prefix + problem.path) for problem in part.problems]
         notes += [f"{name}: {note}" for note in part.notes]
         n_rows += len(part) + len(part.problems) if part.n_rows is None else part.n_rows

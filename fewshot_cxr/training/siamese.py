@@ -10,15 +10,7 @@ from typing import Any
 import torch
 
 from fewshot_cxr._checks import check_at_least, lookup
-from fewshot_cxr.data import (
-    Augmentation,
-    CachedFilms,
-    XrayDataset,
-    assert_no_leak,
-    cache_films,
-    drop_lone_films,
-    split_by_patient,
-)
+from fewshot_cxr.data import Augmentation, CachedFilms, XrayDataset, cache_films
 from fewshot_cxr.encoders import ENCODER_FILE, Encoder, build_encoder, load_encoder, save_encoder
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.inference import RULES, choose_device, embed_films, embed_pixels, native_precision
@@ -30,6 +22,7 @@ from fewshot_cxr.training.callbacks import LAST, RunKeeper
 from fewshot_cxr.training.card import best_card, resumed_epoch, run_card
 from fewshot_cxr.training.loaders import BatchLoader
 from fewshot_cxr.training.module import SiameseModule
+from fewshot_cxr.training.parts import training_parts
 from fewshot_cxr.training.runner import run_lightning
 from fewshot_cxr.training.schedules import SCHEDULES
 from fewshot_cxr.training.validation import EpisodePlan, plan_validation, validation_accuracy
@@ -139,7 +132,7 @@ class SiameseTrainer:
         last = None if out is None else out / LAST
         if resume and (last is None or not last.is_file()):
             raise FileNotFoundError(f"{last}: nothing to resume; run without --resume first")
-        train, val, notes = _training_parts(self, train, val)
+        train, val, notes = training_parts(train, val, val_fraction=self.val_fraction, seed=self.seed)
         films, val_films = (_cached(self, part, name, progress) for part, name in ((train, "train"), (val, "val")))
         plan, more_notes = _plan(self, val_films)
         dataset = XrayDataset(films, films.records.findings)
@@ -198,24 +191,6 @@ class SiameseTrainer:
         plain["image_spec"] = self.image_spec.to_json()
         plain["augmentation"] = None if self.augmentation is None else asdict(self.augmentation)
         return dict(json.loads(json.dumps(plain)))
-
-
-def _training_parts(
-    trainer: SiameseTrainer, train: Records, val: Records | None
-) -> tuple[Records, Records, tuple[str, ...]]:
-    told = len(train.notes)
-    train = drop_lone_films(train)
-    notes = train.notes[told:]
-    if val is None:
-        fractions = (1 - trainer.val_fraction, trainer.val_fraction)
-        train, val = split_by_patient(train, fractions, seed=trainer.seed, names=("train", "val"))
-        notes += (f"no validation films given: {len(val)} films carved from the training films, by patient",)
-    unknown = sorted(set(val.findings) - set(train.findings))
-    if unknown:
-        val = val.where(lambda film: film.finding in train.findings)
-        notes += (f"validation leaves out what training does not know: {', '.join(unknown)}",)
-    assert_no_leak(train, val)
-    return train, val, notes
 
 
 def _cached(trainer: SiameseTrainer, part: Records, name: str, progress: Progress | None) -> CachedFilms:

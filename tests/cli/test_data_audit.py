@@ -134,7 +134,7 @@ def test_manifests_of_one_name_are_told_apart_by_their_folders(tmp_path):
 
 def test_an_empty_gate_is_refused(place, capsys):
     assert run("data", "audit", place / "films.csv", "--fail-on", ",") == 2
-    assert "--fail-on ',' names no check" in capsys.readouterr().err
+    assert "--fail-on ',' names nothing" in capsys.readouterr().err
 
 
 def test_a_needle_of_a_film_breaks_no_page(tmp_path):

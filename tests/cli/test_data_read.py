@@ -114,6 +114,11 @@ def test_wrong_use_is_one_line(tmp_path, capsys):
         ((path, "--version", "9A"), "--version does not fit manifest data"),
         ((path, path, "--views", "PA"), "--views does not fit manifest or manifest data"),
         ((f"covidx:{tmp_path / 'gone'}",), "no such file or folder"),
+        ((f"covidX:{tmp_path}",), "no reader 'covidX' (did you mean 'covidx'?)"),
+        (("coronahack:",), "'coronahack:' names no file or folder; an empty variable, perhaps"),
+        (("",), "'' names no file or folder"),
+        ((path, "--findings", ""), "--findings '' names nothing; write --findings A,B,C"),
+        ((path, "--json", tmp_path), "is a directory"),
     ):
         assert run("data", "read", *arguments) == 2
         errors = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
@@ -213,3 +218,38 @@ def test_training_runs_from_every_real_layout(layouts, tmp_path, name):
     chosen = ("--findings", "No Finding,Pneumonia") if name == "chestxray14" else ()
     data = ("--data", f"{name}:{layouts / folder}")
     assert run("train", "siamese", *data, *chosen, *small, "--out", tmp_path / "run") == 0
+
+
+def test_names_are_no_markup(tmp_path, capsys):
+    path = LAYOUTS["manifest"](tmp_path)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    path.write_text("\n".join([lines[0] + ",source", *(f"{line},[/foo]" for line in lines[1:])]), encoding="utf-8")
+    assert run("data", "read", path, "--map", "a=[red]x[/red]") == 0
+    shown = capsys.readouterr().out
+    assert "[/foo]" in shown
+    assert "[red]x[/red]" in shown
+
+
+def test_films_of_other_splits_are_never_trained_on(tmp_path, capsys):
+    path = LAYOUTS["manifest"](tmp_path)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    path.write_text("\n".join([lines[0] + ",split", *(f"{line},test" for line in lines[1:])]), encoding="utf-8")
+    assert run("train", "siamese", "--data", path, "--out", tmp_path / "run") == 2
+    assert "no film has the split 'train'; there are test" in capsys.readouterr().err
+
+
+def test_a_leaking_split_is_said_and_strict_refuses_it(tmp_path, capsys):
+    LAYOUTS["image_folder"](tmp_path)
+    rows = "a/p0_1.png,a,p,train\nb/p100_1.png,b,p,test\n"
+    (tmp_path / "films.csv").write_text(f"path,label,patient_id,split\n{rows}", encoding="utf-8")
+    assert run("data", "read", tmp_path / "films.csv") == 0
+    leak = "patient p is in train and in test: split by patient (fscxr data split)"
+    assert f"note: {leak}" in capsys.readouterr().err
+    assert run("data", "read", tmp_path / "films.csv", "--strict") == 1
+    assert leak in capsys.readouterr().err
+
+
+def test_too_few_findings_say_what_was_left_out(tmp_path, capsys):
+    path = LAYOUTS["manifest"](tmp_path)
+    assert run("train", "siamese", "--data", path, "--findings", "a", "--out", tmp_path / "run") == 2
+    assert "training needs two findings of two films or more each, there is a; choose" in capsys.readouterr().err

@@ -110,7 +110,7 @@ def test_rows_without_a_finding_are_counted(tmp_path):
 
 
 def test_bad_rows_are_named(tmp_path):
-    rows = [row("a.png"), row("gone.png"), row("lateral.png", view="L"), row("empty.png"), row("a.png", finding="SARS")]
+    rows = [row("a.png"), row("gone.png"), row("lateral.png", view="L"), row("empty.png"), row("a.png")]
     make(tmp_path, *rows, row(""), row("s.nii.gz", modality="CT", folder="volumes"), absent=("gone.png", "lateral.png"))
     (tmp_path / "images" / "empty.png").write_bytes(b"")
     with (tmp_path / "metadata.csv").open("a") as stream:
@@ -208,7 +208,7 @@ def test_wrong_roots(tmp_path):
     (tmp_path / "PA").mkdir()
     with pytest.raises(FileNotFoundError, match=r"expected metadata.csv and images/, .*; found PA/$"):
         read_covid_chestxray(tmp_path)
-    with pytest.raises(FileNotFoundError, match="no such folder; expected a folder with metadata.csv"):
+    with pytest.raises(FileNotFoundError, match="no such folder; expected metadata.csv"):
         read_covid_chestxray(tmp_path / "nowhere")
     (tmp_path / "metadata.csv").write_text("file,label\na.png,normal\n")
     with pytest.raises(ValueError, match="has no column patientid, finding, view, modality; it has file, label"):

@@ -85,7 +85,8 @@ def test_a_wrong_root_says_what_was_expected_and_what_is_there(folder):
     for number in range(5):
         (folder / f"z{number}").touch()
     assert str(wrong_root(folder, "x")).endswith("z0, z1 and 3 more")
-    assert str(wrong_root(folder / "gone", "x")) == f"{folder / 'gone'}: no such folder; expected a folder with x"
+    assert str(wrong_root(folder / "gone", "x")) == f"{folder / 'gone'}: no such folder; expected x in it"
+    assert str(wrong_root(folder / "a.png", "x")) == f"{folder / 'a.png'} is a file; name the folder with x"
 
 
 def test_a_table_is_read_by_its_columns(folder):
@@ -116,3 +117,13 @@ def test_rows_that_disagree_over_one_file_are_conflicts(gathering, folder):
     ]
     reason = "an earlier row names the file with the split train, this one with test"
     assert gathering.records().problems[0].reason == reason
+
+
+def test_a_circle_of_links_costs_one_film(folder):
+    (folder / "loop.png").symlink_to("loop.png")
+    gathering = Gathering(folder)
+    add(gathering, folder, 2, "a.png")
+    add(gathering, folder, 3, "loop.png")
+    records = gathering.records()
+    assert [film.path for film in records] == ["a.png"]
+    assert [problem.kind for problem in records.problems] == ["missing"]

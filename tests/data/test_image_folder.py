@@ -302,3 +302,12 @@ def test_real_dicom_folder(fscxr_data):
     }
     views = {film.path: film.view for film in records}
     assert views["mono2_implicit_le.dcm"] == "AP"
+
+
+def test_a_circle_of_links_costs_one_film(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "good.png").write_bytes(b"film")
+    (tmp_path / "a" / "loop.png").symlink_to("loop.png")
+    records = read_dataset("image_folder", tmp_path)
+    assert [film.path for film in records] == ["a/good.png"]
+    assert [(problem.path, problem.kind) for problem in records.problems] == [("a/loop.png", "missing")]

@@ -289,3 +289,8 @@ def test_a_file_in_two_splits_is_refused_where_splits_are_used(folder):
     with pytest.raises(ValueError, match=r"films\.csv, row 4: a\.png: an earlier row .* with the split train"):
         read(folder, rows)
     assert len(read(folder, rows, allow_leak=True)) == 2
+
+
+def test_splits_are_known_in_any_case(folder):
+    records = read(folder, "path,label,split\na.png,x,TRAIN\nb.png,y,Valid\n")
+    assert [film.split for film in records] == ["train", "val"]

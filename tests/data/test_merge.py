@@ -63,3 +63,12 @@ def test_sets_may_share_their_patients(tmp_path):
     merged = merge_records(parts, patients={"one": "ours", "two": "ours"}, name_sources=False)
     assert [film.patient_id for film in merged] == ["ours:1", "ours:1"]
     assert [film.source for film in merged] == [None, None]
+
+
+def test_a_file_that_two_sets_name_is_taken_once(tmp_path):
+    film = Record("a.png", ("x",))
+    merged = merge_records({"one": part(tmp_path, film), "two": part(tmp_path, film)})
+    assert [film.path for film in merged] == ["a.png"]
+    assert merged.problems == (Problem(None, "a.png", "an earlier set names the file too", "duplicate"),)
+    assert merged.n_rows == 2
+    assert len(merge_records({"one": part(tmp_path, film), "two": part(tmp_path, film)}, keep_repeats=True)) == 2

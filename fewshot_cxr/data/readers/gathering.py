@@ -101,8 +101,10 @@ def _row(problem: Problem) -> str:
 
 def wrong_root(root: Path, expected: str) -> FileNotFoundError:
     """Return the error for a folder that does not hold what a reader looks for: what was expected, what was found."""
+    if root.is_file():
+        return FileNotFoundError(f"{root} is a file; name the folder with {expected}")
     if not root.is_dir():
-        return FileNotFoundError(f"{root}: no such folder; expected a folder with {expected}")
+        return FileNotFoundError(f"{root}: no such folder; expected {expected} in it")
     inside = sorted(item.name + "/" * item.is_dir() for item in root.iterdir() if not item.name.startswith("."))
     more = f" and {len(inside) - 6} more" if len(inside) > 6 else ""
     return FileNotFoundError(f"{root}: expected {expected}; found {', '.join(inside[:6]) or 'nothing'}{more}")

@@ -10,6 +10,7 @@ from typing import Any
 
 from fewshot_cxr._checks import nearest
 from fewshot_cxr.data.readers.csv_table import parse_rows, read_text
+from fewshot_cxr.data.readers.film_walk import SPLITS
 from fewshot_cxr.data.readers.gathering import Gathering
 from fewshot_cxr.data.splits import assert_no_leak
 from fewshot_cxr.records import Record, Records
@@ -181,6 +182,7 @@ def _number(text: str) -> float | None:
 
 def _record(name: str, findings: tuple[str, ...], cells: dict[str, str], attributes: dict[str, str]) -> Record:
     text = {what: cells.get(what) or None for what in ("source", "view", "split", "mask_path", "sex")}
+    text["split"] = text["split"] and SPLITS.get(text["split"].lower(), text["split"])  # TRAIN, valid and the like
     return Record(
         name,
         findings,

@@ -28,7 +28,7 @@ def file_states(root: Path) -> Callable[[str, Path, int | None], tuple[str, str,
             listings[folder] = _list_sizes(real_root, folder)
         size = listings[folder].get(file)
         if size == -1:
-            size = _insist_below(table, row, name, root).stat().st_size
+            size = _size_of_link(table, row, name, root)
         if size is None:
             return name, "missing", "the file is missing"
         return (name, "", "") if size else (name, "unreadable", "the file is empty")
@@ -46,13 +46,17 @@ def file_states(root: Path) -> Callable[[str, Path, int | None], tuple[str, str,
 
 def _list_sizes(real_root: Path, folder: str) -> dict[str, int]:
     """Return size by name for one folder; -1 stands for a link, which is looked at one by one."""
+    sizes: dict[str, int] = {}
     try:
         with os.scandir(real_root / folder) as entries:
-            return {
-                entry.name: -1 if entry.is_symlink() else entry.stat().st_size for entry in entries if entry.is_file()
-            }
-    except OSError:
+            for entry in entries:
+                if entry.is_symlink():
+                    sizes[entry.name] = -1
+                elif entry.is_file():
+                    sizes[entry.name] = entry.stat().st_size
+    except OSError:  # no such folder, or one that may not be looked into: none of its files is there for us
         return {}
+    return sizes
 
 
 def _insist_below(table: Path, row: int | None, name: str, root: Path) -> Path:
@@ -60,3 +64,11 @@ def _insist_below(table: Path, row: int | None, name: str, root: Path) -> Path:
         return resolve_below(root, name)
     except ValueError as error:
         raise ValueError(f"{table}{'' if row is None else f', row {row}'}: {error}") from None
+
+
+def _size_of_link(table: Path, row: int | None, name: str, root: Path) -> int | None:
+    try:
+        target = _insist_below(table, row, name, root)
+        return target.stat().st_size if target.is_file() else None
+    except OSError:  # it leads nowhere, or in a circle
+        return None

@@ -1,0 +1,40 @@
+"""Which films are trained on, and which are for validation."""
+
+from fewshot_cxr.data import assert_no_leak, drop_lone_films, split_by_patient
+from fewshot_cxr.records import Records
+
+
+def training_parts(
+    train: Records, val: Records | None, *, val_fraction: float, seed: int
+) -> tuple[Records, Records, tuple[str, ...]]:
+    """Leave out findings with one film, carve validation films where none are given, and check for leaks.
+
+    Args:
+        train: single-label films.
+        val: films of other patients; None: `val_fraction` of the training films, by patient.
+        val_fraction: 0..1.
+        seed: of the carving.
+
+    Returns:
+        Films to train on, films to validate with, and what was done, in words.
+
+    Raises:
+        ValueError: fewer than two findings are left, or a patient is in both parts.
+    """
+    told = len(train.notes)
+    train = drop_lone_films(train)
+    notes = train.notes[told:]
+    if len(train.findings) < 2:
+        found = ", ".join(train.findings) or "none"
+        way_out = "choose findings of which more films show exactly one (--findings)"
+        dropped = "".join(f"; {note}" for note in notes)
+        raise ValueError(f"training needs two findings of two films or more each, there is {found}{dropped}; {way_out}")
+    if val is None:
+        train, val = split_by_patient(train, (1 - val_fraction, val_fraction), seed=seed, names=("train", "val"))
+        notes += (f"no validation films given: {len(val)} films carved from the training films, by patient",)
+    unknown = sorted(set(val.findings) - set(train.findings))
+    if unknown:
+        val = val.where(lambda film: film.finding in train.findings)
+        notes += (f"validation leaves out what training does not know: {', '.join(unknown)}",)
+    assert_no_leak(train, val)
+    return train, val, notes
