@@ -4,8 +4,9 @@ from pathlib import Path
 
 import click
 
-from fewshot_cxr.cli.console import progress_bars, say, show_prediction, show_result, write_result
+from fewshot_cxr.cli.console import progress_bars, say, write_result
 from fewshot_cxr.cli.flags import json_flag, seed_flag, set_threads
+from fewshot_cxr.cli.results import show_prediction, show_result
 from fewshot_cxr.workflows import NEW_FINDING, run_demo
 
 

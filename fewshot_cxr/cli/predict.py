@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from fewshot_cxr.cli.console import progress_bars, say, say_problems, show_prediction, write_result
+from fewshot_cxr.cli.console import progress_bars, say, say_problems, write_result
 from fewshot_cxr.cli.flags import (
     checkpoint_flag,
     json_flag,
@@ -17,6 +17,7 @@ from fewshot_cxr.cli.flags import (
     take_reading,
     work_flags,
 )
+from fewshot_cxr.cli.results import show_prediction
 from fewshot_cxr.data import cache_films, is_image_name
 from fewshot_cxr.distances import DISTANCES
 from fewshot_cxr.encoders import load_encoder

@@ -1,6 +1,6 @@
 import pytest
 
-from fewshot_cxr.cli.console import show_prediction, show_result
+from fewshot_cxr.cli.results import show_prediction, show_result
 from fewshot_cxr.data import read_dataset
 from fewshot_cxr.encoders import load_encoder
 from fewshot_cxr.workflows import NEW_FINDING, run_demo
