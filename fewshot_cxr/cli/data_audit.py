@@ -7,7 +7,8 @@ import click
 
 from fewshot_cxr._checks import lookup
 from fewshot_cxr.cli.console import progress_bars, say, say_records, show_table, write_result
-from fewshot_cxr.cli.flags import json_flag, names_in, read_sources, reading_flags, seed_flag, take_reading
+from fewshot_cxr.cli.flags import json_flag, seed_flag
+from fewshot_cxr.cli.sources import names_in, read_sources, reading_flags, take_reading
 from fewshot_cxr.evaluation import CHECKS, audit_films
 from fewshot_cxr.report import audit_page, checks_table, confounding_table, counts_table, render_page
 from fewshot_cxr.storage import write_text

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from fewshot_cxr.cli.console import progress_bars, say, say_problems
-from fewshot_cxr.cli.flags import read_films, reading_flags, take_reading
+from fewshot_cxr.cli.sources import read_films, reading_flags, take_reading
 from fewshot_cxr.data import cache_films
 from fewshot_cxr.image_spec import CROPS, ImageSpec
 

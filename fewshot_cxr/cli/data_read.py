@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from fewshot_cxr.cli.console import progress_bars, say, say_problems, show_table, write_result
-from fewshot_cxr.cli.flags import json_flag, names_in, read_sources, reading_flags, seed_flag, take_reading
+from fewshot_cxr.cli.flags import json_flag, seed_flag
+from fewshot_cxr.cli.sources import names_in, read_sources, reading_flags, take_reading
 from fewshot_cxr.data import (
     assert_no_leak,
     check_whole,

@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from fewshot_cxr.cli.console import say, say_records, show_table, write_result
-from fewshot_cxr.cli.flags import json_flag, names_in, read_films, reading_flags, seed_flag, take_reading
+from fewshot_cxr.cli.flags import json_flag, seed_flag
+from fewshot_cxr.cli.sources import names_in, read_films, reading_flags, take_reading
 from fewshot_cxr.data import (
     fixed_counts,
     fold_split,

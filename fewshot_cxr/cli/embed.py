@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from fewshot_cxr.cli.console import progress_bars, say, say_problems
-from fewshot_cxr.cli.flags import checkpoint_flag, read_films, reading_flags, set_threads, take_reading, work_flags
+from fewshot_cxr.cli.flags import checkpoint_flag, set_threads, work_flags
+from fewshot_cxr.cli.sources import read_films, reading_flags, take_reading
 from fewshot_cxr.data import cache_films
 from fewshot_cxr.encoders import load_encoder
 from fewshot_cxr.inference import embed_films
@@ -15,7 +16,12 @@ from fewshot_cxr.inference import embed_films
 
 @click.command()
 @checkpoint_flag
-@click.option("--data", "source", required=True, help="Manifest CSV, image folder, or NAME:PATH.")
+@click.option(
+    "--data",
+    "source",
+    required=True,
+    help="Manifest CSV, image folder, or NAME:PATH (names and flags: data read --help).",
+)
 @click.option("--split", help="Take the films of this split only.")
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="A .safetensors file.")
 @work_flags

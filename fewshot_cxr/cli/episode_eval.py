@@ -7,17 +7,9 @@ from typing import Any
 import click
 
 from fewshot_cxr.cli.console import progress_bars, say_problems, write_result
-from fewshot_cxr.cli.flags import (
-    checkpoint_flag,
-    json_flag,
-    read_films,
-    reading_flags,
-    seed_flag,
-    set_threads,
-    take_reading,
-    work_flags,
-)
+from fewshot_cxr.cli.flags import checkpoint_flag, json_flag, seed_flag, set_threads, work_flags
 from fewshot_cxr.cli.results import show_result
+from fewshot_cxr.cli.sources import read_films, reading_flags, take_reading
 from fewshot_cxr.data import cache_films
 from fewshot_cxr.distances import DISTANCES
 from fewshot_cxr.encoders import load_encoder
@@ -27,7 +19,12 @@ from fewshot_cxr.inference import RULES, embed_films, embed_pixels
 
 @click.command()
 @checkpoint_flag
-@click.option("--data", "source", required=True, help="Manifest CSV, image folder, or NAME:PATH.")
+@click.option(
+    "--data",
+    "source",
+    required=True,
+    help="Manifest CSV, image folder, or NAME:PATH (names and flags: data read --help).",
+)
 @click.option("--split", help="Take the films of this split only, such as test.")
 @click.option("--n-way", type=click.IntRange(2), help="Findings in an episode.  [default: all]")
 @click.option("--n-shot", default=5, show_default=True, type=click.IntRange(1), help="Labelled films per finding.")

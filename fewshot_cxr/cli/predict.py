@@ -7,17 +7,9 @@ from typing import Any
 import click
 
 from fewshot_cxr.cli.console import progress_bars, say, say_problems, write_result
-from fewshot_cxr.cli.flags import (
-    checkpoint_flag,
-    json_flag,
-    read_films,
-    reading_flags,
-    seed_flag,
-    set_threads,
-    take_reading,
-    work_flags,
-)
+from fewshot_cxr.cli.flags import checkpoint_flag, json_flag, seed_flag, set_threads, work_flags
 from fewshot_cxr.cli.results import show_prediction
+from fewshot_cxr.cli.sources import read_films, reading_flags, take_reading
 from fewshot_cxr.data import cache_films, is_image_name
 from fewshot_cxr.distances import DISTANCES
 from fewshot_cxr.encoders import load_encoder
@@ -28,7 +20,9 @@ from fewshot_cxr.records import Records
 @click.command()
 @click.argument("films", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @checkpoint_flag
-@click.option("--support", required=True, help="Labelled films: manifest CSV, image folder, or NAME:PATH.")
+@click.option(
+    "--support", required=True, help="Labelled films: manifest CSV, image folder, or NAME:PATH (data read --help)."
+)
 @click.option("--support-split", help="Take these of the support only.  [default: train, where there is one]")
 @click.option(
     "--n-exemplars", default=20, show_default=True, type=click.IntRange(1), help="Per finding, drawn by seed."

@@ -6,15 +6,8 @@ from typing import Any
 import click
 
 from fewshot_cxr.cli.console import progress_bars, say, say_records, write_result
-from fewshot_cxr.cli.flags import (
-    json_flag,
-    machine_flags,
-    read_films,
-    reading_flags,
-    seed_flag,
-    set_threads,
-    take_reading,
-)
+from fewshot_cxr.cli.flags import json_flag, machine_flags, seed_flag, set_threads
+from fewshot_cxr.cli.sources import read_films, reading_flags, take_reading
 from fewshot_cxr.distances import DISTANCES
 from fewshot_cxr.encoders import ENCODERS
 from fewshot_cxr.image_spec import CROPS, ImageSpec
@@ -35,7 +28,12 @@ def command() -> None:
 
 
 @command.command()
-@click.option("--data", "source", required=True, help="Manifest CSV, image folder, or NAME:PATH.")
+@click.option(
+    "--data",
+    "source",
+    required=True,
+    help="Manifest CSV, image folder, or NAME:PATH (names and flags: data read --help).",
+)
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="The run folder to write.")
 @click.option("--resume", is_flag=True, help="Go on from OUT/last.ckpt, with the same settings.")
 @click.option("--encoder", default=_DEFAULT.encoder, show_default=True, help=_choices([*ENCODERS, "timm:<any name>"]))

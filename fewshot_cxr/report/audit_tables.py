@@ -24,7 +24,7 @@ def checks_table(audit: Audit) -> Table:
     """Return one row for each check: its name (as --fail-on takes it), whether it has hits, and which."""
     told = {
         "leak": _leak_text(audit),
-        "duplicates": "exact or near ones",
+        "duplicates": "the next two together",
         "exact_duplicates": _exact_text(audit),
         "near_duplicates": _pairs_text(audit.near_duplicates, "saved anew"),
         "possible_duplicates": _pairs_text(audit.possible_duplicates, "re-cropped, marked or a moment apart"),

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from inspect import signature
 
 import pytest
 from command_line import run
@@ -253,3 +254,12 @@ def test_too_few_findings_say_what_was_left_out(tmp_path, capsys):
     path = LAYOUTS["manifest"](tmp_path)
     assert run("train", "siamese", "--data", path, "--findings", "a", "--out", tmp_path / "run") == 2
     assert "training needs two findings of two films or more each, there is a; choose" in capsys.readouterr().err
+
+
+def test_every_option_of_a_reader_has_its_flag(capsys):
+    assert run("data", "read", "--help") == 0
+    shown = capsys.readouterr().out
+    for reader in READERS.values():
+        options = [name for name, option in signature(reader).parameters.items() if option.kind is option.KEYWORD_ONLY]
+        for name in set(options) - {"allow_leak"}:  # that one is for the commands to decide
+            assert f"--{name.replace('_', '-')} " in shown, name
