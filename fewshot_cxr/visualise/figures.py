@@ -138,8 +138,9 @@ def _draw_cells(axes: Axes, counts: np.ndarray, colours: Theme, *, font_size: fl
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
     # Past the accent, so that text stands out from the diagonal, where most of it is.
-    deep = np.mean([to_rgb(colours.accent), to_rgb(colours.ink)], axis=0)
-    shades = LinearSegmentedColormap.from_list("shares", [(0, colours.paper), (0.65, colours.accent), (1, deep)])
+    paper, accent, ink = to_rgb(colours.paper), to_rgb(colours.accent), to_rgb(colours.ink)
+    red, green, blue = ((one + other) / 2 for one, other in zip(accent, ink, strict=True))
+    shades = LinearSegmentedColormap.from_list("shares", [(0.0, paper), (0.65, accent), (1.0, (red, green, blue))])
     axes.imshow(shares, cmap=shades, vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):
         share = f"{100 * shares[row, column]:.1f}" if totals[row] else "none"
