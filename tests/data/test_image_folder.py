@@ -310,4 +310,4 @@ def test_a_circle_of_links_costs_one_film(tmp_path):
     (tmp_path / "a" / "loop.png").symlink_to("loop.png")
     records = read_dataset("image_folder", tmp_path)
     assert [film.path for film in records] == ["a/good.png"]
-    assert [(problem.path, problem.kind) for problem in records.problems] == [("a/loop.png", "missing")]
+    assert [(problem.path, problem.kind) for problem in records.problems] == [("a/loop.png", "unreadable")]

@@ -136,8 +136,8 @@ def _problem(root: Path, path: str) -> Problem | None:
         if file.is_symlink() and not file.resolve().is_relative_to(root.resolve()):
             return Problem(None, path, "is a link that leaves the folder")
         return None if file.stat().st_size else Problem(None, path, "is empty", "unreadable")
-    except RuntimeError:  # of Path.resolve, before Python 3.13
-        return Problem(None, path, "is a link that leads in a circle", "missing")
+    except RuntimeError:  # Path.resolve before Python 3.13; from then on the OSError of stat
+        return Problem(None, path, "cannot be opened: its links lead in a circle", "unreadable")
     except OSError as error:
         kind = "missing" if isinstance(error, FileNotFoundError) else "unreadable"
         return Problem(None, path, f"cannot be opened: {error.strerror}", kind)
