@@ -152,8 +152,9 @@ def _masks(radius: int) -> list[int]:
     return [sum(1 << bit for bit in bits) for bits in flips]
 
 
-def _band(hashes: NDArray[np.uint64], band: int) -> NDArray[np.uint64]:
-    return (hashes >> np.uint64(band * _BAND_BITS)) & np.uint64((1 << _BAND_BITS) - 1)
+def _band(hashes: NDArray[np.uint64], band: int) -> NDArray[np.int64]:
+    # Signed, because bincount of NumPy 2.0 takes nothing else.
+    return ((hashes >> np.uint64(band * _BAND_BITS)) & np.uint64((1 << _BAND_BITS) - 1)).astype(np.int64)
 
 
 def _portions(n_cells: NDArray[np.int64], limit: int) -> Iterator[NDArray[np.intp]]:
