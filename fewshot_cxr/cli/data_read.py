@@ -9,11 +9,10 @@ import click
 
 from fewshot_cxr.cli.console import progress_bars, say, say_problems, show_table, write_result
 from fewshot_cxr.cli.flags import json_flag, seed_flag
-from fewshot_cxr.cli.sources import names_in, read_sources, reading_flags, take_reading
+from fewshot_cxr.cli.sources import choose_findings, read_sources, reading_flags, take_reading
 from fewshot_cxr.data import (
     assert_no_leak,
     check_whole,
-    keep_findings,
     rename_findings,
     summarise,
     take_per_finding,
@@ -60,10 +59,9 @@ def command(
     """
     names = _renamings(renamings)
     reading = take_reading(options)
-    findings = reading.pop("findings")
-    records = rename_findings(read_sources(sources, reading), names)
-    if findings is not None:
-        records = keep_findings(records, names_in(findings, "--findings"))
+    # Chosen by the new names, so after renaming.
+    choice = {name: reading.pop(name) for name in ("findings", "with_others")}
+    records = choose_findings(rename_findings(read_sources(sources, reading), names), choice)
     if per_finding is not None:
         records = take_per_finding(records, per_finding, seed=seed)
     if verify:

@@ -35,12 +35,14 @@ _READING = {
     "views": ("--views", _NAMES, "covid_chestxray: such as PA,AP, or all.  [default: frontal ones]"),
     "modality": ("--modality", _NAMES, "covid_chestxray: such as X-ray.  [default: X-ray]"),
 }
-_FINDINGS = "Keep the films that show exactly one of these."
+_FINDINGS = "Keep the films with one finding alone, and that one of these."
+_WITH_OTHERS = "--findings: keep films that show one of them and others besides, too."
 
 
 def reading_flags(command: Command, *, are_shown: bool = False) -> Command:
-    """Add --findings, and the flags of the readers, which `data read --help` shows."""
+    """Add --findings, --with-others, and the flags of the readers, which `data read --help` shows."""
     flags = [click.option("--findings", metavar=_NAMES, help=_FINDINGS)]
+    flags.append(click.option("--with-others", is_flag=True, default=None, help=_WITH_OTHERS))
     for name, (flag, kind, text) in _READING.items():
         more: dict[str, Any] = {"is_flag": True, "default": None} if kind is _SWITCH else {"metavar": kind.upper()}
         flags.append(click.option(flag, name, help=text, hidden=not are_shown, **more))
@@ -49,7 +51,7 @@ def reading_flags(command: Command, *, are_shown: bool = False) -> Command:
 
 def take_reading(options: dict[str, Any]) -> dict[str, Any]:
     """Take the reading flags out of a command's options."""
-    return {name: options.pop(name, None) for name in (*_READING, "findings")}
+    return {name: options.pop(name, None) for name in (*_READING, "findings", "with_others")}
 
 
 def read_films(
@@ -66,7 +68,7 @@ def read_films(
         allow_leak: take films whose splits share a patient.
     """
     name, rest = reader_and_path(source)
-    options = {option: value for option, value in reading.items() if value is not None and option != "findings"}
+    options = {option: value for option, value in reading.items() if value is not None and option in _READING}
     check_fit(options, (name,))
     if not rest.strip():
         raise click.UsageError(f"{source!r} names no file or folder; an empty variable, perhaps")
@@ -81,10 +83,18 @@ def read_films(
     records = read_dataset(name, rest, **options)
     if not allow_leak:
         assert_no_leak(records)
-    findings = reading.get("findings")
-    if findings is not None or (single_label and any(len(film.findings) != 1 for film in records)):
-        return keep_findings(records, None if findings is None else names_in(findings, "--findings"))
-    return records
+    return choose_findings(records, reading, single_label=single_label)
+
+
+def choose_findings(records: Records, reading: dict[str, Any], *, single_label: bool = False) -> Records:
+    """Keep the films that --findings asks for, or else, where one finding a film is needed, those with one."""
+    findings, with_others = reading.get("findings"), bool(reading.get("with_others"))
+    if findings is not None:
+        return keep_findings(records, names_in(findings, "--findings"), with_others=with_others)
+    if with_others:
+        raise click.UsageError("--with-others goes with --findings: name the findings that count")
+    is_single = all(len(film.findings) == 1 for film in records)
+    return records if is_single or not single_label else keep_findings(records)
 
 
 def read_sources(sources: Sequence[str], reading: dict[str, Any], *, as_splits: bool = False) -> Records:
@@ -102,7 +112,7 @@ def read_sources(sources: Sequence[str], reading: dict[str, Any], *, as_splits: 
     if len(sources) == 1:
         return read_films(sources[0], reading, allow_leak=True)
     readers = [reader_and_path(source)[0] for source in sources]
-    given = {option: value for option, value in reading.items() if value is not None and option != "findings"}
+    given = {option: value for option, value in reading.items() if value is not None and option in _READING}
     check_fit(given, readers)
     split_names = _short_names(sources)
     parts: dict[str, Records] = {}
@@ -120,8 +130,7 @@ def read_sources(sources: Sequence[str], reading: dict[str, Any], *, as_splits: 
     shared = [reader for reader in dict.fromkeys(readers) if readers.count(reader) > 1]
     notes = tuple(f"the same patient id in two sources of {reader} is taken for one patient" for reader in shared)
     merged = replace(merged, notes=merged.notes + notes)
-    findings = reading.get("findings")
-    return merged if findings is None else keep_findings(merged, names_in(findings, "--findings"))
+    return choose_findings(merged, reading)
 
 
 def _short_names(sources: Sequence[str]) -> dict[str, str]:

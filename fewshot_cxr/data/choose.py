@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from fewshot_cxr._checks import check_at_least, nearest
-from fewshot_cxr.records import Records
+from fewshot_cxr.records import Record, Records
 from fewshot_cxr.seeding import hashed_bits, text_key
 
 
@@ -27,30 +27,41 @@ def rename_findings(records: Records, names: Mapping[str, str]) -> Records:
     return replace(records, films=tuple(films))
 
 
-def keep_findings(records: Records, findings: Sequence[str] | None = None) -> Records:
-    """Make a multi-label list single-label: keep the films with exactly one of `findings` (None: of all there are).
+def keep_findings(records: Records, findings: Sequence[str] | None = None, *, with_others: bool = False) -> Records:
+    """Make a multi-label list single-label: keep the films with one finding alone, and that one of `findings`.
 
-    What such a film shows besides, outside `findings`, is dropped from its label. Notes count these films, and those
-    that are left out.
+    Args:
+        records: the films.
+        findings: that are kept; None: all there are.
+        with_others: keep films that show exactly one of `findings` and others besides, too; the others are dropped
+            from their labels.
+
+    Returns:
+        The films, each with one finding; notes count those that are left out, and those whose label was cut.
 
     Raises:
         ValueError: a name is no finding of these films, or no film is left.
     """
     wanted = records.findings if findings is None else tuple(findings)
     _check_known(records, wanted)
-    shown = [tuple(name for name in film.findings if name in wanted) for film in records]
-    kept = tuple(replace(film, findings=own) for film, own in zip(records, shown, strict=True) if len(own) == 1)
+    kept: list[Record] = []
+    n_several = n_none = n_beside = 0
+    for film in records:
+        own = tuple(name for name in film.findings if name in wanted)
+        is_beside = len(own) == 1 < len(film.findings)
+        n_several, n_none, n_beside = n_several + (len(own) > 1), n_none + (not own), n_beside + is_beside
+        if len(own) == 1 and (with_others or not is_beside):
+            kept.append(replace(film, findings=own))
+    beside = "kept, though" if with_others else "left out (--with-others keeps them),"
+    told = (
+        (n_several, "left out, they show several of the findings"),
+        (n_none, "left out, they show none of the findings"),
+        (n_beside, f"{beside} they show one of the findings and others besides"),
+    )
+    notes = tuple(f"{count} films {what}" for count, what in told if count)
     if not kept:
-        raise ValueError(f"no film shows exactly one of {', '.join(wanted)}; name others (--findings)")
-    told = {
-        "left out, they show several of the findings": sum(len(own) > 1 for own in shown),
-        "left out, they show none of the findings": sum(not own for own in shown),
-        "kept, though they show other findings besides": sum(
-            len(own) == 1 < len(film.findings) for film, own in zip(records, shown, strict=True)
-        ),
-    }
-    notes = tuple(f"{count} films {what}" for what, count in told.items() if count)
-    return replace(records, films=kept, notes=records.notes + notes)
+        raise ValueError(f"no film is left of {', '.join(wanted)}: {'; '.join(notes)}; name others (--findings)")
+    return replace(records, films=tuple(kept), notes=records.notes + notes)
 
 
 def take_per_finding(records: Records, n_films: int, *, seed: int) -> Records:

@@ -26,7 +26,7 @@ def training_parts(
     notes = train.notes[told:]
     if len(train.findings) < 2:
         found = ", ".join(train.findings) or "none"
-        way_out = "choose findings of which more films show exactly one (--findings)"
+        way_out = "choose findings that more films have alone (--findings), or take --with-others"
         dropped = "".join(f"; {note}" for note in notes)
         raise ValueError(f"training needs two findings of two films or more each, there is {found}{dropped}; {way_out}")
     if val is None:

@@ -118,6 +118,7 @@ def test_wrong_use_is_one_line(tmp_path, capsys):
         ((f"covidX:{tmp_path}",), "no reader 'covidX' (did you mean 'covidx'?)"),
         (("coronahack:",), "'coronahack:' names no file or folder; an empty variable, perhaps"),
         (("",), "'' names no file or folder"),
+        ((path, "--with-others"), "--with-others goes with --findings"),
         ((path, "--findings", ""), "--findings '' names nothing; write --findings A,B,C"),
         ((path, "--json", tmp_path), "is a directory"),
     ):
@@ -216,7 +217,7 @@ def test_training_runs_from_every_real_layout(layouts, tmp_path, name):
     folder = {"covid_chestxray": "ieee8023"}.get(name, name)
     small = ("--image-size", 32, "--epochs", 1, "--batch-size", 8, "--encoder-option", "width=4")
     # Nearly all of its films with a finding show several.
-    chosen = ("--findings", "No Finding,Pneumonia") if name == "chestxray14" else ()
+    chosen = ("--findings", "No Finding,Pneumonia", "--with-others") if name == "chestxray14" else ()
     data = ("--data", f"{name}:{layouts / folder}")
     assert run("train", "siamese", *data, *chosen, *small, "--out", tmp_path / "run") == 0
 

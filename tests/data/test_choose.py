@@ -30,15 +30,21 @@ def test_an_unknown_finding_is_named_with_its_neighbour():
         rename_findings(films("bacteria", "virus"), {"bacterial": "pneumonia"})
 
 
-def test_films_with_exactly_one_of_the_findings_are_kept():
+def test_films_with_one_finding_alone_are_kept():
     kept = keep_findings(films("a", "a|b", "b", "c", "c|d", "a|d"), ["a", "b"])
-    assert [(film.path, film.finding) for film in kept] == [("0.png", "a"), ("2.png", "b"), ("5.png", "a")]
+    assert [(film.path, film.finding) for film in kept] == [("0.png", "a"), ("2.png", "b")]
     assert kept.notes == (
         "before",
         "1 films left out, they show several of the findings",
         "2 films left out, they show none of the findings",
-        "1 films kept, though they show other findings besides",
+        "1 films left out (--with-others keeps them), they show one of the findings and others besides",
     )
+
+
+def test_films_that_show_others_besides_are_kept_when_asked_for():
+    kept = keep_findings(films("a", "a|b", "b", "c", "c|d", "a|d"), ["a", "b"], with_others=True)
+    assert [(film.path, film.findings) for film in kept] == [("0.png", ("a",)), ("2.png", ("b",)), ("5.png", ("a",))]
+    assert kept.notes[-1] == "1 films kept, though they show one of the findings and others besides"
 
 
 def test_any_finding_will_do_where_none_is_asked_for():
@@ -50,7 +56,7 @@ def test_nothing_is_said_where_nothing_is_left_out():
 
 
 def test_nothing_left_is_an_error():
-    with pytest.raises(ValueError, match="no film shows exactly one of a, b; name others"):
+    with pytest.raises(ValueError, match="no film is left of a, b: 1 films left out, they show several of .*; name"):
         keep_findings(films("a|b"), ["a", "b"])
 
 
