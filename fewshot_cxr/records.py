@@ -137,6 +137,10 @@ class Records(Sequence[Record]):
         kept = tuple(film for film in self.films if film.path not in bad)
         return replace(self, films=kept, problems=self.problems + problems)
 
+    def count_findings(self) -> dict[str, int]:
+        """Count films by finding, sorted by its name; a film of two findings counts under both."""
+        return dict(sorted(Counter(name for film in self.films for name in film.findings).items()))
+
     def count_by(self, key: Callable[[Record], str | None]) -> dict[str, int]:
         """Count films by a column, sorted by its value; films without one count under 'not stated'."""
         counts = Counter(key(film) or "not stated" for film in self.films)

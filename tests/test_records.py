@@ -72,3 +72,8 @@ def test_image_spec_refuses(fields, message):
 def test_image_spec_survives_json():
     spec = ImageSpec(96, 3, "none", (0.1, 0.2, 0.3), (1, 1, 1), 12)
     assert ImageSpec.from_json(spec.to_json()) == spec
+
+
+def test_a_film_of_two_findings_counts_under_both(tmp_path):
+    records = Records((Record("a", ("y", "x")), Record("b", ("x",)), Record("c", ())), tmp_path)
+    assert list(records.count_findings().items()) == [("x", 2), ("y", 1)]

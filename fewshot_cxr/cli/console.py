@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -40,8 +39,7 @@ def say(text: str) -> None:
 
 def say_records(records: Records) -> None:
     """Print what was read, how, and what was left out."""
-    by_finding = Counter(name for film in records for name in film.findings)
-    counts = ", ".join(f"{name} {count}" for name, count in sorted(by_finding.items()))
+    counts = ", ".join(f"{name} {count}" for name, count in records.count_findings().items())
     n_patients = len({film.group for film in records})
     say(f"{len(records)} films of {n_patients} patients: {counts}")
     for note in records.notes:

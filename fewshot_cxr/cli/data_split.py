@@ -146,9 +146,9 @@ def _write(records: Records, split: _Split, out: Path, *, to_stderr: bool) -> di
 def _show(split: _Split, findings: Sequence[str], title: str, to_stderr: bool) -> None:
     rows = [["split", "films", "patients", *findings]]
     for name, part in zip(("train", "val", "test"), split.parts, strict=True):
-        counts = Counter(finding for film in part for finding in film.findings)
+        counts = part.count_findings()
         n_patients = len({film.group for film in part})
-        rows.append([name, str(len(part)), str(n_patients), *(str(counts[finding]) for finding in findings)])
+        rows.append([name, str(len(part)), str(n_patients), *(str(counts.get(finding, 0)) for finding in findings)])
     if len(findings) > _MOST_COLUMNS:
         rows = [list(column) for column in zip(*rows, strict=True)]
     show_table(title, rows[0], rows[1:], to_stderr=to_stderr)

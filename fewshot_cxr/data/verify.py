@@ -78,7 +78,6 @@ def summarise(records: Records) -> dict[str, Any]:
             paths[kind].append(problem.path)
         else:
             others.append({"row": problem.row, "path": problem.path, "reason": problem.reason})
-    by_finding = Counter(name for film in records for name in film.findings)
     return {
         "n_rows": len(records) + len(records.problems) if records.n_rows is None else records.n_rows,
         "n_records": len(records),
@@ -86,7 +85,7 @@ def summarise(records: Records) -> dict[str, Any]:
         "unreadable": paths["unreadable"],
         "duplicates": paths["duplicate"],
         "other_problems": others,
-        "by_finding": dict(sorted(by_finding.items())),
+        "by_finding": records.count_findings(),
         "by_source": records.count_by(lambda film: film.source),
         "by_view": records.count_by(lambda film: film.view),
         "by_split": records.count_by(lambda film: film.split),

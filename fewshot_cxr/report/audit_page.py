@@ -1,19 +1,21 @@
 """One page on a set of films: what the audit found, with the films to look at."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 from PIL import Image
 
 from fewshot_cxr.data import read_gray
 from fewshot_cxr.evaluation.audit.result import Audit, NearDuplicate
-from fewshot_cxr.records import Records
+from fewshot_cxr.records import Record, Records
 from fewshot_cxr.report.audit_tables import checks_table, confounding_table, counts_table, v_text
 from fewshot_cxr.report.html import Headline, Page, Section
 from fewshot_cxr.report.pictures import Picture
 from fewshot_cxr.report.tables import Table
 
+_Show = Callable[[Sequence[str], str], Picture]
 _MOST_PICTURES = 12
 _MOST_ROWS = 50
 _HEIGHT_PX, _WIDEST_PX = 320, 640  # twice what is shown
@@ -31,6 +33,7 @@ def audit_page(audit: Audit, records: Records, title: str = "Audit of the films"
     confounding, films = audit.confounding, audit.films
     value = confounding.cramers_v.value
     checks = checks_table(audit).rows
+    show = partial(_picture, records, {film.path: film for film in records})
     headlines = (
         Headline(f"{films.n_films:,}", "films", f"{films.n_patients:,} patients stated"),
         Headline("?" if checks[0][2].startswith("cannot") else f"{len(audit.leaks):,}", "leaks between splits"),
@@ -42,9 +45,9 @@ def audit_page(audit: Audit, records: Records, title: str = "Audit of the films"
     sections = (
         Section("Checks", facts=tuple((name, f"{state} {what}".removeprefix("- ")) for name, state, what in checks)),
         _confounding_section(audit),
-        *_pair_sections(audit, records),
+        *_pair_sections(audit, show),
         *_list_sections(audit),
-        *_mark_sections(audit, records),
+        *_mark_sections(audit, show),
         Section("Films", table=counts_table(films.views.by_finding, "Films by finding and view"), facts=_facts(audit)),
     )
     return Page(title, lead=(_lead(audit),), headlines=headlines, cautions=audit.notes, sections=sections)
@@ -69,9 +72,9 @@ def _confounding_section(audit: Audit) -> Section:
     return Section("Confounding", paragraphs, table=confounding_table(audit))
 
 
-def _pair_sections(audit: Audit, records: Records) -> list[Section]:
+def _pair_sections(audit: Audit, show: _Show) -> list[Section]:
     sections = [
-        _pairs_section(heading, pairs, records)
+        _pairs_section(heading, pairs, show)
         for heading, pairs in (
             ("Near duplicates: saved anew", audit.near_duplicates),
             ("Possible duplicates: re-cropped, marked, or a moment apart", audit.possible_duplicates),
@@ -94,7 +97,7 @@ def _pair_sections(audit: Audit, records: Records) -> list[Section]:
     return sections
 
 
-def _pairs_section(heading: str, found: Sequence[NearDuplicate], records: Records) -> Section:
+def _pairs_section(heading: str, found: Sequence[NearDuplicate], show: _Show) -> Section:
     # First what harms most: other labels, then other patients.
     pairs = sorted(found, key=lambda pair: (pair.same_label, pair.same_patient is not False))
     pictures = []
@@ -102,7 +105,7 @@ def _pairs_section(heading: str, found: Sequence[NearDuplicate], records: Record
         label = "same label" if pair.same_label else "different labels"
         patient = {True: "same patient", False: "different patients", None: "patient not stated"}[pair.same_patient]
         caption = f"{pair.a} | {pair.b}: {label}, {patient}, correlation {pair.correlation:.3f}"
-        pictures.append(_picture(records, (pair.a, pair.b), caption))
+        pictures.append(show((pair.a, pair.b), caption))
     rows = [
         (f"{p.a}, {p.b}", str(p.hamming), f"{p.correlation:.3f}", _YES[p.same_patient], _YES[p.same_label])
         for p in pairs
@@ -134,11 +137,11 @@ def _table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], what: str)
     return Table(columns, tuple(rows[:_MOST_ROWS]), f"{len(rows):,} {what}{first}")
 
 
-def _mark_sections(audit: Audit, records: Records) -> list[Section]:
+def _mark_sections(audit: Audit, show: _Show) -> list[Section]:
     sections = []
     for mark, paths in audit.films.marks.items():
         if paths:
-            pictures = tuple(_picture(records, (path,), path) for path in paths[: _MOST_PICTURES // 2])
+            pictures = tuple(show((path,), path) for path in paths[: _MOST_PICTURES // 2])
             heading = mark.replace("_", " ").capitalize()
             told = f"{len(paths):,} films; {len(pictures)} are shown. The mark is a guess from the pixels: look."
             sections.append(Section(heading, (told,), pictures, is_gallery=True))
@@ -157,12 +160,11 @@ def _facts(audit: Audit) -> tuple[tuple[str, str], ...]:
     return (*told, *run, ("seconds", f"{audit.seconds:.1f}"))
 
 
-def _picture(records: Records, paths: Sequence[str], caption: str) -> Picture:
+def _picture(records: Records, film_of: Mapping[str, Record], paths: Sequence[str], caption: str) -> Picture:
     """Return films side by side."""
-    known = {film.path: film for film in records if film.path in paths}
     films = []
     for path in paths:
-        gray = Image.fromarray(read_gray(records.file(known[path])))
+        gray = Image.fromarray(read_gray(records.file(film_of[path])))
         # No film may make the page wide or heavy: one of 1 x 3000 pixels would else become a million wide.
         width = min(round(gray.width * _HEIGHT_PX / gray.height), _WIDEST_PX)
         films.append(np.asarray(gray.resize((max(1, width), _HEIGHT_PX))))

@@ -154,7 +154,7 @@ def _films(records: Records, facts: Sequence[FilmFacts | None], problems: Sequen
     return Films(
         n_films=len(records),
         n_patients=len({film.patient_id for film in records if film.patient_id}),
-        by_finding=_count(name for film in records for name in film.findings),
+        by_finding=records.count_findings(),
         by_source=records.count_by(lambda film: film.source),
         by_view=records.count_by(lambda film: film.view),
         by_split=records.count_by(lambda film: film.split),
@@ -164,11 +164,6 @@ def _films(records: Records, facts: Sequence[FilmFacts | None], problems: Sequen
         views=views(records),
         children=children_among_adults(records),
     )
-
-
-def _count(names: Iterable[str]) -> dict[str, int]:
-    values, counts = np.unique(np.array(list(names), dtype=str), return_counts=True)
-    return dict(zip(values.tolist(), counts.tolist(), strict=True))
 
 
 def _sizes(facts: Sequence[FilmFacts]) -> dict[str, dict[str, float]]:
