@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
-from fewshot_cxr.metrics import RunningMean
+from fewshot_cxr.metrics import RunningMean, RunningMoments, t_interval, wilson_interval
 
 
 def test_blocks_give_the_interval_of_the_whole():
@@ -31,3 +32,56 @@ def test_coverage_is_as_stated():
         low, high = running.interval()
         hits += low <= 3 <= high
     assert 0.935 < hits / 2000 < 0.965
+
+
+@pytest.mark.parametrize("as_tensor", [False, True])
+def test_moments_of_blocks_are_those_of_the_whole(as_tensor):
+    rows = np.random.default_rng(2).normal([1e4, 0, -3], [1e-2, 1, 5], (501, 3))
+    rows[:, 2] += 2 * rows[:, 1]
+    running = RunningMoments(3)
+    for block in (*np.array_split(rows, 7), rows[:0]):
+        running.add(torch.from_numpy(block) if as_tensor else block)
+    assert running.count == 501
+    np.testing.assert_allclose(running.mean, rows.mean(axis=0), atol=1e-9)
+    np.testing.assert_allclose(running.covariance, np.cov(rows.T), atol=1e-9)
+
+
+def test_moments_need_two_rows_and_know_their_width():
+    running = RunningMoments(2)
+    assert (running.count, running.mean.tolist(), running.covariance) == (0, [0, 0], None)
+    running.add(np.array([[1.0, 2.0]]))
+    assert (running.mean.tolist(), running.covariance) == ([1, 2], None)
+    with pytest.raises(ValueError, match=r"^rows must have the shape \(m, 2\), got \(2,\)$"):
+        running.add(np.array([1.0, 2.0]))
+
+
+@pytest.mark.parametrize("level", [0.8, 0.95])
+@pytest.mark.parametrize(("successes", "n"), [(0, 1), (1, 1), (0, 9), (3, 9), (229, 240), (240, 240)])
+def test_wilson_equals_scipys(successes, n, level):
+    expected = stats.binomtest(successes, n).proportion_ci(level, method="wilson")
+    np.testing.assert_allclose(wilson_interval(successes, n, level), expected, atol=1e-12)
+
+
+def test_wilson_takes_credits_of_ties():
+    low, high = wilson_interval(3.5, 9)
+    assert wilson_interval(3, 9)[0] < low < 3.5 / 9 < high < wilson_interval(4, 9)[1]
+    assert wilson_interval(0, 7)[0] == 0
+    assert wilson_interval(7, 7)[1] == 1
+
+
+def test_students_interval_is_scipys():
+    expected = stats.t.interval(0.9, 7.5, 0.6, 0.02)
+    np.testing.assert_allclose(t_interval(0.6, 0.02**2, 7.5, 0.9), expected, atol=1e-12)
+    assert t_interval(0.6, 0.0, 3) == (0.6, 0.6)
+
+
+@pytest.mark.parametrize(("successes", "n"), [(0, 0), (-1, 3), (4, 3), (float("nan"), 3)])
+def test_wilson_needs_trials(successes, n):
+    with pytest.raises(ValueError, match=rf"^wilson_interval needs 0 <= successes <= n .*, got {successes} of {n}$"):
+        wilson_interval(successes, n)
+
+
+@pytest.mark.parametrize(("variance", "df"), [(-1e-9, 3), (float("nan"), 3), (0.1, 0)])
+def test_students_interval_needs_a_variance(variance, df):
+    with pytest.raises(ValueError, match=rf"^t_interval needs .*, got {variance} and {df}; where nothing can be"):
+        t_interval(0.5, variance, df)

@@ -1,0 +1,130 @@
+"""From distances to probabilities, and whether those keep their word."""
+
+import math
+
+import numpy as np
+import torch
+from scipy import optimize
+from torch import Tensor
+from torch.nn import functional
+
+# Temperatures are looked for between the spread of the distances over this and times this.
+_WIDEST = 1e4
+
+
+def class_probabilities(distances: Tensor, temperature: float = 1.0) -> Tensor:
+    """Return softmax(-distances / temperature) over the classes.
+
+    Args:
+        distances: smaller is closer, shape (..., n_way).
+        temperature: above 0, in the unit of the distances; larger is less sure.
+
+    Raises:
+        ValueError: the temperature is not above 0.
+
+    Source: Snell, Swersky, Zemel, "Prototypical Networks for Few-shot Learning", 2017, arXiv:1703.05175, eq. 2.
+    """
+    if not temperature > 0:
+        raise ValueError(f"temperature must be above 0, got {temperature}; fit_temperature finds one")
+    # The softmax written out: torch's own is several times slower along an axis as short as this.
+    weights = ((distances.amin(dim=-1, keepdim=True) - distances) / temperature).exp()
+    return weights / weights.sum(dim=-1, keepdim=True)
+
+
+def log_probabilities(distances: Tensor) -> Tensor:
+    """Return the logarithms of `class_probabilities`, which do not round to one and the same 0 for far classes.
+
+    Args:
+        distances: smaller is closer, shape (..., n_way).
+    """
+    nearer = distances.amin(dim=-1, keepdim=True) - distances
+    return nearer - nearer.exp().sum(dim=-1, keepdim=True).log()
+
+
+def brier_score(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean over queries of sum over classes of (probability - truth)^2: 0 is best, 2 is worst.
+
+    For two classes it is twice the Brier score of the positive class that scikit-learn gives by default.
+
+    Args:
+        probabilities: shape (..., n_queries, n_way).
+        labels: class of each query, int64, shape (n_queries,), shared by the batch.
+
+    Returns:
+        Shape (...,), dtype of `probabilities`.
+
+    Source: Brier, "Verification of forecasts expressed in terms of probability", 1950, eq. 2.
+    """
+    truth = functional.one_hot(labels, probabilities.shape[-1])
+    return (probabilities - truth).square().sum(-1).mean(-1)
+
+
+def reliability_bins(confidence: Tensor, correct: Tensor, n_bins: int = 15) -> tuple[Tensor, Tensor, Tensor]:
+    """Count decisions by how sure they are; the counts of several batches add up.
+
+    Args:
+        confidence: probability of the decided class, 0..1, shape (..., n_queries).
+        correct: credit of the decision, bool or 0..1, same shape.
+        n_bins: bins of equal width: (0, 1 / n_bins], (1 / n_bins, 2 / n_bins], ...; 0 itself goes to the first.
+
+    Returns:
+        Decisions, sum of their confidence, sum of their credits; each float64, shape (..., n_bins).
+
+    Source: Naeini, Cooper, Hauskrecht, "Obtaining Well Calibrated Probabilities Using Bayesian Binning", 2015.
+    """
+    edges = torch.linspace(0, 1, n_bins + 1, dtype=confidence.dtype, device=confidence.device)[1:-1]
+    *batch, n_queries = confidence.shape
+    n_rows = math.prod(batch)
+    rows = torch.arange(n_rows, device=confidence.device).unsqueeze(-1)
+    cells = (rows * n_bins + torch.bucketize(confidence.reshape(n_rows, n_queries), edges)).flatten()
+
+    def add_up(values: Tensor) -> Tensor:
+        return cells.bincount(values.flatten().double(), minlength=n_rows * n_bins).reshape(*batch, n_bins)
+
+    return add_up(torch.ones_like(confidence)), add_up(confidence), add_up(correct)
+
+
+def expected_calibration_error(count: Tensor, confidence_sum: Tensor, correct_sum: Tensor) -> Tensor:
+    """Return the mean gap between confidence and accuracy, bins weighted by their decisions.
+
+    Args:
+        count, confidence_sum, correct_sum: what `reliability_bins` gives, or its sums, shape (..., n_bins).
+
+    Returns:
+        0..1, shape (...,); NaN where there is no decision.
+
+    Source: Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks", 2017, arXiv:1706.04599, eq. 3.
+    """
+    return (correct_sum - confidence_sum).abs().sum(-1) / count.sum(-1)
+
+
+def fit_temperature(distances: Tensor, labels: Tensor) -> float:
+    """Find the temperature at which the true classes are likeliest.
+
+    Args:
+        distances: smaller is closer, shape (..., n_queries, n_way), of films that are NOT those of the test.
+        labels: class of each query, int64, shape (n_queries,), shared by the batch.
+
+    Returns:
+        Temperature, in the unit of the distances, within a factor 10,000 of their spread between the classes. It is
+        near that end where no query is wrong (any smaller one is better) or where the distances tell nothing.
+
+    Raises:
+        ValueError: there is no query, or each is equally far from all classes.
+
+    Source: Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks", 2017, arXiv:1706.04599, 4.2.
+    """
+    distances = distances.detach().double()
+    spread = float(distances.std(dim=-1, correction=0).mean())
+    if not spread > 0:
+        raise ValueError(f"distances must differ between the classes to fit a temperature, got a spread of {spread}")
+    true = labels.expand(distances.shape[:-1]).unsqueeze(-1)
+
+    def cost(log_temperature: float) -> float:
+        log_probabilities = functional.log_softmax(-distances / (spread * math.exp(log_temperature)), dim=-1)
+        return -float(log_probabilities.gather(-1, true).mean())
+
+    # Convex in 1 / temperature, so with one valley in its logarithm.
+    reach = np.log(_WIDEST)
+    found = optimize.minimize_scalar(cost, bounds=(-reach, reach), method="bounded", options={"xatol": 1e-6})
+    return float(spread * math.exp(found.x))
