@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy.spatial.distance import cdist
 
-from fewshot_cxr.distances import DISTANCES, class_averages, mean_distances, pairwise_distances
+from fewshot_cxr.distances import DISTANCES, class_means, mean_distances, pairwise_distances
 
 SCIPY = {"euclidean": "euclidean", "squared_euclidean": "sqeuclidean", "cosine": "cosine", "l1": "cityblock"}
 
@@ -24,6 +24,64 @@ def test_distances_are_batched(name):
         torch.testing.assert_close(together[index], pairwise_distances(rows[index], columns[index], name))
 
 
+@pytest.mark.parametrize("offset", [0.0, 100.0])
+def test_many_episodes_measure_what_one_does(offset):
+    rows, columns = torch.randn(2, 3, 15, 32) + offset, torch.randn(2, 3, 25, 32) + offset
+    rows[0, 1, 4] = columns[0, 1, 7]
+    rows[1, 2, 0] = columns[1, 2, 3] + 1e-4
+    together = pairwise_distances(rows, columns)
+    assert together[0, 1, 4, 7] == 0
+    for first, second in np.ndindex(2, 3):
+        alone = pairwise_distances(rows[first, second], columns[first, second])
+        torch.testing.assert_close(together[first, second], alone, rtol=2e-4, atol=1e-5)
+    near = pairwise_distances(rows[1, 2].double(), columns[1, 2].double())
+    assert float(together[1, 2, 0, 3]) == pytest.approx(float(near[0, 3]), rel=1e-6)
+
+
+def test_columns_are_shared_between_episodes():
+    rows, columns = torch.randn(4, 5, 8), torch.randn(3, 8)
+    rows[2, 1] = columns[1]
+    for name in DISTANCES:
+        together = pairwise_distances(rows, columns, name)
+        torch.testing.assert_close(together, pairwise_distances(rows, columns.expand(4, 3, 8), name))
+
+
+@pytest.mark.parametrize("name", sorted(DISTANCES))
+@pytest.mark.parametrize("n_columns", [2, 5, 7, 26, 33])
+def test_identical_columns_tie_exactly(name, n_columns):
+    # A matrix product alone ends on other digits in its last columns.
+    rows, column = torch.randn(16, 75, 128), torch.randn(16, 1, 128)
+    for columns in (column.expand(16, n_columns, 128).contiguous(), column.expand(16, n_columns, 128)):
+        values = pairwise_distances(rows, columns, name)
+        assert (values == values[..., :1]).all()
+        alone = pairwise_distances(rows[0], columns[0], name)
+        assert (alone == alone[..., :1]).all()
+
+
+@pytest.mark.parametrize("name", sorted(DISTANCES))
+def test_gradients_are_finite_at_zero_and_go_to_the_row_itself(name):
+    points = torch.randn(2, 4, 8)
+    points[:, 1] = points[:, 0]
+    points.requires_grad_()
+    pairwise_distances(points, points.detach(), name)[:, 1, 2].sum().backward()
+    assert torch.isfinite(points.grad).all()
+    assert not points.grad[:, 0].any()
+    columns = points.detach().clone().requires_grad_()
+    pairwise_distances(points.detach(), columns, name)[:, 2, 1].sum().backward()
+    if name != "squared_euclidean":  # its gradient runs through the mean column as well, which cancels but for rounding
+        assert not columns.grad[:, 0].any()
+    assert columns.grad[:, 1].any()
+
+
+@pytest.mark.parametrize("dim", [-2, -1])
+def test_class_means_equal_a_slow_loop(dim):
+    values, labels = torch.randn(3, 6, 6), torch.tensor([0, 2, 1, 2, 0, 2])
+    got = class_means(values, labels, dim=dim)
+    for label in range(3):
+        own = [values.select(dim, index) for index in range(6) if labels[index] == label]
+        torch.testing.assert_close(got.select(dim, label), torch.stack(own).mean(dim=0))
+
+
 def test_mean_distances_equal_a_slow_loop():
     queries, support = torch.randn(6, 4), torch.randn(5, 4)
     labels = torch.tensor([0, 2, 1, 2, 0])
@@ -40,4 +98,4 @@ def test_the_door_is_guarded():
     with pytest.raises(ValueError, match="unknown distance 'manhatten'"):
         pairwise_distances(torch.zeros(1, 3), torch.zeros(1, 3), "manhatten")
     with pytest.raises(ValueError, match=r"labels must hold every class 0..n_way-1, got \[0, 2\]"):
-        class_averages(torch.tensor([0, 2]))
+        class_means(torch.zeros(2, 1), torch.tensor([0, 2]))

@@ -10,7 +10,7 @@ from fewshot_cxr._checks import check_at_least, lookup
 from fewshot_cxr.data import patient_groups
 from fewshot_cxr.distances import pairwise_distances
 from fewshot_cxr.embeddings import Embeddings
-from fewshot_cxr.inference.rules import RULES
+from fewshot_cxr.inference.rules import RULES, TRANSDUCTIVE
 from fewshot_cxr.records import Records
 from fewshot_cxr.seeding import hashed_bits, text_key
 
@@ -102,9 +102,14 @@ def predict(
         n_nearest: how many exemplars a prediction shows.
 
     Raises:
-        ValueError: unknown rule or distance, embeddings of another dim, fewer than two findings.
+        ValueError: unknown rule or distance, a transductive rule, embeddings of another dim, fewer than two findings.
     """
     judge = lookup(RULES, rule, what="rule")
+    if rule in TRANSDUCTIVE:
+        raise ValueError(
+            f"rule {rule!r} judges all films together, so that one film's answer would depend on the others; "
+            "take an inductive rule such as mean_distance"
+        )
     if len(np.unique(support.class_ids)) < 2:
         raise ValueError(f"the support holds one finding only ({', '.join(support.class_names or ())}); two are needed")
     films = torch.from_numpy(np.ascontiguousarray(queries, dtype=np.float32))

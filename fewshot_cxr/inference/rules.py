@@ -4,16 +4,18 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from fewshot_cxr._checks import check_at_least, check_dense_labels
-from fewshot_cxr.distances import class_averages, mean_distances, pairwise_distances
+from fewshot_cxr.distances import class_means, mean_distances, pairwise_distances
+from fewshot_cxr.inference.classifier_rules import linear_probe, ridge, simpleshot, template
+from fewshot_cxr.inference.transductive import bd_cspn, laplacian_shot, pt_map, tim
 
 Rule = Callable[..., Tensor]
 """rule(support, labels, queries, *, distance) -> distances
 
 support (..., n_support, dim) and queries (..., n_queries, dim), float; labels int64 (n_support,) with every value
-0..n_way-1, shots may differ by class; returns (..., n_queries, n_way).
+0..n_way-1, in any order, shots may differ by class; returns (..., n_queries, n_way). A rule of OWN_DISTANCE takes
+`distance` and leaves it unused.
 """
 
 
@@ -27,27 +29,69 @@ def prototype(support: Tensor, labels: Tensor, queries: Tensor, *, distance: str
 
     Source: Snell, Swersky, Zemel, "Prototypical Networks for Few-shot Learning", 2017, arXiv:1703.05175, eq. 1.
     """
-    prototypes = class_averages(labels, support.dtype).T @ support
-    return pairwise_distances(queries, prototypes, distance)
+    return pairwise_distances(queries, class_means(support, labels), distance)
+
+
+def nearest(support: Tensor, labels: Tensor, queries: Tensor, *, distance: str = "euclidean") -> Tensor:
+    """Return the distance to the nearest exemplar of each class."""
+    distances = pairwise_distances(queries, support, distance)
+    return torch.stack([own.amin(dim=-1) for own in _by_class(distances, labels)], dim=-1)
 
 
 def knn(support: Tensor, labels: Tensor, queries: Tensor, *, distance: str = "euclidean", k: int = 5) -> Tensor:
     """Let the k nearest exemplars vote; classes with equal votes are ordered by their nearest exemplar.
 
+    Exemplars that tie for the last of the k places share what is left, so that the order of rows plays no part.
+
     Returns:
         For each class the share of the k votes that it did not get, in 0..1, plus less than 1/k for how far its
-        nearest exemplar is: fewer votes are always farther.
+        nearest exemplar is: a whole vote fewer is always farther.
 
     Raises:
         ValueError: k is below 1.
     """
     check_at_least(k, 1, "k")
-    n_way = check_dense_labels(labels, name="labels")
     k = min(k, len(labels))
     distances = pairwise_distances(queries, support, distance)
-    votes = functional.one_hot(labels[distances.topk(k, largest=False).indices], n_way).sum(dim=-2)
-    nearest = torch.stack([distances[..., labels == label].amin(dim=-1) for label in range(n_way)], dim=-1)
-    return (k - votes) / k + 0.5 / k * nearest / (1 + nearest)
+    last = distances.topk(k, largest=False).values[..., -1:]
+    is_nearer, is_last = distances < last, distances == last
+    places_left = k - is_nearer.sum(dim=-1, keepdim=True)
+    shares = is_nearer + is_last * (places_left / is_last.sum(dim=-1, keepdim=True))
+    votes = torch.stack([own.sum(dim=-1) for own in _by_class(shares.to(distances.dtype), labels)], dim=-1)
+    to_nearest = torch.stack([own.amin(dim=-1) for own in _by_class(distances, labels)], dim=-1)
+    return (k - votes) / k + 0.5 / k * to_nearest / (1 + to_nearest)
 
 
-RULES: dict[str, Rule] = {"mean_distance": mean_distance, "prototype": prototype, "knn": knn}
+def _by_class(values: Tensor, labels: Tensor) -> list[Tensor]:
+    n_way = check_dense_labels(labels, name="labels")
+    return [values[..., labels == label] for label in range(n_way)]
+
+
+RULES: dict[str, Rule] = {
+    "mean_distance": mean_distance,
+    "prototype": prototype,
+    "nearest": nearest,
+    "knn": knn,
+    "template": template,
+    "simpleshot": simpleshot,
+    "linear_probe": linear_probe,
+    "ridge": ridge,
+    "bd_cspn": bd_cspn,
+    "laplacian_shot": laplacian_shot,
+    "pt_map": pt_map,
+    "tim": tim,
+}
+
+TRANSDUCTIVE = frozenset({"bd_cspn", "laplacian_shot", "pt_map", "tim"})
+"""Rules that look at all queries of an episode at once: a query's answer depends on the others."""
+
+OWN_DISTANCE: dict[str, str] = {
+    "template": "weighted l1",
+    "linear_probe": "logistic regression",
+    "ridge": "ridge regression",
+    "bd_cspn": "cosine",
+    "laplacian_shot": "squared euclidean, unit length",
+    "pt_map": "squared euclidean, power transform",
+    "tim": "cosine",
+}
+"""Rule -> its own geometry, in words, for the rules to which the `distance` argument does not apply."""

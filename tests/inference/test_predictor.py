@@ -62,3 +62,8 @@ def test_a_small_finding_gives_all_it_has():
     assert len(sample_exemplars(films(2), 50)) == len(films(2))
     with pytest.raises(ValueError, match="n_exemplars must be at least 1"):
         sample_exemplars(films(), 0)
+
+
+def test_transductive_rules_do_not_judge_single_films():
+    with pytest.raises(ValueError, match="rule 'tim' judges all films together, so that one film's"):
+        predict(np.zeros((1, 2)), ["new.png"], SUPPORT, rule="tim")

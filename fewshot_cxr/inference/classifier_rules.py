@@ -1,0 +1,230 @@
+"""Decision rules that learn from the support: a weighted template, a centred one, a classifier per episode."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from fewshot_cxr._checks import check_dense_labels
+from fewshot_cxr.distances import class_means, pairwise_distances
+
+_MAX_NEWTON_STEPS = 100
+_MAX_HALVINGS = 40
+_SMALL_GAIN = 1e-14  # of the loss by one more step, as a share of the loss
+
+
+def template(
+    support: Tensor,
+    labels: Tensor,
+    queries: Tensor,
+    *,
+    distance: str = "euclidean",
+    weights: Tensor | None = None,
+    bias: float = 0.0,
+) -> Tensor:
+    """Compare with the template (mean support embedding) of each class by a learned weighted L1 distance.
+
+    Args:
+        support, labels, queries: see `Rule`.
+        distance: not used: the weighted L1 distance is the rule's own.
+        weights: of the embedding's coordinates, float, shape (dim,), of any sign; None: all 1, plain l1.
+        bias: added at the end; it moves every class alike.
+
+    Returns:
+        sum_i weights_i |q_i - t_i| + bias: the logit of "another class". Its sigmoid, the probability that the
+        siamese network puts out, ranks alike, but is exactly 1 from a logit of 17 on: far classes would tie.
+
+    Raises:
+        ValueError: weights are not one per coordinate.
+
+    Source: siamese COVID-Net, KTH DD2424 project, 2020: p(different) = sigmoid of this, decision by the smallest.
+    """
+    templates = class_means(support, labels)
+    dim = support.shape[-1]
+    if weights is None:
+        return pairwise_distances(queries, templates, "l1") + bias
+    if weights.shape != (dim,):
+        raise ValueError(
+            f"weights must have shape ({dim},), one per coordinate of the embedding, got {tuple(weights.shape)}"
+        )
+    weights = weights.to(support)
+    # |w (q - t)| = |w| |q - t|: one plain l1 for the weights above 0 and one for those below, no cube of differences.
+    above, below = weights.clamp_min(0), (-weights).clamp_min(0)
+    values = pairwise_distances(queries * above, templates * above, "l1")
+    return values - pairwise_distances(queries * below, templates * below, "l1") + bias
+
+
+def simpleshot(
+    support: Tensor,
+    labels: Tensor,
+    queries: Tensor,
+    *,
+    distance: str = "euclidean",
+    centre: Tensor | None = None,
+) -> Tensor:
+    """Subtract a centre, scale to length 1, and take the nearest prototype.
+
+    Args:
+        support, labels, queries: see `Rule`.
+        distance: between the centred rows of length 1 and the mean of those of a class; the paper takes euclidean,
+            easyfsl cosine.
+        centre: float, shape (dim,): the mean embedding of the training films, as in the paper. None: the mean of the
+            class means of the episode's own support, as nothing else is at hand here (easyfsl: no centring at all).
+
+    Raises:
+        ValueError: centre is not one number per coordinate.
+
+    Source: Wang, Chao, Weinberger, van der Maaten, "SimpleShot", 2019, arXiv:1911.04623: "CL2N".
+    """
+    dim = support.shape[-1]
+    if centre is not None and centre.shape != (dim,):
+        raise ValueError(
+            f"centre must have shape ({dim},), one per coordinate of the embedding, got {tuple(centre.shape)}"
+        )
+    middle = class_means(support, labels).mean(dim=-2, keepdim=True) if centre is None else centre.to(support)
+    support, queries = (functional.normalize(rows - middle, dim=-1) for rows in (support, queries))
+    return pairwise_distances(queries, class_means(support, labels), distance)
+
+
+def ridge(
+    support: Tensor, labels: Tensor, queries: Tensor, *, distance: str = "euclidean", penalty: float = 1.0
+) -> Tensor:
+    """Regress the one-hot labels on the embeddings, with an intercept and a penalty on squared weights.
+
+    Args:
+        support, labels, queries: see `Rule`.
+        distance: not used: the regression is the rule's own geometry.
+        penalty: weight of |W|^2 beside the sum of squared errors (scikit-learn's alpha).
+
+    Returns:
+        1 - predicted label: near 0 for a sure class; may lie outside 0..1.
+
+    Raises:
+        ValueError: penalty is not above 0.
+
+    Source: the closed form, as for few shots in Bertinetto et al. 2019, arXiv:1805.08136 (R2-D2).
+    """
+    _check_penalty(penalty)
+    targets = _one_hot(support, labels)
+    centre, mean_target = support.mean(dim=-2, keepdim=True), targets.mean(dim=-2, keepdim=True)
+    support, queries, targets = support - centre, queries - centre, targets - mean_target
+    n_support, dim = support.shape[-2:]
+    # Both give the same weights; the smaller system is the faster one.
+    weights: Tensor
+    if n_support < dim:
+        weights = support.mT @ torch.linalg.solve(_add_to_diagonal(support @ support.mT, penalty), targets)
+    else:
+        weights = torch.linalg.solve(_add_to_diagonal(support.mT @ support, penalty), support.mT @ targets)
+    return 1 - mean_target - queries @ weights
+
+
+def linear_probe(
+    support: Tensor, labels: Tensor, queries: Tensor, *, distance: str = "euclidean", penalty: float = 1.0
+) -> Tensor:
+    """Fit a multinomial logistic regression to the support of each episode, to convergence.
+
+    All episodes at once, by Newton steps (100 at most; 5 to 20 are usual) with conjugate gradients and step halving,
+    in float64 within.
+
+    Args:
+        support, labels, queries: see `Rule`.
+        distance: not used: the regression is the rule's own geometry.
+        penalty: weight of |W|^2 / 2 beside the sum of the support's losses (1 / C of scikit-learn); the intercepts
+            have none.
+
+    Returns:
+        -log of the class probabilities.
+
+    Raises:
+        ValueError: penalty is not above 0.
+
+    Source: Chen et al., "A Closer Look at Few-shot Classification", 2019, arXiv:1904.04232 ("Baseline"); convex, so
+    that any solver gives the same.
+    """
+    _check_penalty(penalty)
+    targets = _one_hot(support, labels).double()
+    # The weights lie in the span of the support: an orthonormal basis of it loses nothing and is far smaller.
+    basis = torch.linalg.qr(support.double().mT).Q
+    weights = _fit_logistic(_with_one(support.double() @ basis), targets, penalty)
+    logits = _with_one(queries.double() @ basis) @ weights
+    return -logits.log_softmax(dim=-1).to(support.dtype)
+
+
+def _fit_logistic(rows: Tensor, targets: Tensor, penalty: float) -> Tensor:
+    """Minimise sum of losses + penalty/2 |W|^2; rows (..., n, r) with a last column of ones; W (..., r, n_way)."""
+    penalties = rows.new_full((rows.shape[-1], 1), penalty)
+    penalties[-1] = 0  # the intercept
+    weights = rows.new_zeros(*rows.shape[:-2], rows.shape[-1], targets.shape[-1])
+
+    def loss(weights: Tensor) -> Tensor:
+        losses = -(targets * (rows @ weights).log_softmax(dim=-1)).sum(dim=(-1, -2))
+        return losses + (penalties * weights.square()).sum(dim=(-1, -2)) / 2
+
+    value = loss(weights)
+    for _ in range(_MAX_NEWTON_STEPS):
+        shares = (rows @ weights).softmax(dim=-1)
+        gradient = _across_classes(rows.mT @ (shares - targets) + penalties * weights)
+        step = _newton_step(rows, shares, penalties, gradient)
+        slope = (gradient * step).sum(dim=(-1, -2))
+        length = torch.ones_like(value)
+        for _ in range(_MAX_HALVINGS):
+            tried = loss(weights + length[..., None, None] * step)
+            is_too_far = tried > value + 1e-4 * length * slope + 1e-12 * value.abs()
+            if not bool(is_too_far.any()):
+                break
+            length = torch.where(is_too_far, length / 2, length)
+        weights, value = weights + length[..., None, None] * step, tried
+        if bool((-slope <= _SMALL_GAIN * value).all()):
+            break
+    return weights
+
+
+def _newton_step(rows: Tensor, shares: Tensor, penalties: Tensor, gradient: Tensor) -> Tensor:
+    """Solve H step = -gradient by conjugate gradients, each episode with its own numbers."""
+
+    def curve(direction: Tensor) -> Tensor:
+        change = rows @ direction
+        change = shares * (change - (shares * change).sum(dim=-1, keepdim=True))
+        return _across_classes(rows.mT @ change + penalties * direction)
+
+    def inner(left: Tensor, right: Tensor) -> Tensor:
+        return (left * right).sum(dim=(-1, -2), keepdim=True)
+
+    step = torch.zeros_like(gradient)
+    residual = direction = -gradient
+    size = inner(residual, residual)
+    enough = size * 1e-6
+    for _ in range(2 * gradient.shape[-1] * gradient.shape[-2]):
+        is_open = size > enough
+        if not bool(is_open.any()):
+            break
+        curved = curve(direction)
+        curvature = inner(direction, curved)
+        is_open = is_open & (curvature > 0)
+        length = torch.where(is_open, size / curvature, 0.0)
+        step, residual = step + length * direction, residual - length * curved
+        left = torch.where(is_open, inner(residual, residual), 0.0)
+        direction = torch.where(is_open, residual + left / size * direction, 0.0)
+        size = left
+    return step
+
+
+def _across_classes(values: Tensor) -> Tensor:
+    # A change of all classes alike changes no answer: rounding must not send the solver that way.
+    return values - values.mean(dim=-1, keepdim=True)
+
+
+def _one_hot(support: Tensor, labels: Tensor) -> Tensor:
+    return functional.one_hot(labels, check_dense_labels(labels, name="labels")).to(support.dtype)
+
+
+def _with_one(rows: Tensor) -> Tensor:
+    return functional.pad(rows, (0, 1), value=1.0)
+
+
+def _add_to_diagonal(matrices: Tensor, value: float) -> Tensor:
+    return matrices + value * torch.eye(matrices.shape[-1], dtype=matrices.dtype, device=matrices.device)
+
+
+def _check_penalty(penalty: float) -> None:
+    if not penalty > 0:
+        raise ValueError(f"penalty must be above 0, got {penalty}")
