@@ -4,11 +4,14 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
@@ -16,6 +19,9 @@ from torch import Tensor
 
 FORMAT_VERSION = 1
 _KEY = "fewshot_cxr"
+_INT32 = "I32"
+_HASHED_ROWS = 1 << 14
+_DAMAGED = "{path} is damaged: its content does not match its hash; restore it or make it anew"
 
 
 @contextmanager
@@ -72,18 +78,97 @@ def load_tensors(path: str | Path, *, kind: str) -> tuple[dict[str, Tensor], dic
         OSError: the file is damaged (cut short, or its content does not match its hash).
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    try:
-        with safe_open(path, framework="pt") as opened:
-            head = json.loads((opened.metadata() or {}).get(_KEY, "null"))
-            tensors = {name: opened.get_tensor(name) for name in list(opened.keys())}
-    except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise OSError(f"{path} is damaged or no safetensors file ({error}); restore it or make it anew") from error
+    tensors: dict[str, Tensor] = {}
+    head = _read_head(path, tensors)
     _check_head(path, head, kind)
     if tensor_hash(tensors) != head["sha256"]:
-        raise OSError(f"{path} is damaged: its content does not match its hash; restore it or make it anew")
+        raise OSError(_DAMAGED.format(path=path))
     return tensors, head["header"]
+
+
+@dataclass(frozen=True, eq=False)
+class TensorStream:
+    """An int32 tensor that is never whole in memory: its shape, and its rows in order, some at a time."""
+
+    shape: tuple[int, ...]
+    chunks: Iterable[np.ndarray]
+
+
+class Int32Spool:
+    """Chunks of one int32 tensor, kept in an open file until the last is known and `save_streams` can begin."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._shapes: list[tuple[int, ...]] = []
+
+    def add(self, rows: np.ndarray) -> None:
+        """Append rows; their width may differ from chunk to chunk."""
+        self._shapes.append(rows.shape)
+        self._file.write(np.ascontiguousarray(rows, dtype="<i4").tobytes())
+
+    def stream(self, table: np.ndarray | None = None) -> TensorStream:
+        """Return all rows, as wide as the widest, -1 at the end of others; `table`, if given, looks each value up."""
+        widest = tuple(np.max([shape[1:] for shape in self._shapes], axis=0).tolist())
+        return TensorStream((sum(shape[0] for shape in self._shapes), *widest), self._chunks(widest, table))
+
+    def _chunks(self, widest: tuple[int, ...], table: np.ndarray | None) -> Iterator[np.ndarray]:
+        self._file.seek(0)
+        for shape in self._shapes:
+            rows = np.full((shape[0], *widest), -1, dtype=np.int32)
+            content = np.frombuffer(self._file.read(4 * prod(shape)), dtype="<i4")
+            rows[tuple(slice(length) for length in shape)] = content.reshape(shape)
+            yield rows if table is None else table[rows]
+
+
+def save_streams(
+    path: str | Path, streams: Mapping[str, TensorStream], *, kind: str, header: Mapping[str, Any]
+) -> None:
+    """Save int32 tensors chunk by chunk, in constant memory; `load_tensors` reads the file as well.
+
+    Args:
+        path: the file, replaced whole.
+        streams: tensors by name, written one after the other in order of name.
+        kind, header: see `save_tensors`.
+
+    Raises:
+        ValueError: the chunks of a tensor do not fill its shape.
+    """
+    layout: dict[str, Any] = {}
+    end = 0
+    for name in sorted(streams):
+        start, end = end, end + 4 * prod(streams[name].shape)
+        layout[name] = {"dtype": _INT32, "shape": list(streams[name].shape), "data_offsets": [start, end]}
+    # The hash stands before the data but is known after it: 64 zeros keep its place.
+    head = {"kind": kind, "format_version": FORMAT_VERSION, "sha256": "0" * 64, "header": dict(header)}
+    with whole_file(path) as part, part.open("wb") as file:
+        file.write(_safetensors_head(head, layout))
+        head["sha256"] = _write_streams(file, streams)
+        file.seek(0)
+        file.write(_safetensors_head(head, layout))
+
+
+def map_tensors(path: str | Path, *, kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Map what `save_streams` wrote into memory, read-only: rows are read from the disk when they are asked for.
+
+    The content is checked against its hash, some megabytes at a time. The errors are those of `load_tensors`.
+    """
+    path = Path(path)
+    head = _read_head(path)
+    _check_head(path, head, kind)
+    with path.open("rb") as file:
+        n_bytes = int.from_bytes(file.read(8), "little")
+        layout = json.loads(file.read(n_bytes))
+    arrays = {}
+    for name in sorted(layout.keys() - {"__metadata__"}):
+        shape, start = tuple(layout[name]["shape"]), layout[name]["data_offsets"][0]
+        if layout[name]["dtype"] != _INT32:
+            raise ValueError(f"{path}: {name} is {layout[name]['dtype']}, {_INT32} was expected; make the file anew")
+        # A mapping cannot be empty.
+        where = {"mode": "r", "offset": 8 + n_bytes + start, "shape": shape}
+        arrays[name] = np.memmap(path, "<i4", **where) if prod(shape) else np.empty(shape, dtype="<i4")
+    if _mapped_hash(arrays) != head["sha256"]:
+        raise OSError(_DAMAGED.format(path=path))
+    return arrays, head["header"]
 
 
 def tensor_hash(tensors: Mapping[str, Tensor]) -> str:
@@ -93,6 +178,54 @@ def tensor_hash(tensors: Mapping[str, Tensor]) -> str:
         tensor = tensors[name].contiguous()
         digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data if tensor.numel() else b"")
+    return digest.hexdigest()
+
+
+def _read_head(path: Path, tensors: dict[str, Tensor] | None = None) -> Any:
+    """Return our part of the header, unchecked, and fill `tensors` if it is given."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        with safe_open(path, framework="pt") as opened:
+            head = json.loads((opened.metadata() or {}).get(_KEY, "null"))
+            if tensors is not None:
+                tensors.update({name: opened.get_tensor(name) for name in list(opened.keys())})
+    except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise OSError(f"{path} is damaged or no safetensors file ({error}); restore it or make it anew") from error
+    return head
+
+
+def _safetensors_head(head: Mapping[str, Any], layout: Mapping[str, Any]) -> bytes:
+    # Eight bytes of length, then JSON, filled up with blanks so that the data lies at a multiple of eight.
+    text = json.dumps({"__metadata__": {_KEY: json.dumps(head, allow_nan=False)}, **layout}).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _write_streams(file: IO[bytes], streams: Mapping[str, TensorStream]) -> str:
+    """Write the data in order of name; return its hash, that of `tensor_hash`."""
+    digest = hashlib.sha256()
+    for name in sorted(streams):
+        shape, n_rows = streams[name].shape, 0
+        digest.update(f"{name}|torch.int32|{shape}|".encode())
+        for chunk in streams[name].chunks:
+            if chunk.shape[1:] != shape[1:]:
+                raise ValueError(f"{name}: a chunk has the shape {chunk.shape}, {shape} was promised")
+            content = np.ascontiguousarray(chunk, dtype="<i4").tobytes()
+            digest.update(content)
+            file.write(content)
+            n_rows += len(chunk)
+        if n_rows != shape[0]:
+            raise ValueError(f"{name}: the chunks have {n_rows} rows, {shape[0]} were promised")
+    return digest.hexdigest()
+
+
+def _mapped_hash(arrays: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(f"{name}|torch.int32|{arrays[name].shape}|".encode())
+        for first in range(0, len(arrays[name]), _HASHED_ROWS):
+            digest.update(arrays[name][first : first + _HASHED_ROWS].tobytes())
     return digest.hexdigest()
 
 

@@ -1,10 +1,20 @@
 import json
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from fewshot_cxr.storage import load_tensors, save_tensors, whole_file, write_json
+from fewshot_cxr.storage import (
+    Int32Spool,
+    TensorStream,
+    load_tensors,
+    map_tensors,
+    save_streams,
+    save_tensors,
+    whole_file,
+    write_json,
+)
 
 TENSORS = {
     "a": torch.arange(6.0).reshape(2, 3),
@@ -79,3 +89,76 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
         write_json(target, float("nan"))
     assert json.loads(target.read_text()) == {"old": 1}
     assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
+
+
+ROWS = np.arange(24, dtype=np.int32).reshape(4, 2, 3)
+
+
+def save_rows(path, chunks=(ROWS[:3], ROWS[3:]), shape=(4, 2, 3)):
+    streams = {"rows": TensorStream(shape, chunks), "empty": TensorStream((0, 2), ())}
+    save_streams(path, streams, kind="thing", header={"é": 1})
+
+
+def test_streams_are_read_by_either_reader(tmp_path):
+    save_rows(tmp_path / "x.safetensors")
+    tensors, header = load_tensors(tmp_path / "x.safetensors", kind="thing")
+    arrays, mapped_header = map_tensors(tmp_path / "x.safetensors", kind="thing")
+    assert header == mapped_header == {"é": 1}
+    assert {name: tensor.tolist() for name, tensor in tensors.items()} == {"rows": ROWS.tolist(), "empty": []}
+    assert isinstance(arrays["rows"], np.memmap)
+    assert not arrays["rows"].flags.writeable
+    assert np.array_equal(arrays["rows"], ROWS)
+    assert arrays["empty"].shape == (0, 2)
+
+
+def test_what_save_tensors_wrote_can_be_mapped(tmp_path):
+    save_tensors(tmp_path / "x", {"rows": torch.from_numpy(ROWS)}, kind="thing", header={})
+    assert np.array_equal(map_tensors(tmp_path / "x", kind="thing")[0]["rows"], ROWS)
+    save_tensors(tmp_path / "x", TENSORS, kind="thing", header={})
+    with pytest.raises(ValueError, match="x: a is F32, I32 was expected; make the file anew"):
+        map_tensors(tmp_path / "x", kind="thing")
+
+
+@pytest.mark.parametrize("where", [10, -3])
+def test_damage_of_a_mapped_file_is_named(tmp_path, where):
+    path = tmp_path / "x"
+    save_rows(path)
+    content = bytearray(path.read_bytes())
+    content[where] ^= 0x55
+    path.write_bytes(content)
+    with pytest.raises(OSError, match="x is damaged"):
+        map_tensors(path, kind="thing")
+
+
+def test_a_mapped_file_is_cut_foreign_of_another_kind_or_absent(tmp_path):
+    path = tmp_path / "x"
+    save_rows(path)
+    with pytest.raises(ValueError, match="x holds thing, other was expected"):
+        map_tensors(path, kind="other")
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(OSError, match="is damaged or no safetensors file"):
+        map_tensors(path, kind="thing")
+    save_file({"a": torch.ones(1, dtype=torch.int32)}, path)
+    with pytest.raises(ValueError, match="not one of fewshot_cxr"):
+        map_tensors(path, kind="thing")
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        map_tensors(tmp_path / "absent", kind="thing")
+
+
+def test_chunks_must_fill_their_shape_and_a_failure_leaves_nothing(tmp_path):
+    with pytest.raises(ValueError, match="rows: the chunks have 3 rows, 4 were promised"):
+        save_rows(tmp_path / "x", chunks=[ROWS[:3]])
+    with pytest.raises(ValueError, match=r"rows: a chunk has the shape \(4, 2, 2\), \(4, 2, 3\) was promised"):
+        save_rows(tmp_path / "x", chunks=[ROWS[:, :, :2]])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_spool_widens_and_looks_up(tmp_path):
+    with (tmp_path / "spool").open("wb+") as file:
+        spool = Int32Spool(file)
+        spool.add(np.array([[1, 0]]))
+        spool.add(np.array([[2, -1, 1], [0, 1, 2]]))
+        plain, looked_up = spool.stream(), spool.stream(np.array([10, 11, 12, -1]))
+        assert plain.shape == (3, 3)
+        assert np.concatenate(list(plain.chunks)).tolist() == [[1, 0, -1], [2, -1, 1], [0, 1, 2]]
+        assert np.concatenate(list(looked_up.chunks)).tolist() == [[11, 10, -1], [12, -1, 11], [10, 11, 12]]

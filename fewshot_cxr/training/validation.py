@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fewshot_cxr.class_pool import support_group_count
 from fewshot_cxr.embeddings import Embeddings
-from fewshot_cxr.episodes import Episodes
+from fewshot_cxr.episodes import Episodes, support_group_count
 from fewshot_cxr.evaluation import evaluate_episodes
 
 _SEED = 0  # the same episodes at every epoch

@@ -1,0 +1,200 @@
+"""Few-shot episodes as a value: what is drawn follows from seed and episode number alone, and can be replayed.
+
+In every episode support and query share no patient, in no class: a patient who has films of two findings is on one
+side for both. Films are drawn patient by patient (one film of each patient before a second one of any), so that five
+films are five patients wherever the class has them.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from fewshot_cxr._checks import check_at_least, lookup
+from fewshot_cxr.embeddings import Embeddings
+from fewshot_cxr.episodes.block import EpisodeBlock
+from fewshot_cxr.episodes.draw import EpisodeDraw
+from fewshot_cxr.episodes.draw_plan import DrawPlan, plan_draw
+from fewshot_cxr.episodes.films import EpisodeFilms
+from fewshot_cxr.episodes.policy import POLICIES
+from fewshot_cxr.episodes.query_shares import PREVALENCES
+
+_BLOCK_FILMS = 51_200  # looked at for a block: what fits the processor's caches, whatever n_episodes is
+_OVERLAP = (
+    "patients are NOT kept apart: every film counts as a patient of its own, so one patient can be support and query "
+    "at once; such figures measure the leak and are too good"
+)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Episodes:
+    """n_episodes few-shot problems over labelled rows, drawn on demand in blocks: constant memory.
+
+    Episode i depends on `seed`, i, the protocol and the films alone: not on block size, row order, or patients' names.
+
+    Args:
+        class_ids: int64, shape (N,), into `class_names`; or (N, n_findings) with 1 where the film has the finding: it
+            may then be drawn for any of them, but for one alone in an episode.
+        group_ids: int64, shape (N,): rows of one group (patient) never meet across support and query.
+        class_names: findings.
+        n_way: classes in an episode; None: all. After construction an int.
+        n_shot: support films per class, or a number for each finding by name.
+        n_query: query films per class.
+        n_episodes: how many.
+        seed: of the whole sequence.
+        paths: N texts that identify a film within its class; None: its row number does, and row order then matters.
+        prevalence: how queries are shared among classes, a name in PREVALENCES.
+        if_too_small: what to do with a class that has too few films, a name in POLICIES.
+        allow_patient_overlap: count every film as its own patient, only to measure how much that leaks.
+        always: findings that are in every episode. never: findings that are only ever `outside`.
+        may_support, may_query: which films may stand on that side, bool, shape (N,); None: all.
+
+    Raises:
+        ValueError: fewer classes than n_way, or a class with too few films or patients; the text names it.
+    """
+
+    class_ids: np.ndarray
+    group_ids: np.ndarray
+    class_names: tuple[str, ...]
+    n_shot: int | Mapping[str, int]
+    n_query: int
+    n_episodes: int
+    seed: int
+    n_way: int = None  # type: ignore[assignment]  # an int once the findings have been counted
+    paths: tuple[str, ...] | None = None
+    prevalence: str = "balanced"
+    if_too_small: str = "error"
+    allow_patient_overlap: bool = False
+    always: tuple[str, ...] = ()
+    never: tuple[str, ...] = ()
+    may_support: np.ndarray | None = None
+    may_query: np.ndarray | None = None
+
+    @classmethod
+    def draw(
+        cls,
+        films: Embeddings,
+        *,
+        n_way: int | None = None,
+        n_shot: int | Mapping[str, int] = 5,
+        n_query: int = 15,
+        n_episodes: int = 1000,
+        seed: int = 0,
+        prevalence: str = "balanced",
+        if_too_small: str = "error",
+        allow_patient_overlap: bool = False,
+        always: Sequence[str] = (),
+        never: Sequence[str] = (),
+        may_support: np.ndarray | None = None,
+        may_query: np.ndarray | None = None,
+    ) -> "Episodes":
+        """Describe the episodes over labelled embeddings; see the class for arguments and errors."""
+        settings: dict[str, Any] = {} if n_way is None else {"n_way": n_way}
+        return cls(
+            class_ids=films.class_ids,
+            group_ids=films.patient_ids,
+            class_names=tuple(films.class_names or ()),
+            n_shot=n_shot,
+            n_query=n_query,
+            n_episodes=n_episodes,
+            seed=seed,
+            paths=None if films.paths is None else tuple(films.paths),
+            prevalence=prevalence,
+            if_too_small=if_too_small,
+            allow_patient_overlap=allow_patient_overlap,
+            always=tuple(always),
+            never=tuple(never),
+            may_support=may_support,
+            may_query=may_query,
+            **settings,
+        )
+
+    def __post_init__(self) -> None:
+        lookup(PREVALENCES, self.prevalence, what="prevalence")
+        lookup(POLICIES, self.if_too_small, what="if_too_small")
+        check_at_least(2 if self.n_way is None else self.n_way, 2, "n_way")
+        check_at_least(self.n_query, 1, "n_query")
+        check_at_least(self.n_episodes, 1, "n_episodes")
+        object.__setattr__(self, "n_way", self._plan.n_way)
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What differs from what was asked for, one sentence each: part of the result."""
+        return (*((_OVERLAP,) if self.allow_patient_overlap else ()), *self._plan.notes)
+
+    @property
+    def n_available(self) -> None:
+        """How many episodes `block` can give: any number."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the protocol in plain values."""
+        shots, masks = self.n_shot, {"may_support": self.may_support, "may_query": self.may_query}
+        return {
+            "n_way": int(self.n_way),
+            "n_shot": {name: int(n) for name, n in shots.items()} if isinstance(shots, Mapping) else int(shots),
+            "n_query": int(self.n_query),
+            "n_outside": self._plan.n_outside,
+            "n_episodes": int(self.n_episodes),
+            "seed": int(self.seed),
+            "prevalence": self.prevalence,
+            "if_too_small": self.if_too_small,
+            "allow_patient_overlap": bool(self.allow_patient_overlap),
+            "always": list(self.always),
+            "never": list(self.never),
+            **{f"n_{name}": None if mask is None else int(np.sum(mask)) for name, mask in masks.items()},
+            "notes": list(self.notes),
+        }
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 (hex) of all that decides the draws: equal hashes are identical episodes, film by film."""
+        protocol = {**self.to_json(), "seed": int(self.seed) % 2**64, "notes": []}
+        protocol["always"], protocol["never"] = sorted(self.always), sorted(self.never)
+        text = json.dumps(protocol, sort_keys=True)
+        return hashlib.sha256(text.encode() + self._films.digest()).hexdigest()
+
+    def blocks(self, size: int | None = None) -> Iterator[EpisodeBlock]:
+        """Draw the episodes in order, `size` at a time (None: as many as are quick and keep memory small)."""
+        size = size or max(16, min(4096, _BLOCK_FILMS // self._plan.n_looked_at))
+        for first in range(0, self.n_episodes, size):
+            yield self.block(first, min(size, self.n_episodes - first))
+
+    def block(self, first: int, size: int) -> EpisodeBlock:
+        """Draw the episodes first .. first+size-1, also beyond n_episodes.
+
+        Raises:
+            ValueError: patients shared between classes leave too few query films, in any of many attempts.
+        """
+        check_at_least(size, 1, "size")
+        return self._draw.block(first, size)
+
+    @cached_property
+    def _films(self) -> EpisodeFilms:
+        return EpisodeFilms.of(
+            self.class_ids,
+            np.arange(len(self.class_ids)) if self.allow_patient_overlap else self.group_ids,
+            self.class_names,
+            paths=self.paths,
+            masks=(self.may_support, self.may_query),
+        )
+
+    @cached_property
+    def _plan(self) -> DrawPlan:
+        return plan_draw(
+            self._films,
+            n_way=self.n_way,
+            n_shot=self.n_shot,
+            n_query=self.n_query,
+            is_natural=self.prevalence == "natural",
+            if_too_small=self.if_too_small,
+            always=self.always,
+            never=self.never,
+        )
+
+    @cached_property
+    def _draw(self) -> EpisodeDraw:
+        return EpisodeDraw(self._plan, self.seed)

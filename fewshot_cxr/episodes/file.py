@@ -1,0 +1,262 @@
+"""Episodes in a file: written in constant memory, read by memory map, replayed on the same films in any order.
+
+A film is known by its finding and its path, so that rows may be shuffled and films added. No patient is named in the
+file; that support and query share none is checked anew, against the patients of the films at hand.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from fewshot_cxr._checks import check_at_least
+from fewshot_cxr.embeddings import Embeddings
+from fewshot_cxr.episodes.block import EpisodeBlock
+from fewshot_cxr.episodes.film_list import FilmList
+from fewshot_cxr.storage import Int32Spool, map_tensors, save_streams
+
+KIND = "episodes"
+_HEADER = {"protocol", "hash", "notes", "class_names", "films"}
+_NDIM = {"class_ids": 2, "support": 3, "query": 3, "outside": 2}
+_BLOCK_CELLS = 1 << 20  # row numbers in work at once: some MB, whatever n_episodes is
+
+Progress = Callable[[int, int], None]
+
+
+class EpisodeSource(Protocol):
+    """What gives episodes in blocks: drawn ones, those of a file, the folds of a support set."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names that the `class_ids` of blocks index into."""
+
+    @property
+    def n_way(self) -> int:
+        """Classes in an episode."""
+
+    @property
+    def n_episodes(self) -> int:
+        """How many episodes `blocks` gives."""
+
+    @property
+    def n_available(self) -> int | None:
+        """How many episodes `block` can give; None: any number."""
+
+    @property
+    def seed(self) -> int:
+        """What the draws follow from."""
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 (hex): equal hashes are identical episodes, film by film."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was shrunk, skipped or left out."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the protocol in plain values."""
+
+    def block(self, first: int, size: int) -> EpisodeBlock:
+        """Return the episodes first .. first+size-1."""
+
+    def blocks(self, size: int | None = None) -> Iterator[EpisodeBlock]:
+        """Return all episodes in order, `size` at a time."""
+
+
+def save_episodes(
+    episodes: EpisodeSource,
+    films: Embeddings,
+    path: str | Path,
+    *,
+    drawn_for: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Write episodes to one safetensors file, whole or not at all, block by block.
+
+    The file holds int32 tensors `class_ids` (n, n_way), `support` (n, n_way, max_shot), `query` (n, n_way, max_query)
+    and, where there is one, `outside` (n, n_outside): positions in the header's list of films, -1 where there is none.
+
+    Args:
+        episodes: drawn over `films`.
+        films: their paths name the films; without paths row numbers do, and replay then needs the very same rows.
+        path: the file, replaced whole.
+        drawn_for: plain values that say what was asked; they come back as `protocol["drawn_for"]`.
+        progress: called with (episodes done, n_episodes).
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    is_used = np.zeros(len(films) + 1, dtype=bool)
+    with ExitStack() as stack:
+        spools: dict[str, Int32Spool] = {}
+        for block in episodes.blocks():
+            rows_of = {name: rows for name in _NDIM if (rows := getattr(block, name)) is not None}
+            for name, rows in rows_of.items():
+                if name not in spools:
+                    spools[name] = Int32Spool(stack.enter_context(tempfile.TemporaryFile(dir=path.parent)))
+                spools[name].add(rows)
+                if name != "class_ids":
+                    is_used[rows.ravel()] = True
+            if progress is not None:
+                progress(block.first + len(block), episodes.n_episodes)
+        listed, rows = FilmList.of(films, is_used[:-1])
+        # Padding is -1, which as an index is the last cell: that cell holds -1.
+        position = np.full(len(films) + 1, -1, dtype=np.int32)
+        position[rows] = np.arange(len(rows), dtype=np.int32)
+        streams = {name: spool.stream(None if name == "class_ids" else position) for name, spool in spools.items()}
+        header = {
+            "protocol": episodes.to_json() | ({} if drawn_for is None else {"drawn_for": dict(drawn_for)}),
+            "hash": episodes.hash,
+            "notes": list(episodes.notes),
+            "class_names": list(episodes.class_names),
+            "films": listed.to_json(),
+        }
+        save_streams(path, streams, kind=KIND, header=header)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SavedEpisodes:
+    """Episodes of a file on the films at hand; `load` makes one. They are read from the disk block by block.
+
+    `hash` is that of the episodes that were saved: results on both are comparable.
+    """
+
+    class_names: tuple[str, ...]
+    n_way: int
+    n_episodes: int
+    seed: int
+    hash: str
+    notes: tuple[str, ...]
+    protocol: Mapping[str, Any]
+    tensors: Mapping[str, np.ndarray]
+    row_of_film: np.ndarray  # (n_listed + 1,), the last -1: the row at hand of each film of the file
+    class_of_class: np.ndarray  # (n_classes of the file,): the class at hand
+
+    @classmethod
+    def load(cls, path: str | Path, films: Embeddings) -> "SavedEpisodes":
+        """Open what `save_episodes` wrote, for replay on `films`.
+
+        Args:
+            path: the file; it must stay where it is while the episodes are in use.
+            films: the films it names, in any order; further films do no harm.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file holds something else or is of a newer format; a film is missing; support and query of
+                an episode share a patient now.
+            OSError: the file is damaged.
+        """
+        tensors, header = map_tensors(path, kind=KIND)
+        if not header.keys() >= _HEADER or not _are_episodes(tensors, header):
+            raise ValueError(f"{path} holds no episodes that this version can read; make it anew")
+        try:
+            rows = FilmList.from_json(header["films"]).rows_in(films)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        here = {name: index for index, name in enumerate(films.class_names or ())}
+        protocol = header["protocol"]
+        saved = cls(
+            class_names=tuple(films.class_names or ()),
+            n_way=tensors["class_ids"].shape[1],
+            n_episodes=len(tensors["class_ids"]),
+            seed=protocol["seed"],
+            hash=header["hash"],
+            notes=tuple(header["notes"]),
+            protocol=protocol,
+            tensors=tensors,
+            row_of_film=np.append(rows, -1),
+            class_of_class=np.array([here.get(name, -1) for name in header["class_names"]], dtype=np.int64),
+        )
+        saved._check(path, films)
+        return saved
+
+    @property
+    def n_available(self) -> int:
+        """How many episodes there are."""
+        return self.n_episodes
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the protocol of the episodes that were saved, in plain values."""
+        return dict(self.protocol)
+
+    def blocks(self, size: int | None = None) -> Iterator[EpisodeBlock]:
+        """Read the episodes in order, `size` at a time (None: as many as keep memory small)."""
+        n_cells = sum(int(np.prod(tensor.shape[1:])) for tensor in self.tensors.values())
+        size = size or max(16, min(4096, _BLOCK_CELLS // n_cells))
+        for first in range(0, self.n_episodes, size):
+            yield self.block(first, min(size, self.n_episodes - first))
+
+    def block(self, first: int, size: int) -> EpisodeBlock:
+        """Read the episodes first .. first+size-1.
+
+        Raises:
+            ValueError: the file has fewer.
+        """
+        check_at_least(first, 0, name="first")
+        if first + size > self.n_episodes:
+            raise ValueError(f"the file has {self.n_episodes} episodes, {first + size} were asked for; draw more")
+        parts = {name: tensor[first : first + size] for name, tensor in self.tensors.items()}
+        class_ids = self.class_of_class[parts.pop("class_ids")]
+        rows = {name: self.row_of_film[part] for name, part in parts.items()}
+        if (np.diff(class_ids, axis=1) < 0).any():  # the findings have another order here
+            order = np.argsort(class_ids, axis=1)
+            class_ids = np.take_along_axis(class_ids, order, axis=1)
+            for name in ("support", "query"):
+                rows[name] = np.take_along_axis(rows[name], order[:, :, None], axis=1)
+        return EpisodeBlock(first, class_ids, rows["support"], rows["query"], rows.get("outside"))
+
+    def _check(self, path: str | Path, films: Embeddings) -> None:
+        """Refuse films that are not of the class they stand under, and patients on both sides."""
+        n_listed = len(self.row_of_film) - 1
+        for name, tensor in self.tensors.items():
+            top = len(self.class_of_class) if name == "class_ids" else n_listed
+            bottom = -1 if name in ("support", "query") else 0
+            if tensor.size and not (tensor.min() >= bottom and tensor.max() < top):
+                raise ValueError(f"{path}: {name} holds numbers without a film; make the file anew")
+        for block in self.blocks():
+            for rows in (block.support, block.query):
+                if (~_has_finding(films, rows, block.class_ids[:, :, None]) & (rows >= 0)).any():
+                    raise ValueError(f"{path}: a film stands under a finding that is not its own; make the file anew")
+            episode, row = _shared_patient(block, films.patient_ids)
+            if row >= 0 and not self.protocol.get("allow_patient_overlap", False):
+                film = films.paths[row] if films.paths is not None else f"row {row}"
+                raise ValueError(
+                    f"{path}: episode {block.first + episode} asks for {film}, whose patient is in its support too; "
+                    "the films have other patients now than when it was saved: draw the episodes anew"
+                )
+
+
+def _has_finding(films: Embeddings, rows: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
+    has: np.ndarray = (
+        films.class_ids[rows, class_ids] == 1 if films.is_multi_label else films.class_ids[rows] == class_ids
+    )
+    return has
+
+
+def _are_episodes(tensors: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> bool:
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
+    return (
+        _NDIM.keys() >= shapes.keys() >= _NDIM.keys() - {"outside"}
+        and "seed" in header["protocol"]
+        and all(len(shape) == _NDIM[name] for name, shape in shapes.items())
+        and len({shape[0] for shape in shapes.values()}) == 1
+        and len({shapes[name][1] for name in ("class_ids", "support", "query")}) == 1
+    )
+
+
+def _shared_patient(block: EpisodeBlock, patient_ids: np.ndarray) -> tuple[int, int]:
+    """Return the position of the first episode with a patient on both sides and the row asked for; (-1, -1): none."""
+    sides = [side.reshape(len(block), -1) for side in (block.support, block.query, block.outside) if side is not None]
+    support, asked = sides[0], np.concatenate(sides[1:], axis=1)
+    patients = np.where(asked >= 0, patient_ids[asked], -1)
+    is_shared = np.zeros(asked.shape, dtype=bool)
+    for column in np.where(support >= 0, patient_ids[support], -2).T:
+        is_shared |= patients == column[:, None]
+    if not is_shared.any():
+        return -1, -1
+    episode, place = (int(index[0]) for index in np.nonzero(is_shared))
+    return episode, int(asked[episode, place])
