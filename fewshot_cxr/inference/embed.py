@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from fewshot_cxr.data import CachedFilms, cache_films, patient_groups, read_gray, to_images, to_square
 from fewshot_cxr.embeddings import Embeddings
@@ -73,7 +72,7 @@ def embed_films(
         n_done += len(vectors)
         if progress is not None:
             progress(n_done, len(films))
-    return _with_facts(np.concatenate(parts), films.records)
+    return with_facts(np.concatenate(parts), films.records)
 
 
 def embed_files(
@@ -128,17 +127,8 @@ def _embed_batches(encoder: Encoder, batches: Iterable[np.ndarray], device: torc
         encoder.train(was_training)
 
 
-def embed_pixels(films: CachedFilms, side_px: int = 32) -> Embeddings:
-    """Return the films themselves, averaged down to side_px x side_px, 0..1: the floor that an encoder must beat."""
-    vectors = np.empty((len(films), side_px**2), dtype=np.float32)
-    for first in range(0, len(films), 512):
-        rows = np.arange(first, min(first + 512, len(films)))
-        images = torch.from_numpy(films.rows(rows)).unsqueeze(1).float() / 255
-        vectors[rows] = functional.interpolate(images, size=side_px, mode="area").flatten(1).numpy()
-    return _with_facts(vectors, films.records)
-
-
-def _with_facts(vectors: np.ndarray, records: Records) -> Embeddings:
+def with_facts(vectors: np.ndarray, records: Records) -> Embeddings:
+    """Return vectors, float (N, dim), with the finding, patient, source and path of the N films they belong to."""
     return Embeddings(
         vectors,
         [film.finding for film in records],

@@ -27,7 +27,8 @@ def bounded_interval(
     estimated from survey data", 1998, with Wilson's 1927 interval in place of the exact one.
     """
     n_effective = mean * (1 - mean) / variance if variance > 0 else math.inf
-    if n_effective == math.inf or n_effective <= 0 or min(mean, 1 - mean) * n_patients < _FEW:
+    has_few = min(mean, 1 - mean) * n_patients < _FEW
+    if n_effective == math.inf or n_effective <= 0 or has_few:
         n_effective = min(n_effective, n_patients) if n_effective > 0 else n_patients
     square = float(stats.t.ppf((1 + level) / 2, degrees)) ** 2
     centre = (mean + square / (2 * n_effective)) / (1 + square / n_effective)

@@ -1,6 +1,7 @@
 """Means, covariances and intervals, in constant memory."""
 
 import numpy as np
+import torch
 from scipy import stats
 from torch import Tensor
 
@@ -67,9 +68,9 @@ class RunningMoments:
         if not n_new:
             return
         mean_new = values.mean(axis=0)
-        centred = values - mean_new
+        centred = torch.from_numpy(values - mean_new)
         gap, total = mean_new - self.mean, self.count + n_new
-        self._products += centred.T @ centred + np.outer(gap, gap) * (self.count * n_new / total)
+        self._products += (centred.T @ centred).numpy() + np.outer(gap, gap) * (self.count * n_new / total)
         self.mean = self.mean + gap * (n_new / total)
         self.count = total
 

@@ -1,0 +1,50 @@
+"""What a film shows without an encoder: the floors that an encoder must beat."""
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from fewshot_cxr.data import CachedFilms
+from fewshot_cxr.embeddings import Embeddings
+from fewshot_cxr.inference.embed import with_facts
+
+_BORDER_SHARE = 1 / 8  # of the side, on each of the four: there are markers, collimation and the bed, but little lung
+_CHUNK = 512
+
+
+def embed_floors(films: CachedFilms) -> dict[str, Embeddings]:
+    """Return every floor that the films allow, by name: pixels, border, and source where sources are stated."""
+    floors = {"pixels": embed_pixels(films), "border": embed_border(films)}
+    source = embed_source(films)
+    return floors if source is None else {**floors, "source": source}
+
+
+def embed_pixels(films: CachedFilms, side_px: int = 32) -> Embeddings:
+    """Return the films themselves, averaged down to side_px x side_px, 0..1: float32, shape (N, side_px^2)."""
+    return with_facts(_thumbnails(films, side_px), films.records)
+
+
+def embed_border(films: CachedFilms, side_px: int = 32) -> Embeddings:
+    """Return the outer eighth of each side of the thumbnail alone; what it tells cannot be lung."""
+    width = max(1, round(side_px * _BORDER_SHARE))
+    is_border = np.ones((side_px, side_px), dtype=bool)
+    is_border[width:-width, width:-width] = False
+    return with_facts(_thumbnails(films, side_px)[:, is_border.ravel()], films.records)
+
+
+def embed_source(films: CachedFilms) -> Embeddings | None:
+    """Return 1 at the film's source and 0 elsewhere, float32, shape (N, n_sources); None where no film states one."""
+    sources = [film.source or "" for film in films.records]
+    names = sorted(set(sources))
+    if names == [""]:
+        return None
+    return with_facts(np.array([[source == name for name in names] for source in sources], np.float32), films.records)
+
+
+def _thumbnails(films: CachedFilms, side_px: int) -> np.ndarray:
+    vectors = np.empty((len(films), side_px**2), dtype=np.float32)
+    for first in range(0, len(films), _CHUNK):
+        rows = np.arange(first, min(first + _CHUNK, len(films)))
+        images = torch.from_numpy(films.rows(rows)).unsqueeze(1).float() / 255
+        vectors[rows] = functional.interpolate(images, size=side_px, mode="area").flatten(1).numpy()
+    return vectors
