@@ -2,6 +2,8 @@
 
     FSCXR_DATA=<folder with cxr3> python benchmarks/cxr3.py [--judge test] [--epochs 30] [--seeds 0 1 2 3 4]
 
+Beside each accuracy stand its interval over patients, then over episodes, and every floor in the same episodes.
+
 Each seed splits 60/10/30 by patient group, trains with the library's defaults (ResNet-9, 96 px) and draws 1,000
 episodes with 5 support and 10 query films per finding. Choose settings with `--judge val`; quote `--judge test`.
 """
@@ -18,11 +20,11 @@ import torch
 
 from fewshot_cxr import ImageSpec, SiameseTrainer, evaluate_episodes, read_dataset, split_by_patient
 from fewshot_cxr.data import cache_films
-from fewshot_cxr.inference import embed_films, embed_pixels
+from fewshot_cxr.inference import embed_films, embed_floors
 
 
 def judge_seed(records, seed, arguments, settings):
-    """Train on one split and return (accuracy, floor, seconds of training, training's validation accuracy)."""
+    """Train on one split and return (result of the episodes, seconds of training, trained encoder)."""
     train, val, test = split_by_patient(records, (0.6, 0.1, 0.3), seed=seed)
     trainer = SiameseTrainer(image_spec=ImageSpec(size_px=96), n_epochs=arguments.epochs, seed=0, **settings)
     start = time.perf_counter()
@@ -39,7 +41,7 @@ def judge_seed(records, seed, arguments, settings):
         rule=arguments.rule,
         distance=trainer.distance,
         seed=0,
-        floor=embed_pixels(films),
+        floor=embed_floors(films),
     )
     return result, seconds, trained
 
@@ -70,20 +72,33 @@ def main():
     print(
         f"{date.today()}, {platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, {settings}"
     )
-    print("split seed  accuracy [95 % over episodes]  pixel floor  margin  best epoch  train s")
+    print("split seed  accuracy  95 % over patients  over episodes  best epoch  train s  floors (margin over patients)")
     rows = []
     for seed in arguments.seeds:
         result, seconds, trained = judge_seed(records, seed, arguments, settings)
-        accuracy, floor = result.accuracy, result.floor["pixels"].mean
-        low, high = accuracy.ci95_episodes
-        rows.append((accuracy.mean, floor))
+        over_patients, over_episodes = (
+            f"[{100 * low:.1f}, {100 * high:.1f}]"
+            for low, high in (result.accuracy.ci95_patients, result.accuracy.ci95_episodes)
+        )
+        floors = {name: floor.value for name, floor in result.floor.items()}
+        rows.append({"accuracy": result.accuracy.value, **floors})
         print(
-            f"{seed:10d}  {100 * accuracy.mean:5.1f} [{100 * low:.1f}, {100 * high:.1f}]"
-            f"  {100 * floor:18.1f}  {100 * (accuracy.mean - floor):+6.1f}"
-            f"  {trained.card['best_epoch']:10d}  {seconds:7.0f}",
+            f"{seed:10d}  {100 * result.accuracy.value:8.1f}  {over_patients:>18s}  {over_episodes:>13s}"
+            f"  {trained.card['best_epoch']:10d}  {seconds:7.0f}  {floors_text(result)}",
             flush=True,
         )
-    print(f"{'mean':>10s}  {100 * mean(a for a, _ in rows):5.1f}  {100 * mean(f for _, f in rows):31.1f}")
+    means = {name: mean(row[name] for row in rows) for name in rows[0]}
+    print("mean: " + ", ".join(f"{name} {100 * value:.1f}" for name, value in means.items()))
+
+
+def floors_text(result):
+    """Return each floor, and how far accuracy lies above it with the interval over patients, in points."""
+    told = []
+    for name, floor in result.floor.items():
+        gap = result.above_floor[name]
+        low, high = gap.ci95_patients
+        told.append(f"{name} {100 * floor.value:.1f} ({100 * gap.value:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}])")
+    return "; ".join(told)
 
 
 if __name__ == "__main__":

@@ -24,13 +24,17 @@ def main(n_patients: int, n_epochs: int) -> None:
         embeddings = embed(trained.encoder, test)
         for n_shot in (1, 5):
             result = evaluate_episodes(
-                embeddings, n_shot=n_shot, n_query=5, n_episodes=2000, distance=trainer.distance, seed=0
+                embeddings,
+                protocol="generalized",
+                seen=trained.card["findings"],
+                n_shot=n_shot,
+                n_query=5,
+                distance=trainer.distance,
+                seed=0,
             )
-            low, high = result.accuracy.ci95_episodes
-            print(
-                f"{n_shot}-shot: accuracy {result.accuracy.mean:.3f} [{low:.3f}, {high:.3f}] over episodes, "
-                f"recall of {NEW} {result.per_class_recall[NEW].mean:.3f}"
-            )
+            for name, found in (("accuracy", result.accuracy), (f"recall of {NEW}", result.per_class_recall[NEW])):
+                low, high = found.ci95_patients
+                print(f"{n_shot}-shot: {name} {found.mean:.3f}, 95 % over patients {low:.3f} to {high:.3f}")
 
 
 if __name__ == "__main__":

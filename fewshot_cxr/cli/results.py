@@ -1,4 +1,4 @@
-"""Result values on the screen: accuracy beside its floor, predictions with their exemplars."""
+"""Result values on the screen: accuracy beside its floors, predictions with their exemplars."""
 
 from collections.abc import Sequence
 
@@ -7,16 +7,45 @@ import click
 from fewshot_cxr.cli.console import say, show_table
 from fewshot_cxr.evaluation import EpisodicResult
 from fewshot_cxr.inference import Prediction
-from fewshot_cxr.report import accuracy_table, recall_table
+from fewshot_cxr.report import (
+    Alarm,
+    accuracy_table,
+    confusion_table,
+    findings_table,
+    loud_warnings,
+    numbers_table,
+    patients_text,
+    reading_text,
+    recall_table,
+)
 
 
-def show_result(result: EpisodicResult, *, to_stderr: bool = False) -> None:
-    """Print accuracy beside its floor, and the recall of each finding."""
-    accuracy, recall = accuracy_table(result), recall_table(result)
-    show_table(accuracy.caption, accuracy.columns, accuracy.rows, to_stderr=to_stderr)
-    show_table("", recall.columns, recall.rows, to_stderr=to_stderr)
-    say(f"{result.n_films} films of {result.n_patients} patients; {result.episodes_per_second:,.0f} episodes/s")
-    say("The intervals are over episodes on these films; they do not cover other patients.")
+def show_result(result: EpisodicResult, *, is_whole: bool = False, to_stderr: bool = False) -> None:
+    """Print accuracy beside its floors and the recall of each finding, or the whole result; then what to beware of."""
+    tables = [accuracy_table(result), recall_table(result)]
+    if is_whole:
+        confusion = confusion_table(result)
+        tables += [findings_table(result), *([] if confusion is None else [confusion]), numbers_table(result)]
+    told: dict[tuple[str, str], None] = {}
+    for table in tables:
+        show_table(table.caption, table.columns, table.rows, to_stderr=to_stderr)
+        told |= dict.fromkeys(table.below)
+    for name, why in told:
+        say(f"{name}: {why}")
+    say(f"{result.n_films:,} films of {result.n_patients:,} patients; {result.episodes_per_second:,.0f} episodes/s")
+    if result.n_patient_episodes:
+        say(f"interval over patients: {patients_text(result)}")
+    say(reading_text(result))
+    for note in result.notes:
+        say(f"note: {note}")
+    show_warnings(loud_warnings(result))
+
+
+def show_warnings(warnings: Sequence[str]) -> None:
+    """Print warnings on standard error, in yellow, and an `Alarm` in red; colour is for a terminal alone."""
+    for warning in warnings:
+        # Not through rich: a warning holds names of findings, and a name may look like markup.
+        click.secho(f"warning: {warning}", fg="red" if isinstance(warning, Alarm) else "yellow", bold=True, err=True)
 
 
 def show_prediction(predictions: Sequence[Prediction], *, to_stderr: bool = False) -> None:

@@ -1,61 +1,14 @@
-"""Sections of a page from result values: accuracy, confusion, one prediction, training, sample films."""
+"""Sections of a page from result values: one prediction, training, sample films."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
 
-from fewshot_cxr.evaluation.results import EpisodicResult
 from fewshot_cxr.inference.predictor import Prediction
-from fewshot_cxr.report.html import Headline, Section
+from fewshot_cxr.report.html import Section
 from fewshot_cxr.report.pictures import Picture, figure_png
-from fewshot_cxr.report.tables import floor_name, interval_text, protocol_text, recall_table
-from fewshot_cxr.visualise import (
-    confusion_matrix_figure,
-    exemplar_figure,
-    learning_curves_figure,
-    recall_figure,
-    sample_grid_figure,
-)
-from fewshot_cxr.visualise.style import percent
-
-_OVER_EPISODES = "Intervals are over episodes on these films; they do not cover other patients."
-
-
-def episodic_headlines(result: EpisodicResult) -> tuple[Headline, ...]:
-    """Return accuracy with its interval, every floor, and chance."""
-    accuracy = Headline(
-        percent(result.accuracy.mean), "accuracy", f"95 % over episodes: {interval_text(result.accuracy)}"
-    )
-    floors = [Headline(percent(floor.mean), floor_name(name), "same episodes") for name, floor in result.floor.items()]
-    return (accuracy, *floors, Headline(percent(1 / result.n_way), "chance", f"1 of {result.n_way} findings"))
-
-
-def recall_section(result: EpisodicResult, heading: str = "Recall of each finding") -> Section:
-    """Show recall by finding as a chart over a table, with accuracy, floors and chance."""
-    draw = partial(
-        recall_figure,
-        {name: (recall.mean, recall.ci95_episodes) for name, recall in result.per_class_recall.items()},
-        (result.accuracy.mean, result.accuracy.ci95_episodes),
-        floors={floor_name(name): floor.mean for name, floor in result.floor.items()},
-        chance=1 / result.n_way,
-    )
-    picture = Picture.drawn(
-        draw,
-        alt=f"Accuracy, {percent(result.accuracy.mean)}, and the recall of each finding; the table has the numbers.",
-        caption=f"Mean and 95 % interval over episodes. {protocol_text(result)}.",
-    )
-    return Section(heading, (_OVER_EPISODES,), (picture,), recall_table(result))
-
-
-def confusion_section(result: EpisodicResult, heading: str = "What was taken for what") -> Section:
-    """Show the confusion matrix over all episodes."""
-    picture = Picture.drawn(
-        partial(confusion_matrix_figure, np.asarray(result.confusion), result.findings),
-        alt="Confusion matrix: rows are the true findings, columns the decisions; the diagonal is right.",
-        caption="Each row adds up to 100 %. A decision tied between findings is shared among them.",
-    )
-    return Section(heading, pictures=(picture,))
+from fewshot_cxr.visualise import exemplar_figure, learning_curves_figure, sample_grid_figure
 
 
 def prediction_section(

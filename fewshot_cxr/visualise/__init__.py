@@ -2,6 +2,7 @@
 
 from fewshot_cxr.visualise.figures import confusion_matrix_figure, learning_curves_figure, recall_figure
 from fewshot_cxr.visualise.films import exemplar_figure, sample_grid_figure
+from fewshot_cxr.visualise.reliability import reliability_figure, risk_coverage_figure
 from fewshot_cxr.visualise.style import THEMES, Figure
 
 __all__ = [
@@ -11,5 +12,7 @@ __all__ = [
     "exemplar_figure",
     "learning_curves_figure",
     "recall_figure",
+    "reliability_figure",
+    "risk_coverage_figure",
     "sample_grid_figure",
 ]

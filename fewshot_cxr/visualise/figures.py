@@ -1,6 +1,7 @@
 """Charts of what was measured: where queries went, recall with intervals, how training went."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,9 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from fewshot_cxr.visualise.style import PAGE_WIDTH, Figure, Theme, contrast_ratio, drawing, percent, put_title, wrapped
 
 Reading = tuple[float, tuple[float, float] | None]  # a mean, 0..1, with its interval where there is one
+
+_DASHES: tuple[Any, ...] = ("--", "-.", (0, (9, 3)))  # lines of one colour, told apart
+_LEGEND_LETTERS = 50  # names that stand beside each other
 
 
 def confusion_matrix_figure(
@@ -63,7 +67,7 @@ def recall_figure(
     Args:
         recalls: finding -> (mean, interval or None), all 0..1.
         accuracy: likewise, over all findings.
-        floors: name of a simpler baseline -> its mean, 0..1; dashed lines.
+        floors: name of a simpler baseline -> its mean, 0..1; lines, each dashed in its own way.
         chance: accuracy of guessing, 0..1; a dotted line.
         title: above the figure.
         theme: "light" or "dark".
@@ -72,7 +76,8 @@ def recall_figure(
         ValueError: unknown theme.
     """
     rows = [("accuracy", accuracy), *recalls.items()]
-    lines = [(name, value, "--") for name, value in (floors or {}).items()]
+    dashed = zip((floors or {}).items(), cycle(_DASHES), strict=False)
+    lines = [(name, value, dashes) for (name, value), dashes in dashed]
     lines += [] if chance is None else [("chance", chance, ":")]
     with drawing(theme, PAGE_WIDTH, 1.7 + 0.42 * len(rows)) as (figure, colours):
         axes = figure.add_subplot()
@@ -88,7 +93,9 @@ def recall_figure(
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
         if lines:
-            figure.legend(loc="outside lower right", ncols=2, frameon=False)
+            two_longest = sorted(len(name) for name, *_ in lines)[-2:]
+            n_columns = 2 if sum(two_longest) < _LEGEND_LETTERS else 1
+            figure.legend(loc="outside lower right", ncols=n_columns, frameon=False)
         put_title(figure, title)
     return figure
 

@@ -12,7 +12,7 @@ from fewshot_cxr.data.synthetic import make_synthetic
 from fewshot_cxr.encoders import Encoder
 from fewshot_cxr.evaluation import EpisodicResult, evaluate_episodes
 from fewshot_cxr.image_spec import ImageSpec
-from fewshot_cxr.inference import Prediction, embed_films, embed_pixels, predict, sample_exemplars
+from fewshot_cxr.inference import Prediction, embed_films, embed_floors, predict, sample_exemplars
 from fewshot_cxr.records import Record, Records
 from fewshot_cxr.seeding import generator
 from fewshot_cxr.storage import write_text
@@ -76,7 +76,9 @@ def run_demo(
         rule=RULE,
         distance=trainer.distance,
         seed=seed,
-        floor=embed_pixels(films),
+        protocol="generalized",
+        seen=trained.card["findings"],
+        floor=embed_floors(films),
         progress=_named(progress, "episodes"),
     )
     asked = _one_new_film(test, seed)

@@ -13,8 +13,10 @@ from fewshot_cxr.records import Record, Records
 from fewshot_cxr.report import (
     Page,
     Section,
+    accuracy_section,
     confusion_section,
     episodic_headlines,
+    loud_warnings,
     prediction_section,
     protocol_facts,
     recall_section,
@@ -23,6 +25,8 @@ from fewshot_cxr.report import (
     save_figure,
     training_section,
 )
+from fewshot_cxr.report.episode_words import interval_kind
+from fewshot_cxr.report.tables import interval_text, shown_interval, value_text
 from fewshot_cxr.training import TrainedEncoder
 from fewshot_cxr.visualise import (
     confusion_matrix_figure,
@@ -34,7 +38,8 @@ from fewshot_cxr.visualise import (
 _SAMPLES_PER_FINDING = 5
 _CAUTIONS = (
     "The films are drawn, not taken: the numbers show that the parts work together, and say nothing of patients.",
-    "The intervals are over episodes on these test films. They do not cover other patients.",
+    "The interval over patients says where a number would lie with other drawn patients of the same kind and this same "
+    "encoder. It covers neither another training nor another hospital.",
     "Split by patient: no patient is in two parts, nor in both support and query. The scanner (the source) is drawn "
     "without regard to the finding, so here the two are not confounded.",
 )
@@ -79,19 +84,21 @@ def demo_page(
 ) -> str:
     """Return the page as HTML."""
     known = trained.card["findings"]
-    recall = episodes.per_class_recall[new_finding].mean
+    recall = episodes.per_class_recall[new_finding]
+    interval = f"95 % {interval_kind(episodes)}: {interval_text(shown_interval(recall))}"
     page = Page(
         title="A new finding, five films",
         lead=(
             f"An encoder was trained on {len(known)} findings: {', '.join(known)}.",
             f"Then a new one arrived, {new_finding}, with {n_shot} labelled films. Nothing was trained again.",
-            f"In episodes with all {episodes.n_way} findings and {n_shot} films of each, {100 * recall:.1f} % of the "
-            f"films of the new finding were recognised.",
+            f"In episodes with all {episodes.n_way} findings and {n_shot} films of each, {value_text(recall)} of the "
+            f"films of the new finding were recognised ({interval}).",
         ),
         headlines=episodic_headlines(episodes),
-        cautions=_CAUTIONS,
+        cautions=(*_CAUTIONS, *loud_warnings(episodes)),
         sections=(
             recall_section(episodes),
+            accuracy_section(episodes),
             confusion_section(episodes),
             prediction_section(
                 prediction, films.asked_image(), films.exemplar_images(prediction), true_finding=films.asked.finding

@@ -9,20 +9,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_results import GENERALIZED, MULTI_LABEL, NO_PATIENTS, OPEN_RESULT, OVERLAPPING, made_result
 from PIL import Image
 
 from fewshot_cxr import report
-from fewshot_cxr.evaluation.results import EpisodicResult, Estimate
 from fewshot_cxr.inference.predictor import Exemplar, Prediction
 from fewshot_cxr.report import (
+    Alarm,
     Headline,
     Page,
     Picture,
     Section,
     Table,
+    accuracy_section,
+    calibration_section,
     confusion_section,
+    episode_page,
     episodic_headlines,
     figure_png,
+    open_set_section,
     prediction_section,
     protocol_facts,
     recall_section,
@@ -38,24 +43,7 @@ EVIL = "<script>alert(1)</script>\"'&_$x$"
 FINDINGS = ("normal", "peripheral_ground_glass_opacity", EVIL)
 FILM = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64).astype(np.uint8)
 HISTORY = [{"epoch": 1.0, "loss": 0.9, "val_accuracy": 0.5}, {"epoch": 2.0, "loss": 0.25, "val_accuracy": 0.75}]
-RESULT = EpisodicResult(
-    accuracy=Estimate(0.8123, (0.805, 0.8199)),
-    per_class_recall={name: Estimate(0.9, (0.88, 0.92)) for name in FINDINGS},
-    confusion=((9.0, 1.0, 0.0), (1.0, 9.0, 0.0), (0.5, 0.5, 9.0)),
-    findings=FINDINGS,
-    n_way=3,
-    n_shot=5,
-    n_query=10,
-    n_episodes=1000,
-    rule="mean_distance",
-    distance="euclidean",
-    seed=7,
-    episodes_hash="ab12" * 16,
-    episodes_per_second=20123.4,
-    n_films=1200,
-    n_patients=300,
-    floor={"pixels": Estimate(0.625, (0.62, 0.63))},
-)
+RESULT = made_result(*FINDINGS)
 PREDICTION = Prediction(
     path=f"films/{EVIL}.png",
     findings=("normal", EVIL),
@@ -72,6 +60,7 @@ def full_page():
         headlines=episodic_headlines(RESULT),
         cautions=("Not for clinical use.",),
         sections=(
+            accuracy_section(RESULT),
             recall_section(RESULT),
             confusion_section(RESULT),
             prediction_section(PREDICTION, FILM, [FILM, FILM], true_finding=EVIL),
@@ -135,24 +124,63 @@ def test_the_page_stands_alone(html, seen):
 
 
 def test_headings_alt_texts_and_table_heads_are_there(seen):
-    assert [tag for tag, _ in seen.tags if re.fullmatch(r"h[1-6]", tag)] == ["h1"] + ["h2"] * 7
+    assert [tag for tag, _ in seen.tags if re.fullmatch(r"h[1-6]", tag)] == ["h1"] + ["h2"] * 8
     assert all(len(image["alt"]) > 20 for image in seen.of("img"))
     assert all(int(image["width"]) and int(image["height"]) for image in seen.of("img"))
     assert {head["scope"] for head in seen.of("th")} == {"col", "row"}
     assert seen.of("html") == [{"lang": "en"}]
     ids = [heading["id"] for heading in seen.of("h2")]
-    assert len(set(ids)) == 7
+    assert len(set(ids)) == 8
     assert {part["aria-labelledby"] for part in seen.of("section", "div") if "aria-labelledby" in part} == set(ids)
     assert all("tabindex" in box for box in seen.of("div") if box.get("class") == "scroll")
 
 
 def test_the_page_says_what_the_result_says(seen):
     shown = " ".join(" ".join(seen.text).split())
-    for fact in ("81.2 %", "95 % over episodes: 80.5 to 82.0 %", "62.5 %", "33.3 %", "1 of 3 findings", "ab12" * 16):
+    for fact in ("81.2 %", "95 % over patients: 70.1 to 88.9 %", "62.5 %", "33.3 %", "1 of 3 findings", "ab12" * 16):
         assert fact in shown
-    assert "they do not cover other patients" in shown
+    assert "where the number would lie with other patients of the same kind" in shown
+    assert "accuracy is +18.7 points from it (-2.0 to +25.0)" in shown
     assert "the film itself is among the exemplars: left out" in shown
     assert "Not for clinical use." in shown
+
+
+PAGES = {"generalized": GENERALIZED, "several findings": MULTI_LABEL, "without patients": NO_PATIENTS}
+PAGES |= {"open set": OPEN_RESULT, "overlap": OVERLAPPING}
+
+
+@pytest.mark.parametrize("name", sorted(PAGES))
+def test_every_kind_of_result_has_a_page(name):
+    result = PAGES[name]
+    page = episode_page(result, title="T", facts=(("checkpoint", "run"),))
+    html = render_page(page)
+    shown = " ".join(" ".join(Seen(html).text).split())
+    headings = [section.heading for section in page.sections]
+    assert len(set(headings)) == len(headings)
+    assert ("None of these" in headings) == (result.open_set is not None)
+    assert ("How far the probabilities may be believed" in headings) == (result.calibration is not None)
+    assert ("What was taken for what" in headings) == bool(result.confusion)
+    assert "checkpoint" in shown
+    assert result.data_hash in shown
+    assert ('class="alarm"' in html) == (result is OVERLAPPING)
+    assert ("There is none over patients here." in shown) == (result is NO_PATIENTS)
+    assert ("95 % over episodes: 80.5 to 82.0 %" in shown) == (result is NO_PATIENTS)
+
+
+def test_an_alarm_is_red_and_escaped():
+    html = render_page(Page("t", cautions=(Alarm(f"beware {EVIL}"), "mild")))
+    assert "<script" not in html
+    found = re.findall(r'<strong class="alarm" style="background:(#\w+);color:(#\w+)', html)
+    assert len(found) == 1
+    assert contrast_ratio(*found[0]) > 4.5
+    assert f"beware {EVIL}" in "".join(Seen(html).text)
+
+
+def test_a_section_of_what_is_not_there_is_refused():
+    with pytest.raises(ValueError, match="the result has no calibration: leave the section out"):
+        calibration_section(MULTI_LABEL)
+    with pytest.raises(ValueError, match="the result has no open set: no finding is left outside"):
+        open_set_section(RESULT)
 
 
 def test_the_same_page_gives_the_same_bytes(html):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fewshot_cxr.embeddings import Embeddings
+from fewshot_cxr.evaluation import evaluate_episodes
 from fewshot_cxr.training.validation import plan_validation, validation_accuracy
 
 
@@ -31,6 +32,20 @@ def test_a_plan_can_always_be_judged(seed):
     if plan is not None:
         accuracy = validation_accuracy(films, plan, rule="prototype", distance="euclidean", n_episodes=100)
         assert 0 <= accuracy <= 1
+
+
+def test_validation_takes_no_interval_over_patients(monkeypatch):
+    asked = []
+
+    def spy(*arguments, **options):
+        asked.append(options)
+        return evaluate_episodes(*arguments, **options)
+
+    monkeypatch.setattr("fewshot_cxr.training.validation.evaluate_episodes", spy)
+    films = labelled(np.repeat([0, 1], 20), np.arange(40))
+    plan = plan_validation(films, n_shot=2, n_query=2, n_episodes=10)
+    validation_accuracy(films, plan, rule="prototype", distance="cosine", n_episodes=10)
+    assert [(options["patient_interval"], options.get("floor")) for options in asked] == [(False, None)]
 
 
 def test_a_finding_of_one_patient_is_left_out_by_name():

@@ -13,6 +13,8 @@ from fewshot_cxr.visualise import (
     exemplar_figure,
     learning_curves_figure,
     recall_figure,
+    reliability_figure,
+    risk_coverage_figure,
     sample_grid_figure,
 )
 
@@ -22,7 +24,10 @@ HISTORY = [
     {"epoch": 2.0, "loss": 0.5, "val_accuracy": 0.75, "lr": 0.1},
     {"epoch": 3.0, "loss": 0.4, "val_accuracy": 0.75, "lr": 0.1},
 ]
+BINS = ((0.25, 0.4, 0.5), (0.75, 0.9, 0.875))
 DRAWN = {
+    "reliability": partial(reliability_figure, {"before": BINS, "after": BINS[:1]}, title="T"),
+    "risk": partial(risk_coverage_figure, ((0.5, 0.1), (1.0, 0.3)), title="T"),
     "confusion": partial(confusion_matrix_figure, np.array([[3, 1], [0, 4]]), ["normal", "effusion"], title="T"),
     "recall": partial(recall_figure, {"normal": (0.75, (0.7, 0.8)), "effusion": (1.0, None)}, (0.8, None), title="T"),
     "curves": partial(learning_curves_figure, HISTORY, title="T"),
@@ -94,6 +99,8 @@ def test_long_names_stay_in_the_figure():
     assert_nothing_leaves(
         recall_figure(readings, (0.5, None), floors={"floor: nearest centroid on pixels": 0.4}, chance=0.3)
     )
+    floors = {f"floor: nearest centroid on {name}": 0.5 for name in ("pixels", "border", "source")}
+    assert_nothing_leaves(recall_figure(readings, (0.5, None), floors=floors, chance=0.3))
     assert_nothing_leaves(sample_grid_figure({name: [FILM] * 5 for name in names}))
     titles = [(name, 123.456) for name in names]
     assert_nothing_leaves(exemplar_figure(FILM, "a/" * 40, [FILM] * 3, titles, mean_distances=distances))
@@ -145,6 +152,34 @@ def test_recall_shows_means_intervals_floors_and_chance():
     vertical = [line.get_xdata()[0] for line in axes.lines if line.get_xdata()[0] == line.get_xdata()[-1]]
     assert {0.625, 0.5} <= set(vertical)
     assert axes.get_xlim() == (0, 1)
+
+
+def test_floors_are_told_apart_without_colour():
+    floors = {"pixels": 0.6, "border": 0.5, "source": 0.4}
+    axes = recall_figure({}, (0.8, None), floors=floors, chance=0.3).axes[0]
+    dashes = {str(line._unscaled_dash_pattern) for line in axes.lines if line.get_label()[0] != "_"}
+    assert len(dashes) == 4
+
+
+def test_reliability_shows_bins_over_the_diagonal():
+    upper, lower = DRAWN["reliability"]().axes
+    diagonal, before, after = upper.lines
+    np.testing.assert_array_equal(diagonal.get_xydata(), [(0, 0), (1, 1)])
+    np.testing.assert_array_equal(before.get_xydata(), [(0.4, 0.5), (0.9, 0.875)])
+    np.testing.assert_array_equal(lower.lines[0].get_xydata(), [(0.4, 0.25), (0.9, 0.75)])
+    assert (before.get_marker(), before.get_linestyle()) != (after.get_marker(), after.get_linestyle())
+    assert {"before", "after", "perfect"} <= set(words(DRAWN["reliability"]()))
+    for wrong in ({}, {"empty": ()}, dict.fromkeys("abc", BINS)):
+        with pytest.raises(ValueError, match="one or two curves with bins are drawn"):
+            reliability_figure(wrong)
+
+
+def test_risk_is_drawn_over_coverage_and_said_where_all_are_answered():
+    figure = DRAWN["risk"]()
+    np.testing.assert_array_equal(figure.axes[0].lines[0].get_xydata(), [(0.5, 0.1), (1.0, 0.3)])
+    assert "all answered: 30.0 % wrong" in words(figure)
+    with pytest.raises(ValueError, match="curve must hold at least one point, got none"):
+        risk_coverage_figure(())
 
 
 def test_curves_mark_the_first_of_the_best_epochs():

@@ -1,0 +1,182 @@
+"""Put a result together: numbers with their intervals, and what a reader must know before believing them."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from fewshot_cxr.embeddings import Embeddings
+from fewshot_cxr.evaluation.data_hash import data_hash
+from fewshot_cxr.evaluation.episodic.multi_label import MultiLabelJudge
+from fewshot_cxr.evaluation.episodic.passes import AnyJudge
+from fewshot_cxr.evaluation.episodic.patients import PatientPlan
+from fewshot_cxr.evaluation.episodic.protocols import Plan
+from fewshot_cxr.evaluation.episodic.summary import Summary, paired_difference
+from fewshot_cxr.evaluation.episodic.tally import OPEN_SCORES, Key
+from fewshot_cxr.evaluation.estimates import OVERALL, PER_CLASS, Calibration, Estimate, OpenSet, Reliability, Scores
+from fewshot_cxr.evaluation.results import EpisodicResult
+from fewshot_cxr.inference.rules import OWN_DISTANCE, TRANSDUCTIVE
+from fewshot_cxr.metrics import confusion_scores
+
+_FEW_PATIENTS = 10
+_NOT_CALIBRATED = "no films outside the test were named for it (--calibrate-split, or calibrate=)"
+_NOTHING_OUTSIDE = "no finding is left outside the episodes: take fewer ways (--n-way), or name one (--unknown)"
+OVERLAP = "PATIENT OVERLAP ALLOWED: support and query may share patients; this measures the leak, and nothing else"
+
+
+def assemble(
+    films: Embeddings,
+    plan: Plan,
+    judge: AnyJudge,
+    summaries: Mapping[str, Summary],
+    *,
+    patients: PatientPlan,
+    seconds: Mapping[str, float],
+) -> EpisodicResult:
+    """Make the result of the judge's summary, named "", and of the floors' summaries, by their names."""
+    summary = summaries[""]
+    floors = {name: one for name, one in summaries.items() if name}
+    episodes, shape = plan.episodes, plan.episodes.to_json()
+    scores = scores_of(summary, judge.confusion)
+    floor = {name: one.estimate("accuracy") for name, one in floors.items()}
+    above = {name: paired_difference(summary, one, "accuracy") for name, one in floors.items()}
+    kept = [name for name in ("seen", "novel", "harmonic_mean") if ("seen_and_novel", name) in summary]
+    notes = (*plan.notes, *episodes.notes, *([patients.note] if patients.note else []))
+    is_transductive = judge.rule in TRANSDUCTIVE
+    return EpisodicResult(
+        scores=scores,
+        calibration=_calibration(judge, summary),
+        open_set=_open_set(films, plan, judge, summary),
+        open_set_reason=_why_no_open_set(judge),
+        confusion=tuple(tuple(row) for row in judge.confusion.tolist()),
+        findings=judge.layout.findings,
+        protocol={"name": plan.protocol, "seen": list(plan.seen), "novel": list(plan.novel), **shape},
+        n_way=episodes.block(0, 1).class_ids.shape[1],
+        n_shot=shape.get("n_shot"),
+        n_query=shape.get("n_query"),
+        n_episodes=episodes.n_episodes,
+        n_patient_episodes=0 if patients.episodes is None else patients.episodes.n_episodes,
+        rule=judge.rule,
+        distance=OWN_DISTANCE.get(judge.rule, judge.distance),
+        is_transductive=is_transductive,
+        seed=int(shape["seed"]),
+        episodes_hash=episodes.hash,
+        data_hash=data_hash(films),
+        episodes_per_second=episodes.n_episodes / seconds["episodes"],
+        seconds=dict(seconds),
+        n_films=len(films),
+        n_patients=summary.units.n_patients,
+        floor=floor,
+        above_floor=above,
+        seen_and_novel={name: summary.estimate("seen_and_novel", name) for name in kept},
+        replicates=summary.replicates(),
+        notes=notes,
+        warnings=tuple(_warnings(films, plan, summary, above, is_transductive=is_transductive)),
+    )
+
+
+def scores_of(summary: Summary, confusion: np.ndarray) -> Scores:
+    """Take the scores out of a summary; what it does not hold comes from the confusion matrix, without intervals."""
+    totals = confusion_scores(torch.from_numpy(confusion))
+
+    def score(key: Key, *place: int) -> Estimate:
+        if key in summary:
+            return summary.estimate(*key)
+        total = totals.get(key[-1])
+        mean = None if total is None or not total.numel() else float(total[place])
+        return Estimate(mean if mean is not None and np.isfinite(mean) else None, reason=summary.why_absent)
+
+    per_class = {
+        finding: {name: score((finding, name), class_id) for name in PER_CLASS}
+        for class_id, finding in enumerate(summary.findings)
+        if class_id in summary.units.patients_of_class
+    }
+    asked = {name: row for name, row in per_class.items() if row["sensitivity"].mean is not None}
+    return Scores(**{name: score((name,)) for name in OVERALL}, per_class=asked)
+
+
+def _calibration(judge: AnyJudge, summary: Summary) -> Calibration | None:
+    if isinstance(judge, MultiLabelJudge):
+        return None
+    means = judge.layout.split(torch.from_numpy(np.asarray(summary.means)))
+
+    def reliability(number: int) -> Reliability:
+        count, confidence, correct = (means[f"{name}{number}"].numpy() for name in ("count", "confidence", "correct"))
+        some = np.maximum(count, 1e-300)
+        rows = zip(count / count.sum(), confidence / some, correct / some, strict=True)
+        return Reliability(
+            ece=summary.estimate("calibration", str(number), "ece"),
+            brier=summary.estimate("calibration", str(number), "brier"),
+            temperature=judge.temperatures[number],
+            bins=tuple((float(share), float(sure), float(right)) for share, sure, right in rows if share > 0),
+        )
+
+    if len(judge.temperatures) == 1:
+        return Calibration(reliability(0), None, _NOT_CALIBRATED)
+    return Calibration(reliability(0), reliability(1))
+
+
+def _open_set(films: Embeddings, plan: Plan, judge: AnyJudge, summary: Summary) -> OpenSet | None:
+    if isinstance(judge, MultiLabelJudge) or not judge.layout.has_outside:
+        return None
+    outside = plan.episodes.block(0, min(256, plan.episodes.n_episodes)).outside
+    names = films.class_names or ()
+    rows = np.unique(outside) if outside is not None else np.zeros(0, dtype=np.int64)
+    asked = np.unique(films.class_ids[rows])
+    return OpenSet(
+        scores={
+            score: {name: summary.estimate("open_set", score, name) for name in ("auroc", "fpr_at_95_tpr")}
+            for score in OPEN_SCORES
+        },
+        risk_coverage=judge.mean_risks(),
+        area=summary.estimate("open_set", "area"),
+        findings=tuple(names[int(index)] for index in asked),
+    )
+
+
+def _why_no_open_set(judge: AnyJudge) -> str | None:
+    if isinstance(judge, MultiLabelJudge):
+        return judge.layout.why_absent
+    return None if judge.layout.has_outside else _NOTHING_OUTSIDE
+
+
+def _warnings(
+    films: Embeddings, plan: Plan, summary: Summary, above: Mapping[str, Estimate], *, is_transductive: bool
+) -> list[str]:
+    told = []
+    if plan.episodes.to_json().get("allow_patient_overlap"):
+        told.append(OVERLAP)
+    if is_transductive:
+        told.append("transductive: the rule saw all queries of an episode at once; one film alone is judged otherwise")
+    names = films.class_names or ()
+    few = {names[c]: n for c, n in summary.units.patients_of_class.items() if n < _FEW_PATIENTS}
+    if few:
+        counts = ", ".join(f"{name} {number}" for name, number in few.items())
+        told.append(f"few patients ({counts}): the interval over patients is itself uncertain")
+    alone = _sources_apart(films)
+    if alone:
+        told.append(f"finding and source are confounded: {alone}; a high accuracy may tell sources apart, not findings")
+    told += [
+        f"accuracy is not above the floor {name}: the encoder shows no more than {name} do"
+        for name, gap in above.items()
+        if gap.ci95 is not None and gap.ci95[0] <= 0
+    ]
+    return told
+
+
+def _sources_apart(films: Embeddings) -> str:
+    """Say which findings share no source with any other, or '' where none stands alone."""
+    if films.sources is None or films.is_multi_label:
+        return ""
+    names = films.class_names or ()
+    found: dict[str, set[str]] = {}
+    for class_id, source in zip(films.class_ids.tolist(), films.sources, strict=True):
+        found.setdefault(names[class_id], set()).add(source)
+    alone = [
+        name
+        for name, own in found.items()
+        if own != {""} and not any(own & others for other, others in found.items() if other != name)
+    ]
+    return (
+        ", ".join(f"{name} only from {' and '.join(sorted(found[name]))}" for name in alone) if len(found) > 1 else ""
+    )

@@ -1,0 +1,57 @@
+"""A temperature for the probabilities, fitted in episodes on films outside the test."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from fewshot_cxr.embeddings import Embeddings
+from fewshot_cxr.episodes import Episodes, EpisodeSource
+from fewshot_cxr.evaluation.episodic.judge import Judge
+from fewshot_cxr.evaluation.episodic.tally import Layout
+from fewshot_cxr.metrics import fit_temperature
+
+_N_EPISODES = 200
+
+
+def fit_on_episodes(films: Embeddings, judged: Embeddings, episodes: EpisodeSource, **settings: Any) -> float:
+    """Fit a temperature on episodes of the same shape, drawn from other films.
+
+    Args:
+        films: for the calibration; none of them may be judged.
+        judged: the films of the test.
+        episodes: of the test; their ways, shots and queries are taken, or as many queries as the films allow.
+        settings: rule, distance, options and device of the judge.
+
+    Returns:
+        Temperature, in the unit of the distances.
+
+    Raises:
+        ValueError: a film of the test is among `films`, or there are too few films for such episodes.
+    """
+    shared = set(films.paths or ()) & set(judged.paths or ())
+    if shared:
+        raise ValueError(
+            f"{len(shared)} films are in the calibration and in the test, such as {min(shared)}; "
+            "calibrate on other films (--calibrate-split)"
+        )
+    shape = episodes.to_json()
+    n_classes = len({int(class_id) for class_id in films.class_ids})
+    n_shot = shape.get("n_shot") or 5
+    if isinstance(n_shot, Mapping):
+        n_shot = {name: n for name, n in n_shot.items() if name in (films.class_names or ())}
+    try:
+        drawn = Episodes.draw(
+            films,
+            n_way=min(episodes.n_way, n_classes),
+            n_shot=n_shot,
+            n_query=shape.get("n_query") or 15,
+            n_episodes=_N_EPISODES,
+            seed=int(shape["seed"]),
+            if_too_small="shrink_query",
+        )
+    except ValueError as error:
+        raise ValueError(f"the films for calibration do not serve: {error}") from error
+    judge = Judge(films, layout=Layout(tuple(films.class_names or ())), **settings)
+    largest = max(drawn.block(0, _N_EPISODES).parts(), key=len)
+    return fit_temperature(judge.distances(largest).cpu(), torch.from_numpy(largest.query_labels))

@@ -1,0 +1,208 @@
+"""Episodes on cached embeddings: each film was embedded once, an episode is indexing and arithmetic."""
+
+from collections.abc import Callable, Mapping
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+
+from fewshot_cxr._checks import check_at_least, lookup
+from fewshot_cxr.distances import DISTANCES
+from fewshot_cxr.embeddings import Embeddings
+from fewshot_cxr.evaluation.episodic.assemble import assemble
+from fewshot_cxr.evaluation.episodic.calibrate import fit_on_episodes
+from fewshot_cxr.evaluation.episodic.clock import Clock
+from fewshot_cxr.evaluation.episodic.judge import Judge
+from fewshot_cxr.evaluation.episodic.multi_label import MultiLabelJudge
+from fewshot_cxr.evaluation.episodic.passes import (
+    NO_PATIENT_PASS,
+    AnyJudge,
+    plan_patient_pass,
+    run_episodes,
+    run_patients,
+)
+from fewshot_cxr.evaluation.episodic.patients import PatientUnits
+from fewshot_cxr.evaluation.episodic.protocols import Plan, plan_episodes
+from fewshot_cxr.evaluation.episodic.summary import Summary
+from fewshot_cxr.evaluation.episodic.tally import MOST_FINDINGS, Layout
+from fewshot_cxr.evaluation.results import EpisodicResult
+from fewshot_cxr.inference.device import choose_device
+from fewshot_cxr.inference.rules import RULES
+
+Progress = Callable[[int, int], None]
+N_PATIENT_EPISODES = 5000
+
+
+def evaluate_episodes(
+    embeddings: Embeddings,
+    *,
+    n_way: int | None = None,
+    n_shot: int | Mapping[str, int] | None = None,
+    n_query: int | None = None,
+    n_episodes: int | None = None,
+    rule: str = "mean_distance",
+    distance: str = "euclidean",
+    seed: int = 0,
+    floor: Embeddings | Mapping[str, Embeddings] | None = None,
+    calibrate: Embeddings | None = None,
+    patient_interval: bool = True,
+    device: str = "auto",
+    progress: Progress | None = None,
+    **protocol: Any,
+) -> EpisodicResult:
+    """Classify the queries of many few-shot episodes and average; see `evaluate_plan` for what is returned.
+
+    Args:
+        embeddings: one row per film, with findings and patients (`embed` makes them).
+        n_way: classes in an episode; None: all. n_shot, n_query: films per class (None: 5 and 15); no patient is on
+            both sides. n_episodes: how many (None: 1000).
+        rule, distance, floor, calibrate, patient_interval, device, progress: as for `evaluate_plan`.
+        seed: of the episodes.
+        protocol: protocol, seen, novel, unknown, prevalence, if_too_small and what else `plan_episodes` takes.
+
+    Raises:
+        ValueError: as for `plan_episodes` and `evaluate_plan`.
+    """
+    lookup(RULES, rule, what="rule")
+    counts: dict[str, Any] = {"n_way": n_way, "n_shot": n_shot, "n_query": n_query, "n_episodes": n_episodes}
+    plan = plan_episodes(embeddings, seed=seed, **counts, **protocol)
+    return evaluate_plan(
+        embeddings,
+        plan,
+        rule=rule,
+        distance=distance,
+        floor=floor,
+        calibrate=calibrate,
+        patient_interval=patient_interval,
+        device=device,
+        progress=progress,
+    )
+
+
+def evaluate_plan(
+    embeddings: Embeddings,
+    plan: Plan,
+    *,
+    rule: str = "mean_distance",
+    distance: str = "euclidean",
+    rule_options: Mapping[str, Any] | None = None,
+    floor: Embeddings | Mapping[str, Embeddings] | None = None,
+    calibrate: Embeddings | None = None,
+    patient_interval: bool = True,
+    n_patient_episodes: int = N_PATIENT_EPISODES,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> EpisodicResult:
+    """Judge one rule in planned episodes: drawn, replayed from a file, or the folds of a support set.
+
+    Args:
+        embeddings: the films that the plan was made for.
+        plan: of `plan_episodes`, or one around `SavedEpisodes`.
+        rule: a name in RULES.
+        distance: a name in DISTANCES; use the one of the training.
+        rule_options: further keyword arguments of the rule, such as the weights of `template`.
+        floor: other embeddings of the SAME films in the same order, by name (pixels, border, source; one without a
+            name: pixels), classified by nearest centroid (the rule `prototype`, euclidean) in the same episodes.
+        calibrate: films outside the test that a temperature is fitted on; None: no `calibration.after`.
+        patient_interval: whether to estimate the interval over patients; it has its own n_patient_episodes.
+        n_patient_episodes: for that interval, whatever the number of episodes is.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        progress: called with (episodes done, episodes in all).
+
+    Returns:
+        All numbers of one pass, each with its interval over patients and over episodes.
+
+    Raises:
+        ValueError: unknown rule or distance; embeddings that are all the same; floors or films for calibration that
+            are not what they must be.
+    """
+    lookup(RULES, rule, what="rule")
+    lookup(DISTANCES, distance, what="distance")
+    check_at_least(n_patient_episodes, 100, "n_patient_episodes")
+    floors = {"pixels": floor} if isinstance(floor, Embeddings) else dict(floor or {})
+    _check_films(embeddings, floors, plan)
+    settings: dict[str, Any] = {"rule": rule, "distance": distance, "options": rule_options}
+    settings["device"] = choose_device(device)
+    judges = {"": _judge(embeddings, plan, calibrate, settings), **_floor_judges(floors, settings["device"])}
+    units = PatientUnits.of(embeddings)
+    patients = plan_patient_pass(plan.episodes, units, n_patient_episodes) if patient_interval else NO_PATIENT_PASS
+    n_own = 0 if patients.episodes is None else patients.episodes.n_episodes
+    count = _Counter(plan.episodes.n_episodes + n_own, progress)
+    clock, start = Clock(), perf_counter()
+    sums = run_episodes(plan.episodes, judges, clock, count)
+    seconds = _seconds(perf_counter() - start, clock, judges)
+    start = perf_counter()
+    tallies = run_patients(patients, units, judges, count)
+    seconds["patients"] = perf_counter() - start
+    summaries = {
+        name: Summary.of(judge.layout, sums[name], tallies.get(name), units, patients) for name, judge in judges.items()
+    }
+    return assemble(embeddings, plan, judges[""], summaries, patients=patients, seconds=seconds)
+
+
+class _Counter:
+    """Turn blocks done into calls of `progress`."""
+
+    def __init__(self, n_all: int, progress: Progress | None) -> None:
+        self._n_all, self._n_done, self._progress = n_all, 0, progress
+
+    def __call__(self, n_more: int) -> None:
+        self._n_done = min(self._n_done + n_more, self._n_all)
+        if self._progress is not None:
+            self._progress(self._n_done, self._n_all)
+
+
+def _seconds(elapsed: float, clock: Clock, judges: Mapping[str, AnyJudge]) -> dict[str, float]:
+    """Say where the time went; the draw runs beside the rest, and floors do not count as episodes' time."""
+    on_floors = sum(sum(judge.clock.seconds.values()) for name, judge in judges.items() if name)
+    return {"episodes": elapsed - on_floors, "floors": on_floors, **clock.seconds, **judges[""].clock.seconds}
+
+
+def _floor_judges(floors: Mapping[str, Embeddings], device: torch.device) -> dict[str, AnyJudge]:
+    """Classify by nearest centroid; only accuracy is wanted, so the confusion of each episode is left out."""
+    layouts = {name: Layout(tuple(films.class_names or ()), is_wide=True) for name, films in floors.items()}
+    settings: dict[str, Any] = {"rule": "prototype", "distance": "euclidean", "device": device}
+    return {name: Judge(films, layout=layouts[name], **settings) for name, films in floors.items()}
+
+
+def _judge(films: Embeddings, plan: Plan, calibrate: Embeddings | None, settings: Mapping[str, Any]) -> AnyJudge:
+    if films.is_multi_label:
+        if calibrate is not None:
+            raise ValueError("calibration needs one finding per film, and these may have several; leave calibrate out")
+        return MultiLabelJudge(films, **settings)
+    temperatures: tuple[float, ...] = (1.0,)
+    if calibrate is not None:
+        temperatures = (1.0, fit_on_episodes(calibrate, films, plan.episodes, **settings))
+    findings = tuple(films.class_names or ())
+    probe = plan.episodes.block(0, 1)
+    is_mixed = plan.protocol == "generalized"
+    layout = Layout(
+        findings,
+        is_wide=len(findings) > MOST_FINDINGS,
+        n_temperatures=len(temperatures),
+        has_outside=probe.outside is not None,
+        seen=tuple(findings.index(name) for name in plan.seen) if is_mixed else (),
+        novel=tuple(findings.index(name) for name in plan.novel) if is_mixed else (),
+    )
+    return Judge(films, layout=layout, temperatures=temperatures, **settings)
+
+
+def _check_films(embeddings: Embeddings, floors: Mapping[str, Embeddings], plan: Plan) -> None:
+    if plan.episodes.class_names != embeddings.class_names:
+        raise ValueError(
+            f"the plan is for films of {', '.join(plan.episodes.class_names)}, the embeddings have "
+            f"{', '.join(embeddings.class_names or ())}; plan the episodes on these embeddings"
+        )
+    if embeddings.is_multi_label and floors:
+        raise ValueError("floors are judged on films of one finding each, and these may have several; leave floor out")
+    if (embeddings.vectors == embeddings.vectors[0]).all():
+        named = f" ({embeddings.paths[0]})" if embeddings.paths is not None else ""
+        raise ValueError(
+            f"row 0{named} and every other row of the embeddings are one and the same vector: a collapsed encoder? "
+            "Train with a lower learning rate or another loss"
+        )
+    for name, films in floors.items():
+        same = np.array_equal(embeddings.class_ids, films.class_ids, equal_nan=True)
+        if not same or embeddings.paths != films.paths:
+            raise ValueError(f"floor {name!r} must hold the same films in the same order as embeddings")

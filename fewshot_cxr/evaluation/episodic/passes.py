@@ -1,0 +1,112 @@
+"""The two passes over episodes: one for the numbers, one for how they would move with other patients."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+
+from fewshot_cxr.episodes import EpisodeBlock, Episodes, EpisodeSource, SavedEpisodes
+from fewshot_cxr.evaluation.episodic.clock import Clock
+from fewshot_cxr.evaluation.episodic.fold_episodes import FoldEpisodes
+from fewshot_cxr.evaluation.episodic.judge import Judge
+from fewshot_cxr.evaluation.episodic.multi_label import MultiLabelJudge
+from fewshot_cxr.evaluation.episodic.patients import PatientPlan, PatientTally, PatientUnits, unit_occurrence
+from fewshot_cxr.evaluation.episodic.summary import EpisodeSums
+from fewshot_cxr.evaluation.episodic.tally import Judged
+from fewshot_cxr.evaluation.episodic.threads import in_order
+
+AnyJudge = Judge | MultiLabelJudge
+_MOST_OFTEN = 0.8  # share of the episodes that any patient should be in, at most: the rest is the episodes without it
+_PROBE = 256
+_FIXED = "the interval over patients holds the support set fixed, and films of unknown findings"
+
+
+NO_PATIENT_PASS = PatientPlan(None, reason="the interval over patients was not asked for")
+_TOO_OFTEN = "a finding has so few patients that nearly every episode holds them all: take fewer shots (n_shot)"
+
+
+def plan_patient_pass(episodes: EpisodeSource, units: PatientUnits, n_episodes: int) -> PatientPlan:
+    """Choose episodes that leave every patient out often enough.
+
+    Where a finding has few patients, nearly every episode holds each of them: then fewer queries are asked for the
+    interval. It changes how often a film is asked, not what it is answered. A fixed support set holds every patient
+    whenever they are not asked, so there the interval is over the patients who are asked.
+    """
+    if isinstance(episodes, FoldEpisodes):
+        return PatientPlan(episodes, True, note=_FIXED if episodes.outside is not None else _FIXED.split(",")[0])
+    if isinstance(episodes, SavedEpisodes):
+        episodes = replace(episodes, n_episodes=min(n_episodes, episodes.n_episodes))
+    if not isinstance(episodes, Episodes):
+        is_too_often = _share(episodes, units) > 0.95
+        return PatientPlan(None, reason=_TOO_OFTEN) if is_too_often else PatientPlan(episodes)
+    # Elsewhere fewer queries would bring other findings, shots or shares of the findings into the episodes.
+    may_shrink = episodes.prevalence == "balanced" and episodes.if_too_small in ("error", "shrink_query")
+    n_query = episodes.n_query
+    while True:
+        fitting = replace(episodes, n_episodes=n_episodes, n_query=n_query)
+        share = _share(fitting, units)
+        if share <= _MOST_OFTEN or n_query == 1 or not may_shrink:
+            break
+        n_query = max(1, n_query // 2)
+    if share > 0.95:
+        return PatientPlan(None, reason=_TOO_OFTEN)
+    if n_query == episodes.n_query:
+        return PatientPlan(fitting)
+    asked = "1 query" if n_query == 1 else f"{n_query} queries"
+    return PatientPlan(fitting, asks_fewer=True, note=f"the interval over patients asks {asked} per finding")
+
+
+def run_episodes(
+    episodes: EpisodeSource, judges: Mapping[str, AnyJudge], clock: Clock, progress: Callable[[int], None]
+) -> dict[str, EpisodeSums]:
+    """Judge all episodes by each judge; memory does not grow with their number."""
+    sums = {name: EpisodeSums(judge.layout, episodes.n_episodes) for name, judge in judges.items()}
+    for block, judged in _judged(episodes, judges, clock):
+        with clock.times("sums"):
+            for name, judge in judges.items():
+                judge.count(judged[name])
+                sums[name].add(block.first, judged[name].rows)
+        progress(len(block))
+    return sums
+
+
+def run_patients(
+    plan: PatientPlan, units: PatientUnits, judges: Mapping[str, AnyJudge], progress: Callable[[int], None]
+) -> dict[str, PatientTally]:
+    """Judge the episodes of the plan, adding up those with and without each patient."""
+    if plan.episodes is None:
+        return {}
+    tallies = {
+        name: PatientTally(units, judge.layout.n_statistics, queries_only=plan.queries_only)
+        for name, judge in judges.items()
+    }
+    for block, judged in _judged(plan.episodes, judges, Clock()):
+        for name, tally in tallies.items():
+            tally.add(block, judged[name].rows)
+        progress(len(block))
+    return tallies
+
+
+def _share(episodes: EpisodeSource, units: PatientUnits) -> float:
+    """Return in which share of the first episodes the most frequent unit is."""
+    block = next(episodes.blocks(min(_PROBE, episodes.n_episodes)))
+    return float(unit_occurrence(block, units).mean(dim=0).max())
+
+
+def _judged(
+    episodes: EpisodeSource, judges: Mapping[str, AnyJudge], clock: Clock
+) -> Iterator[tuple[EpisodeBlock, dict[str, Judged]]]:
+    """Draw blocks and have them judged by each judge, several at once."""
+    n_threads = min(judge.n_threads for judge in judges.values())
+
+    def judge_all(block: EpisodeBlock) -> dict[str, Judged]:
+        return {name: judge(block) for name, judge in judges.items()}
+
+    def drawn() -> Iterator[EpisodeBlock]:
+        blocks = episodes.blocks()
+        while True:
+            with clock.times("draw"):
+                block = next(blocks, None)
+            if block is None:
+                return
+            yield block
+
+    return in_order(judge_all, drawn(), n_threads)

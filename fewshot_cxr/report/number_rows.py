@@ -1,0 +1,44 @@
+"""Every number of a result as rows for a spreadsheet."""
+
+import csv
+import io
+from collections.abc import Iterator
+
+from fewshot_cxr.evaluation.estimates import OVERALL, Estimate
+from fewshot_cxr.evaluation.results import EpisodicResult
+
+COLUMNS = ("number", "finding", "mean", "low", "high", "low_episodes", "high_episodes")
+
+
+def numbers_csv(result: EpisodicResult) -> str:
+    """Return the numbers as CSV text: COLUMNS, low and high over patients; what is undefined is empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for name, finding, one in _numbers(result):
+        ends = [*(one.ci95_patients or (None, None)), *(one.ci95_episodes or (None, None))]
+        writer.writerow([name, finding, one.mean, *ends])
+    return text.getvalue()
+
+
+def _numbers(result: EpisodicResult) -> Iterator[tuple[str, str, Estimate]]:
+    """Yield (number, finding or '', estimate)."""
+    for name in OVERALL:
+        yield name, "", getattr(result.scores, name)
+    for finding, own in result.scores.per_class.items():
+        for name, one in own.items():
+            yield name, finding, one
+    groups = {"floor": result.floor, "above_floor": result.above_floor, "accuracy": result.seen_and_novel}
+    for group, numbers in groups.items():
+        for name, one in numbers.items():
+            yield f"{group}_{name}", "", one
+    if result.calibration is not None:
+        for suffix, stage in (("", result.calibration.before), ("_after", result.calibration.after)):
+            if stage is not None:
+                yield f"ece{suffix}", "", stage.ece
+                yield f"brier{suffix}", "", stage.brier
+    if result.open_set is not None:
+        for score, numbers in result.open_set.scores.items():
+            for name, one in numbers.items():
+                yield f"open_set_{score}_{name}", "", one
+        yield "open_set_area", "", result.open_set.area

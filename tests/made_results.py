@@ -1,0 +1,91 @@
+"""Result values made by hand, of two findings and of what may be absent."""
+
+from dataclasses import replace
+
+from fewshot_cxr.evaluation.episodic.assemble import OVERLAP
+from fewshot_cxr.evaluation.estimates import OVERALL, PER_CLASS, Calibration, Estimate, OpenSet, Reliability, Scores
+from fewshot_cxr.evaluation.results import EpisodicResult
+
+ESTIMATE = Estimate(0.8123, (0.805, 0.8199), (0.701, 0.8888))
+NOT_ASKED = "the interval over patients was not asked for"
+BEFORE = Reliability(
+    Estimate(0.0712, (0.07, 0.0724), (0.05, 0.11)),
+    Estimate(0.31, (0.3, 0.32), (0.25, 0.37)),
+    1.0,
+    ((0.4, 0.55, 0.5), (0.6, 0.95, 0.9)),
+)
+AFTER = replace(BEFORE, ece=Estimate(0.02, (0.01, 0.03), (0.005, 0.04)), temperature=0.5)
+OPEN = OpenSet(
+    {name: {"auroc": ESTIMATE, "fpr_at_95_tpr": ESTIMATE} for name in ("maximum_probability", "distance", "knn")},
+    ((0.5, 0.1), (1.0, 0.3)),
+    ESTIMATE,
+    ("hernia",),
+)
+
+
+def made_scores(*findings):
+    per_class = {name: dict.fromkeys(PER_CLASS, ESTIMATE) for name in findings}
+    return Scores(**dict.fromkeys(OVERALL, ESTIMATE), per_class=per_class)
+
+
+def made_result(*findings, **changes):
+    """A result whose every number is ESTIMATE; nine of ten queries are right, the tenth is taken for the next."""
+    n = len(findings)
+    confusion = tuple(tuple(90.0 if p == t else 10.0 if p == (t + 1) % n else 0.0 for p in range(n)) for t in range(n))
+    values = {
+        "scores": made_scores(*findings),
+        "calibration": Calibration(BEFORE, None, "no films were named for it"),
+        "open_set": None,
+        "open_set_reason": "no finding is left outside",
+        "confusion": confusion,
+        "findings": findings,
+        "protocol": {"name": "closed", "seen": [], "novel": [], "prevalence": "balanced"},
+        "n_way": n,
+        "n_shot": 5,
+        "n_query": 10,
+        "n_episodes": 1000,
+        "n_patient_episodes": 5000,
+        "rule": "mean_distance",
+        "distance": "euclidean",
+        "is_transductive": False,
+        "seed": 7,
+        "episodes_hash": "ab12" * 16,
+        "data_hash": "cd34" * 16,
+        "episodes_per_second": 20123.4,
+        "seconds": {"episodes": 0.05},
+        "n_films": 1200,
+        "n_patients": 300,
+        "floor": {"pixels": Estimate(0.625, (0.62, 0.63), (0.55, 0.7))},
+        "above_floor": {"pixels": Estimate(0.1873, (0.18, 0.19), (-0.02, 0.25))},
+    }
+    return EpisodicResult(**values | changes)
+
+
+def without_patients(estimate):
+    return replace(estimate, ci95_patients=None, reason=NOT_ASKED)
+
+
+RESULT = made_result("normal", "effusion")
+OVERLAPPING = replace(RESULT, protocol={"name": "closed", "allow_patient_overlap": True}, warnings=(OVERLAP, "beware"))
+OPEN_RESULT = replace(RESULT, calibration=Calibration(BEFORE, AFTER), open_set=OPEN, open_set_reason=None)
+GENERALIZED = replace(
+    RESULT,
+    protocol={"name": "generalized", "seen": ["normal"], "novel": ["effusion"], "prevalence": "balanced"},
+    seen_and_novel=dict.fromkeys(("seen", "novel", "harmonic_mean"), ESTIMATE),
+)
+NO_PATIENTS = replace(
+    RESULT,
+    scores=Scores(
+        **dict.fromkeys(OVERALL, without_patients(ESTIMATE)),
+        per_class={name: dict.fromkeys(PER_CLASS, without_patients(ESTIMATE)) for name in RESULT.findings},
+    ),
+    n_patient_episodes=0,
+)
+MULTI_LABEL = replace(
+    RESULT,
+    scores=replace(RESULT.scores, accuracy=Estimate(None, reason="films may show several findings")),
+    calibration=None,
+    confusion=(),
+    floor={},
+    above_floor={},
+)
