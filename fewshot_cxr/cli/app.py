@@ -16,6 +16,11 @@ COMMANDS = {
     "data": ("fewshot_cxr.cli.data", "Read, audit, split and cache films."),
     "train": ("fewshot_cxr.cli.train", "Train an encoder."),
     "episode-eval": ("fewshot_cxr.cli.episode_eval", "Judge an encoder in few-shot episodes."),
+    "evaluate": (
+        "fewshot_cxr.cli.evaluate",
+        "Classify a test split by exemplars or a file of predictions, and judge.",
+    ),
+    "compare": ("fewshot_cxr.cli.compare", "Compare two results on the same films or episodes."),
     "embed": ("fewshot_cxr.cli.embed", "Write the embeddings of films to a file."),
     "predict": ("fewshot_cxr.cli.predict", "Name the finding of new films by labelled exemplars."),
 }

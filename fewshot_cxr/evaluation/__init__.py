@@ -1,6 +1,15 @@
 """From embeddings and a protocol, or from films, to a result value."""
 
 from fewshot_cxr.evaluation.audit import CHECKS, Audit, audit_films
+from fewshot_cxr.evaluation.closed_set import (
+    ClosedSetResult,
+    Decisions,
+    decide_by_exemplars,
+    evaluate_closed_set,
+    read_predictions,
+)
+from fewshot_cxr.evaluation.compare import Result, compare_results, result_from_json
+from fewshot_cxr.evaluation.comparison import Comparison, Difference
 from fewshot_cxr.evaluation.data_hash import data_hash
 from fewshot_cxr.evaluation.episodic import PROTOCOLS, Plan, evaluate_episodes, evaluate_plan, plan_episodes
 from fewshot_cxr.evaluation.estimates import Calibration, Estimate, OpenSet, Reliability, Scores
@@ -11,16 +20,26 @@ __all__ = [
     "PROTOCOLS",
     "Audit",
     "Calibration",
+    "ClosedSetResult",
+    "Comparison",
+    "Decisions",
+    "Difference",
     "EpisodicResult",
     "Estimate",
     "OpenSet",
     "Plan",
     "Reliability",
     "Replicates",
+    "Result",
     "Scores",
     "audit_films",
+    "compare_results",
     "data_hash",
+    "decide_by_exemplars",
+    "evaluate_closed_set",
     "evaluate_episodes",
     "evaluate_plan",
     "plan_episodes",
+    "read_predictions",
+    "result_from_json",
 ]

@@ -1,0 +1,188 @@
+"""`fscxr evaluate`: closed-set classification of a test split, by exemplars or as another classifier predicted."""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from fewshot_cxr._checks import lookup
+from fewshot_cxr.cli.console import progress_bars, say, say_problems, show_table, write_result
+from fewshot_cxr.cli.flags import json_flag, seed_flag, set_threads, work_flags
+from fewshot_cxr.cli.sources import check_fit, fits, read_films, reader_and_path, reading_flags, take_reading
+from fewshot_cxr.data import CachedFilms, cache_films, merge_records, patient_groups
+from fewshot_cxr.distances import DISTANCES
+from fewshot_cxr.embeddings import Embeddings
+from fewshot_cxr.encoders import load_encoder
+from fewshot_cxr.evaluation import (
+    ClosedSetResult,
+    Decisions,
+    decide_by_exemplars,
+    evaluate_closed_set,
+    read_predictions,
+)
+from fewshot_cxr.inference import RULES, embed_films, embed_floors, sample_exemplars
+from fewshot_cxr.records import Records
+from fewshot_cxr.report.closed_tables import confusion_table, finding_table, overall_table
+
+_ALL = "all"
+_SOURCE = "manifest CSV, image folder, or NAME:PATH (data read --help)"
+_WITH_PREDICTIONS = ("predictions", "json_file")
+_OF_NO_READER = ("findings", "with_others")
+
+
+def _count(context: click.Context, parameter: click.Parameter, value: str) -> int | None:
+    if value == _ALL:
+        return None
+    if not value.isdigit() or int(value) < 1:
+        raise click.BadParameter(f"{value!r} is neither a number of 1 or more nor {_ALL!r}")
+    return int(value)
+
+
+@click.command()
+@click.option("--checkpoint", type=click.Path(exists=True, path_type=Path), help="Run folder or encoder file.")
+@click.option("--data", "source", help=f"Films to judge: {_SOURCE}.")
+@click.option("--split", help="Judge the films of this split.  [default: test, where there is one]")
+@click.option("--support", help=f"Labelled films to compare with: {_SOURCE}.  [default: --data]")
+@click.option("--support-split", help="Take these of the support only.  [default: train, where there is one]")
+@click.option(
+    "--n-exemplars", metavar="N|all", default=_ALL, show_default=True, callback=_count, help="Per finding, by seed."
+)
+@click.option("--rule", default="mean_distance", show_default=True, help=f"{', '.join(RULES)}.")
+@click.option("--distance", help=f"{', '.join(DISTANCES)}.  [default: as in training]")
+@click.option("--calibrate-split", help="Fit a temperature on this split of --data.")
+@click.option(
+    "--predictions",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="CSV of another classifier: path, finding, patient_id, and a probability for each finding, or `predicted`.",
+)
+@seed_flag
+@work_flags
+@reading_flags
+@json_flag
+def command(*, predictions: Path | None, json_file: str | None, **options: Any) -> None:
+    """Judge the classification of films into known findings, with intervals over patients.
+
+    Either an encoder classifies films by labelled exemplars of other patients, or a CSV holds what some classifier
+    predicted.
+
+    \b
+    Example: fscxr evaluate --checkpoint run --data split.csv --split test --json result.json
+             fscxr evaluate --predictions predictions.csv
+    """
+    if predictions is not None:
+        _refuse_others(click.get_current_context())
+        result = evaluate_closed_set(read_predictions(predictions))
+    else:
+        if options["checkpoint"] is None or options["source"] is None:
+            raise click.UsageError("name an encoder and films (--checkpoint, --data), or --predictions FILE.csv")
+        result = _by_exemplars(options)
+    _show(result, to_stderr=json_file == "-")
+    write_result(result.to_json(), json_file)
+
+
+def _refuse_others(context: click.Context) -> None:
+    flags = {parameter.name: parameter.opts[0] for parameter in context.command.params}
+    given = [
+        flag
+        for name, flag in flags.items()
+        if name not in _WITH_PREDICTIONS and context.get_parameter_source(name or "") is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise click.UsageError(f"{', '.join(given)} does not go with --predictions: the decisions are made")
+
+
+def _by_exemplars(options: dict[str, Any]) -> ClosedSetResult:
+    set_threads(options.pop("threads"))
+    lookup(RULES, rule := options.pop("rule"), what="rule")
+    cache = {"folder": options.pop("cache_folder"), "n_workers": options.pop("n_workers")}
+    work = {"device": options.pop("device"), "batch_size": options.pop("batch_size")}
+    encoder = load_encoder(options.pop("checkpoint"))
+    distance = options.pop("distance") or encoder.card.get("distance", "euclidean")
+    sides = _sides(options)
+    with progress_bars() as progress:
+        films = {
+            side: cache_films(records, encoder.image_spec, **cache, progress=partial(progress, f"decoding {side}"))
+            for side, records in sides.items()
+        }
+        known, *asked = (
+            embed_films(encoder, some, **work, progress=partial(progress, f"embedding {side}"))
+            for side, some in films.items()
+        )
+        # Below another root the same path is another file; that no film is on both sides is known already.
+        known = known if sides["support"].root == sides["test"].root else replace(known, paths=None)
+        test, *calibration = (
+            decide_by_exemplars(some, known, rule=rule, distance=distance, progress=partial(progress, "deciding"))
+            for some in asked
+        )
+    for some in films.values():
+        say_problems(some.records)
+    counts = films["support"].records.count_findings().items()
+    say(f"{len(known)} exemplars: {', '.join(f'{name} {count}' for name, count in counts)}")
+    return evaluate_closed_set(test, calibration=next(iter(calibration), None), floors=_floors(films, known))
+
+
+def _floors(films: dict[str, CachedFilms], known: Embeddings) -> dict[str, Decisions]:
+    """Return what a nearest centroid says without an encoder; of the source, where both sides have the same ones."""
+    support, test = embed_floors(films["support"]), embed_floors(films["test"])
+    if len({frozenset(film.source for film in films[side].records) for side in ("support", "test")}) > 1:
+        support.pop("source", None)
+    return {
+        name: decide_by_exemplars(test[name], replace(some, paths=known.paths), rule="prototype")
+        for name, some in support.items()
+    }
+
+
+def _sides(options: dict[str, Any]) -> dict[str, Records]:
+    """Return the films of the support, the test and, where asked for, the calibration."""
+    sources = {"test": options["source"], "support": options["support"] or options["source"]}
+    readers = {side: reader_and_path(source)[0] for side, source in sources.items()}
+    reading = take_reading(options)
+    flags = [name for name, value in reading.items() if value is not None and name not in _OF_NO_READER]
+    check_fit(flags, tuple(readers.values()))
+    data = {}
+    for side, source in sources.items():
+        own = {name: value for name, value in reading.items() if name in _OF_NO_READER or fits(name, readers[side])}
+        data[side] = read_films(source, own, single_label=True, allow_leak=True)
+    support = _of_split(data["support"], options["support_split"], "train", "--support-split")
+    sides = {"support": support, "test": _of_split(data["test"], options["split"], "test", "--split")}
+    if options["calibrate_split"] is not None:
+        sides["calibration"] = data["test"].of_split(options["calibrate_split"])
+    _refuse_shared_patients(sides, readers | {"calibration": readers["test"]})
+    if options["n_exemplars"] is not None:
+        sides["support"] = sample_exemplars(support, options["n_exemplars"], seed=options["seed"])
+    return sides
+
+
+def _of_split(records: Records, split: str | None, usual: str, flag: str) -> Records:
+    if split is None and any(film.split == usual for film in records):
+        say(f"note: films of the split {usual} ({flag})")
+        split = usual
+    return records if split is None else records.of_split(split)
+
+
+def _refuse_shared_patients(sides: dict[str, Records], readers: dict[str, str]) -> None:
+    """Refuse a film, or two films of one patient, on two sides; ids of one reader's data sets are taken as shared."""
+    named = {side: readers[side] for side in sides}
+    merged = merge_records(sides, patients=named, name_sources=False, keep_repeats=True)
+    places = [(side, film.path) for side, records in sides.items() for film in records]
+    for keys in ([film.path for film in merged], patient_groups(merged).tolist()):
+        seen: dict[Any, tuple[str, str]] = {}
+        for key, (side, path) in zip(keys, places, strict=True):
+            there, other = seen.setdefault(key, (side, path))
+            if there != side:
+                raise ValueError(
+                    f"film {other} of the {there} and film {path} of the {side} are of one patient; split by patient "
+                    "(fscxr data split) or name other splits (--split, --support-split)"
+                )
+
+
+def _show(result: ClosedSetResult, *, to_stderr: bool) -> None:
+    for table in (overall_table(result), finding_table(result), confusion_table(result)):
+        show_table(table.caption, table.columns, table.rows, to_stderr=to_stderr)
+    for note in result.notes:
+        say(f"note: {note}")
+    for warning in result.warnings:
+        say(f"warning: {warning}")

@@ -1,0 +1,161 @@
+import csv
+import json
+
+import pytest
+from click.testing import CliRunner
+from command_line import run
+
+from fewshot_cxr.cli.compare import command as compare
+from fewshot_cxr.cli.evaluate import command as evaluate
+from fewshot_cxr.data.synthetic import make_synthetic
+
+FINDINGS = ("normal", "effusion", "cardiomegaly")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with films of two per patient at times, a split of them and a trained run."""
+    folder = tmp_path_factory.mktemp("evaluate")
+    make_synthetic(folder, n_patients=16, findings=FINDINGS, size_px=48)
+    films = str(folder / "films")
+    split = ("--patient-pattern", r"(p\d+)_", "--fractions", "0.5,0.2,0.3")
+    assert run("data", "split", films, *split, "--out", str(folder / "split.csv")) == 0
+    small = ("--image-size", 32, "--epochs", 1, "--batch-size", 12, "--encoder-option", "width=4")
+    assert run("train", "siamese", "--data", folder / "split.csv", *small, "--out", folder / "run") == 0
+    return folder
+
+
+def judge(place, *more):
+    return run("evaluate", "--checkpoint", place / "run", "--data", place / "split.csv", *more)
+
+
+def failure(capsys, code, arguments, words):
+    """Run, and insist on one line of error with these words and on the exit code."""
+    capsys.readouterr()
+    assert run(*arguments) == code
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("fscxr: error: ")]
+    assert len(lines) == 1
+    for word in words:
+        assert word in lines[0]
+
+
+def rows_of(place):
+    text = (place / "split.csv").read_text().splitlines()
+    return list(csv.DictReader(line for line in text if not line.startswith("# ")))
+
+
+def test_a_split_is_judged_by_the_films_of_train(place, capsys, tmp_path):
+    assert judge(place, "--split", "test", "--calibrate-split", "val", "--json", tmp_path / "result.json") == 0
+    captured = capsys.readouterr()
+    result = json.loads((tmp_path / "result.json").read_text())
+    test = [row for row in rows_of(place) if row["split"] == "test"]
+    assert sorted(film["path"] for film in result["films"]) == sorted(row["path"] for row in test)
+    assert result["n_patients"] == len({row["patient_id"] for row in test})
+    assert not any(row["patient_id"] == film["patient"] for row in test for film in result["films"])
+    assert result["kind"] == "closed_set"
+    assert result["rule"] == "mean_distance"
+    assert result["floor"].keys() == result["above_floor"].keys()
+    assert {"pixels", "border"} <= result["floor"].keys()
+    assert result["calibration"]["after"]["temperature"] > 0
+    assert f"{len(test)} films of {result['n_patients']} patients" in captured.out
+    for words in ("95 % over patients", "balanced accuracy", "sensitivity", "as effusion", "floor: accuracy on pixels"):
+        assert words in captured.out
+    assert "note: films of the split train (--support-split)" in captured.err
+
+
+def test_the_result_on_standard_output_leaves_the_tables_to_the_other(place, capsys):
+    assert judge(place, "--rule", "tim", "--n-exemplars", 2, "--json", "-") == 0
+    captured = capsys.readouterr()
+    result = json.loads(captured.out)
+    assert result["is_transductive"]
+    assert "transductive" in captured.err
+    assert "6 exemplars: cardiomegaly 2, effusion 2, normal 2" in captured.err
+    assert "warning: the rule tim is transductive" in captured.err
+
+
+def test_support_of_another_source_is_taken_whole(place, capsys, tmp_path):
+    make_synthetic(tmp_path, n_patients=6, findings=FINDINGS, size_px=48, seed=5)
+    assert judge(place, "--support", tmp_path / "films", "--json", tmp_path / "result.json") == 0
+    assert json.loads((tmp_path / "result.json").read_text())["n_films"] > 0
+
+
+def test_a_patient_on_both_sides_is_refused_by_films(place, capsys, tmp_path):
+    rows = rows_of(place)
+    test, train = (next(row for row in rows if row["split"] == split) for split in ("test", "train"))
+    lines = (place / "split.csv").read_text().replace(f",{test['patient_id']},", f",{train['patient_id']},")
+    (tmp_path / "leaky.csv").write_text(lines)
+    arguments = ("evaluate", "--checkpoint", place / "run", "--data", tmp_path / "leaky.csv")
+    failure(capsys, 2, arguments, ["of the support and film ", "of the test are of one patient", "fscxr data split"])
+    capsys.readouterr()
+    run(*arguments)
+    assert f" {train['patient_id']} " not in capsys.readouterr().err
+    same = ("evaluate", "--checkpoint", place / "run", "--data", place / "split.csv", "--support-split", "test")
+    failure(capsys, 2, same, ["of the support and film ", "of the test are of one patient"])
+
+
+def test_predictions_of_a_file_are_judged_without_an_encoder(place, capsys, tmp_path):
+    text = "path,finding,patient_id,a,b\n" + "".join(
+        f"{row}.png,{'ab'[row % 2]},{row // 2},0.6,0.4\n" for row in range(8)
+    )
+    (tmp_path / "predictions.csv").write_text(text)
+    assert run("evaluate", "--predictions", tmp_path / "predictions.csv", "--json", tmp_path / "result.json") == 0
+    assert "8 films of 4 patients, predictions of a file" in capsys.readouterr().out
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert (result["accuracy"]["mean"], result["auroc"]["mean"]) == (0.5, 0.5)
+    assert result["calibration"]["after"] is None
+    (tmp_path / "predictions.csv").write_text(text.replace("0.6", "x", 1))
+    failure(
+        capsys, 2, ("evaluate", "--predictions", tmp_path / "predictions.csv"), ["predictions.csv, row 2: a is 'x'"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ((), ["name an encoder and films (--checkpoint, --data), or --predictions FILE.csv"]),
+        (("--rule", "tims"), ["unknown rule 'tims' (did you mean 'tim'?)"]),
+        (("--split", "tset"), ["no film has the split 'tset'; there are"]),
+        (("--calibrate-split", "test"), ["of the test and film", "of the calibration are of one patient"]),
+        (("--n-exemplars", "0"), ["--n-exemplars", "'0' is neither a number of 1 or more nor 'all'"]),
+        (("--patient-pattern", "x"), ["--patient-pattern does not fit manifest"]),
+        (("--findings", "normal,effusion", "--support-split", "val", "--split", "val"), ["are of one patient"]),
+        (("--predictions", "split.csv"), ["--checkpoint, --data does not go with --predictions"]),
+    ],
+)
+def test_wrong_use_is_one_line(place, capsys, monkeypatch, more, words):
+    monkeypatch.chdir(place)
+    named = ("--checkpoint", place / "run", "--data", place / "split.csv") if more else ()
+    failure(capsys, 2, ("evaluate", *named, *more), words)
+
+
+def test_two_rules_on_the_same_films_are_compared(place, capsys, tmp_path):
+    for rule in ("mean_distance", "nearest"):
+        assert judge(place, "--rule", rule, "--json", tmp_path / f"{rule}.json") == 0
+    capsys.readouterr()
+    pair = (tmp_path / "mean_distance.json", tmp_path / "nearest.json")
+    assert run("compare", *pair, "--json", tmp_path / "comparison.json") == 0
+    captured = capsys.readouterr()
+    assert "mean_distance less nearest, on the same films" in captured.out
+    assert "McNemar" in captured.out
+    assert "p-values are not adjusted" in captured.err
+    comparison = json.loads((tmp_path / "comparison.json").read_text())
+    assert comparison["names"] == ["mean_distance", "nearest"]
+    assert comparison["rows"][0]["number"] == "accuracy"
+
+
+def test_results_on_other_films_and_files_of_another_kind_are_refused(place, capsys, tmp_path):
+    assert judge(place, "--json", tmp_path / "test.json") == 0
+    assert judge(place, "--split", "val", "--json", tmp_path / "val.json") == 0
+    pair = ("compare", tmp_path / "test.json", tmp_path / "val.json")
+    failure(capsys, 2, pair, ["compare: test was judged on other films, findings or patients than val"])
+    (tmp_path / "bad.json").write_text("{")
+    failure(capsys, 2, ("compare", tmp_path / "test.json", tmp_path / "bad.json"), ["bad.json is no JSON"])
+    (tmp_path / "bad.json").write_text("[]")
+    failure(capsys, 2, ("compare", tmp_path / "bad.json", tmp_path / "bad.json"), ["bad.json: this is no result of"])
+    failure(capsys, 2, ("compare", tmp_path / "none.json", tmp_path / "test.json"), ["none.json", "does not exist"])
+
+
+@pytest.mark.parametrize("command", [evaluate, compare])
+def test_help_has_an_example(command):
+    text = CliRunner().invoke(command, ["--help"]).output
+    assert "Example: fscxr" in text

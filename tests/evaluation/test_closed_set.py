@@ -1,0 +1,374 @@
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn import metrics as oracle
+
+from fewshot_cxr.embeddings import Embeddings
+from fewshot_cxr.evaluation.closed_set import evaluate_closed_set
+from fewshot_cxr.evaluation.closed_set.decisions import Decisions, decide_by_exemplars
+from fewshot_cxr.evaluation.closed_set.numbers import closed_numbers, closed_units, ranking_without
+from fewshot_cxr.evaluation.closed_set.result import ClosedSetResult
+from fewshot_cxr.evaluation.data_hash import data_hash
+from fewshot_cxr.inference import RULES
+from fewshot_cxr.inference.rules import TRANSDUCTIVE
+
+FINDINGS = ("covid19", "lung opacity", "normal", "pneumonia")
+# A published comparison of three networks on 60 test films per finding, whose own table swaps precision and recall.
+PUBLISHED = {
+    "vgg16": ([[59, 0, 0, 1], [0, 53, 7, 0], [0, 2, 58, 0], [0, 1, 0, 59]], 0.954),
+    "resnet18": ([[58, 0, 1, 1], [1, 52, 7, 0], [0, 0, 60, 0], [0, 0, 0, 60]], 0.958),
+    "densenet121": ([[59, 1, 0, 0], [0, 55, 5, 0], [0, 3, 57, 0], [0, 0, 1, 59]], 0.959),
+}
+# precision, recall, F1 and one-vs-rest accuracy of each finding, as they should have been
+CORRECTED = {
+    "vgg16": [
+        (1.0000, 0.9833, 0.9916, 0.9958),
+        (0.9464, 0.8833, 0.9138, 0.9583),
+        (0.8923, 0.9667, 0.9280, 0.9625),
+        (0.9833, 0.9833, 0.9833, 0.9917),
+    ],
+    "resnet18": [
+        (0.9831, 0.9667, 0.9748, 0.9875),
+        (1.0000, 0.8667, 0.9286, 0.9667),
+        (0.8824, 1.0000, 0.9375, 0.9667),
+        (0.9836, 1.0000, 0.9917, 0.9958),
+    ],
+    "densenet121": [
+        (1.0000, 0.9833, 0.9916, 0.9958),
+        (0.9322, 0.9167, 0.9244, 0.9625),
+        (0.9048, 0.9500, 0.9268, 0.9625),
+        (1.0000, 0.9833, 0.9916, 0.9958),
+    ],
+}
+
+
+def from_matrix(confusion, findings=FINDINGS):
+    pairs = [(t, p) for t, row in enumerate(confusion) for p, count in enumerate(row) for _ in range(count)]
+    return Decisions(
+        findings=findings,
+        true_ids=[t for t, _ in pairs],
+        probabilities=np.eye(len(findings))[[p for _, p in pairs]],
+        paths=tuple(f"{row:04d}.png" for row in range(len(pairs))),
+        has_probabilities=False,
+    )
+
+
+def make_decisions(n=150, n_findings=3, n_patients=60, seed=0, strength=1.2, **more):
+    draw = np.random.default_rng(seed)
+    true_ids = np.concatenate([np.arange(n_findings), draw.integers(0, n_findings, n - n_findings)])
+    scores = draw.normal(size=(n, n_findings)) + strength * np.eye(n_findings)[true_ids]
+    probabilities = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    values = {
+        "findings": tuple("abcdefghijklmnop"[:n_findings]),
+        "true_ids": true_ids,
+        "probabilities": probabilities,
+        "paths": tuple(f"{row:05d}.png" for row in range(n)),
+        "patient_ids": draw.integers(0, n_patients, n),
+    }
+    return Decisions(**values | more)
+
+
+def without(decisions, patient):
+    kept = np.flatnonzero(decisions.patient_ids != patient)
+    return Decisions(
+        findings=decisions.findings,
+        true_ids=decisions.true_ids[kept],
+        probabilities=decisions.probabilities[kept],
+        paths=tuple(decisions.paths[row] for row in kept),
+        patient_ids=decisions.patient_ids[kept],
+    )
+
+
+@pytest.mark.parametrize("network", sorted(PUBLISHED))
+def test_the_corrected_table_of_a_published_comparison(network):
+    confusion, macro_f1 = PUBLISHED[network]
+    decisions = from_matrix(confusion)
+    result = evaluate_closed_set(decisions)
+    assert result.confusion == tuple(tuple(map(float, row)) for row in confusion)
+    total = sum(map(sum, confusion))
+    for index, (finding, row) in enumerate(zip(FINDINGS, CORRECTED[network], strict=True)):
+        numbers = result.scores.per_class[finding]
+        found = [numbers[name].value for name in ("ppv", "sensitivity", "f1")]
+        n_true, n_taken = sum(confusion[index]), sum(other[index] for other in confusion)
+        found.append((total - n_true - n_taken + 2 * confusion[index][index]) / total)
+        assert found == pytest.approx(row, abs=5e-5)
+    assert result.scores.macro_f1.value == pytest.approx(macro_f1, abs=5e-4)
+    # Nobody could have ranked the three: 229 and 230 of 240, within each other's interval.
+    low, high = result.accuracy.ci95
+    assert low < 229 / 240 < 230 / 240 < high
+
+
+def test_numbers_are_those_of_scikit_learn():
+    decisions = make_decisions()
+    result = evaluate_closed_set(decisions)
+    truth, answer, sure = decisions.true_ids, decisions.probabilities.argmax(axis=1), decisions.probabilities
+    scores = result.scores
+    expected = {
+        "accuracy": oracle.accuracy_score(truth, answer),
+        "balanced_accuracy": oracle.balanced_accuracy_score(truth, answer),
+        "macro_f1": oracle.f1_score(truth, answer, average="macro"),
+        "weighted_f1": oracle.f1_score(truth, answer, average="weighted"),
+        "mcc": oracle.matthews_corrcoef(truth, answer),
+        "kappa": oracle.cohen_kappa_score(truth, answer),
+        "auroc": oracle.roc_auc_score(truth, sure, multi_class="ovr", average="macro"),
+        "auprc": oracle.average_precision_score(np.eye(3)[truth], sure, average="macro"),
+    }
+    assert {name: getattr(scores, name).value for name in expected} == pytest.approx(expected)
+    for index, finding in enumerate(decisions.findings):
+        row = scores.per_class[finding]
+        assert row["auroc"].value == pytest.approx(oracle.roc_auc_score(truth == index, sure[:, index]))
+        assert row["auprc"].value == pytest.approx(oracle.average_precision_score(truth == index, sure[:, index]))
+    assert result.calibration.before.brier.value == pytest.approx(((sure - np.eye(3)[truth]) ** 2).sum(axis=1).mean())
+    assert np.array_equal(result.confusion, oracle.confusion_matrix(truth, answer))
+
+
+def test_the_jackknife_is_a_slow_loop_over_patients():
+    decisions = make_decisions(n=90, n_patients=25)
+    units = closed_units(decisions)
+    numbers = closed_numbers(decisions, units)
+    unit_of = dict(zip(decisions.patient_ids.tolist(), units.unit_of_row.tolist(), strict=True))
+    assert units.n_units == len(unit_of)
+    for patient, unit in unit_of.items():
+        rest = without(decisions, patient)
+        again = closed_numbers(rest, closed_units(rest))
+        assert again.keys() == numbers.keys()
+        for key, values in again.items():
+            assert numbers[key][1 + unit] == pytest.approx(values[0]), key
+    replicates = numbers["mcc",][1:]
+    variance = (len(replicates) - 1) / len(replicates) * ((replicates - replicates.mean()) ** 2).sum()
+    half = stats.t.ppf(0.975, len(replicates) - 1) * variance**0.5
+    low, high = evaluate_closed_set(decisions).scores.mcc.ci95
+    assert (high - low) / 2 == pytest.approx(half)
+
+
+def test_ranking_with_ties_is_that_of_scikit_learn():
+    draw = np.random.default_rng(3)
+    scores, positive = draw.integers(0, 6, 60).astype(float), draw.random(60) < 0.4
+    units = closed_units(make_decisions(n=60, n_patients=12))
+    auroc, auprc = ranking_without(scores, positive, units)
+    for unit in range(-1, units.n_units):
+        kept = units.unit_of_row != unit
+        assert auroc[1 + unit] == pytest.approx(oracle.roc_auc_score(positive[kept], scores[kept]))
+        assert auprc[1 + unit] == pytest.approx(oracle.average_precision_score(positive[kept], scores[kept]))
+
+
+def test_the_interval_is_that_of_patients_not_of_films():
+    once = make_decisions(n=100, patient_ids=np.arange(100))
+    twice = Decisions(
+        findings=once.findings,
+        true_ids=np.tile(once.true_ids, 4),
+        probabilities=np.tile(once.probabilities, (4, 1)),
+        paths=tuple(f"{view}{path}" for view in "1234" for path in once.paths),
+        patient_ids=np.tile(once.patient_ids, 4),
+    )
+    for name in ("accuracy", "auroc", "kappa"):
+        one, four = (getattr(evaluate_closed_set(some).scores, name) for some in (once, twice))
+        assert four.value == pytest.approx(one.value)
+        assert four.ci95 == pytest.approx(one.ci95)
+
+
+def test_many_patients_are_joined_to_200_units_and_the_interval_is_about_the_same():
+    decisions = make_decisions(n=900, n_patients=10**9)
+    result = evaluate_closed_set(decisions)
+    assert (result.n_units, result.n_patients) == (200, 900)
+    accuracy = result.accuracy.value
+    width = result.accuracy.ci95[1] - result.accuracy.ci95[0]
+    assert width == pytest.approx(2 * 1.96 * (accuracy * (1 - accuracy) / 900) ** 0.5, rel=0.15)
+
+
+def test_row_order_patients_names_and_order_of_findings_change_no_number():
+    decisions = make_decisions(n=700, n_patients=300)
+    order = np.random.default_rng(1).permutation(700)
+    columns = [2, 0, 1]
+    moved = Decisions(
+        findings=tuple(decisions.findings[column] for column in columns),
+        true_ids=np.argsort(columns)[decisions.true_ids[order]],
+        probabilities=decisions.probabilities[order][:, columns],
+        paths=tuple(decisions.paths[row] for row in order),
+        patient_ids=10**6 - 7 * decisions.patient_ids[order],
+    )
+    assert evaluate_closed_set(moved) == evaluate_closed_set(decisions)
+    assert moved.data_hash == decisions.data_hash
+
+
+def test_ties_share_the_decision():
+    decisions = make_decisions(
+        n=4, n_findings=2, true_ids=[0, 0, 1, 1], probabilities=[[0.5, 0.5], [1, 0], [0.5, 0.5], [0.2, 0.8]],
+        patient_ids=range(4),
+    )  # fmt: skip
+    result = evaluate_closed_set(decisions)
+    assert result.confusion == ((1.5, 0.5), (0.5, 1.5))
+    assert result.accuracy.value == 0.75
+    assert [film.predicted for film in result.films] == [("a", "b"), ("a",), ("a", "b"), ("b",)]
+
+
+def test_all_right_still_has_an_interval():
+    result = evaluate_closed_set(from_matrix([[30, 0], [0, 30]], ("a", "b")))
+    low, high = result.accuracy.ci95
+    assert result.accuracy.value == high == 1
+    assert 0.9 < low < 0.96
+    assert result.scores.per_class["a"]["sensitivity"].ci95[0] < low
+
+
+def test_undefined_numbers_say_why():
+    result = evaluate_closed_set(from_matrix([[3, 1, 0], [0, 0, 0], [0, 0, 4]], ("a", "b", "c")))
+    numbers = result.scores.per_class["b"]
+    assert numbers["sensitivity"].mean is None
+    assert numbers["sensitivity"].reason == "no film shows b"
+    assert numbers["auroc"].reason == "only decisions are known, no probabilities"
+    assert result.scores.per_class["a"]["auprc"].mean is None
+    assert result.calibration is None
+    assert "no film shows b: means over findings leave out what is undefined" in result.notes
+    probable = evaluate_closed_set(make_decisions(findings=("a", "b", "c", "d"), probabilities=np.full((150, 4), 0.25)))
+    assert probable.scores.per_class["d"]["auroc"].reason == "films with d and films without it are needed"
+    assert probable.scores.auroc.value == 0.5
+
+
+def test_a_finding_of_one_patient_has_no_interval():
+    decisions = make_decisions(true_ids=[2] * 10 + [0, 1] * 70, patient_ids=[0] * 10 + list(range(1, 141)))
+    scores = evaluate_closed_set(decisions).scores
+    assert scores.per_class["c"]["sensitivity"].ci95 is None
+    assert scores.per_class["c"]["sensitivity"].reason == "it rests on one patient: no interval"
+    assert scores.macro_f1.ci95 is None
+    assert "one patient only has c" in scores.macro_f1.reason
+    assert scores.accuracy.ci95 is not None
+    assert scores.per_class["a"]["sensitivity"].ci95 is not None
+
+
+def test_json_rebuilds_the_result_and_its_decisions():
+    decisions = make_decisions()
+    result = evaluate_closed_set(decisions, calibration=make_decisions(seed=1, paths=tuple(map(str, range(150)))))
+    plain = json.loads(json.dumps(result.to_json(), allow_nan=False))
+    assert plain["kind"] == "closed_set"
+    assert plain["accuracy"]["ci95"] == plain["accuracy"]["ci95_patients"]
+    assert plain["accuracy"]["ci95_episodes"] is None
+    again = ClosedSetResult.from_json(plain)
+    assert again == result
+    assert evaluate_closed_set(again.decisions()).scores == result.scores
+    with pytest.raises(ValueError, match=r"no result of evaluate of this version \(rule missing\)"):
+        ClosedSetResult.from_json({name: value for name, value in plain.items() if name != "rule"})
+
+
+def test_a_temperature_of_other_films_mends_overconfidence():
+    test, other = make_decisions(n=800, seed=2), make_decisions(n=800, seed=3)
+    sure = [some.probabilities**4 / (some.probabilities**4).sum(axis=1, keepdims=True) for some in (test, other)]
+    test = make_decisions(n=800, seed=2, probabilities=sure[0])
+    other = make_decisions(n=800, seed=3, probabilities=sure[1], paths=tuple(f"val {row}" for row in range(800)))
+    found = evaluate_closed_set(test, calibration=other).calibration
+    assert found.after.ece.value < 0.4 * found.before.ece.value
+    assert found.after.brier.value < found.before.brier.value
+    assert 3 < found.after.temperature < 5.5
+    assert "--calibrate-split" in evaluate_closed_set(test).calibration.reason
+    with pytest.raises(ValueError, match=r"film 00000.png is in the test and in the calibration"):
+        evaluate_closed_set(test, calibration=test)
+
+
+def test_floors_are_judged_on_the_same_films_and_the_gap_is_paired():
+    decisions, floor = make_decisions(strength=3), make_decisions(strength=1)
+    result = evaluate_closed_set(decisions, floors={"pixels": floor, "itself": decisions})
+    assert result.floor["pixels"] == evaluate_closed_set(floor).accuracy
+    gap = result.above_floor["pixels"]
+    assert gap.value == pytest.approx(result.accuracy.value - result.floor["pixels"].value)
+    assert gap.ci95[0] < gap.value < gap.ci95[1]
+    assert result.above_floor["itself"].ci95 == (0, 0)
+    with pytest.raises(ValueError, match="the floor pixels was judged on other films"):
+        evaluate_closed_set(decisions, floors={"pixels": make_decisions(seed=9)})
+
+
+def make_films(n=80, seed=0, prefix="test", n_findings=3):
+    draw = np.random.default_rng(seed)
+    class_ids = draw.integers(0, n_findings, n)
+    return Embeddings(
+        draw.normal(size=(n, 6)) + 1.5 * np.eye(6)[class_ids],
+        class_ids,
+        draw.integers(0, n // 2, n),
+        class_names=[f"finding {c}" for c in range(n_findings)],
+        paths=[f"{prefix}/{row}.png" for row in range(n)],
+    )
+
+
+@pytest.mark.parametrize("rule", sorted(RULES))
+def test_every_rule_judges_films_and_says_if_it_is_transductive(rule):
+    queries, support = make_films(), make_films(seed=1, prefix="train")
+    calls = []
+    decisions = decide_by_exemplars(queries, support, rule=rule, progress=lambda *done: calls.append(done))
+    result = evaluate_closed_set(decisions)
+    assert calls[-1] == (80, 80)
+    assert result.accuracy.value > 0.5
+    assert result.data_hash == data_hash(queries)
+    assert result.is_transductive == (rule in TRANSDUCTIVE)
+    assert bool(result.warnings) == result.is_transductive
+
+
+def test_exemplars_decide_as_a_slow_loop():
+    queries, support = make_films(), make_films(seed=1, prefix="train")
+    films = evaluate_closed_set(decide_by_exemplars(queries, support)).films
+    row_of = {path: row for row, path in enumerate(queries.paths)}
+    for film in films:
+        gaps = np.linalg.norm(support.vectors - queries.vectors[row_of[film.path]], axis=1)
+        means = np.array([gaps[support.class_ids == c].mean() for c in range(3)])
+        assert film.predicted == (f"finding {means.argmin()}",)
+        assert film.probabilities == pytest.approx(np.exp(-means) / np.exp(-means).sum(), rel=1e-4)
+
+
+def test_certain_films_are_still_told_apart():
+    queries, support = make_films(), make_films(seed=1, prefix="train")
+    far = Embeddings(300 * queries.vectors, queries.class_ids, None, queries.class_names, paths=queries.paths)
+    known = Embeddings(300 * support.vectors, support.class_ids, None, support.class_names, paths=support.paths)
+    near, distant = (decide_by_exemplars(q, s, rule="prototype") for q, s in ((queries, support), (far, known)))
+    assert (distant.probabilities.max(axis=1) == 1).mean() > 0.5
+    shares = [evaluate_closed_set(some).scores.auroc.value for some in (near, distant)]
+    assert shares[1] == pytest.approx(shares[0], abs=0.02)
+
+
+def test_wrong_sides_are_refused():
+    queries, support = make_films(), make_films(seed=1, prefix="train")
+    with pytest.raises(ValueError, match=r"film test/0.png is support and is asked too"):
+        decide_by_exemplars(queries, queries)
+    two = Embeddings(support.vectors, support.class_ids // 2, None, ["finding 0", "finding 1"], paths=support.paths)
+    with pytest.raises(ValueError, match="the support has no film of finding 2, which the films to judge show"):
+        decide_by_exemplars(queries, two)
+    with pytest.raises(ValueError, match=r"unknown rule 'prototypes' \(did you mean 'prototype'\?\)"):
+        decide_by_exemplars(queries, support, rule="prototypes")
+    many = Embeddings(np.eye(2), np.eye(2), class_names=["a", "b"])
+    with pytest.raises(ValueError, match="needs films of one finding each"):
+        decide_by_exemplars(many, support)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"probabilities": np.full((150, 3), 0.4)}, r"film 00000.png has the probabilities \[0.4, 0.4, 0.4\]"),
+        ({"probabilities": np.full((150, 3), np.nan)}, "film 00000.png has the probabilities"),
+        ({"paths": ("x.png",) * 150}, "film x.png is there twice"),
+        ({"true_ids": np.full(150, 3)}, r"true_ids must be 0\.\.2, got 3\.\.3"),
+        ({"true_ids": [0]}, "decisions of 150 films need as many true_ids"),
+        ({"findings": ("a", "a", "b")}, "distinct findings"),
+    ],
+)
+def test_bad_decisions_are_refused(more, words):
+    with pytest.raises(ValueError, match=words):
+        make_decisions(**more)
+
+
+def test_the_hash_knows_films_findings_and_patients_but_no_names():
+    films = make_films()
+    base = data_hash(films)
+    order = np.arange(80)[::-1]
+    moved = Embeddings(
+        films.vectors[order] + 1,
+        [films.class_names[index] for index in films.class_ids[order]],
+        [f"p{patient}" for patient in films.patient_ids[order]],
+        paths=[films.paths[row] for row in order],
+    )
+    assert data_hash(moved) == base
+    alone = Embeddings(films.vectors, films.class_ids, None, films.class_names, paths=films.paths)
+    other = Embeddings(
+        films.vectors, (films.class_ids + 1) % 3, films.patient_ids, films.class_names, paths=films.paths
+    )
+    assert len({base, data_hash(alone), data_hash(other), data_hash(make_films(prefix="b"))}) == 4
+    table = np.array([[1, 0], [1, 1], [np.nan, 1]])
+    several = Embeddings(np.eye(3), table, class_names=["a", "b"])
+    assert data_hash(several) != data_hash(Embeddings(np.eye(3), np.nan_to_num(1 - table), class_names=["a", "b"]))
