@@ -8,11 +8,10 @@ from fewshot_cxr.cli.console import say, show_table
 from fewshot_cxr.evaluation import EpisodicResult
 from fewshot_cxr.inference import Prediction
 from fewshot_cxr.report import (
-    Alarm,
     accuracy_table,
     confusion_table,
     findings_table,
-    loud_warnings,
+    is_alarm,
     numbers_table,
     patients_text,
     reading_text,
@@ -38,14 +37,14 @@ def show_result(result: EpisodicResult, *, is_whole: bool = False, to_stderr: bo
     say(reading_text(result))
     for note in result.notes:
         say(f"note: {note}")
-    show_warnings(loud_warnings(result))
+    show_warnings(result.warnings)
 
 
 def show_warnings(warnings: Sequence[str]) -> None:
-    """Print warnings on standard error, in yellow, and an `Alarm` in red; colour is for a terminal alone."""
+    """Print warnings on standard error, in yellow, or red where one is an alarm; colour is for a terminal alone."""
     for warning in warnings:
         # Not through rich: a warning holds names of findings, and a name may look like markup.
-        click.secho(f"warning: {warning}", fg="red" if isinstance(warning, Alarm) else "yellow", bold=True, err=True)
+        click.secho(f"warning: {warning}", fg="red" if is_alarm(warning) else "yellow", bold=True, err=True)
 
 
 def show_prediction(predictions: Sequence[Prediction], *, to_stderr: bool = False) -> None:

@@ -153,7 +153,8 @@ class Episodes:
     def hash(self) -> str:
         """SHA-256 (hex) of all that decides the draws: equal hashes are identical episodes, film by film."""
         protocol = {**self.to_json(), "seed": int(self.seed) % 2**64, "notes": []}
-        protocol["always"], protocol["never"] = sorted(self.always), sorted(self.never)
+        is_choice = self.n_way < len(self._plan.pools)  # where all findings are in, none is more so than others
+        protocol["always"], protocol["never"] = sorted(self.always) if is_choice else [], sorted(self.never)
         text = json.dumps(protocol, sort_keys=True)
         return hashlib.sha256(text.encode() + self._films.digest()).hexdigest()
 

@@ -1,6 +1,5 @@
 """From result values to tables and one-page reports."""
 
-from fewshot_cxr.report.alarm import Alarm
 from fewshot_cxr.report.audit_page import audit_page
 from fewshot_cxr.report.audit_tables import checks_table, confounding_table, counts_table
 from fewshot_cxr.report.episode_page import episode_page
@@ -21,7 +20,7 @@ from fewshot_cxr.report.episode_tables import (
     numbers_table,
     recall_table,
 )
-from fewshot_cxr.report.episode_words import loud_warnings, patients_text, protocol_facts, reading_text
+from fewshot_cxr.report.episode_words import is_alarm, patients_text, protocol_facts, reading_text
 from fewshot_cxr.report.html import Headline, Page, Section, render_page
 from fewshot_cxr.report.number_rows import numbers_csv
 from fewshot_cxr.report.pictures import Picture, figure_png, save_figure
@@ -29,7 +28,6 @@ from fewshot_cxr.report.sections import prediction_section, samples_section, tra
 from fewshot_cxr.report.tables import Table
 
 __all__ = [
-    "Alarm",
     "Headline",
     "Page",
     "Picture",
@@ -49,7 +47,7 @@ __all__ = [
     "figure_png",
     "findings_section",
     "findings_table",
-    "loud_warnings",
+    "is_alarm",
     "numbers_csv",
     "numbers_section",
     "numbers_table",

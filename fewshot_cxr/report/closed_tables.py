@@ -2,27 +2,15 @@
 
 from fewshot_cxr.evaluation.closed_set.result import ClosedSetResult
 from fewshot_cxr.evaluation.estimates import PER_CLASS, Estimate
-from fewshot_cxr.report.tables import Table
+from fewshot_cxr.report.tables import CALIBRATION_NAMES, NUMBER_NAMES, PLAIN_NUMBERS, Table
 from fewshot_cxr.visualise.style import percent
-
-_NAMES = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "macro_f1": "macro F1",
-    "weighted_f1": "weighted F1",
-    "mcc": "MCC (-1 to 1)",
-    "kappa": "Cohen's kappa (-1 to 1)",
-    "auroc": "AUROC, mean over findings",
-    "auprc": "AUPRC, mean over findings",
-}
-_UNITS = ("mcc", "kappa", "brier")  # plain numbers, not shares
 
 
 def overall_table(result: ClosedSetResult) -> Table:
     """Return the numbers over all films with their intervals over patients, the floors and the calibration."""
     rows = [
         (text, number_text(name, one := getattr(result.scores, name)), _interval(name, one))
-        for name, text in _NAMES.items()
+        for name, text in NUMBER_NAMES.items()
     ]
     for name, floor in result.floor.items():
         rows.append((f"floor: accuracy on {name}", number_text("accuracy", floor), _interval("accuracy", floor)))
@@ -33,9 +21,9 @@ def overall_table(result: ClosedSetResult) -> Table:
         if (after := result.calibration.after) is not None:
             stages.append((f" at temperature {after.temperature:.3g}", after))
         for text, one in stages:
-            rows.append((f"calibration error (ECE){text}", number_text("ece", one.ece), _interval("ece", one.ece)))
+            rows.append((f"{CALIBRATION_NAMES['ece']}{text}", number_text("ece", one.ece), _interval("ece", one.ece)))
             brier = number_text("brier", one.brier)
-            rows.append((f"Brier score (0 to 2){text}", brier, _interval("brier", one.brier)))
+            rows.append((f"{CALIBRATION_NAMES['brier']}{text}", brier, _interval("brier", one.brier)))
     return Table(("", "value", "95 % over patients"), tuple(rows), caption=_caption(result))
 
 
@@ -67,14 +55,14 @@ def number_text(name: str, estimate: Estimate) -> str:
     """Return a number of that name: shares as '81.2 %', MCC, kappa and Brier score as '0.812', 'none' if undefined."""
     if estimate.mean is None:
         return "none"
-    return f"{estimate.mean:.3f}" if name in _UNITS else percent(estimate.mean)
+    return f"{estimate.mean:.3f}" if name in PLAIN_NUMBERS else percent(estimate.mean)
 
 
 def _interval(name: str, estimate: Estimate) -> str:
     if estimate.ci95 is None:
         return f"none: {estimate.reason}"
     low, high = estimate.ci95
-    return f"{low:.3f} to {high:.3f}" if name in _UNITS else f"{100 * low:.1f} to {100 * high:.1f} %"
+    return f"{low:.3f} to {high:.3f}" if name in PLAIN_NUMBERS else f"{100 * low:.1f} to {100 * high:.1f} %"
 
 
 def _short_interval(estimate: Estimate) -> str:

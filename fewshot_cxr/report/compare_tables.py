@@ -1,9 +1,8 @@
 """A comparison of two results as rows of text."""
 
 from fewshot_cxr.evaluation.comparison import Comparison, Difference
-from fewshot_cxr.report.tables import Table
+from fewshot_cxr.report.tables import PLAIN_NUMBERS, Table, number_name
 
-_UNITS = ("mcc", "kappa", "brier")  # plain numbers, not shares
 _LEAST = 0.0001
 
 
@@ -20,14 +19,14 @@ def comparison_table(comparison: Comparison) -> Table:
 
 
 def _row(row: Difference) -> tuple[str, ...]:
-    is_plain = row.number in _UNITS
+    is_plain = row.number in PLAIN_NUMBERS
     values = [f"{value:.3f}" if is_plain else f"{100 * value:.1f} %" for value in (row.first, row.second)]
     gap = f"{row.difference:+.3f}" if is_plain else f"{100 * row.difference:+.1f}"
     interval = "none"
     if row.ci95 is not None:
         low, high = row.ci95
         interval = f"{low:+.3f} to {high:+.3f}" if is_plain else f"{100 * low:+.1f} to {100 * high:+.1f}"
-    return row.number.replace("_", " "), *values, gap, interval, _p_text(row.p_value), row.test
+    return number_name(row.number), *values, gap, interval, _p_text(row.p_value), row.test
 
 
 def _p_text(p_value: float | None) -> str:

@@ -11,7 +11,7 @@ from fewshot_cxr.report.episode_sections import (
     open_set_section,
     recall_section,
 )
-from fewshot_cxr.report.episode_words import loud_warnings, protocol_facts, protocol_text
+from fewshot_cxr.report.episode_words import is_alarm, protocol_facts, protocol_text
 from fewshot_cxr.report.html import Page, Section
 
 
@@ -40,6 +40,7 @@ def episode_page(
         title,
         lead=(f"{protocol_text(result)}.",),
         headlines=episodic_headlines(result),
-        cautions=loud_warnings(result),
+        alarms=tuple(warning for warning in result.warnings if is_alarm(warning)),
+        cautions=tuple(warning for warning in result.warnings if not is_alarm(warning)),
         sections=tuple(sections),
     )

@@ -6,6 +6,7 @@ from fewshot_cxr.evaluation.estimates import PER_CLASS, Estimate
 from fewshot_cxr.evaluation.results import EpisodicResult
 from fewshot_cxr.report.episode_words import floor_name, interval_kind, protocol_text
 from fewshot_cxr.report.tables import (
+    CALIBRATION_NAMES,
     NUMBER_NAMES,
     PLAIN_NUMBERS,
     Table,
@@ -148,8 +149,8 @@ def _calibration_numbers(result: EpisodicResult) -> Iterator[Numbered]:
     if (after := result.calibration.after) is not None:
         stages.append((f" at temperature {after.temperature:.3g}", after))
     for text, one in stages:
-        yield f"calibration error (ECE){text}", one.ece, True
-        yield f"Brier score (0 to 2){text}", one.brier, False
+        yield f"{CALIBRATION_NAMES['ece']}{text}", one.ece, True
+        yield f"{CALIBRATION_NAMES['brier']}{text}", one.brier, False
 
 
 def _open_set_numbers(result: EpisodicResult) -> Iterator[Numbered]:

@@ -2,7 +2,6 @@
 
 from fewshot_cxr.evaluation.episodic.assemble import OVERLAP
 from fewshot_cxr.evaluation.results import EpisodicResult
-from fewshot_cxr.report.alarm import Alarm
 
 
 def protocol_text(result: EpisodicResult) -> str:
@@ -61,9 +60,9 @@ def floor_name(name: str) -> str:
     return f"floor: nearest centroid on {name}"
 
 
-def loud_warnings(result: EpisodicResult) -> tuple[str, ...]:
-    """Return the warnings; that patients were not kept apart is an `Alarm`."""
-    return tuple(Alarm(warning) if warning == OVERLAP else warning for warning in result.warnings)
+def is_alarm(warning: str) -> bool:
+    """Whether a warning makes the numbers worthless for most purposes: patients were not kept apart."""
+    return warning == OVERLAP
 
 
 def _overlaps(result: EpisodicResult) -> bool:

@@ -34,10 +34,14 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """What a page says: the story first, then its numbers, what to beware of, and the sections."""
+    """What a page says: the story first, then its numbers, what to beware of, and the sections.
+
+    `alarms` stand before the numbers, white on red: what makes them worthless for most purposes.
+    """
 
     title: str
     lead: tuple[str, ...] = ()
+    alarms: tuple[str, ...] = ()
     headlines: tuple[Headline, ...] = ()
     cautions: tuple[str, ...] = ()
     sections: tuple[Section, ...] = ()

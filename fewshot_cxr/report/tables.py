@@ -15,7 +15,16 @@ NUMBER_NAMES = {
     "auroc": "AUROC, mean over findings",
     "auprc": "AUPRC, mean over findings",
 }
+CALIBRATION_NAMES = {"ece": "calibration error (ECE)", "brier": "Brier score (0 to 2)"}
 PLAIN_NUMBERS = frozenset({"mcc", "kappa", "brier"})  # all others are shares, and shown as per cent
+
+
+def number_name(key: str) -> str:
+    """Return what a number is called: `macro_f1`, `ece` or `auroc of covid19`, say."""
+    kind, of, finding = key.partition(" of ")
+    if of:
+        return f"{kind.upper() if kind == 'auroc' else kind} of {finding}"
+    return {**NUMBER_NAMES, **CALIBRATION_NAMES}.get(key, key)
 
 
 @dataclass(frozen=True)

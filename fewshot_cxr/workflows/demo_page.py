@@ -16,7 +16,6 @@ from fewshot_cxr.report import (
     accuracy_section,
     confusion_section,
     episodic_headlines,
-    loud_warnings,
     prediction_section,
     protocol_facts,
     recall_section,
@@ -95,7 +94,7 @@ def demo_page(
             f"films of the new finding were recognised ({interval}).",
         ),
         headlines=episodic_headlines(episodes),
-        cautions=(*_CAUTIONS, *loud_warnings(episodes)),
+        cautions=(*_CAUTIONS, *episodes.warnings),
         sections=(
             recall_section(episodes),
             accuracy_section(episodes),

@@ -217,3 +217,12 @@ def test_blocks_cover_the_episodes_once():
 def test_impossible_wishes_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         Episodes.draw(make_films(), **settings)
+
+
+def test_findings_that_are_always_in_do_not_matter_where_all_are():
+    films = Embeddings(np.eye(60), ["a", "b", "c"] * 20, paths=[str(row) for row in range(60)])
+    plain, always = (Episodes.draw(films, n_shot=2, n_query=3, always=names) for names in ((), ("b",)))
+    assert plain.hash == always.hash
+    assert np.array_equal(plain.block(0, 50).query, always.block(0, 50).query)
+    pairs = [Episodes.draw(films, n_way=2, n_shot=2, n_query=3, always=names) for names in ((), ("b",))]
+    assert pairs[0].hash != pairs[1].hash

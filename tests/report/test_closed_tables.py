@@ -67,7 +67,7 @@ def test_a_comparison_says_what_is_less_what_and_by_which_test():
     accuracy, *_ = table.rows
     assert accuracy[:4] == ("accuracy", "100.0 %", "75.0 %", "+25.0")
     assert accuracy[-1] == "paired jackknife"
-    brier = next(row for row in table.rows if row[0] == "brier")
+    brier = next(row for row in table.rows if row[0] == "Brier score (0 to 2)")
     assert brier[1].startswith("0.")
     mcnemar = next(row for row in table.rows if row[-1] == "McNemar")
     assert mcnemar[4:6] == ("none", "0.50")

@@ -15,7 +15,6 @@ from PIL import Image
 from fewshot_cxr import report
 from fewshot_cxr.inference.predictor import Exemplar, Prediction
 from fewshot_cxr.report import (
-    Alarm,
     Headline,
     Page,
     Picture,
@@ -168,11 +167,12 @@ def test_every_kind_of_result_has_a_page(name):
 
 
 def test_an_alarm_is_red_and_escaped():
-    html = render_page(Page("t", cautions=(Alarm(f"beware {EVIL}"), "mild")))
+    html = render_page(Page("t", alarms=(f"beware {EVIL}",), cautions=("mild",)))
     assert "<script" not in html
-    found = re.findall(r'<strong class="alarm" style="background:(#\w+);color:(#\w+)', html)
-    assert len(found) == 1
-    assert contrast_ratio(*found[0]) > 4.5
+    assert html.count('class="alarm"') == 1
+    (found,) = re.findall(r"\.alarm \{ background: (#\w+); color: (#\w+);", html)
+    assert contrast_ratio(found[0], "#ffffff") > 4.5
+    assert found[1] == "#fff"
     assert f"beware {EVIL}" in "".join(Seen(html).text)
 
 
