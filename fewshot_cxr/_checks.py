@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, TypeVar
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:  # the command line checks names before it loads torch
     from torch import Tensor
@@ -16,8 +17,11 @@ def lookup(table: Mapping[str, T], name: str, what: str) -> T:
     """Pick `name` from a table (ENCODERS, LOSSES, RULES, ...); a wrong name is answered with the nearest right one.
 
     Raises:
+        TypeError: the name is no text.
         ValueError: the table has no such name.
     """
+    if not isinstance(name, str):
+        raise TypeError(f"{what} must be a name, got {name!r}; choose from {', '.join(sorted(table))}")
     if name in table:
         return table[name]
     raise ValueError(f"unknown {what} {name!r}{nearest(name, table)}; choose from {', '.join(sorted(table))}")
@@ -33,6 +37,28 @@ def check_at_least(value: float, minimum: float, name: str) -> None:
     """Refuse a count or a size below its minimum."""
     if value < minimum:
         raise ValueError(f"{name} must be at least {minimum}, got {value}")
+
+
+def check_whole(value: Any, name: str, minimum: int | None = None) -> None:
+    """Refuse what is no whole number (of Python or numpy, no truth value), or one below its minimum."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be a whole number, got {value!r}")
+    if minimum is not None:
+        check_at_least(int(value), minimum, name)
+
+
+def check_bool(value: Any, name: str) -> None:
+    """Refuse what is neither True nor False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+
+
+def check_list(values: Any, name: str) -> None:
+    """Refuse a single finding where a list of findings belongs: a text would be taken letter by letter."""
+    if isinstance(values, str):
+        raise TypeError(f"{name} must be a list of findings, got the text {values!r}")
+    if not isinstance(values, Iterable):
+        raise TypeError(f"{name} must be a list of findings, got {values!r}")
 
 
 def check_dense_labels(labels: Tensor, name: str) -> int:

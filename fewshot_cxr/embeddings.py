@@ -1,6 +1,6 @@
 """Embeddings with what is known of each film: all that evaluation, banks and plots need; none knows the network."""
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ class Embeddings:
         vectors: float, shape (N, dim); finite. An array or a tensor; kept as float32.
         class_ids: N findings (names or numbers). With `class_names`, integers index into it. Multi-label:
             shape (N, n_findings) with 1 present, 0 absent, NaN not stated; then `class_names` is needed.
-        patient_ids: N ids of whatever episodes must not split (`Record.group`); None: each row is its own patient.
+        patient_ids: N ids of whatever episodes must not split (`Record.group`); None: each row is its own patient, as
+            is a row whose id is None, NaN or an empty text.
         class_names: names in the order of `class_ids`; None: the sorted distinct ids.
         sources, paths: N texts each, if known. Paths make a draw independent of the order of rows.
 
@@ -45,7 +46,7 @@ class Embeddings:
             row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
             raise ValueError(f"row {row} of vectors is not finite; a diverged encoder? Lower the learning rate")
         class_ids, class_names = _classes(self.class_ids, self.class_names)
-        patient_ids = _codes(range(len(vectors)) if self.patient_ids is None else _items(self.patient_ids))
+        patient_ids = patient_codes([None] * len(vectors) if self.patient_ids is None else self.patient_ids)
         values: dict[str, Any] = {
             "vectors": vectors,
             "class_ids": class_ids,
@@ -81,6 +82,30 @@ class Embeddings:
         return cls(**arrays, **header)
 
 
+def patient_codes(ids: Any) -> np.ndarray:
+    """Number patients by their first row, int64, shape (N,).
+
+    Args:
+        ids: N hashable values; each None, NaN or empty text is a patient of its own.
+
+    Raises:
+        TypeError: an id is not hashable.
+    """
+    codes: dict[Hashable, int] = {}
+    try:
+        numbers = [codes.setdefault(object() if _is_unknown(item) else item, len(codes)) for item in _items(ids)]
+    except TypeError as error:
+        raise TypeError(
+            f"patient_ids must be one hashable value for each film ({error}); give texts or numbers"
+        ) from error
+    return np.array(numbers, dtype=np.int64)
+
+
+def _is_unknown(item: Hashable) -> bool:
+    # By its text, since what is missing has several types: NaN of Python and numpy, NA and NaT of pandas.
+    return not item.strip() if isinstance(item, str) else item is None or str(item) in ("nan", "<NA>", "NaT")
+
+
 def _array(values: Any) -> np.ndarray:
     return values.detach().cpu().float().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
 
@@ -89,24 +114,19 @@ def _items(values: Any) -> list[Hashable]:
     return list(values.tolist() if isinstance(values, (np.ndarray, torch.Tensor)) else values)
 
 
-def _codes(ids: Iterable[Hashable]) -> np.ndarray:
-    codes: dict[Hashable, int] = {}
-    return np.array([codes.setdefault(item, len(codes)) for item in ids], dtype=np.int64)
-
-
 def _classes(ids: Any, names: Sequence[str] | None) -> tuple[np.ndarray, tuple[str, ...]]:
     if getattr(ids, "ndim", 1) == 2:
         return _multi_label(_array(ids), names)
     items = _items(ids)
+    if any(isinstance(item, (list, np.ndarray)) for item in items):
+        return _multi_label(items, names)
     if names is None:
         distinct = sorted(set(items), key=lambda item: (str(type(item)), item))
         if len({str(item) for item in distinct}) != len(distinct):
             raise ValueError(f"class_ids hold different ids of the same name: {distinct}")
         position = {item: index for index, item in enumerate(distinct)}
         return np.array([position[item] for item in items], dtype=np.int64), tuple(map(str, distinct))
-    names = tuple(map(str, names))
-    if len(set(names)) != len(names):
-        raise ValueError(f"class_names must differ from each other, got {names}")
+    names = _distinct(names)
     known: dict[Hashable, int] = {name: index for index, name in enumerate(names)}
     known.update({index: index for index in range(len(names))})
     unknown = [item for item in items if item not in known]
@@ -115,9 +135,22 @@ def _classes(ids: Any, names: Sequence[str] | None) -> tuple[np.ndarray, tuple[s
     return np.array([known[item] for item in items], dtype=np.int64), names
 
 
-def _multi_label(table: np.ndarray, names: Sequence[str] | None) -> tuple[np.ndarray, tuple[str, ...]]:
+def _distinct(names: Sequence[str]) -> tuple[str, ...]:
+    names = tuple(map(str, names))
+    if len(set(names)) != len(names):
+        raise ValueError(f"class_names must differ from each other, got {names}")
+    return names
+
+
+def _multi_label(rows: Any, names: Sequence[str] | None) -> tuple[np.ndarray, tuple[str, ...]]:
+    try:
+        table = np.array(rows, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "multi-label class_ids must be rows of equal length that hold 1 (present), 0 (absent) or NaN (not stated)"
+        ) from error
     if names is None or len(names) != table.shape[1]:
         raise ValueError(f"multi-label class_ids of shape {table.shape} need {table.shape[1]} class_names")
     if not (np.isin(table, (0, 1)) | np.isnan(table)).all():
         raise ValueError("multi-label class_ids must hold 1 (present), 0 (absent) or NaN (not stated)")
-    return table.astype(np.float32), tuple(map(str, names))
+    return table, _distinct(names)

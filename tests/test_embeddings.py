@@ -18,6 +18,20 @@ def test_without_patients_each_row_is_its_own():
     assert Embeddings(np.eye(3), [0, 0, 1]).patient_ids.tolist() == [0, 1, 2]
 
 
+def test_films_of_unknown_patients_are_of_a_patient_each():
+    patients = ["p", None, None, "", " ", float("nan"), np.nan, "p", np.float32("nan")]
+    assert Embeddings(np.eye(9), [0] * 9, patients).patient_ids.tolist() == [0, 1, 2, 3, 4, 5, 6, 0, 7]
+    assert Embeddings(np.eye(3), [0] * 3, np.array([np.nan, np.nan, 5.0])).patient_ids.tolist() == [0, 1, 2]
+
+
+def test_multi_label_may_be_lists():
+    rows = [[1, 0, None], [0, 1, 1]]
+    films = Embeddings(np.eye(2), rows, class_names=["a", "b", "c"])
+    np.testing.assert_array_equal(films.class_ids, [[1, 0, np.nan], [0, 1, 1]])
+    again = Embeddings(np.eye(2), list(map(np.array, [[1, 0], [0, 1]])), class_names=["a", "b"])
+    assert again.is_multi_label
+
+
 def test_multi_label_keeps_what_is_not_stated():
     films = Embeddings(np.eye(2), np.array([[1, 0, np.nan], [0, 1, 1]]), class_names=["a", "b", "c"])
     assert films.is_multi_label
@@ -42,6 +56,9 @@ def test_round_trip_through_a_file(tmp_path):
         ({"vectors": np.eye(2), "class_ids": [0, 5], "class_names": ["a"]}, "class id 5 is not in class_names"),
         ({"vectors": np.eye(2), "class_ids": [0, 1], "class_names": ["a", "a"]}, "must differ from each other"),
         ({"vectors": np.eye(2), "class_ids": [0, 1], "paths": ["x"]}, "paths has 1 entries"),
+        ({"vectors": np.eye(2), "class_ids": np.eye(2), "class_names": ["a", "a"]}, "must differ from each other"),
+        ({"vectors": np.eye(2), "class_ids": [[1, 0], [1]], "class_names": ["a", "b"]}, "must be rows of equal length"),
+        ({"vectors": np.eye(2), "class_ids": [["a"], ["b"]], "class_names": ["a"]}, "must be rows of equal length"),
         ({"vectors": np.eye(2), "class_ids": np.full((2, 1), 3), "class_names": ["a"]}, r"must hold 1 \(present\)"),
     ],
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from fewshot_cxr.cli.console import say, show_table, write_result
+from fewshot_cxr.cli.console import check_outputs, say, show_table, write_result
 from fewshot_cxr.cli.flags import json_flag
 from fewshot_cxr.evaluation import Result, compare_results, result_from_json
 from fewshot_cxr.report.compare_tables import comparison_table
@@ -26,6 +26,7 @@ def command(*, first: Path, second: Path, json_file: str | None) -> None:
     \b
     Example: fscxr compare resnet9.json covidnet.json
     """
+    check_outputs(json_file)
     names = (first.stem, second.stem) if first.stem != second.stem else (str(first), str(second))
     comparison = compare_results(_read(first), _read(second), names=names)
     table = comparison_table(comparison)

@@ -1,9 +1,11 @@
 """What a person sees: bars while it lasts, notices, tables; and results written where asked."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -67,6 +69,22 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
     # Names are data: [red] is a name too.
     width = None if sys.stdout.isatty() else 110
     Console(stderr=to_stderr, width=width, markup=False, emoji=False, highlight=False).print(table)
+
+
+def check_outputs(*files: "str | Path | None") -> None:
+    """Refuse, before any work is done, a file that cannot be written.
+
+    Raises:
+        click.UsageError: it is a folder, or its folder is a file or cannot be written to.
+    """
+    for file in files:
+        if file is None or str(file) == "-":
+            continue
+        folder = Path(file).absolute().parent
+        while not folder.exists():
+            folder = folder.parent
+        if Path(file).is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+            raise click.UsageError(f"{file} cannot be written: name a file in a folder that can")
 
 
 def write_result(value: Any, target: str | None) -> None:

@@ -9,8 +9,8 @@ import click
 import numpy as np
 
 from fewshot_cxr._checks import lookup
-from fewshot_cxr.cli.console import progress_bars, say, say_problems, write_result
-from fewshot_cxr.cli.episode_plan import drawn_or_replayed, episode_flags, take_episode_flags
+from fewshot_cxr.cli.console import check_outputs, progress_bars, say, say_problems, write_result
+from fewshot_cxr.cli.episode_plan import check_distance, drawn_or_replayed, episode_flags, take_episode_flags
 from fewshot_cxr.cli.flags import checkpoint_flag, json_flag, set_threads, work_flags
 from fewshot_cxr.cli.results import show_result
 from fewshot_cxr.cli.sources import read_films, reading_flags, take_reading
@@ -70,10 +70,13 @@ def command(
              fscxr episode-eval --checkpoint run --data split.csv --split test --episodes-file test.episodes
     """
     set_threads(options.pop("threads"))
+    for flag, file in (("--csv", csv_file), ("--html", html_file)):
+        if str(file) == "-":
+            raise click.UsageError(f"{flag} takes a file; only --json goes to standard output with -")
+    check_outputs(json_file, csv_file, html_file, options["episodes_file"])
     wanted = take_episode_flags(context, options)
     lookup(RULES, options["rule"], what="rule")
-    if options["distance"] is not None:
-        lookup(DISTANCES, options["distance"], what="distance")
+    check_distance(options["rule"], options["distance"])
     reading = take_reading(options)
     encoder = load_encoder(checkpoint)
     test, calibration = _films(options, reading)

@@ -11,9 +11,11 @@ from click.core import ParameterSource
 from fewshot_cxr._checks import lookup
 from fewshot_cxr.cli.flags import Command, several
 from fewshot_cxr.cli.sources import names_in
+from fewshot_cxr.distances import DISTANCES
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.episodes import POLICIES, PREVALENCES, SavedEpisodes, save_episodes
 from fewshot_cxr.evaluation import PROTOCOLS, Plan, plan_episodes
+from fewshot_cxr.inference import OWN_DISTANCE
 
 Progress = Callable[[int, int], None]
 _TRAINED = ("closed", "novel", "generalized")  # protocols that say what the encoder was trained on
@@ -117,7 +119,7 @@ def _replayed(episodes: SavedEpisodes, seen: Sequence[str] | None, name: str) ->
     trained, novel = (tuple(name for name in findings if (name in seen) == is_seen) for is_seen in (True, False))
     fitting = ("closed",) if not novel else ("novel",) if not trained else ("generalized", "novel")
     if protocol in _TRAINED and protocol not in fitting:
-        notes.append(f"they were drawn for the protocol {protocol}; to this encoder they are {fitting[0]}")
+        notes = [f"the episodes were replayed from {name}; they were drawn for the protocol {protocol}"]
         protocol = fitting[0]
     return Plan(protocol, episodes, trained, novel, tuple(notes))
 
@@ -138,3 +140,16 @@ def _shots(text: str) -> int | dict[str, int]:
 
 def _is_count(text: str) -> bool:
     return text.strip().isdecimal() and int(text) > 0
+
+
+def check_distance(rule: str, distance: str | None) -> None:
+    """Refuse a --distance that is unknown, or that the rule would not heed.
+
+    Raises:
+        click.UsageError, ValueError: as said.
+    """
+    if distance is None:
+        return
+    lookup(DISTANCES, distance, what="distance")
+    if rule in OWN_DISTANCE:
+        raise click.UsageError(f"--rule {rule} has its own geometry ({OWN_DISTANCE[rule]}): leave --distance out")

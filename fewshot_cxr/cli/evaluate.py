@@ -1,5 +1,6 @@
 """`fscxr evaluate`: closed-set classification of a test split, by exemplars or as another classifier predicted."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -9,19 +10,22 @@ import click
 from click.core import ParameterSource
 
 from fewshot_cxr._checks import lookup
-from fewshot_cxr.cli.console import progress_bars, say, say_problems, show_table, write_result
+from fewshot_cxr.cli.console import check_outputs, progress_bars, say, say_problems, show_table, write_result
+from fewshot_cxr.cli.episode_plan import check_distance
 from fewshot_cxr.cli.flags import json_flag, seed_flag, set_threads, work_flags
 from fewshot_cxr.cli.sources import check_fit, fits, read_films, reader_and_path, reading_flags, take_reading
 from fewshot_cxr.data import CachedFilms, cache_films, merge_records, patient_groups
 from fewshot_cxr.distances import DISTANCES
 from fewshot_cxr.embeddings import Embeddings
-from fewshot_cxr.encoders import load_encoder
+from fewshot_cxr.encoders import Encoder, load_encoder
 from fewshot_cxr.evaluation import (
     ClosedSetResult,
     Decisions,
     decide_by_exemplars,
     evaluate_closed_set,
+    floor_warning,
     read_predictions,
+    sources_apart,
 )
 from fewshot_cxr.inference import RULES, embed_films, embed_floors, sample_exemplars
 from fewshot_cxr.records import Records
@@ -72,6 +76,7 @@ def command(*, predictions: Path | None, json_file: str | None, **options: Any) 
     Example: fscxr evaluate --checkpoint run --data split.csv --split test --json result.json
              fscxr evaluate --predictions predictions.csv
     """
+    check_outputs(json_file)
     if predictions is not None:
         _refuse_others(click.get_current_context())
         result = evaluate_closed_set(read_predictions(predictions))
@@ -97,6 +102,7 @@ def _refuse_others(context: click.Context) -> None:
 def _by_exemplars(options: dict[str, Any]) -> ClosedSetResult:
     set_threads(options.pop("threads"))
     lookup(RULES, rule := options.pop("rule"), what="rule")
+    check_distance(rule, options["distance"])
     cache = {"folder": options.pop("cache_folder"), "n_workers": options.pop("n_workers")}
     work = {"device": options.pop("device"), "batch_size": options.pop("batch_size")}
     encoder = load_encoder(options.pop("checkpoint"))
@@ -121,7 +127,21 @@ def _by_exemplars(options: dict[str, Any]) -> ClosedSetResult:
         say_problems(some.records)
     counts = films["support"].records.count_findings().items()
     say(f"{len(known)} exemplars: {', '.join(f'{name} {count}' for name, count in counts)}")
-    return evaluate_closed_set(test, calibration=next(iter(calibration), None), floors=_floors(films, known))
+    result = evaluate_closed_set(test, calibration=next(iter(calibration), None), floors=_floors(films, known))
+    return replace(result, warnings=(*result.warnings, *_cautions(result, asked[0], encoder)))
+
+
+def _cautions(result: ClosedSetResult, films: Embeddings, encoder: Encoder) -> Iterator[str]:
+    """Yield what episode-eval would warn of too."""
+    seen = encoder.card.get("findings")
+    unseen = [name for name in result.findings if seen is not None and name not in seen]
+    if unseen:
+        yield f"the encoder was not trained on {', '.join(unseen)}"
+    if words := sources_apart(films):
+        yield words
+    for name, gap in result.above_floor.items():
+        if words := floor_warning(name, gap):
+            yield words
 
 
 def _floors(films: dict[str, CachedFilms], known: Embeddings) -> dict[str, Decisions]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fewshot_cxr._checks import check_at_least, lookup
+from fewshot_cxr._checks import check_bool, check_list, check_whole, lookup
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.episodes.block import EpisodeBlock
 from fewshot_cxr.episodes.draw import EpisodeDraw
@@ -54,6 +54,7 @@ class Episodes:
         may_support, may_query: which films may stand on that side, bool, shape (N,); None: all.
 
     Raises:
+        TypeError: a number is not whole, a switch not True or False, or a text stands for a list of findings.
         ValueError: fewer classes than n_way, or a class with too few films or patients; the text names it.
     """
 
@@ -93,6 +94,8 @@ class Episodes:
         may_query: np.ndarray | None = None,
     ) -> "Episodes":
         """Describe the episodes over labelled embeddings; see the class for arguments and errors."""
+        check_list(always, "always")
+        check_list(never, "never")
         settings: dict[str, Any] = {} if n_way is None else {"n_way": n_way}
         return cls(
             class_ids=films.class_ids,
@@ -116,10 +119,19 @@ class Episodes:
     def __post_init__(self) -> None:
         lookup(PREVALENCES, self.prevalence, what="prevalence")
         lookup(POLICIES, self.if_too_small, what="if_too_small")
-        check_at_least(2 if self.n_way is None else self.n_way, 2, "n_way")
-        check_at_least(self.n_query, 1, "n_query")
-        check_at_least(self.n_episodes, 1, "n_episodes")
-        object.__setattr__(self, "n_way", self._plan.n_way)
+        check_whole(2 if self.n_way is None else self.n_way, "n_way", 2)
+        check_whole(self.n_query, "n_query", 1)
+        check_whole(self.n_episodes, "n_episodes", 1)
+        check_whole(self.seed, "seed")
+        shots = self.n_shot if isinstance(self.n_shot, Mapping) else {"": self.n_shot}
+        for name, number in shots.items():
+            check_whole(number, f"n_shot of {name}" if name else "n_shot", 1)
+        check_bool(self.allow_patient_overlap, "allow_patient_overlap")
+        for name in ("always", "never"):
+            check_list(getattr(self, name), name)
+        for name in ("n_query", "n_episodes", "seed"):  # numpy's integers are not JSON's
+            object.__setattr__(self, name, int(getattr(self, name)))
+        object.__setattr__(self, "n_way", int(self._plan.n_way))
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
@@ -170,7 +182,8 @@ class Episodes:
         Raises:
             ValueError: patients shared between classes leave too few query films, in any of many attempts.
         """
-        check_at_least(size, 1, "size")
+        check_whole(first, "first", 0)
+        check_whole(size, "size", 1)
         return self._draw.block(first, size)
 
     @cached_property

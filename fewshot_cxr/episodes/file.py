@@ -13,15 +13,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from fewshot_cxr._checks import check_at_least
+from fewshot_cxr._checks import check_whole
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.episodes.block import EpisodeBlock
+from fewshot_cxr.episodes.file_header import KIND, TENSORS, open_episodes, with_hash
 from fewshot_cxr.episodes.film_list import FilmList
-from fewshot_cxr.storage import Int32Spool, map_tensors, save_streams
+from fewshot_cxr.storage import Int32Spool, save_streams
 
-KIND = "episodes"
-_HEADER = {"protocol", "hash", "notes", "class_names", "films"}
-_NDIM = {"class_ids": 2, "support": 3, "query": 3, "outside": 2}
 _BLOCK_CELLS = 1 << 20  # row numbers in work at once: some MB, whatever n_episodes is
 
 Progress = Callable[[int, int], None]
@@ -87,6 +85,9 @@ def save_episodes(
         path: the file, replaced whole.
         drawn_for: plain values that say what was asked; they come back as `protocol["drawn_for"]`.
         progress: called with (episodes done, n_episodes).
+
+    Raises:
+        ValueError: `films` are not those that the episodes were drawn over.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -94,7 +95,8 @@ def save_episodes(
     with ExitStack() as stack:
         spools: dict[str, Int32Spool] = {}
         for block in episodes.blocks():
-            rows_of = {name: rows for name in _NDIM if (rows := getattr(block, name)) is not None}
+            _check_drawn_over(episodes, block, films)
+            rows_of = {name: rows for name in TENSORS if (rows := getattr(block, name)) is not None}
             for name, rows in rows_of.items():
                 if name not in spools:
                     spools[name] = Int32Spool(stack.enter_context(tempfile.TemporaryFile(dir=path.parent)))
@@ -115,7 +117,7 @@ def save_episodes(
             "class_names": list(episodes.class_names),
             "films": listed.to_json(),
         }
-        save_streams(path, streams, kind=KIND, header=header)
+        save_streams(path, streams, kind=KIND, header=with_hash(header))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -150,11 +152,9 @@ class SavedEpisodes:
                 an episode share a patient now.
             OSError: the file is damaged.
         """
-        tensors, header = map_tensors(path, kind=KIND)
-        if not header.keys() >= _HEADER or not _are_episodes(tensors, header):
-            raise ValueError(f"{path} holds no episodes that this version can read; make it anew")
+        tensors, header, listed = open_episodes(path)
         try:
-            rows = FilmList.from_json(header["films"]).rows_in(films)
+            rows = listed.rows_in(films)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
         here = {name: index for index, name in enumerate(films.class_names or ())}
@@ -196,7 +196,8 @@ class SavedEpisodes:
         Raises:
             ValueError: the file has fewer.
         """
-        check_at_least(first, 0, name="first")
+        check_whole(first, "first", 0)
+        check_whole(size, "size", 1)
         if first + size > self.n_episodes:
             raise ValueError(f"the file has {self.n_episodes} episodes, {first + size} were asked for; draw more")
         parts = {name: tensor[first : first + size] for name, tensor in self.tensors.items()}
@@ -234,18 +235,28 @@ def _has_finding(films: Embeddings, rows: np.ndarray, class_ids: np.ndarray) -> 
     has: np.ndarray = (
         films.class_ids[rows, class_ids] == 1 if films.is_multi_label else films.class_ids[rows] == class_ids
     )
-    return has
+    return has & (class_ids >= 0)
 
 
-def _are_episodes(tensors: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> bool:
-    shapes = {name: tensor.shape for name, tensor in tensors.items()}
-    return (
-        _NDIM.keys() >= shapes.keys() >= _NDIM.keys() - {"outside"}
-        and "seed" in header["protocol"]
-        and all(len(shape) == _NDIM[name] for name, shape in shapes.items())
-        and len({shape[0] for shape in shapes.values()}) == 1
-        and len({shapes[name][1] for name in ("class_ids", "support", "query")}) == 1
-    )
+def _check_drawn_over(episodes: EpisodeSource, block: EpisodeBlock, films: Embeddings) -> None:
+    """Refuse films that the episodes cannot have been drawn over."""
+    here = {name: index for index, name in enumerate(films.class_names or ())}
+    class_ids = np.array([here.get(name, -1) for name in episodes.class_names], dtype=np.int64)[block.class_ids]
+    for rows in (block.support, block.query, block.outside):
+        if rows is not None and rows.size and rows.max() >= len(films):
+            raise ValueError(
+                f"the episodes were drawn over other films: they name row {rows.max()}, and there are {len(films)} "
+                "films; save them with the embeddings they were drawn over"
+            )
+    for rows in (block.support, block.query):
+        is_wrong = ~_has_finding(films, rows, class_ids[:, :, None]) & (rows >= 0)
+        if is_wrong.any():
+            episode, way, place = (int(index[0]) for index in np.nonzero(is_wrong))
+            name = episodes.class_names[block.class_ids[episode, way]]
+            raise ValueError(
+                f"the episodes were drawn over other films: row {rows[episode, way, place]} stands under {name}, which "
+                "is not its finding here; save them with the embeddings they were drawn over"
+            )
 
 
 def _shared_patient(block: EpisodeBlock, patient_ids: np.ndarray) -> tuple[int, int]:

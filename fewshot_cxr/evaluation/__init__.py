@@ -1,6 +1,7 @@
 """From embeddings and a protocol, or from films, to a result value."""
 
 from fewshot_cxr.evaluation.audit import CHECKS, Audit, audit_films
+from fewshot_cxr.evaluation.cautions import floor_warning, sources_apart
 from fewshot_cxr.evaluation.closed_set import (
     ClosedSetResult,
     Decisions,
@@ -39,7 +40,9 @@ __all__ = [
     "evaluate_closed_set",
     "evaluate_episodes",
     "evaluate_plan",
+    "floor_warning",
     "plan_episodes",
     "read_predictions",
     "result_from_json",
+    "sources_apart",
 ]

@@ -34,9 +34,26 @@ def result_from_json(value: Any) -> Result:
     if kind not in _RESULTS:
         raise ValueError(f"this is no result of episode-eval or evaluate (kind {kind!r}); write one with --json FILE")
     try:
-        return _RESULTS[kind](value)
-    except (KeyError, TypeError, IndexError) as error:
+        result = _RESULTS[kind](value)
+    except (AttributeError, KeyError, TypeError, IndexError) as error:
         raise ValueError(f"this result is not whole ({error!r}); run {_COMMAND[kind]} again") from error
+    _check_plain(result)
+    return result
+
+
+def _check_plain(result: Result) -> None:
+    """Refuse numbers and hashes that no evaluation writes."""
+    again = "no evaluation writes that: run it again"
+    for name in ("accuracy", "balanced_accuracy", "macro_f1", "auroc"):
+        mean = getattr(result.scores, name).mean
+        if mean is not None and not 0 <= mean <= 1:
+            raise ValueError(f"{name} of this result is {mean}, a proportion 0..1 was expected; {again}")
+    hashes = {"data_hash": result.data_hash}
+    if isinstance(result, EpisodicResult):
+        hashes["episodes_hash"] = result.episodes_hash
+    for name, text in hashes.items():
+        if not isinstance(text, str) or not text:
+            raise ValueError(f"{name} of this result is {text!r}, a text was expected; {again}")
 
 
 def compare_results(first: Result, second: Result, *, names: tuple[str, str] = ("A", "B")) -> Comparison:
@@ -53,6 +70,11 @@ def compare_results(first: Result, second: Result, *, names: tuple[str, str] = (
     Raises:
         ValueError: the kinds, episodes, films, patients or findings differ.
     """
+    if isinstance(names, str) or len(names) != 2:
+        raise ValueError(f"names must be two, one for each result, got {names!r}")
+    for name, result in zip(names, (first, second), strict=True):
+        if not isinstance(result, EpisodicResult | ClosedSetResult):
+            raise TypeError(f"compare: {name} is no result of episode-eval or evaluate, got {type(result).__name__}")
     kinds = [("closed_set" if isinstance(result, ClosedSetResult) else "episodes") for result in (first, second)]
     if kinds[0] != kinds[1]:
         raise ValueError(

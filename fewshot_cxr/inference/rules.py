@@ -59,7 +59,9 @@ def knn(support: Tensor, labels: Tensor, queries: Tensor, *, distance: str = "eu
     shares = is_nearer + is_last * (places_left / is_last.sum(dim=-1, keepdim=True))
     votes = torch.stack([own.sum(dim=-1) for own in _by_class(shares.to(distances.dtype), labels)], dim=-1)
     to_nearest = torch.stack([own.amin(dim=-1) for own in _by_class(distances, labels)], dim=-1)
-    return (k - votes) / k + 0.5 / k * to_nearest / (1 + to_nearest)
+    # By rank: beside votes, a share of the distance itself would round away where distances are small or large.
+    n_nearer = (to_nearest.unsqueeze(-2) < to_nearest.unsqueeze(-1)).sum(dim=-1)
+    return (k - votes) / k + 0.5 / k * n_nearer / votes.shape[-1]
 
 
 def _by_class(values: Tensor, labels: Tensor) -> list[Tensor]:
@@ -83,6 +85,7 @@ RULES: dict[str, Rule] = {
 }
 
 TRANSDUCTIVE = frozenset({"bd_cspn", "laplacian_shot", "pt_map", "tim"})
+EVEN = frozenset({"pt_map", "tim"})  # these expect as many queries of each class
 """Rules that look at all queries of an episode at once: a query's answer depends on the others."""
 
 OWN_DISTANCE: dict[str, str] = {

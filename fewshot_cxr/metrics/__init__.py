@@ -7,7 +7,7 @@ from fewshot_cxr.metrics.calibration import (
     class_probabilities,
     expected_calibration_error,
     fit_temperature,
-    log_probabilities,
+    log_odds,
     reliability_bins,
 )
 from fewshot_cxr.metrics.confusion import confusion_counts, tie_credits
@@ -33,7 +33,7 @@ __all__ = [
     "delong",
     "expected_calibration_error",
     "fit_temperature",
-    "log_probabilities",
+    "log_odds",
     "mcnemar",
     "one_vs_rest",
     "open_set_scores",

@@ -31,14 +31,28 @@ def class_probabilities(distances: Tensor, temperature: float = 1.0) -> Tensor:
     return weights / weights.sum(dim=-1, keepdim=True)
 
 
-def log_probabilities(distances: Tensor) -> Tensor:
-    """Return the logarithms of `class_probabilities`, which do not round to one and the same 0 for far classes.
+def log_odds(distances: Tensor) -> Tensor:
+    """Return the log-odds of each class by softmax(-distances): what films are ranked by.
+
+    They order films as the probabilities do, but where these round to 0 or 1, and so to ties.
 
     Args:
-        distances: smaller is closer, shape (..., n_way).
+        distances: smaller is closer, shape (..., n_way), n_way above 1.
+
+    Returns:
+        float64, same shape: -distance less the logarithm of the sum of exp(-distance) over the other classes.
     """
-    nearer = distances.amin(dim=-1, keepdim=True) - distances
-    return nearer - nearer.exp().sum(dim=-1, keepdim=True).log()
+    # Class by class in memory: along an axis as short as this every operation is several times slower.
+    nearer = (-distances.double()).movedim(-1, 0).contiguous()
+    first, second = nearer[0], torch.full_like(nearer[0], -torch.inf)
+    for one in nearer[1:]:
+        second = torch.maximum(second, torch.minimum(first, one))
+        first = torch.maximum(first, one)
+    # The best class is left out of its own sum before it is added, for beside it the others may round to 0.
+    others_of_best = torch.minimum(nearer, second).sub_(second).exp_().sum(dim=0).sub_(1).log_().add_(second)
+    weights = (nearer - first).exp_()
+    others = torch.sub(weights.sum(dim=0), weights, out=weights).log_().add_(first)
+    return nearer.sub_(torch.where(nearer == first, others_of_best, others)).movedim(0, -1)
 
 
 def brier_score(probabilities: Tensor, labels: Tensor) -> Tensor:

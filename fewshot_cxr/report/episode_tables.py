@@ -12,7 +12,6 @@ from fewshot_cxr.report.tables import (
     Table,
     interval_text,
     points_text,
-    shown_interval,
     value_text,
 )
 from fewshot_cxr.visualise.style import percent
@@ -64,7 +63,7 @@ def findings_table(result: EpisodicResult) -> Table:
     rows, numbers = [], []
     for finding, own in result.scores.per_class.items():
         shown = {name: own.get(name, Estimate(None, reason="it was not measured")) for name in PER_CLASS}
-        rows.append((finding, *(_two_lines(one) for one in shown.values())))
+        rows.append((finding, *(_two_lines(one, kind) for one in shown.values())))
         numbers += [(f"{finding}, {name}", one, True) for name, one in shown.items()]
     told = f"Each finding against the rest, in per cent; below it 95 % {kind}; sens. sensitivity, spec. specificity"
     undefined = [number for number in numbers if number[1].mean is None]
@@ -134,10 +133,10 @@ def _points_row(text: str, estimate: Estimate) -> tuple[str, str, str, str]:
     return text, points_text(estimate.value), over_patients, over_episodes
 
 
-def _two_lines(estimate: Estimate) -> str:
+def _two_lines(estimate: Estimate, kind: str) -> str:
     if estimate.mean is None:
         return "undefined"
-    interval = shown_interval(estimate)
+    interval = estimate.ci95_patients if kind == "over patients" else estimate.ci95_episodes
     ends = "none" if interval is None else f"[{100 * interval[0]:.0f}-{100 * interval[1]:.0f}]"
     return f"{100 * estimate.mean:.1f}\n{ends}"
 

@@ -17,7 +17,7 @@ def protocol_text(result: EpisodicResult) -> str:
 def protocol_facts(result: EpisodicResult) -> tuple[tuple[str, str], ...]:
     """Return what one needs to draw the same episodes again, as (name, text) pairs."""
     kinds = {"seen": "seen in training", "novel": "not seen in training"}
-    apart = "PATIENTS MAY BE in both support and query" if _overlaps(result) else "no patient is in both"
+    apart = "PATIENTS MAY BE in both" if _overlaps(result) else "no patient is in both"
     return (
         ("episodes", protocol_text(result)),
         *((text, ", ".join(result.protocol[kind])) for kind, text in kinds.items() if result.protocol.get(kind)),
@@ -31,10 +31,10 @@ def protocol_facts(result: EpisodicResult) -> tuple[tuple[str, str], ...]:
 
 def patients_text(result: EpisodicResult) -> str:
     """Return what the interval over patients was made from."""
-    if not result.n_patient_episodes:
+    if not result.n_patient_episodes or interval_kind(result) == "over episodes":
         return "none was estimated"
     n_patients, n_episodes = result.n_patients, result.n_patient_episodes
-    return f"{n_patients:,} patients left out in turn, in {n_episodes:,} episodes of its own"
+    return f"{n_patients:,} patients left out in turn, in {n_episodes:,} episodes"
 
 
 def reading_text(result: EpisodicResult) -> str:
@@ -46,7 +46,8 @@ def reading_text(result: EpisodicResult) -> str:
     if interval_kind(result) == "over episodes":
         return f"Intervals {episodes}. There is none over patients here."
     patients = "over patients: where the number would lie with other patients of the same kind and this same encoder"
-    return f"Interval {patients}; this is the one to quote. Interval {episodes}."
+    quoted = "" if _overlaps(result) else "; this is the one to quote"
+    return f"Interval {patients}{quoted}. Interval {episodes}."
 
 
 def interval_kind(result: EpisodicResult) -> str:

@@ -81,7 +81,7 @@ def test_the_json_keeps_its_fields_and_gains_what_was_promised(evaluate):
     assert said.out.index("95 % over patients") < said.out.index("95 % over episodes")
     for text in ("floor: nearest centroid on border", "accuracy above it", "macro F1", "AUPRC", "queries of"):
         assert text in said.out
-    assert "5,000 episodes of its own" in said.err
+    assert "left out in turn, in 5,000 episodes" in said.err
     assert "this is the one to quote" in said.err
 
 

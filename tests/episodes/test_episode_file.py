@@ -8,7 +8,7 @@ import pytest
 
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.episodes import EpisodeBlock, Episodes, SavedEpisodes, save_episodes
-from fewshot_cxr.episodes.file import KIND
+from fewshot_cxr.episodes.file_header import KIND, with_hash
 from fewshot_cxr.storage import load_tensors, save_tensors
 
 NAMES = ("a", "b", "c", "d")
@@ -197,9 +197,9 @@ def test_films_of_several_findings_are_replayed(tmp_path):
     with pytest.raises(ValueError, match="the first: t as a, which is a and b here"):
         SavedEpisodes.load(tmp_path / "e", changed)
     wrong = Listed(films, (([0, 1], [[3], [1]], [[2, 4], [3, 5]]),))
-    save_episodes(wrong, films, tmp_path / "wrong")
-    with pytest.raises(ValueError, match="a film stands under a finding that is not its own"):
-        SavedEpisodes.load(tmp_path / "wrong", films)
+    with pytest.raises(ValueError, match="row 3 stands under a, which is not its finding here"):
+        save_episodes(wrong, films, tmp_path / "wrong")
+    assert not (tmp_path / "wrong").exists()
 
 
 def test_asking_beyond_the_file_is_refused(tmp_path):
@@ -267,7 +267,8 @@ def test_damaged_foreign_and_newer_files_are_refused(tmp_path):
     faults = {
         "is damaged or no safetensors file": content[:-4],
         "content does not match its hash": content[:-4] + b"\0\1\0\0",
-        "e: the list of films does not match its hash": content.replace(b'\\"u\\"', b'\\"U\\"'),
+        "e is damaged: its header is not as it was written": content.replace(b'\\"u\\"', b'\\"U\\"'),
+        "e is damaged: its header": content.replace(b'\\"0123\\"', b'\\"0124\\"'),
         "has format 9, this version reads up to 1: upgrade": content.replace(b'on\\": 1', b'on\\": 9'),
         "no safetensors file": b"PK\3\4" + content,
     }
@@ -299,6 +300,73 @@ def test_files_that_contradict_themselves_are_refused(tmp_path):
     rewrite("a film stands under a finding that is not its own", {"class_ids": tensors["class_ids"].flip(1)})
     rewrite("e holds no episodes that this version can read; make it anew", {}, without="query")
     rewrite("e holds no episodes that this version can read", {"query": tensors["query"][:1]})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"protocol": {}},
+        {"protocol": []},
+        {"protocol": {"seed": "x"}},
+        {"hash": None},
+        {"notes": 3},
+        {"notes": [3]},
+        {"class_names": "ab"},
+        {"class_names": None},
+        {"films": None},
+        {"films": {}},
+        {"films": {"findings": ["a"], "finding_of_film": [7], "paths": ["x"], "hash": ""}},
+        {"films": {"findings": ["a"], "finding_of_film": [0], "paths": 5, "hash": ""}},
+    ],
+)
+def test_a_header_that_makes_no_sense_is_damage(tmp_path, changes):
+    save_episodes(BY_HAND, SIX, tmp_path / "e")
+    tensors, header = load_tensors(tmp_path / "e", kind=KIND)
+    plain = {name: tensor.int() for name, tensor in tensors.items()}
+    for changed in (header | changes, with_hash(header | changes)):  # as damage, and as somebody's own writing
+        save_tensors(tmp_path / "e", plain, kind=KIND, header=changed)
+        with pytest.raises((OSError, ValueError), match=r"e(: the list| is damaged: its header| holds no)"):
+            SavedEpisodes.load(tmp_path / "e", SIX)
+    for name in header:
+        some = {key: value for key, value in header.items() if key != name}
+        save_tensors(tmp_path / "e", plain, kind=KIND, header=some)
+        with pytest.raises(ValueError, match="e holds no episodes that this version can read"):
+            SavedEpisodes.load(tmp_path / "e", SIX)
+
+
+def test_a_format_that_is_no_number_is_damage(tmp_path):
+    save_episodes(BY_HAND, SIX, tmp_path / "e")
+    content = (tmp_path / "e").read_bytes()
+    (tmp_path / "e").write_bytes(content.replace(b'on\\": 1,', b'on\\":[],'))
+    with pytest.raises(OSError, match="e is damaged: its header"):
+        SavedEpisodes.load(tmp_path / "e", SIX)
+
+
+def test_films_that_are_not_those_of_the_episodes_are_not_saved(tmp_path):
+    with pytest.raises(ValueError, match="they name row 4, and there are 4 films; save them with the embeddings"):
+        save_episodes(BY_HAND, again(SIX, [0, 1, 2, 3]), tmp_path / "e")
+    with pytest.raises(ValueError, match="row 0 stands under a, which is not its finding here"):
+        save_episodes(BY_HAND, again(SIX, [5, 4, 3, 2, 1, 0]), tmp_path / "e")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("first", "size", "message"),
+    [
+        (-1, 1, "first must be at least 0, got -1"),
+        (0, 0, "size must be at least 1, got 0"),
+        (0, -2, "size must be at least 1, got -2"),
+        (0, 1.5, "size must be a whole number, got 1.5"),
+        (True, 1, "first must be a whole number, got True"),
+        ("0", 1, "first must be a whole number, got '0'"),
+    ],
+)
+def test_blocks_of_no_sense_are_refused(tmp_path, first, size, message):
+    episodes, films = drawn(make_films()), make_films()
+    save_episodes(episodes, films, tmp_path / "e")
+    for source in (episodes, SavedEpisodes.load(tmp_path / "e", films)):
+        with pytest.raises((TypeError, ValueError), match=message):
+            source.block(first, size)
 
 
 def test_memory_does_not_grow_with_the_episodes(tmp_path):

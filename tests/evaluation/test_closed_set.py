@@ -2,7 +2,6 @@ import json
 
 import numpy as np
 import pytest
-from scipy import stats
 from sklearn import metrics as oracle
 
 from fewshot_cxr.embeddings import Embeddings
@@ -13,6 +12,7 @@ from fewshot_cxr.evaluation.closed_set.result import ClosedSetResult
 from fewshot_cxr.evaluation.data_hash import data_hash
 from fewshot_cxr.inference import RULES
 from fewshot_cxr.inference.rules import TRANSDUCTIVE
+from fewshot_cxr.metrics import bounded_interval
 
 FINDINGS = ("covid19", "lung opacity", "normal", "pneumonia")
 # A published comparison of three networks on 60 test films per finding, whose own table swaps precision and recall.
@@ -138,9 +138,11 @@ def test_the_jackknife_is_a_slow_loop_over_patients():
             assert numbers[key][1 + unit] == pytest.approx(values[0]), key
     replicates = numbers["mcc",][1:]
     variance = (len(replicates) - 1) / len(replicates) * ((replicates - replicates.mean()) ** 2).sum()
-    half = stats.t.ppf(0.975, len(replicates) - 1) * variance**0.5
     low, high = evaluate_closed_set(decisions).scores.mcc.ci95
-    assert (high - low) / 2 == pytest.approx(half)
+    ends = bounded_interval(
+        (1 + numbers["mcc",][0]) / 2, variance / 4, degrees=len(replicates) - 1, n_patients=len(replicates)
+    )
+    assert (low, high) == pytest.approx((2 * ends[0] - 1, 2 * ends[1] - 1))
 
 
 def test_ranking_with_ties_is_that_of_scikit_learn():
@@ -323,6 +325,34 @@ def test_certain_films_are_still_told_apart():
     assert shares[1] == pytest.approx(shares[0], abs=0.02)
 
 
+def test_scale_does_not_matter_to_the_ranking_of_two_findings_and_json_keeps_it():
+    queries, support = make_films(), make_films(seed=1, prefix="train")
+    shares = []
+    for scale in (1, 1000):
+        sides = [
+            Embeddings(scale * films.vectors[kept], films.class_ids[kept], None, films.class_names, paths=paths)
+            for films in (queries, support)
+            for kept in [films.class_ids < 2]
+            for paths in [[path for path, is_kept in zip(films.paths, kept, strict=True) if is_kept]]
+        ]
+        decisions = decide_by_exemplars(*sides, rule="prototype")
+        result = evaluate_closed_set(decisions)
+        again = ClosedSetResult.from_json(json.loads(json.dumps(result.to_json()))).decisions()
+        np.testing.assert_array_equal(again.ranking_scores, decisions.ranking_scores)
+        shares.append(result.scores.auroc.value)
+    assert (decisions.probabilities.max(axis=1) == 1).mean() > 0.9
+    assert shares[1] == pytest.approx(shares[0], abs=1e-9)
+
+
+def test_patients_may_have_any_names():
+    numbers = np.arange(150) // 2
+    plain = make_decisions(patient_ids=numbers)
+    named = make_decisions(patient_ids=[("patient", int(number)) for number in numbers])
+    np.testing.assert_array_equal(plain.patient_ids, named.patient_ids)
+    unknown = make_decisions(patient_ids=[None, "", float("nan")] * 50)
+    assert len(set(unknown.patient_ids.tolist())) == 150
+
+
 def test_wrong_sides_are_refused():
     queries, support = make_films(), make_films(seed=1, prefix="train")
     with pytest.raises(ValueError, match=r"film test/0.png is support and is asked too"):
@@ -332,6 +362,19 @@ def test_wrong_sides_are_refused():
         decide_by_exemplars(queries, two)
     with pytest.raises(ValueError, match=r"unknown rule 'prototypes' \(did you mean 'prototype'\?\)"):
         decide_by_exemplars(queries, support, rule="prototypes")
+    for rule in RULES:
+        with pytest.raises(ValueError, match=r"unknown distance 'euclid'"):
+            decide_by_exemplars(queries, support, rule=rule, distance="euclid")
+        wide = Embeddings(np.ones((3, 99)), [0, 1, 2], class_names=support.class_names)
+        with pytest.raises(ValueError, match=r"embeddings of dim \d+ cannot be compared with dim 99: same encoder\?"):
+            decide_by_exemplars(queries, wide, rule=rule)
+    nameless = Embeddings(queries.vectors, queries.class_ids, None, queries.class_names)
+    with pytest.raises(ValueError, match="queries and support are the same films"):
+        decide_by_exemplars(nameless, nameless)
+    with pytest.raises(TypeError, match="support must be Embeddings, got NoneType"):
+        decide_by_exemplars(queries, None)
+    with pytest.raises(TypeError, match="decisions must be Decisions .*, got NoneType"):
+        evaluate_closed_set(None)
     many = Embeddings(np.eye(2), np.eye(2), class_names=["a", "b"])
     with pytest.raises(ValueError, match="needs films of one finding each"):
         decide_by_exemplars(many, support)
@@ -346,6 +389,9 @@ def test_wrong_sides_are_refused():
         ({"true_ids": np.full(150, 3)}, r"true_ids must be 0\.\.2, got 3\.\.3"),
         ({"true_ids": [0]}, "decisions of 150 films need as many true_ids"),
         ({"findings": ("a", "a", "b")}, "distinct findings"),
+        ({"true_ids": np.full(150, 0.7)}, r"true_ids must be whole numbers 0\.\.2, got .*0\.7"),
+        ({"log_odds": np.full((150, 3), np.inf)}, "log_odds must be finite"),
+        ({"log_odds": np.zeros((150, 2))}, r"log_odds must be finite and of shape \(150, 3\)"),
     ],
 )
 def test_bad_decisions_are_refused(more, words):

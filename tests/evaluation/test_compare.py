@@ -233,3 +233,29 @@ def test_json_rebuilds_comparison_and_results():
             result_from_json(value)
     with pytest.raises(ValueError, match=r"this result is not whole \(KeyError\('mcc'\)\); run evaluate again"):
         result_from_json({name: value for name, value in plain[0].items() if name != "mcc"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"accuracy": None}, "is not whole"),
+        ({"accuracy": 0.9}, "is not whole"),
+        ({"floor": []}, "is not whole"),
+        ({"films": ["x"]}, "is not whole"),
+        ({"data_hash": None}, "data_hash of this result is None, a text was expected"),
+        ({"accuracy": {"mean": 93.0, "ci95_episodes": None}}, "accuracy of this result is 93.0, a proportion 0..1"),
+    ],
+)
+def test_a_result_that_no_evaluation_writes_is_refused(changes, message):
+    plain = json.loads(json.dumps(make_result().to_json()))
+    with pytest.raises(ValueError, match=message):
+        result_from_json(plain | changes)
+
+
+def test_names_are_two_and_results_are_results():
+    result = make_result()
+    for names in (("a",), ("a", "b", "c"), "ab"):
+        with pytest.raises(ValueError, match="names must be two, one for each result"):
+            compare_results(result, result, names=names)
+    with pytest.raises(TypeError, match="compare: B is no result of episode-eval or evaluate, got NoneType"):
+        compare_results(result, None)

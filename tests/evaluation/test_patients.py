@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from made_films import change, make_films, make_multi_label
+from made_patients import slow_changes
 
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.episodes import EpisodeBlock
@@ -9,10 +10,10 @@ from fewshot_cxr.evaluation import evaluate_plan, plan_episodes
 from fewshot_cxr.evaluation.episodic.passes import plan_patient_pass
 from fewshot_cxr.evaluation.episodic.patients import (
     N_PARTS,
+    Cells,
     PatientTally,
     PatientUnits,
     population_variance,
-    unit_occurrence,
 )
 
 
@@ -21,27 +22,45 @@ def some_rows(episodes, n_statistics=3):
 
 
 @pytest.mark.parametrize("queries_only", [False, True])
-def test_changes_equal_a_slow_loop(queries_only):
+@pytest.mark.parametrize("n_way", [2, None])
+def test_changes_equal_a_slow_loop(queries_only, n_way):
     films = make_films(12, n_mixed=4, n_classes=4)
-    episodes = plan_episodes(films, n_way=2, n_shot=2, n_query=2, n_episodes=203).episodes
+    episodes = plan_episodes(films, n_way=n_way, n_shot=2, n_query=2, n_episodes=603).episodes
     units, rows = PatientUnits.of(films), some_rows(episodes)
     tally = PatientTally(units, 3, queries_only=queries_only)
-    patients = []
     for block in episodes.blocks(64):
         tally.add(block, rows[block.first : block.first + len(block)])
-        sides = (block.query,) if queries_only else (block.support, block.query, block.outside)
-        for number in range(len(block)):
-            patients.append({units.unit_of_row[row] for side in sides for row in side[number].ravel() if row >= 0})
     changes = tally.changes()
     assert changes.shape == (N_PARTS, units.n_units, 3)
-    assert tally.n_episodes == 203
+    assert tally.n_episodes == 603
     np.testing.assert_allclose(tally.mean, rows.mean(dim=0))
+    slow = slow_changes(
+        films, units, episodes, lambda some: rows[some].mean(dim=0).numpy(), n_parts=N_PARTS, queries_only=queries_only
+    )
+    np.testing.assert_allclose(changes, slow, atol=1e-12)
+
+
+def test_where_every_finding_is_in_every_episode_it_is_the_plain_delete_one_mean():
+    films = make_films(12)
+    episodes = plan_episodes(films, n_shot=2, n_query=2, n_episodes=203).episodes
+    units, rows = PatientUnits.of(films), some_rows(episodes)
+    tally, block = PatientTally(units, 3), episodes.block(0, 203)
+    tally.add(block, rows)
+    drawn = units.unit_of_row[np.concatenate([block.support, block.query], axis=2).reshape(203, -1)]
+    changes = tally.changes()
     for part in range(N_PARTS):
-        own = range(part, 203, N_PARTS)
         for unit in range(units.n_units):
-            without = [rows[e].numpy() for e in own if unit not in patients[e]]
-            expected = np.mean(without, axis=0) - rows[part::N_PARTS].numpy().mean(axis=0)
+            without = [e for e in range(part, 203, N_PARTS) if unit not in drawn[e]]
+            expected = rows[without].mean(dim=0) - rows[part::N_PARTS].mean(dim=0)
             np.testing.assert_allclose(changes[part, unit], expected, atol=1e-12)
+
+
+def test_some_of_many_findings_give_an_interval_of_sensible_width():
+    # That findings come and go from episode to episode is no effect of the patients.
+    films = make_films(20, n_classes=10, dim=10)
+    plan = plan_episodes(films, n_way=5, n_episodes=600)
+    low, high = evaluate_plan(films, plan, device="cpu").accuracy.ci95
+    assert 0.01 < (high - low) / 2 < 0.12
 
 
 def test_a_patient_who_is_always_there_gives_no_changes():
@@ -54,10 +73,13 @@ def test_a_patient_who_is_always_there_gives_no_changes():
 
 def test_padding_is_no_patient():
     units = PatientUnits.of(make_films(3, films_of_patient=(1,)))
+    cells = Cells.of(units)
     block = EpisodeBlock(0, np.array([[0, 1]]), np.array([[[0, -1], [3, 4]]]), np.array([[[1], [-1]]]))
-    expected = np.zeros((1, 9))
-    expected[0, units.unit_of_row[[0, 1, 3, 4]]] = 1
-    np.testing.assert_array_equal(unit_occurrence(block, units), expected)
+    is_in, has_role = cells.occurrence(block)
+    expected = {(int(units.unit_of_row[row]), class_id) for row, class_id in ((0, 0), (1, 0), (3, 1), (4, 1))}
+    found = np.flatnonzero(is_in[0])
+    assert set(zip(cells.unit[found].tolist(), cells.role[found].tolist(), strict=True)) == expected
+    np.testing.assert_array_equal(has_role, [[1, 1, 0, 0, 0, 0]])
 
 
 def test_population_variance_by_hand():
@@ -97,11 +119,11 @@ def test_films_of_one_name_under_two_findings_are_two_films():
 def test_many_patients_share_units_evenly_in_every_finding():
     films = make_films(400, films_of_patient=(1, 2))
     units = PatientUnits.of(films)
-    assert (units.n_units, units.n_patients) == (1000, 1200)
-    few = PatientUnits.of(films, 50)
+    assert (units.n_units, units.n_patients) == (999, 1200)
+    few = PatientUnits.of(films, 48)
     for class_id in range(3):
         patients = np.unique(np.stack([films.patient_ids, few.unit_of_row])[:, films.class_ids == class_id], axis=1)
-        assert np.array_equal(np.bincount(patients[1], minlength=50), [8] * 50)
+        assert np.array_equal(np.unique(patients[1], return_counts=True)[1], [25] * 16)
     by_patient = np.unique(np.stack([films.patient_ids, few.unit_of_row]), axis=1)
     assert by_patient.shape[1] == 1200  # nobody is in two units
 
@@ -118,15 +140,17 @@ def test_patients_of_a_finding_are_counted():
 def test_the_pass_asks_fewer_queries_until_each_patient_is_missing_often_enough():
     films = make_films(8, films_of_patient=(1,))
     units = PatientUnits.of(films)
-    plan = plan_patient_pass(plan_episodes(films, n_shot=3, n_query=5).episodes, units, 500)
+    plan = plan_patient_pass(plan_episodes(films, n_shot=3, n_query=5).episodes, films, units, 500)
     assert (plan.episodes.n_query, plan.episodes.n_episodes, plan.queries_only) == (2, 500, False)
-    assert plan.note == "the interval over patients asks 2 queries per finding"
-    plan = plan_patient_pass(plan_episodes(films, n_shot=7, n_query=1).episodes, units, 500)
+    assert "each episode asks 2 films per finding instead of 5" in plan.note
+    plan = plan_patient_pass(plan_episodes(films, n_shot=7, n_query=1).episodes, films, units, 500)
     assert plan.episodes is None
     assert plan.reason.startswith("a finding has so few patients")
-    plan = plan_patient_pass(plan_episodes(films, n_shot=3, n_query=5, prevalence="natural").episodes, units, 500)
+    plan = plan_patient_pass(
+        plan_episodes(films, n_shot=3, n_query=5, prevalence="natural").episodes, films, units, 500
+    )
     assert plan.episodes is None
-    plan = plan_patient_pass(plan_episodes(films, protocol="fixed_support").episodes, units, 500)
+    plan = plan_patient_pass(plan_episodes(films, protocol="fixed_support").episodes, films, units, 500)
     assert plan.queries_only
     assert plan.note == "the interval over patients holds the support set fixed"
 

@@ -36,6 +36,19 @@ def test_decisions_alone_are_read_and_ties_are_split(tmp_path):
     assert "no column patient_id or group_id: each film counts as a patient of its own" in result.notes
 
 
+def test_decimal_commas_are_read(tmp_path):
+    expected = read_predictions(write(tmp_path, ROWS)).probabilities
+    for text in (ROWS.replace(",", ";").replace(".", ",").replace(",png", ".png"), ROWS.replace("0.9", '"0,9"')):
+        assert np.array_equal(read_predictions(write(tmp_path, text)).probabilities, expected)
+
+
+def test_row_numbers_are_no_findings(tmp_path):
+    rows = ROWS.splitlines()
+    for name in ("id", "Index", "Unnamed: 0", ""):
+        text = "\n".join([f"{name},{rows[0]}", *(f"{number},{row}" for number, row in enumerate(rows[1:]))])
+        assert read_predictions(write(tmp_path, text)).findings == ("effusion", "normal")
+
+
 def test_groups_and_patients_join_in_a_chain(tmp_path):
     text = "path,label,patient_id,group_id,predicted\n1,a,p1,g1,a\n2,b,p2,g1,b\n3,a,p2,,a\n4,b,p3,,b\n"
     assert read_predictions(write(tmp_path, text)).patient_ids.tolist() == [0, 0, 0, 1]
@@ -68,6 +81,8 @@ def test_rounded_probabilities_and_a_column_too_many_are_noted(tmp_path):
         (ROWS.replace(",effusion\n", ",normal\n"), "names a column twice"),
         ("path,finding\na.png,normal\n", "has neither a column predicted nor one of probabilities for each of normal"),
         ("path,finding,predicted\na.png,normal,\n", "row 2: predicted is ''; one finding was expected, or ties as A|B"),
+        ("path,finding,a\n1,a,1\n", r"knows one finding only \(a\)"),
+        ("path,finding,predicted\n1,a,a\n", r"knows one finding only \(a\)"),
         ("path,finding,predicted\n", "has a header and no row"),
     ],
 )

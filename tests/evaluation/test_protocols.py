@@ -390,3 +390,35 @@ def test_parts_of_folds_fit_the_rules():
         assert (films.class_ids[part.support] == part.class_ids[:, part.support_labels]).all()
         assert (films.class_ids[part.query] == part.class_ids[:, part.query_labels]).all()
     assert sorted(positions) == list(range(10))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"seen": "finding 0"}, "seen must be a list of findings, got the text 'finding 0'"),
+        ({"novel": "finding 0"}, "novel must be a list of findings, got the text"),
+        ({"unknown": "finding 0"}, "unknown must be a list of findings, got the text"),
+        ({"seen": 3}, "seen must be a list of findings, got 3"),
+        ({"n_shot": 2.7}, "n_shot must be a whole number, got 2.7"),
+        ({"n_query": "15"}, "n_query must be a whole number, got '15'"),
+        ({"n_way": 2.0}, "n_way must be a whole number, got 2.0"),
+        ({"n_way": True}, "n_way must be a whole number, got True"),
+        ({"n_episodes": 1e3}, "n_episodes must be a whole number, got 1000.0"),
+        ({"seed": 0.5}, "seed must be a whole number, got 0.5"),
+        ({"protocol": "fixed_support", "n_folds": 2.5}, "n_folds must be a whole number, got 2.5"),
+        ({"allow_patient_overlap": "no"}, "allow_patient_overlap must be True or False, got 'no'"),
+        ({"protocol": 3}, "protocol must be a name, got 3; choose from auto,"),
+    ],
+)
+def test_nothing_is_converted_in_silence(settings, message):
+    with pytest.raises(TypeError, match=message):
+        plan_episodes(make_films(), **settings)
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers():
+    films = make_films()
+    number = np.int64
+    plan = plan_episodes(
+        films, n_way=number(2), n_shot=number(2), n_query=number(3), n_episodes=number(9), seed=number(4)
+    )
+    assert plan.episodes.hash == plan_episodes(films, n_way=2, n_shot=2, n_query=3, n_episodes=9, seed=4).episodes.hash

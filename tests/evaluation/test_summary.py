@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from made_films import change, make_films
+from made_patients import slow_changes
 from scipy import stats
 
 from fewshot_cxr.evaluation import evaluate_plan, plan_episodes
@@ -12,7 +13,6 @@ from fewshot_cxr.evaluation.episodic.patients import (
     PatientTally,
     PatientUnits,
     population_variance,
-    unit_occurrence,
 )
 from fewshot_cxr.evaluation.episodic.summary import N_BATCHES, EpisodeSums, Summary, paired_difference
 from fewshot_cxr.evaluation.episodic.tally import Layout
@@ -57,15 +57,13 @@ def test_sums_do_not_depend_on_the_blocks():
 def test_influence_is_how_the_number_moves_when_a_patient_is_left_out(key):
     films = make_films(20, n_mixed=3)
     summary, rows, episodes = summarize(films, 2000)
-    is_in = torch.cat([unit_occurrence(block, summary.units) for block in episodes.blocks(64)]).bool()
     place = summary.keys.index(key)
     layout = Layout(films.class_names)
-    numbers = torch.arange(len(rows))
-    slow = np.zeros((N_PARTS, summary.units.n_units))
-    for part in range(N_PARTS):
-        own = numbers % N_PARTS == part
-        for unit in range(summary.units.n_units):
-            slow[part, unit] = number_of(layout, rows[own & ~is_in[:, unit]], *key) - number_of(layout, rows[own], *key)
+
+    def number(some):
+        return number_of(layout, rows[some], *key)
+
+    slow = slow_changes(films, summary.units, episodes, number, n_parts=N_PARTS)
     scale = np.abs(slow).max()
     np.testing.assert_allclose(summary.influence[:, :, place], slow, atol=0.12 * scale)
     error = population_variance(summary.influence[:, :, place], 60) ** 0.5
@@ -92,12 +90,7 @@ def test_paired_difference_equals_a_slow_one():
     right = [some[:, [0, 4, 8]].sum(dim=1) / some[:, :9].sum(dim=1) for some in (rows, others)]
     gaps = (right[0] - right[1]).numpy()
     assert gap.mean == pytest.approx(gaps.mean())
-    is_in = torch.cat([unit_occurrence(block, first.units) for block in episodes.blocks(64)]).numpy() > 0
-    slow = np.zeros((N_PARTS, first.units.n_units))
-    for part in range(N_PARTS):
-        own = np.arange(len(gaps)) % N_PARTS == part
-        for unit in range(first.units.n_units):
-            slow[part, unit] = gaps[own & ~is_in[:, unit]].mean() - gaps[own].mean()
+    slow = slow_changes(films, first.units, episodes, lambda some: gaps[some].mean(), n_parts=N_PARTS)
     batches = gaps.reshape(N_BATCHES, -1).mean(axis=1)
     over_episodes = batches.var(ddof=1) / N_BATCHES
     expected = stats.t.interval(0.95, N_BATCHES - 1, gaps.mean(), over_episodes**0.5)
@@ -157,7 +150,7 @@ def test_fewer_queries_in_the_tally_do_not_change_the_scale():
     films = make_films(12, films_of_patient=(1,))
     plan = plan_episodes(films, n_shot=3, n_query=9, n_episodes=2000)
     result = evaluate_plan(films, plan, n_patient_episodes=4000, device="cpu")
-    assert result.notes[-1] == "the interval over patients asks 4 queries per finding"
+    assert "each episode asks 4 films per finding instead of 9" in result.notes[-1]
     right = plan_episodes(films, n_shot=3, n_query=4, n_episodes=2000)
     other = evaluate_plan(films, right, n_patient_episodes=4000, device="cpu")
     for name in ("ece", "brier"):

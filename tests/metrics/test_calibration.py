@@ -10,7 +10,7 @@ from fewshot_cxr.metrics import (
     class_probabilities,
     expected_calibration_error,
     fit_temperature,
-    log_probabilities,
+    log_odds,
     reliability_bins,
 )
 
@@ -113,7 +113,18 @@ def test_temperatures_stay_finite_where_nothing_is_wrong_or_all_is():
         fit_temperature(torch.ones(4, 3), torch.zeros(4, dtype=torch.int64))
 
 
-def test_log_probabilities_are_those_of_the_softmax_and_do_not_run_together():
-    distances = torch.tensor([[1.0, 2.0, 5.0], [0.0, 300.0, 400.0]])
-    assert torch.allclose(log_probabilities(distances), torch.log_softmax(-distances, dim=-1))
-    assert log_probabilities(distances)[1, 1] > log_probabilities(distances)[1, 2]
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_log_odds_are_those_of_the_softmax_and_do_not_run_together(scale):
+    distances = scale * torch.rand(50, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for row, found in zip(distances, log_odds(distances), strict=True):
+        for label in range(4):
+            others = torch.cat([row[:label], row[label + 1 :]])
+            assert float(found[label]) == pytest.approx(
+                float(-row[label] - torch.logsumexp(-others, 0)), abs=1e-12 * scale
+            )
+    assert log_odds(distances).unique().numel() == distances.numel()
+
+
+def test_log_odds_of_two_classes_are_the_gap_of_their_distances():
+    distances = torch.tensor([[1.0, 3.0], [500.0, 2.0], [1e-6, 1e-6]])
+    assert torch.equal(log_odds(distances)[:, 0], (distances[:, 1] - distances[:, 0]).double())

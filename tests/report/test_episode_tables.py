@@ -146,7 +146,7 @@ def test_without_intervals_over_patients_the_words_change():
 def test_patients_are_named_first():
     text = reading_text(RESULT)
     assert text.index("over patients: where") < text.index("over episodes: how")
-    assert patients_text(RESULT) == "300 patients left out in turn, in 5,000 episodes of its own"
+    assert patients_text(RESULT) == "300 patients left out in turn, in 5,000 episodes"
 
 
 @pytest.mark.parametrize("make", TABLES)

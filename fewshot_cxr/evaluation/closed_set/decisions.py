@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from fewshot_cxr._checks import lookup
-from fewshot_cxr.embeddings import Embeddings
+from fewshot_cxr.distances import DISTANCES
+from fewshot_cxr.embeddings import Embeddings, patient_codes
 from fewshot_cxr.evaluation.data_hash import films_hash
 from fewshot_cxr.inference.rules import OWN_DISTANCE, RULES, TRANSDUCTIVE
-from fewshot_cxr.metrics import class_probabilities, tie_credits
+from fewshot_cxr.metrics import class_probabilities, log_odds, tie_credits
 
 Progress = Callable[[int, int], None]
 
@@ -32,11 +33,13 @@ class Decisions:
         true_ids: finding of each film, indices of `findings`, shape (N,).
         probabilities: shape (N, n_findings), 0..1, rows of sum 1; where only decisions are known, their credits.
         paths: N texts, each film's own.
-        patient_ids: N integers; None: each film is its own patient.
+        patient_ids: N ids as for `Embeddings`; None: each film is its own patient.
         has_probabilities: False where only decisions are known.
         rule: what decided. distance: what it measured with, if it did.
         is_transductive: whether an answer depends on the other films asked.
         notes: what a reader of the result should know.
+        log_odds: what films are ranked by for each finding, shape (N, n_findings), finite, larger is more so: it tells
+            apart what rounds to one probability. None: the probabilities are.
 
     After construction `true_ids` and `patient_ids` are int64 (N,), patients numbered by their first film, and
     `probabilities` is float64.
@@ -55,18 +58,21 @@ class Decisions:
     distance: str | None = None
     is_transductive: bool = False
     notes: tuple[str, ...] = ()
+    log_odds: Any = None
 
     def __post_init__(self) -> None:
         findings, n_films = tuple(self.findings), len(self.paths)
-        true_ids = np.asarray(self.true_ids, dtype=np.int64)
+        true_ids = np.asarray(self.true_ids)
         probabilities = np.asarray(self.probabilities, dtype=np.float64)
-        patients = np.arange(n_films) if self.patient_ids is None else np.asarray(self.patient_ids)
+        patients = patient_codes([None] * n_films if self.patient_ids is None else self.patient_ids)
         if not n_films or (true_ids.shape, patients.shape) != ((n_films,), (n_films,)):
             raise ValueError(
                 f"decisions of {n_films} films need as many true_ids and patient_ids, and one film or more"
             )
         if probabilities.shape != (n_films, len(findings)) or len(set(findings)) != len(findings):
             raise ValueError(f"probabilities of shape {probabilities.shape} need {n_films} films and distinct findings")
+        if not np.issubdtype(true_ids.dtype, np.integer):
+            raise ValueError(f"true_ids must be whole numbers 0..{len(findings) - 1}, got {true_ids[0]!r}")
         if true_ids.min() < 0 or true_ids.max() >= len(findings):
             raise ValueError(f"true_ids must be 0..{len(findings) - 1}, got {true_ids.min()}..{true_ids.max()}")
         _check_probabilities(probabilities, self.paths)
@@ -77,13 +83,14 @@ class Decisions:
         twice = [keys[row][0] for before, row in pairwise(rows) if keys[before] == keys[row]]
         if twice:
             raise ValueError(f"film {twice[0]} is there twice; each film must be one row")
-        numbers: dict[int, int] = {}
+        ranking = None if self.log_odds is None else _checked_log_odds(self.log_odds, probabilities.shape)
         values: dict[str, Any] = {
             "findings": tuple(findings[column] for column in columns),
             "true_ids": true_ids[rows],
             "probabilities": np.ascontiguousarray(probabilities[rows][:, columns]),
             "paths": tuple(keys[row][0] for row in rows),
-            "patient_ids": np.array([numbers.setdefault(int(patients[row]), len(numbers)) for row in rows]),
+            "patient_ids": patient_codes(patients[rows]),
+            "log_odds": None if ranking is None else np.ascontiguousarray(ranking[rows][:, columns]),
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -104,10 +111,13 @@ class Decisions:
 
     @property
     def ranking_scores(self) -> np.ndarray:
-        """Order of the films for each finding, float64, shape (N, n_findings), larger is more so: the probability.
+        """Order of the films for each finding, float64, shape (N, n_findings), larger is more so.
 
-        Where that is 1 but for rounding, what is left for the other findings tells the films apart.
+        The log-odds, or where they are not known the probability; where that is 1 but for rounding, what is left for
+        the other findings tells the films apart.
         """
+        if self.log_odds is not None:
+            return np.asarray(self.log_odds)
         others = np.stack([np.delete(self.probabilities, c, axis=1).sum(axis=1) for c in range(len(self.findings))], 1)
         with np.errstate(divide="ignore"):
             scores: np.ndarray = np.where(others < _NEAR_CERTAIN, -np.log(others), self.probabilities)
@@ -135,10 +145,11 @@ def decide_by_exemplars(
         progress: called with (films done, films in all).
 
     Raises:
-        ValueError: unknown rule or distance, films of several findings, a film on both sides, fewer than two findings
-            in the support, or a finding of the queries that the support lacks.
+        ValueError: unknown rule or distance, films of several findings, a film on both sides, other dims, fewer than
+            two findings in the support, or a finding of the queries that the support lacks.
     """
     judge = lookup(RULES, rule, what="rule")
+    lookup(DISTANCES, distance, what="distance")
     held, labels = _check_sides(queries, support)
     names = support.class_names or ()
     findings = tuple(names[index] for index in held)
@@ -154,26 +165,37 @@ def decide_by_exemplars(
             )
         if progress is not None:
             progress(min(first + size, len(queries)), len(queries))
-    no_paths = queries.paths is None
+    no_paths, distances = queries.paths is None, torch.cat(parts)
     return Decisions(
         findings=findings,
         true_ids=true_ids,
-        probabilities=class_probabilities(torch.cat(parts)).numpy(),
+        probabilities=class_probabilities(distances).numpy(),
         paths=tuple(f"row {row}" for row in range(len(queries))) if queries.paths is None else tuple(queries.paths),
         patient_ids=queries.patient_ids,
         rule=rule,
         distance=OWN_DISTANCE.get(rule, distance),
         is_transductive=rule in TRANSDUCTIVE,
+        log_odds=log_odds(distances).numpy(),
         notes=("the films have no paths and are known by their row",) if no_paths else (),
     )
 
 
 def _check_sides(queries: Embeddings, support: Embeddings) -> tuple[list[int], Tensor]:
     """Return the class ids of the support's findings, and the place of each exemplar's among them."""
+    for films, what in ((queries, "queries"), (support, "support")):
+        if not isinstance(films, Embeddings):
+            raise TypeError(f"{what} must be Embeddings, got {type(films).__name__}")
     if queries.is_multi_label or support.is_multi_label:
         raise ValueError("closed-set evaluation needs films of one finding each; choose findings (--findings)")
     if shared := set(queries.paths or ()) & set(support.paths or ()):
         raise ValueError(f"film {min(shared)} is support and is asked too; take films of another split as support")
+    dims = queries.vectors.shape[1], support.vectors.shape[1]
+    if dims[0] != dims[1]:
+        raise ValueError(f"embeddings of dim {dims[0]} cannot be compared with dim {dims[1]}: same encoder?")
+    if queries.paths is None or support.paths is None:
+        known = {row.tobytes() for row in support.vectors}
+        if all(row.tobytes() in known for row in queries.vectors):
+            raise ValueError("queries and support are the same films; take films of another split as support")
     held, labels = np.unique(support.class_ids, return_inverse=True)
     names = [(support.class_names or ())[index] for index in held.tolist()]
     if len(names) < 2:
@@ -185,6 +207,13 @@ def _check_sides(queries: Embeddings, support: Embeddings) -> tuple[list[int], T
             "add exemplars or choose findings (--findings)"
         )
     return held.tolist(), torch.from_numpy(labels)
+
+
+def _checked_log_odds(values: Any, shape: tuple[int, ...]) -> np.ndarray:
+    scores = np.asarray(values, dtype=np.float64)
+    if scores.shape != shape or not np.isfinite(scores).all():
+        raise ValueError(f"log_odds must be finite and of shape {shape} as the probabilities, got {scores.shape}")
+    return scores
 
 
 def _check_probabilities(probabilities: np.ndarray, paths: tuple[str, ...]) -> None:

@@ -24,7 +24,8 @@ from fewshot_cxr.evaluation.estimates import OVERALL, PER_CLASS, Calibration, Es
 from fewshot_cxr.metrics import bounded_interval, class_probabilities, fit_temperature, t_interval
 
 # Of numbers that are no shares: mean (1 - mean) is no measure of their spread, so Student's t, cut.
-_RANGES = {"mcc": (-1.0, 1.0), "kappa": (-1.0, 1.0), "ece": (0.0, 1.0), "brier": (0.0, 2.0)}
+_ENDS = {"mcc": (-1.0, 1.0), "kappa": (-1.0, 1.0)}  # all others are 0..1, or not shares at all:
+_RANGES = {"ece": (0.0, 1.0), "brier": (0.0, 2.0)}
 _OVER_FINDINGS = ("balanced_accuracy", "macro_f1", "auroc", "auprc")
 _NO_PROBABILITIES = "only decisions are known, no probabilities"
 _NOT_CALIBRATED = "no films outside the test to fit a temperature on; name their split (--calibrate-split)"
@@ -59,6 +60,8 @@ def evaluate_closed_set(
     Raises:
         ValueError: `calibration` has other findings or a film of the test; a floor has other films.
     """
+    if not isinstance(decisions, Decisions):
+        raise TypeError(f"decisions must be Decisions (decide_by_exemplars), got {type(decisions).__name__}")
     units = closed_units(decisions)
     judge = _Judge(decisions, units, _patients(decisions))
     numbers = closed_numbers(decisions, units)
@@ -118,8 +121,10 @@ class _Judge:
         if key[-1] not in _RANGES:
             # A ranking rests on the films without the finding too.
             n_bearing = self.units.n_patients if key[-1] in ("auroc", "auprc") else n_patients
-            interval = bounded_interval(mean, variance, degrees=degrees, n_patients=n_bearing)
-            return Estimate(mean, ci95_patients=interval)
+            lowest, highest = _ENDS.get(key[-1], (0.0, 1.0))
+            share, width = (mean - lowest) / (highest - lowest), highest - lowest
+            low, high = bounded_interval(share, variance / width**2, degrees=degrees, n_patients=n_bearing)
+            return Estimate(mean, ci95_patients=(lowest + width * low, lowest + width * high))
         (low, high), (lowest, highest) = t_interval(mean, variance, degrees), _RANGES[key[-1]]
         return Estimate(mean, ci95_patients=(max(low, lowest), min(high, highest)))
 

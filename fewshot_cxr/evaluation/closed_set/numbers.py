@@ -4,6 +4,8 @@ Source: Quenouille, 1956; Tukey, 1958; with groups: Kott, "The delete-a-group ja
 Statistics 17:521-526.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -33,7 +35,11 @@ def closed_units(decisions: Decisions) -> PatientUnits:
         decisions.findings,
         paths=[f"{path}\0{true}" for path, true in zip(decisions.paths, decisions.true_ids.tolist(), strict=True)],
     )
-    return PatientUnits.of(films, n_most=_MOST_UNITS)
+    units = PatientUnits.of(films, n_most=len(films))
+    if units.n_units <= _MOST_UNITS:
+        return units
+    # Numbered finding by finding, so that every group gets its part of each: groups of one finding would differ by it.
+    return replace(units, unit_of_row=units.unit_of_row % _MOST_UNITS, n_units=_MOST_UNITS)
 
 
 def count_confusion(decisions: Decisions, units: PatientUnits) -> np.ndarray:

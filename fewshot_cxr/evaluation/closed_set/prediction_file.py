@@ -14,6 +14,7 @@ from fewshot_cxr.evaluation.closed_set.decisions import Decisions
 from fewshot_cxr.records import Record
 
 _PREDICTED = "predicted"
+_ROW_NAMES = {"id", "index", "unnamed: 0"}  # of rows, as tables of other programs have them
 _SUM_SLACK = 0.05  # probabilities written with two digits, of many findings
 _EXACT = 1e-6
 _NO_PATIENTS = "no column patient_id or group_id: each film counts as a patient of its own"
@@ -38,8 +39,8 @@ def read_predictions(path: str | Path) -> Decisions:
 
     Columns, found by name in any case: `path, file, filename, image`; the true finding, `label, finding, class`;
     optional `patient_id` and `group_id`; and then for every finding a column of its name with its probability, 0..1,
-    or one column `predicted` (tied findings separated by `|`). Columns of a manifest (`source`, `split`, ...) are
-    passed over; any other is taken for a finding.
+    or one column `predicted` (tied findings separated by `|`). Columns of a manifest (`source`, `split`, ...)
+    and of row numbers (`id`, `index`) are passed over; any other is taken for a finding.
 
     Args:
         path: the CSV.
@@ -62,7 +63,7 @@ def read_predictions(path: str | Path) -> Decisions:
             )
     records = [_record(table, number, cells, places) for number, cells in table.rows]
     true = [film.finding for film in records]
-    known = {name for names in COLUMNS.values() for name in names} | {_PREDICTED}
+    known = {name for names in COLUMNS.values() for name in names} | {_PREDICTED} | _ROW_NAMES
     columns = [place for place, name in enumerate(table.header) if name and name.lower() not in known]
     lower = [name.lower() for name in table.header]
     notes: list[str] = []
@@ -77,6 +78,8 @@ def read_predictions(path: str | Path) -> Decisions:
         raise ValueError(
             f"{path} has neither a column predicted nor one of probabilities for each of {', '.join(sorted(set(true)))}"
         )
+    if len(findings) < 2:
+        raise ValueError(f"{path} knows one finding only ({findings[0]}); a column for each of two or more is needed")
     has_patients = places["patient"] is not None or places["group"] is not None
     return Decisions(
         findings=findings,
@@ -140,7 +143,7 @@ def _probabilities(
 
 def _probability(table: _Table, number: int, place: int, text: str) -> float:
     try:
-        value = float(text)
+        value = float(text.replace(",", ".", 1))  # a decimal comma
     except ValueError:
         value = float("nan")
     if not 0 <= value <= 1:

@@ -14,7 +14,8 @@ from fewshot_cxr.evaluation.estimates import Calibration, Estimate, Scores
 class FilmDecision:
     """What was said of one film: its finding, the answer (several where they tie), the probability of each finding.
 
-    `patient` is a number that says which films are of one patient; it is no patient's id.
+    `patient` is a number that says which films are of one patient; it is no patient's id. `log_odds` of each finding
+    are what films are ranked by, where they are known.
     """
 
     path: str
@@ -22,6 +23,7 @@ class FilmDecision:
     predicted: tuple[str, ...]
     probabilities: tuple[float, ...] | None
     patient: int
+    log_odds: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,7 @@ class ClosedSetResult:
         """Return the decisions that were judged."""
         place = {name: index for index, name in enumerate(self.findings)}
         has_probabilities = self.calibration is not None
+        ranking = [film.log_odds for film in self.films]
         rows = np.zeros((len(self.films), len(self.findings)))
         for row, film in enumerate(self.films):
             if film.probabilities is None:
@@ -76,6 +79,7 @@ class ClosedSetResult:
             rule=self.rule,
             distance=self.distance,
             is_transductive=self.is_transductive,
+            log_odds=None if any(row is None for row in ranking) else ranking,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -135,6 +139,7 @@ def film_decisions(decisions: Decisions) -> tuple[FilmDecision, ...]:
             tuple(answers[row]),
             tuple(probabilities[row]) if decisions.has_probabilities else None,
             int(decisions.patient_ids[row]),
+            None if decisions.log_odds is None else tuple(decisions.log_odds[row].tolist()),
         )
         for row, path in enumerate(decisions.paths)
     )
@@ -142,15 +147,17 @@ def film_decisions(decisions: Decisions) -> tuple[FilmDecision, ...]:
 
 def _plain_film(film: FilmDecision) -> dict[str, Any]:
     probabilities = None if film.probabilities is None else list(film.probabilities)
-    return vars(film) | {"predicted": list(film.predicted), "probabilities": probabilities}
+    ranking = None if film.log_odds is None else list(film.log_odds)
+    return vars(film) | {"predicted": list(film.predicted), "probabilities": probabilities, "log_odds": ranking}
 
 
 def _film(value: Mapping[str, Any]) -> FilmDecision:
-    probabilities = value["probabilities"]
+    probabilities, ranking = value["probabilities"], value.get("log_odds")
     return FilmDecision(
         value["path"],
         value["finding"],
         tuple(value["predicted"]),
         None if probabilities is None else tuple(probabilities),
         value["patient"],
+        None if ranking is None else tuple(ranking),
     )

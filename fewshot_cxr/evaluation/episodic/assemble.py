@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from fewshot_cxr.embeddings import Embeddings
+from fewshot_cxr.evaluation.cautions import floor_warning, sources_apart
 from fewshot_cxr.evaluation.data_hash import data_hash
 from fewshot_cxr.evaluation.episodic.multi_label import MultiLabelJudge
 from fewshot_cxr.evaluation.episodic.passes import AnyJudge
@@ -15,7 +16,7 @@ from fewshot_cxr.evaluation.episodic.summary import Summary, paired_difference
 from fewshot_cxr.evaluation.episodic.tally import OPEN_SCORES, Key
 from fewshot_cxr.evaluation.estimates import OVERALL, PER_CLASS, Calibration, Estimate, OpenSet, Reliability, Scores
 from fewshot_cxr.evaluation.results import EpisodicResult
-from fewshot_cxr.inference.rules import OWN_DISTANCE, TRANSDUCTIVE
+from fewshot_cxr.inference.rules import EVEN, OWN_DISTANCE, TRANSDUCTIVE
 from fewshot_cxr.metrics import confusion_scores
 
 _FEW_PATIENTS = 10
@@ -71,7 +72,7 @@ def assemble(
         seen_and_novel={name: summary.estimate("seen_and_novel", name) for name in kept},
         replicates=summary.replicates(),
         notes=notes,
-        warnings=tuple(_warnings(films, plan, summary, above, is_transductive=is_transductive)),
+        warnings=tuple(_warnings(films, plan, summary, above, rule=judge.rule)),
     )
 
 
@@ -141,42 +142,19 @@ def _why_no_open_set(judge: AnyJudge) -> str | None:
 
 
 def _warnings(
-    films: Embeddings, plan: Plan, summary: Summary, above: Mapping[str, Estimate], *, is_transductive: bool
+    films: Embeddings, plan: Plan, summary: Summary, above: Mapping[str, Estimate], *, rule: str
 ) -> list[str]:
     told = []
     if plan.episodes.to_json().get("allow_patient_overlap"):
         told.append(OVERLAP)
-    if is_transductive:
+    if rule in TRANSDUCTIVE:
         told.append("transductive: the rule saw all queries of an episode at once; one film alone is judged otherwise")
+    if rule in EVEN and plan.episodes.to_json().get("prevalence") == "natural":
+        told.append(f"{rule} expects as many queries of each finding, which these episodes do not have")
     names = films.class_names or ()
     few = {names[c]: n for c, n in summary.units.patients_of_class.items() if n < _FEW_PATIENTS}
     if few:
         counts = ", ".join(f"{name} {number}" for name, number in few.items())
         told.append(f"few patients ({counts}): the interval over patients is itself uncertain")
-    alone = _sources_apart(films)
-    if alone:
-        told.append(f"finding and source are confounded: {alone}; a high accuracy may tell sources apart, not findings")
-    told += [
-        f"accuracy is not above the floor {name}: the encoder shows no more than {name} do"
-        for name, gap in above.items()
-        if gap.ci95 is not None and gap.ci95[0] <= 0
-    ]
-    return told
-
-
-def _sources_apart(films: Embeddings) -> str:
-    """Say which findings share no source with any other, or '' where none stands alone."""
-    if films.sources is None or films.is_multi_label:
-        return ""
-    names = films.class_names or ()
-    found: dict[str, set[str]] = {}
-    for class_id, source in zip(films.class_ids.tolist(), films.sources, strict=True):
-        found.setdefault(names[class_id], set()).add(source)
-    alone = [
-        name
-        for name, own in found.items()
-        if own != {""} and not any(own & others for other, others in found.items() if other != name)
-    ]
-    return (
-        ", ".join(f"{name} only from {' and '.join(sorted(found[name]))}" for name in alone) if len(found) > 1 else ""
-    )
+    told += [words] if (words := sources_apart(films)) else []
+    return told + [words for name, gap in above.items() if (words := floor_warning(name, gap))]

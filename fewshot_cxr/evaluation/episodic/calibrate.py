@@ -29,6 +29,12 @@ def fit_on_episodes(films: Embeddings, judged: Embeddings, episodes: EpisodeSour
     Raises:
         ValueError: a film of the test is among `films`, or there are too few films for such episodes.
     """
+    if films.paths is None or judged.paths is None:
+        known = {row.tobytes() for row in judged.vectors}
+        if any(row.tobytes() in known for row in films.vectors):
+            raise ValueError(
+                "films of the calibration are in the test too; calibrate on other films (--calibrate-split)"
+            )
     shared = set(films.paths or ()) & set(judged.paths or ())
     if shared:
         raise ValueError(

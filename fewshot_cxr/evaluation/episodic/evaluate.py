@@ -10,6 +10,7 @@ import torch
 from fewshot_cxr._checks import check_at_least, lookup
 from fewshot_cxr.distances import DISTANCES
 from fewshot_cxr.embeddings import Embeddings
+from fewshot_cxr.episodes import EpisodeSource
 from fewshot_cxr.evaluation.episodic.assemble import assemble
 from fewshot_cxr.evaluation.episodic.calibrate import fit_on_episodes
 from fewshot_cxr.evaluation.episodic.clock import Clock
@@ -90,7 +91,7 @@ def evaluate_plan(
     floor: Embeddings | Mapping[str, Embeddings] | None = None,
     calibrate: Embeddings | None = None,
     patient_interval: bool = True,
-    n_patient_episodes: int = N_PATIENT_EPISODES,
+    n_patient_episodes: int | None = None,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> EpisodicResult:
@@ -99,14 +100,13 @@ def evaluate_plan(
     Args:
         embeddings: the films that the plan was made for.
         plan: of `plan_episodes`, or one around `SavedEpisodes`.
-        rule: a name in RULES.
-        distance: a name in DISTANCES; use the one of the training.
+        rule, distance: names in RULES and DISTANCES; use the distance of the training.
         rule_options: further keyword arguments of the rule, such as the weights of `template`.
         floor: other embeddings of the SAME films in the same order, by name (pixels, border, source; one without a
             name: pixels), classified by nearest centroid (the rule `prototype`, euclidean) in the same episodes.
         calibrate: films outside the test that a temperature is fitted on; None: no `calibration.after`.
-        patient_interval: whether to estimate the interval over patients; it has its own n_patient_episodes.
-        n_patient_episodes: for that interval, whatever the number of episodes is.
+        patient_interval: whether to estimate the interval over patients.
+        n_patient_episodes: its own number of episodes; None: 5,000, or 1,000 where films may have several findings.
         device: "auto", "cpu", "cuda" or "cuda:N".
         progress: called with (episodes done, episodes in all).
 
@@ -114,19 +114,21 @@ def evaluate_plan(
         All numbers of one pass, each with its interval over patients and over episodes.
 
     Raises:
-        ValueError: unknown rule or distance; embeddings that are all the same; floors or films for calibration that
-            are not what they must be.
+        ValueError: unknown rule or distance; embeddings that are all the same; films that are not those they must be.
     """
     lookup(RULES, rule, what="rule")
     lookup(DISTANCES, distance, what="distance")
+    if n_patient_episodes is None:
+        n_patient_episodes = N_PATIENT_EPISODES // 5 if embeddings.is_multi_label else N_PATIENT_EPISODES
     check_at_least(n_patient_episodes, 100, "n_patient_episodes")
     floors = {"pixels": floor} if isinstance(floor, Embeddings) else dict(floor or {})
     _check_films(embeddings, floors, plan)
     settings: dict[str, Any] = {"rule": rule, "distance": distance, "options": rule_options}
     settings["device"] = choose_device(device)
     judges = {"": _judge(embeddings, plan, calibrate, settings), **_floor_judges(floors, settings["device"])}
-    units = PatientUnits.of(embeddings)
-    patients = plan_patient_pass(plan.episodes, units, n_patient_episodes) if patient_interval else NO_PATIENT_PASS
+    units, patients = PatientUnits.of(embeddings), NO_PATIENT_PASS
+    if patient_interval:
+        patients = plan_patient_pass(plan.episodes, embeddings, units, n_patient_episodes)
     n_own = 0 if patients.episodes is None else patients.episodes.n_episodes
     count = _Counter(plan.episodes.n_episodes + n_own, progress)
     clock, start = Clock(), perf_counter()
@@ -189,6 +191,8 @@ def _judge(films: Embeddings, plan: Plan, calibrate: Embeddings | None, settings
 
 
 def _check_films(embeddings: Embeddings, floors: Mapping[str, Embeddings], plan: Plan) -> None:
+    if not isinstance(plan, Plan):
+        raise TypeError(f"plan must be a Plan of plan_episodes, got {type(plan).__name__}")
     if plan.episodes.class_names != embeddings.class_names:
         raise ValueError(
             f"the plan is for films of {', '.join(plan.episodes.class_names)}, the embeddings have "
@@ -202,7 +206,33 @@ def _check_films(embeddings: Embeddings, floors: Mapping[str, Embeddings], plan:
             f"row 0{named} and every other row of the embeddings are one and the same vector: a collapsed encoder? "
             "Train with a lower learning rate or another loss"
         )
+    _check_episodes(embeddings, plan.episodes)
     for name, films in floors.items():
-        same = np.array_equal(embeddings.class_ids, films.class_ids, equal_nan=True)
-        if not same or embeddings.paths != films.paths:
+        if not name:
+            raise ValueError("a floor has no name; name each, such as pixels")
+        if not _are_same_films(embeddings, films):
             raise ValueError(f"floor {name!r} must hold the same films in the same order as embeddings")
+
+
+def _are_same_films(first: Embeddings, second: Embeddings) -> bool:
+    facts = (first.class_names, first.paths) == (second.class_names, second.paths)
+    same = np.array_equal(first.class_ids, second.class_ids, equal_nan=first.is_multi_label)
+    return facts and same and np.array_equal(first.patient_ids, second.patient_ids)
+
+
+def _check_episodes(embeddings: Embeddings, episodes: EpisodeSource) -> None:
+    """See that the first episodes ask for films that are there, and have the findings they are drawn for."""
+    block = next(episodes.blocks(256))
+    for side in (block.support, block.query):
+        class_ids = np.broadcast_to(block.class_ids[:, :, None], side.shape)[side >= 0]
+        rows = side[side >= 0]
+        is_there = rows < len(embeddings)
+        if is_there.all():
+            found = embeddings.class_ids[rows]
+            if embeddings.is_multi_label:
+                found = np.where(found[np.arange(len(rows)), class_ids] == 1, class_ids, -1)
+            is_there = found == class_ids
+        if not is_there.all():
+            raise ValueError(
+                "the plan's episodes were drawn from other films than these embeddings; plan them on these"
+            )

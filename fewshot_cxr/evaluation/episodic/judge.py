@@ -21,7 +21,7 @@ from fewshot_cxr.metrics import (
     area_under_risk_coverage,
     brier_score,
     class_probabilities,
-    log_probabilities,
+    log_odds,
     one_vs_rest,
     open_set_scores,
     reliability_bins,
@@ -146,7 +146,7 @@ class Judge:
         counts = np.bincount(cells.flatten().cpu(), confusion.flatten().cpu(), self.confusion.size)
         counts = counts.reshape(self.confusion.shape)
         right = confusion.diagonal(dim1=1, dim2=2)
-        ranking = one_vs_rest(log_probabilities(distances), labels, class_ids.shape[1])
+        ranking = one_vs_rest(log_odds(distances), labels, class_ids.shape[1])
         found = self._calibration(distances, credits, labels)
         if self.layout.is_wide:
             found["right"] = right.sum(dim=1, keepdim=True)
@@ -176,7 +176,7 @@ class Judge:
     ) -> tuple[dict[str, Tensor], np.ndarray]:
         n_known = known.shape[1]
         asked = torch.cat([known, unknown], dim=1)
-        confidence = class_probabilities(asked).amax(dim=-1)
+        confidence = log_odds(asked).amax(dim=-1)  # orders films as the largest probability, which rounds to 1
         found: dict[str, Tensor] = {}
         for name, score in zip(OPEN_SCORES, (confidence, -asked.amin(dim=-1), -nearest), strict=True):
             auroc, fpr = open_set_scores(score[:, :n_known], score[:, n_known:])

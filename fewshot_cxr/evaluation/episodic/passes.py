@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
+from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.episodes import EpisodeBlock, Episodes, EpisodeSource, SavedEpisodes
 from fewshot_cxr.evaluation.episodic.clock import Clock
 from fewshot_cxr.evaluation.episodic.fold_episodes import FoldEpisodes
 from fewshot_cxr.evaluation.episodic.judge import Judge
 from fewshot_cxr.evaluation.episodic.multi_label import MultiLabelJudge
-from fewshot_cxr.evaluation.episodic.patients import PatientPlan, PatientTally, PatientUnits, unit_occurrence
+from fewshot_cxr.evaluation.episodic.patients import N_PARTS, Cells, PatientPlan, PatientTally, PatientUnits
 from fewshot_cxr.evaluation.episodic.summary import EpisodeSums
 from fewshot_cxr.evaluation.episodic.tally import Judged
 from fewshot_cxr.evaluation.episodic.threads import in_order
@@ -19,24 +20,33 @@ _PROBE = 256
 _FIXED = "the interval over patients holds the support set fixed, and films of unknown findings"
 
 
+_DRAWN = ("n_way", "n_shot", "n_query", "n_episodes", "seed", "prevalence", "if_too_small", "allow_patient_overlap")
+_BY_NAME = ("always", "never")
+_FOLDED = ("n_folds", "n_repeats", "seed", "never")
 NO_PATIENT_PASS = PatientPlan(None, reason="the interval over patients was not asked for")
 _TOO_OFTEN = "a finding has so few patients that nearly every episode holds them all: take fewer shots (n_shot)"
 
 
-def plan_patient_pass(episodes: EpisodeSource, units: PatientUnits, n_episodes: int) -> PatientPlan:
+def plan_patient_pass(episodes: EpisodeSource, films: Embeddings, units: PatientUnits, n_episodes: int) -> PatientPlan:
     """Choose episodes that leave every patient out often enough.
+
+    Replayed episodes are drawn anew where the films are those they were drawn from, so that a result on a file of
+    episodes and one on the draw itself have the very same interval.
 
     Where a finding has few patients, nearly every episode holds each of them: then fewer queries are asked for the
     interval. It changes how often a film is asked, not what it is answered. A fixed support set holds every patient
     whenever they are not asked, so there the interval is over the patients who are asked.
     """
+    if isinstance(episodes, SavedEpisodes):
+        episodes = _as_drawn(episodes, films)
     if isinstance(episodes, FoldEpisodes):
         return PatientPlan(episodes, True, note=_FIXED if episodes.outside is not None else _FIXED.split(",")[0])
     if isinstance(episodes, SavedEpisodes):
         episodes = replace(episodes, n_episodes=min(n_episodes, episodes.n_episodes))
     if not isinstance(episodes, Episodes):
-        is_too_often = _share(episodes, units) > 0.95
-        return PatientPlan(None, reason=_TOO_OFTEN) if is_too_often else PatientPlan(episodes)
+        if _share(episodes, units) > 0.95:
+            return PatientPlan(None, reason=_TOO_OFTEN)
+        return PatientPlan(episodes, note="the interval over patients is read off the episodes of the file alone")
     # Elsewhere fewer queries would bring other findings, shots or shares of the findings into the episodes.
     may_shrink = episodes.prevalence == "balanced" and episodes.if_too_small in ("error", "shrink_query")
     n_query = episodes.n_query
@@ -50,8 +60,9 @@ def plan_patient_pass(episodes: EpisodeSource, units: PatientUnits, n_episodes: 
         return PatientPlan(None, reason=_TOO_OFTEN)
     if n_query == episodes.n_query:
         return PatientPlan(fitting)
-    asked = "1 query" if n_query == 1 else f"{n_query} queries"
-    return PatientPlan(fitting, asks_fewer=True, note=f"the interval over patients asks {asked} per finding")
+    asked = "1 film" if n_query == 1 else f"{n_query} films"
+    told = f"for the interval over patients each episode asks {asked} per finding instead of {episodes.n_query}"
+    return PatientPlan(fitting, asks_fewer=True, note=f"{told}, so that patients can be left out")
 
 
 def run_episodes(
@@ -74,8 +85,12 @@ def run_patients(
     """Judge the episodes of the plan, adding up those with and without each patient."""
     if plan.episodes is None:
         return {}
+    # The folds of one division hang together; with few divisions there is nothing better than to take them apart.
+    episodes, period = plan.episodes, 1
+    if isinstance(episodes, FoldEpisodes) and episodes.n_repeats >= N_PARTS:
+        period = episodes.n_folds
     tallies = {
-        name: PatientTally(units, judge.layout.n_statistics, queries_only=plan.queries_only)
+        name: PatientTally(units, judge.layout.n_statistics, queries_only=plan.queries_only, period=period)
         for name, judge in judges.items()
     }
     for block, judged in _judged(plan.episodes, judges, Clock()):
@@ -85,10 +100,26 @@ def run_patients(
     return tallies
 
 
+def _as_drawn(saved: SavedEpisodes, films: Embeddings) -> EpisodeSource:
+    """Return the episodes that were saved as they are drawn, where the same can be drawn from these films."""
+    asked = dict(saved.protocol)
+    again: Episodes | FoldEpisodes
+    try:
+        if "n_folds" in asked:
+            again = FoldEpisodes.draw(
+                films, **{name: asked[name] for name in ("n_folds", "n_repeats", "seed", "never")}
+            )
+        else:
+            again = Episodes.draw(films, **{name: asked[name] for name in (*_DRAWN, *_BY_NAME)})
+    except (KeyError, TypeError, ValueError):  # of other films, or by masks, which the file does not hold
+        return saved
+    return again if again.hash == saved.hash else saved
+
+
 def _share(episodes: EpisodeSource, units: PatientUnits) -> float:
-    """Return in which share of the first episodes the most frequent unit is."""
+    """Return in which share of the first episodes that hold its finding the most frequent unit is."""
     block = next(episodes.blocks(min(_PROBE, episodes.n_episodes)))
-    return float(unit_occurrence(block, units).mean(dim=0).max())
+    return Cells.of(units).largest_share(block)
 
 
 def _judged(

@@ -1,7 +1,7 @@
 """How far a number would move with other patients: a jackknife that leaves each patient out, in one pass.
 
-The mean over the episodes in which a patient does not occur is the mean over all episodes of the films without that
-patient: one sequence of episodes holds every delete-one replicate, with common random numbers. What is left of the
+Among the episodes that hold a finding, those in which a patient does not occur are the episodes of the films without
+that patient: one sequence of episodes holds every delete-one replicate, with common random numbers. What is left of the
 Monte-Carlo noise goes by products of independent parts of the episodes, where a sum of squares would keep it.
 
 Source: Efron, Stein, "The jackknife estimate of variance", 1981; replicates read off the same draws as in Efron,
@@ -22,21 +22,24 @@ from fewshot_cxr.seeding import hashed_bits, text_key
 N_PARTS = 4
 _MOST_UNITS = 1000  # memory and time stay bounded; with more patients several make a unit
 _FEWEST_WITHOUT = 8  # episodes of a part without a unit: below this its replicate is noise
+_FEWEST_PROBED = 16
 _FEWEST_FOLDS = 2  # the same where an episode is a fold, which asks a good part of all films
 
 
 @dataclass(frozen=True, eq=False)
 class PatientUnits:
-    """The patients of some films, each a unit, or joined at random where there are more than a thousand.
+    """The patients of some films, each a unit, or joined by finding where there are more than a thousand.
 
-    `unit_of_row` int64 (N,); `n_units`; `n_patients`; `patients_of_class` how many patients each class has; `hash`
-    names the units by their films. Neither the order of rows nor the patients' names matter (where films have paths).
+    `unit_of_row` int64 (N,); `n_units`; `n_patients`; `patients_of_class` how many patients each class has; `members`
+    bool (N, n_classes), which classes a film has; `hash` names the units by their films. Neither the order of rows nor
+    the patients' names matter (where films have paths).
     """
 
     unit_of_row: np.ndarray
     n_units: int
     n_patients: int
     patients_of_class: dict[int, int]
+    members: np.ndarray
     hash: str
 
     @classmethod
@@ -51,16 +54,28 @@ class PatientUnits:
         smallest = np.full(int(patients.max()) + 1, np.iinfo(np.uint64).max, dtype=np.uint64)
         np.minimum.at(smallest, patients, keys)
         members = _membership(films)
-        first_class = np.full(len(smallest), len(films.class_names or ()))
+        first_class = np.full(len(smallest), members.shape[1])
         for class_id in range(members.shape[1] - 1, -1, -1):
             first_class[patients[members[:, class_id]]] = class_id
-        # Dealt out class by class, so that every unit has its share of each class.
-        rank = np.empty(len(smallest), dtype=np.int64)
-        rank[np.lexsort((smallest, first_class))] = np.arange(len(smallest))
-        units = (rank % n_most)[patients]
+        units = _joined(np.lexsort((smallest, first_class)), first_class, n_most)[patients]
         digest = hashlib.sha256(np.stack([keys, units.astype(np.uint64)])[:, np.argsort(keys)].tobytes())
         counts = {c: len(np.unique(patients[members[:, c]])) for c in np.flatnonzero(members.any(axis=0)).tolist()}
-        return cls(units, min(n_most, len(smallest)), len(smallest), counts, digest.hexdigest())
+        return cls(units, int(units.max()) + 1, len(smallest), counts, members, digest.hexdigest())
+
+
+def _joined(order: np.ndarray, first_class: np.ndarray, n_most: int) -> np.ndarray:
+    """Return the unit of each patient: its own, or one of about n_most, shared with patients of the same class."""
+    units = np.empty(len(order), dtype=np.int64)
+    units[order] = np.arange(len(order))
+    if len(order) <= n_most:
+        return units
+    first = 0
+    for class_id in np.unique(first_class).tolist():
+        own = order[first_class[order] == class_id]
+        n_units = max(1, len(own) * n_most // len(order))
+        units[own] = first + np.arange(len(own)) % n_units
+        first += n_units
+    return units
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,16 +96,24 @@ class PatientPlan:
 class PatientTally:
     """Sums of additive statistics over the episodes with and without each unit; no larger with more episodes.
 
+    A unit is left out of one finding at a time, and only among the episodes that hold the finding: episodes without the
+    unit hold its finding less often, and that is no effect of the patient. The effects by finding add up.
+
     Args:
         units: of the films.
         n_statistics: numbers in a row.
         queries_only: whether a unit counts as part of an episode only where it is asked (a fixed support holds all).
+        period: consecutive episodes that belong together (the folds of one division), and so to one part.
     """
 
-    def __init__(self, units: PatientUnits, n_statistics: int, *, queries_only: bool = False) -> None:
-        self.units, self.queries_only = units, queries_only
-        self._with = torch.zeros(N_PARTS, units.n_units, n_statistics, dtype=torch.float64)
-        self._n_with = torch.zeros(N_PARTS, units.n_units, dtype=torch.float64)
+    def __init__(self, units: PatientUnits, n_statistics: int, *, queries_only: bool = False, period: int = 1) -> None:
+        self.units, self.queries_only, self._period = units, queries_only, period
+        self._cells = Cells.of(units)
+        n_cells, n_roles = len(self._cells.unit), self._cells.n_roles
+        self._with = torch.zeros(N_PARTS, n_cells, n_statistics, dtype=torch.float64)
+        self._n_with = torch.zeros(N_PARTS, n_cells, dtype=torch.float64)
+        self._of_role = torch.zeros(N_PARTS, n_roles, n_statistics, dtype=torch.float64)
+        self._n_of_role = torch.zeros(N_PARTS, n_roles, dtype=torch.float64)
         self._all = torch.zeros(N_PARTS, n_statistics, dtype=torch.float64)
         self._n_all = torch.zeros(N_PARTS, dtype=torch.float64)
 
@@ -106,37 +129,93 @@ class PatientTally:
 
     def add(self, block: EpisodeBlock, rows: Tensor) -> None:
         """Add the statistics of a block's episodes, float64, shape (n, n_statistics)."""
-        is_in = unit_occurrence(block, self.units, queries_only=self.queries_only)
-        numbers = np.arange(block.first, block.first + len(block))
+        is_in, has_role = self._cells.occurrence(block, queries_only=self.queries_only)
+        numbers = np.arange(block.first, block.first + len(block)) // self._period
         for part in range(N_PARTS):
             chosen = torch.from_numpy(np.flatnonzero(numbers % N_PARTS == part))
-            occurs, some = is_in[chosen], rows[chosen]
-            self._with[part] += occurs.T @ some
-            self._n_with[part] += occurs.sum(dim=0)
+            some = rows[chosen]
+            self._with[part] += is_in[chosen].T @ some
+            self._n_with[part] += is_in[chosen].sum(dim=0)
+            self._of_role[part] += has_role[chosen].T @ some
+            self._n_of_role[part] += has_role[chosen].sum(dim=0)
             self._all[part] += some.sum(dim=0)
             self._n_all[part] += len(chosen)
 
     def changes(self) -> Tensor | None:
         """Return how the means change when a unit is left out, (N_PARTS, n_units, n_statistics).
 
-        None: some unit is in nearly every episode, so that nothing is known of episodes without it.
+        None: some unit is in nearly every episode that holds its finding, so that nothing is known of those without it.
         """
-        n_without = self._n_all[:, None] - self._n_with
-        if float(n_without.min()) < (_FEWEST_FOLDS if self.queries_only else _FEWEST_WITHOUT):
+        role = torch.from_numpy(self._cells.role)
+        n_role = self._n_of_role[:, role]
+        n_without = n_role - self._n_with
+        # A finding that is only now and then asked from outside moves little, however it is estimated.
+        is_counted = (n_role > 0) & (role < self._cells.n_roles // 2)
+        fewest = _FEWEST_FOLDS if self.queries_only else _FEWEST_WITHOUT
+        if bool((self._n_all == 0).any()) or bool((n_without[is_counted] < fewest).any()):
             return None
-        without = (self._all[:, None] - self._with) / n_without[:, :, None]
-        return without - (self._all / self._n_all[:, None])[:, None]
+        sums = self._of_role[:, role]
+        without = (sums - self._with) / n_without.clamp_min(1)[:, :, None] - sums / n_role.clamp_min(1)[:, :, None]
+        effects = without * (n_role / self._n_all[:, None] * (n_without >= fewest))[:, :, None]
+        by_unit = torch.zeros(N_PARTS, self.units.n_units, effects.shape[2], dtype=torch.float64)
+        return by_unit.index_add_(1, torch.from_numpy(self._cells.unit), effects)
 
 
-def unit_occurrence(block: EpisodeBlock, units: PatientUnits, *, queries_only: bool = False) -> Tensor:
-    """Return 1 where a unit has a film in an episode, else 0: float64, shape (n, n_units)."""
-    sides = [block.query] if queries_only else [block.support, block.query, block.outside]
-    flat = [side.reshape(len(block), -1) for side in sides if side is not None]
-    rows = np.concatenate(flat, axis=1)
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """The pairs of a unit and a role in which it can occur: a film of a finding, or of an outside finding.
+
+    `unit` and `role` int64 (n_cells,); `cell` int64 (n_units, n_roles), -1 where there is no such pair. Role c is
+    finding c in the episode, role n_classes + c finding c asked from outside.
+    """
+
+    units: PatientUnits
+    unit: np.ndarray
+    role: np.ndarray
+    cell: np.ndarray
+    n_roles: int
+
+    @classmethod
+    def of(cls, units: PatientUnits) -> "Cells":
+        """List the pairs."""
+        row, class_id = np.nonzero(units.members)
+        n_classes = units.members.shape[1]
+        is_pair = np.zeros((units.n_units, 2 * n_classes), dtype=bool)
+        is_pair[units.unit_of_row[row], class_id] = True
+        is_pair[units.unit_of_row[row], n_classes + class_id] = True
+        unit, role = np.nonzero(is_pair)
+        cell = np.full(is_pair.shape, -1, dtype=np.int64)
+        cell[unit, role] = np.arange(len(unit))
+        return cls(units, unit, role, cell, 2 * n_classes)
+
+    def occurrence(self, block: EpisodeBlock, *, queries_only: bool = False) -> tuple[Tensor, Tensor]:
+        """Return 1 where a cell, and where a role, occurs in an episode: float64, (n, n_cells) and (n, n_roles)."""
+        roles = [block.class_ids]
+        cells = []
+        for side in (block.query,) if queries_only else (block.support, block.query):
+            found = self.cell[self.units.unit_of_row[side], block.class_ids[:, :, None]]
+            cells.append(np.where(side < 0, -1, found).reshape(len(block), -1))
+        if block.outside is not None and not queries_only:
+            n_classes = self.n_roles // 2
+            outside = n_classes + self.units.members[block.outside].argmax(axis=2)
+            roles.append(outside)
+            cells.append(self.cell[self.units.unit_of_row[block.outside], outside])
+        return _marked(np.concatenate(cells, axis=1), len(self.unit)), _marked(
+            np.concatenate(roles, axis=1), self.n_roles
+        )
+
+    def largest_share(self, block: EpisodeBlock) -> float:
+        """Return in which share of the episodes that hold its finding the most frequent unit is."""
+        is_in, has_role = (marks.sum(dim=0) for marks in self.occurrence(block))
+        n_role = has_role[torch.from_numpy(self.role)]
+        is_known = n_role >= min(_FEWEST_PROBED, len(block))  # of fewer episodes a share says nothing
+        return float((is_in / n_role.clamp_min(1))[is_known].max()) if bool(is_known.any()) else 0.0
+
+
+def _marked(places: np.ndarray, size: int) -> Tensor:
     # Padding (-1) falls into a column of its own, which is cut off.
-    where = np.where(rows < 0, units.n_units, units.unit_of_row[rows])
-    is_in = torch.zeros(len(block), units.n_units + 1, dtype=torch.float64)
-    return is_in.scatter_(1, torch.from_numpy(where), 1.0)[:, :-1]
+    marks = torch.zeros(len(places), size + 1, dtype=torch.float64)
+    return marks.scatter_(1, torch.from_numpy(np.where(places < 0, size, places)), 1.0)[:, :-1]
 
 
 def population_variance(influence: np.ndarray, n_patients: int) -> float:

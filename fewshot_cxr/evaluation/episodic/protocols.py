@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fewshot_cxr._checks import lookup
+from fewshot_cxr._checks import check_list, check_whole, lookup
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.episodes import Episodes, EpisodeSource
 from fewshot_cxr.episodes.finding_names import check_names
@@ -68,16 +68,16 @@ def plan_episodes(
         seed: of the episodes.
 
     Raises:
-        ValueError: an unknown protocol, finding or source, an option that the protocol does not take, findings that
-            contradict the protocol, or whatever `Episodes.draw` and `FoldEpisodes.draw` refuse.
+        ValueError, TypeError: an unknown protocol, finding or source, an option that the protocol does not take,
+            findings that contradict the protocol, or whatever `Episodes.draw` and `FoldEpisodes.draw` refuse.
     """
-    plan = lookup(PROTOCOLS, protocol, what="protocol")
-    folds = {"n_folds": n_folds, "n_repeats": n_repeats}
+    plan, folds = lookup(PROTOCOLS, protocol, what="protocol"), {"n_folds": n_folds, "n_repeats": n_repeats}
     draw = {"n_shot": n_shot, "n_query": n_query, "n_episodes": n_episodes, "prevalence": prevalence}
-    draw |= {"if_too_small": if_too_small, "allow_patient_overlap": allow_patient_overlap or None}
+    may_overlap = None if allow_patient_overlap is False else allow_patient_overlap
+    draw |= {"if_too_small": if_too_small, "allow_patient_overlap": may_overlap}
     question = _Question(
         films=films,
-        findings=_findings(films, novel, unknown),
+        findings=_findings(films, seen or (), novel, unknown),
         seen=None if seen is None else frozenset(seen),
         given_novel=tuple(novel),
         unknown=tuple(unknown),
@@ -189,7 +189,7 @@ def _generalized(question: _Question) -> Plan:
     notes = []
     if n_way < len(question.findings):
         notes.append(f"every episode holds {', '.join(always)} and {n_way - len(always)} of the other findings")
-    return question.plan("generalized", question.findings, notes=notes, n_way=n_way, always=always)
+    return question.plan("generalized", question.findings, notes=notes, n_way=question.n_way, always=always)
 
 
 def _cross_source(question: _Question) -> Plan:
@@ -247,15 +247,20 @@ PROTOCOLS: dict[str, Callable[[_Question], Plan]] = {
 }
 
 
-def _findings(films: Embeddings, novel: Sequence[str], unknown: Sequence[str]) -> tuple[str, ...]:
+def _findings(films: Embeddings, seen: Sequence[str], novel: Sequence[str], unknown: Sequence[str]) -> tuple[str, ...]:
     """Check the named findings; return those that may be in an episode, in the order of the class names."""
+    for what, names in (("seen", seen), ("novel", novel), ("unknown", unknown)):
+        check_list(names, what)
     present = list(_count_by_source(films))
     check_names({"novel": novel, "unknown": unknown}, present, present)
     return tuple(name for name in present if name not in unknown)
 
 
 def _check_options(question: _Question, protocol: str) -> None:
-    """Refuse what the protocol would not heed."""
+    """Refuse what the protocol would not heed, and what is no whole number."""
+    for name, number in {"seed": question.seed, "n_way": question.n_way, **question.folds}.items():
+        if number is not None:
+            check_whole(number, name)
     takes_novel = ("auto", "novel", "generalized")
     if question.given_novel and protocol not in takes_novel:
         raise ValueError(f"protocol {protocol} takes no novel findings; take one of {', '.join(takes_novel)}")

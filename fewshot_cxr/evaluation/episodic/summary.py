@@ -24,7 +24,7 @@ AnyLayout = Layout | MultiLabelLayout
 N_BATCHES = 20
 _MOST_KEPT = 100  # units in a result file
 _TOO_FEW_WITHOUT = "some patient is missing from too few of the episodes: take more episodes, or fewer shots (n_shot)"
-_FEWER = "the episodes of the interval over patients ask fewer queries, and AUPRC depends on their number"
+_FEWER = "AUPRC has no interval over patients here: its value changes with the number of films asked"
 _ROUNDING = 1e-20  # a variance below this is none
 _SIGNED = ("mcc", "kappa")  # -1..1; all other numbers are 0..1, but for the Brier score
 
