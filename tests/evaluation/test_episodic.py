@@ -530,9 +530,10 @@ def test_a_plan_of_other_films_is_refused():
         evaluate_plan(films, plan.episodes)
     with pytest.raises(ValueError, match="a floor has no name; name each, such as pixels"):
         evaluate_plan(films, plan, floor={"": films})
+    bare = replace(films, paths=None)
+    again = plan_episodes(bare, n_shot=2, n_query=3)
     with pytest.raises(ValueError, match="films of the calibration are in the test"):
-        bare = replace(films, paths=None)
-        evaluate_plan(bare, plan_episodes(bare, n_shot=2, n_query=3), calibrate=films)
+        evaluate_plan(bare, again, calibrate=films)
 
 
 @pytest.mark.parametrize("scale", [0.01, 1.0, 30.0])

@@ -33,6 +33,7 @@ class FoldEpisodes:
     n_folds: int
     n_repeats: int
     seed: int
+    never: tuple[str, ...]
     hash: str
     notes: tuple[str, ...]
     rows_of_class: tuple[np.ndarray, ...]  # the films of each class of the episodes
@@ -83,6 +84,7 @@ class FoldEpisodes:
         return cls(
             class_names=names,
             n_folds=n_folds,
+            never=tuple(never),
             n_repeats=n_repeats,
             seed=seed,
             hash=hashlib.sha256(protocol.encode() + content[np.lexsort(content.T)].tobytes()).hexdigest(),
@@ -121,6 +123,7 @@ class FoldEpisodes:
             "allow_patient_overlap": False,
             "n_folds": self.n_folds,
             "n_repeats": self.n_repeats,
+            "never": list(self.never),
         }
 
     def blocks(self, size: int | None = None) -> Iterator[EpisodeBlock]:
