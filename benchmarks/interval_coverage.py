@@ -1,6 +1,6 @@
 """How often the two intervals of an episodic result hold the truth, in simulated worlds of patients.
 
-    python benchmarks/interval_coverage.py [--worlds 2000] [--shots 1 5 10] [--group-worlds 200] [--workers 2]
+    python benchmarks/interval_coverage.py [--worlds 2000] [--shots 1 5 10] [--findings 3] [--n-way 3] [--workers 2]
 
 A world is a test set: 3 findings x 40 patients x 1 to 4 films, embeddings of 8 dimensions made of the finding's mean,
 the patient's own shift (larger for some patients than for others) and the film's noise. Other worlds have other
@@ -27,43 +27,43 @@ from scipy import stats
 
 from fewshot_cxr import Embeddings, evaluate_episodes
 
-N_CLASSES, N_PATIENTS, DIM, N_QUERY, N_GROUPS = 3, 40, 8, 10, 10
+N_PATIENTS, DIM, N_QUERY, N_GROUPS = 40, 8, 10, 10
 NUMBERS = ("accuracy", "macro_f1", "auroc", "sensitivity")
 LENGTHS = (600, 10_000)
 
 
-def draw_world(seed, world):
+def draw_world(seed, world, n_findings=3):
     """Return the films of one world."""
     draw = np.random.default_rng([seed, world])
-    n_films = draw.integers(1, 5, N_CLASSES * N_PATIENTS)
-    finding = np.repeat(np.arange(N_CLASSES), N_PATIENTS)
+    n_films = draw.integers(1, 5, n_findings * N_PATIENTS)
+    finding = np.repeat(np.arange(n_findings), N_PATIENTS)
     shift = draw.normal(size=(len(finding), DIM)) * 0.8 * draw.choice([0.7, 1.5], size=(len(finding), 1))
-    centre = 1.35 * np.eye(N_CLASSES, DIM)[finding] + shift
+    centre = 1.35 * np.eye(n_findings, DIM)[finding] + shift
     patients = np.repeat(np.arange(len(finding)), n_films)
     vectors = centre[patients] + 0.8 * draw.normal(size=(len(patients), DIM))
     return Embeddings(vectors, finding[patients], patients, paths=[f"{row}.png" for row in range(len(patients))])
 
 
-def judge_world(world, *, seed, n_shot, with_groups):
+def judge_world(world, *, seed, n_shot, n_findings, n_way, with_groups):
     """Return, for each length and number: mean, interval over episodes, interval over patients; and the groups'."""
     torch.set_num_threads(1)
-    films = draw_world(seed, world)
-    ask = partial(evaluate_episodes, n_shot=n_shot, n_query=N_QUERY, rule="prototype", device="cpu")
+    films = draw_world(seed, world, n_findings)
+    ask = partial(evaluate_episodes, n_way=n_way, n_shot=n_shot, n_query=N_QUERY, rule="prototype", device="cpu")
     rows = []
     for n_episodes in LENGTHS:
         result = ask(films, n_episodes=n_episodes, seed=world)
         found = {name: getattr(result.scores, name, None) for name in NUMBERS}
         found["sensitivity"] = result.per_class_recall["0"]
         rows.append([(found[n].mean, *found[n].ci95_episodes, *found[n].ci95_patients) for n in NUMBERS])
-    return np.array(rows), by_groups(films, ask, world, n_shot) if with_groups else None
+    return np.array(rows), by_groups(films, ask, world) if with_groups else None
 
 
-def by_groups(films, ask, world, n_shot):
+def by_groups(films, ask, world):
     """Return accuracy and its interval by the delete-a-group jackknife."""
     whole = ask(films, n_episodes=10_000, seed=world, patient_interval=False).accuracy
     group = (
         np.random.default_rng([world, 7])
-        .permuted(np.tile(np.arange(N_PATIENTS) % N_GROUPS, (N_CLASSES, 1)), axis=1)
+        .permuted(np.tile(np.arange(N_PATIENTS) % N_GROUPS, (len(films.class_names), 1)), axis=1)
         .ravel()[films.patient_ids]
     )
     means, noise = [], []
@@ -89,6 +89,8 @@ def main():
     parser.add_argument("--worlds", type=int, default=2000)
     parser.add_argument("--group-worlds", type=int, default=200)
     parser.add_argument("--shots", type=int, nargs="+", default=[1, 5, 10])
+    parser.add_argument("--findings", type=int, default=3)
+    parser.add_argument("--n-way", type=int, help="findings in an episode; default: all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     arguments = parser.parse_args()
@@ -98,7 +100,8 @@ def main():
     with ProcessPoolExecutor(arguments.workers) as pool:
         for n_shot in arguments.shots:
             start = time.perf_counter()
-            ask = partial(judge_world, seed=arguments.seed, n_shot=n_shot)
+            shape = {"n_shot": n_shot, "n_findings": arguments.findings, "n_way": arguments.n_way}
+            ask = partial(judge_world, seed=arguments.seed, **shape)
             grouped = list(pool.map(partial(ask, with_groups=True), range(arguments.group_worlds), chunksize=4))
             others = range(arguments.group_worlds, arguments.worlds)
             every = grouped + list(pool.map(partial(ask, with_groups=False), others, chunksize=10))
