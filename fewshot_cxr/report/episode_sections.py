@@ -147,4 +147,4 @@ def _above_text(gap: Estimate | None) -> str:
         return "same episodes"
     interval = shown_interval(gap)
     ends = "" if interval is None else f" ({points_text(interval[0])} to {points_text(interval[1])})"
-    return f"accuracy is {points_text(gap.mean)} points from it{ends}"
+    return f"accuracy less this, in points: {points_text(gap.mean)}{ends}"

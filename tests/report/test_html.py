@@ -139,7 +139,7 @@ def test_the_page_says_what_the_result_says(seen):
     for fact in ("81.2 %", "95 % over patients: 70.1 to 88.9 %", "62.5 %", "33.3 %", "1 of 3 findings", "ab12" * 16):
         assert fact in shown
     assert "where the number would lie with other patients of the same kind" in shown
-    assert "accuracy is +18.7 points from it (-2.0 to +25.0)" in shown
+    assert "accuracy less this, in points: +18.7 (-2.0 to +25.0)" in shown
     assert "the film itself is among the exemplars: left out" in shown
     assert "Not for clinical use." in shown
 
