@@ -85,8 +85,10 @@ RULES: dict[str, Rule] = {
 }
 
 TRANSDUCTIVE = frozenset({"bd_cspn", "laplacian_shot", "pt_map", "tim"})
-EVEN = frozenset({"pt_map", "tim"})  # these expect as many queries of each class
 """Rules that look at all queries of an episode at once: a query's answer depends on the others."""
+
+EVEN = frozenset({"pt_map", "tim"})
+"""Rules that expect as many queries of each class."""
 
 OWN_DISTANCE: dict[str, str] = {
     "template": "weighted l1",

@@ -17,12 +17,13 @@ from fewshot_cxr.evaluation.episodic.threads import in_order
 AnyJudge = Judge | MultiLabelJudge
 _MOST_OFTEN = 0.8  # share of the episodes that any patient should be in, at most: the rest is the episodes without it
 _PROBE = 256
-_FIXED = "the interval over patients holds the support set fixed, and films of unknown findings"
-
-
-_DRAWN = ("n_way", "n_shot", "n_query", "n_episodes", "seed", "prevalence", "if_too_small", "allow_patient_overlap")
-_BY_NAME = ("always", "never")
+_FIXED = "the interval over patients holds the support set fixed"
+# What a file of episodes says of how they were drawn, and the two draws take.
 _FOLDED = ("n_folds", "n_repeats", "seed", "never")
+_DRAWN = (
+    *("n_way", "n_shot", "n_query", "n_episodes", "seed", "prevalence", "if_too_small", "allow_patient_overlap"),
+    *("always", "never"),
+)
 NO_PATIENT_PASS = PatientPlan(None, reason="the interval over patients was not asked for")
 _TOO_OFTEN = "a finding has so few patients that nearly every episode holds them all: take fewer shots (n_shot)"
 
@@ -40,7 +41,9 @@ def plan_patient_pass(episodes: EpisodeSource, films: Embeddings, units: Patient
     if isinstance(episodes, SavedEpisodes):
         episodes = _as_drawn(episodes, films)
     if isinstance(episodes, FoldEpisodes):
-        return PatientPlan(episodes, True, note=_FIXED if episodes.outside is not None else _FIXED.split(",")[0])
+        return PatientPlan(
+            episodes, True, note=_FIXED + ", and films of unknown findings" * (episodes.outside is not None)
+        )
     if isinstance(episodes, SavedEpisodes):
         episodes = replace(episodes, n_episodes=min(n_episodes, episodes.n_episodes))
     if not isinstance(episodes, Episodes):
@@ -110,7 +113,7 @@ def _as_drawn(saved: SavedEpisodes, films: Embeddings) -> EpisodeSource:
                 films, **{name: asked[name] for name in ("n_folds", "n_repeats", "seed", "never")}
             )
         else:
-            again = Episodes.draw(films, **{name: asked[name] for name in (*_DRAWN, *_BY_NAME)})
+            again = Episodes.draw(films, **{name: asked[name] for name in _DRAWN})
     except (KeyError, TypeError, ValueError):  # of other films, or by masks, which the file does not hold
         return saved
     return again if again.hash == saved.hash else saved
