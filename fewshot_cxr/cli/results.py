@@ -32,7 +32,7 @@ def show_result(result: EpisodicResult, *, is_whole: bool = False, to_stderr: bo
     for name, why in told:
         say(f"{name}: {why}")
     say(f"{result.n_films:,} films of {result.n_patients:,} patients; {result.episodes_per_second:,.0f} episodes/s")
-    if result.n_patient_episodes and result.replicates and result.replicates.influence:
+    if result.n_patient_episodes and result.replicates.influence:
         say(f"interval over patients: {patients_text(result)}")
     say(reading_text(result))
     for note in result.notes:

@@ -141,10 +141,6 @@ def _episodic_differences(
     first: EpisodicResult, second: EpisodicResult, names: tuple[str, str]
 ) -> tuple[list[Difference], tuple[str, ...]]:
     pair = first.replicates, second.replicates
-    if pair[0] is None or pair[1] is None:
-        lacking = " and ".join(name for name, one in zip(names, pair, strict=True) if one is None)
-        warning = f"{lacking} has no interval over patients, so no difference has one: run it with that interval"
-        return [_bare_difference(first, second, name) for name in OVERALL if _has_both(first, second, name)], (warning,)
     if (pair[0].units_hash, pair[0].n_patients) != (pair[1].units_hash, pair[1].n_patients):
         raise ValueError(
             f"compare: {names[0]} knows other patients than {names[1]}; embed both from one list of films and patients"
@@ -181,16 +177,6 @@ def _difference(number: str, values: tuple[float, float], variance: float, degre
         return Difference(number, *values, gap, interval, p_value, test, reason)
     p_value = float(2 * stats.t.sf(abs(gap) / variance**0.5, degrees))
     return Difference(number, *values, gap, t_interval(gap, variance, degrees), p_value, test)
-
-
-def _bare_difference(first: EpisodicResult, second: EpisodicResult, name: str) -> Difference:
-    values = getattr(first.scores, name).value, getattr(second.scores, name).value
-    reason = "no replicates over patients"
-    return Difference(name, *values, values[0] - values[1], None, None, "none", reason)
-
-
-def _has_both(first: EpisodicResult, second: EpisodicResult, name: str) -> bool:
-    return all(getattr(result.scores, name).mean is not None for result in (first, second))
 
 
 def _value(result: EpisodicResult, replicates: Replicates, number: str) -> float:

@@ -16,11 +16,11 @@ class Replicates:
     noise. `batches[number]` are means over as many equal shares of the episodes. `units_hash` names the units.
     """
 
-    units_hash: str
-    n_patients: int
-    degrees: int
-    influence: dict[str, tuple[tuple[float, ...], ...]]
-    batches: dict[str, tuple[float, ...]]
+    units_hash: str = ""
+    n_patients: int = 0
+    degrees: int = 1
+    influence: dict[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict)
+    batches: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class EpisodicResult:
     floor: dict[str, Estimate] = field(default_factory=dict)
     above_floor: dict[str, Estimate] = field(default_factory=dict)
     seen_and_novel: dict[str, Estimate] = field(default_factory=dict)
-    replicates: Replicates | None = None
+    replicates: Replicates = field(default_factory=Replicates)
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -82,7 +82,7 @@ class EpisodicResult:
             plain[name] = None if plain[name] is None else plain[name].to_json()
         for name in _NAMED_ESTIMATES:
             plain[name] = {key: one.to_json() for key, one in plain[name].items()}
-        plain["replicates"] = None if self.replicates is None else asdict(self.replicates)
+        plain["replicates"] = asdict(self.replicates)
         plain["confusion"] = [list(row) for row in self.confusion]
         for name in ("findings", "notes", "warnings"):
             plain[name] = list(plain[name])
@@ -109,8 +109,7 @@ class EpisodicResult:
             plain["open_set"] = OpenSet.from_json(plain["open_set"])
         for name in _NAMED_ESTIMATES:
             plain[name] = {key: Estimate.from_json(one) for key, one in plain[name].items()}
-        if plain["replicates"] is not None:
-            plain["replicates"] = replicates_from_json(plain["replicates"])
+        plain["replicates"] = replicates_from_json(plain["replicates"])
         plain["confusion"] = tuple(tuple(row) for row in plain["confusion"])
         for name in ("findings", "notes", "warnings"):
             plain[name] = tuple(plain[name])

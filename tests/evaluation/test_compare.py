@@ -175,12 +175,7 @@ def test_the_same_episodes_twice_differ_by_nothing(episodic):
         assert (row.difference, row.ci95, row.p_value) == (0, (0, 0), 1)
 
 
-def test_without_replicates_there_is_no_interval_and_a_warning(episodic):
-    bare = replace(episodic[1], replicates=None)
-    comparison = compare_results(episodic[0], bare, names=("one", "two"))
-    assert comparison.rows[0].number == "accuracy"
-    assert comparison.rows[0].ci95 is comparison.rows[0].p_value is None
-    assert comparison.warnings[0].startswith("two has no interval over patients")
+def test_without_replicates_the_interval_is_over_episodes_and_a_warning_says_so(episodic):
     kept = replace(episodic[1].replicates, influence={})
     over_episodes = compare_results(episodic[0], replace(episodic[1], replicates=kept))
     row = over_episodes.rows[0]
