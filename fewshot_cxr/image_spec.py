@@ -3,15 +3,16 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from fewshot_cxr._checks import check_at_least
+from fewshot_cxr._checks import check_at_least, check_bool
 
 CROPS = ("square", "none")
+EQUALISERS = ("none", "clahe")
 LARGEST_PX = 4096  # of a side; a larger one is a slip of the hand
 
 
 @dataclass(frozen=True, slots=True)
 class ImageSpec:
-    """How a film becomes what an encoder sees.
+    """How a film becomes what an encoder sees: cut in the order below, resized once, equalised, standardised.
 
     Args:
         size_px: side of the square image.
@@ -20,6 +21,11 @@ class ImageSpec:
             the aspect ratio betrays the source, that is a shortcut).
         mean, std: of the images scaled to 0..1, one number for all channels or one per channel.
         bit_depth: of 16-bit files; None takes the smallest of 8/10/12/14/16 that holds a file's maximum.
+        top_crop: share of the height that is cut off at the top, before `crop`: there stand the letters.
+        border_crop: share of each side that is cut off at both its ends, after `crop`.
+        equalise: "clahe" spreads the gray values of each neighbourhood (needs `fewshot_cxr[clahe]`), "none" does not.
+        per_pixel: the encoder subtracts the mean image of the training films and divides by their std image; `mean`
+            and `std` then play no part.
     """
 
     size_px: int = 224
@@ -28,6 +34,10 @@ class ImageSpec:
     mean: tuple[float, ...] = (0.5,)
     std: tuple[float, ...] = (0.25,)
     bit_depth: int | None = None
+    top_crop: float = 0.0
+    border_crop: float = 0.0
+    equalise: str = "none"
+    per_pixel: bool = False
 
     def __post_init__(self) -> None:
         check_at_least(self.size_px, 8, "size_px")
@@ -37,6 +47,14 @@ class ImageSpec:
             raise ValueError(f"n_channels must be 1 or 3, got {self.n_channels}")
         if self.crop not in CROPS:
             raise ValueError(f"crop must be one of {CROPS}, got {self.crop!r}")
+        if self.equalise not in EQUALISERS:
+            raise ValueError(f"equalise must be one of {EQUALISERS}, got {self.equalise!r}")
+        check_bool(self.per_pixel, "per_pixel")
+        for name in ("top_crop", "border_crop"):
+            share = float(getattr(self, name))
+            if not 0 <= share < 0.5:
+                raise ValueError(f"{name} must be a share of the side, 0 or more and below 0.5, got {share}")
+            object.__setattr__(self, name, share)
         for name in ("mean", "std"):
             values = tuple(float(value) for value in getattr(self, name))
             if len(values) not in (1, self.n_channels):

@@ -13,7 +13,8 @@ class Record:
     """One film. `path` is relative to `Records.root`, with forward slashes, on every system.
 
     `group_id` joins what must stay on one side of a split (a patient with its near-duplicates); see `group`.
-    `attributes` keeps every other column of the source, as text.
+    `attributes` keeps every other column of the source, as text. `unstated` are findings that nobody looked for on this
+    film: neither present nor absent.
     """
 
     path: str
@@ -27,6 +28,7 @@ class Record:
     age_years: float | None = None
     sex: str | None = None
     attributes: Mapping[str, str] = field(default_factory=dict, hash=False)
+    unstated: tuple[str, ...] = ()
 
     @property
     def finding(self) -> str:
@@ -97,8 +99,11 @@ class Records(Sequence[Record]):
 
     @property
     def data_hash(self) -> str:
-        """SHA-256 (hex) over path, findings, group and split of every film; the order of rows does not matter."""
-        rows = sorted("\0".join((f.path, "|".join(f.findings), f.group, f.split or "")) for f in self.films)
+        """SHA-256 (hex) over what decides of every film; the order of rows does not matter.
+
+        That is path, findings, group and split, and the unstated findings of a film that has such.
+        """
+        rows = sorted("\0".join(_decisive(film)) for film in self.films)
         return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
     def file(self, film: Record) -> Path:
@@ -145,6 +150,11 @@ class Records(Sequence[Record]):
         """Count films by a column, sorted by its value; films without one count under 'not stated'."""
         counts = Counter(key(film) or "not stated" for film in self.films)
         return dict(sorted(counts.items()))
+
+
+def _decisive(film: Record) -> tuple[str, ...]:
+    decisive = (film.path, "|".join(film.findings), film.group, film.split or "")
+    return (*decisive, "|".join(film.unstated)) if film.unstated else decisive
 
 
 def resolve_below(root: Path, path: str) -> Path:

@@ -33,6 +33,7 @@ DOORS = {
     "torchxrayvision": {"encoders"},
     "pydicom": {"data"},
     "openpyxl": {"data"},
+    "cv2": {"data"},
     "faiss": {"inference"},
     "onnxruntime": {"inference"},
     "onnx": {"export"},
@@ -49,7 +50,7 @@ DOORS = {
     "lazy_loader": {""},
 }
 COMMON_GROUND = {"numpy", "torch", "torchvision", "PIL", "sklearn", "scipy"} | sys.stdlib_module_names
-OPTIONAL_EXTRAS = {"torchxrayvision", "onnx", "onnxruntime", "umap", "fastapi", "uvicorn"}
+OPTIONAL_EXTRAS = {"cv2", "torchxrayvision", "onnx", "onnxruntime", "umap", "fastapi", "uvicorn"}
 
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
 GLOBAL_SEEDS = {

@@ -1,3 +1,7 @@
+import hashlib
+import json
+from dataclasses import replace
+
 import pytest
 
 from fewshot_cxr import _checks
@@ -22,6 +26,14 @@ def test_data_hash_ignores_order_and_sees_every_decisive_column(tmp_path):
     assert records.data_hash == Records(records.films[::-1], tmp_path).data_hash
     moved = Records((*records.films[:3], Record("3.png", ("b",), patient_id="p1")), tmp_path)
     assert moved.data_hash != records.data_hash
+
+
+def test_data_hash_sees_what_is_unstated_and_is_as_ever_where_nothing_is(tmp_path):
+    records = films(tmp_path, n=2)
+    rows = "0.png\0b\0p0\0\n1.png\0a\0p0\0"
+    assert records.data_hash == hashlib.sha256(rows.encode()).hexdigest()
+    marked = Records((replace(records[0], unstated=("a",)), records[1]), tmp_path)
+    assert marked.data_hash != records.data_hash
 
 
 def test_group_falls_back_to_patient_then_film():
@@ -62,6 +74,10 @@ def test_a_wrong_name_is_answered_with_the_nearest():
         ({"crop": "round"}, "crop must be one of"),
         ({"mean": (0.5, 0.5)}, "mean must hold 1 or 1 numbers, got 2"),
         ({"std": (0.0,)}, "std must be above 0"),
+        ({"top_crop": 0.5}, "top_crop must be a share of the side, 0 or more and below 0.5, got 0.5"),
+        ({"border_crop": -0.01}, "border_crop must be a share of the side, 0 or more and below 0.5, got -0.01"),
+        ({"border_crop": float("nan")}, "border_crop must be a share"),
+        ({"equalise": "histogram"}, r"equalise must be one of \('none', 'clahe'\), got 'histogram'"),
     ],
 )
 def test_image_spec_refuses(fields, message):
@@ -70,8 +86,18 @@ def test_image_spec_refuses(fields, message):
 
 
 def test_image_spec_survives_json():
-    spec = ImageSpec(96, 3, "none", (0.1, 0.2, 0.3), (1, 1, 1), 12)
-    assert ImageSpec.from_json(spec.to_json()) == spec
+    spec = ImageSpec(96, 3, "none", (0.1, 0.2, 0.3), (1, 1, 1), 12, 0.08, 20 / 224, "clahe", True)
+    assert ImageSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
+
+
+def test_the_card_of_an_older_encoder_still_reads():
+    older = {"size_px": 96, "n_channels": 1, "crop": "square", "mean": [0.5], "std": [0.25], "bit_depth": None}
+    assert ImageSpec.from_json(older) == ImageSpec(size_px=96)
+
+
+def test_per_pixel_is_a_claim():
+    with pytest.raises(TypeError, match="per_pixel must be True or False, got 1"):
+        ImageSpec(per_pixel=1)
 
 
 def test_a_film_of_two_findings_counts_under_both(tmp_path):

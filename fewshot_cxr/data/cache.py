@@ -1,8 +1,9 @@
 """Decode each film once, into memory-mapped uint8; later runs and other splits find it by content and recipe.
 
-A folder for each recipe (crop, size, bit depth) holds immutable packs: `<name>.u8`, n films of S x S bytes, beside
-`<name>.json`, the content hashes of these n films and what the pack itself must look like. A run adds packs with the
-films that no pack holds yet, so that two runs at once do each other no harm, and a run that is stopped loses one pack.
+A folder for each recipe (size, crops, bit depth, equaliser) holds immutable packs: `<name>.u8`, n films of S x S
+bytes, beside `<name>.json`, the content hashes of these n films and what the pack itself must look like. A run adds
+packs with the films that no pack holds yet, so that two runs at once do each other no harm, and a run that is stopped
+loses one pack.
 """
 
 import json
@@ -80,7 +81,7 @@ def cache_films(
 
     Args:
         records: the films; an unreadable one is left out and named in the result's `records.problems`.
-        spec: size, crop and bit depth are the recipe.
+        spec: what changes the decoded pixels is the recipe: size, crops, bit depth, equaliser.
         folder: the cache; None: the environment's FSCXR_CACHE, else ~/.cache/fewshot_cxr.
         n_workers: threads that decode; None: one for each processor.
         progress: called with (films done, films in all).
@@ -89,7 +90,7 @@ def cache_films(
         FileNotFoundError: no film is readable; the first reason is named.
     """
     folder = folder or default_folder()
-    place = folder / f"recipe{RECIPE_VERSION}-{spec.crop}-{spec.size_px}px-{spec.bit_depth or 'any'}bit"
+    place = folder / _recipe_name(spec)
     with ThreadPoolExecutor(n_workers or os.cpu_count()) as pool:
         files, reasons = _find_files(records)
         hashes = _hash_files(files, reasons, folder / "hashes.json", pool)
@@ -244,6 +245,14 @@ def _decode(
     else:
         pack.unlink()
     return {key: (pack, row) for row, key in enumerate(packed)}, unreadable
+
+
+def _recipe_name(spec: ImageSpec) -> str:
+    """Return the folder of a recipe; what is off goes unnamed, so that older caches still serve."""
+    name = f"recipe{RECIPE_VERSION}-{spec.crop}-{spec.size_px}px-{spec.bit_depth or 'any'}bit"
+    name += f"-top{spec.top_crop}" if spec.top_crop else ""
+    name += f"-border{spec.border_crop}" if spec.border_crop else ""
+    return name if spec.equalise == "none" else f"{name}-{spec.equalise}"
 
 
 def _report(progress: Progress, n_before: int, n_films: int, n_done: int) -> None:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from fewshot_cxr._checks import check_at_least, nearest
+from fewshot_cxr._checks import check_at_least, check_list, nearest
 from fewshot_cxr.records import Record, Records
 from fewshot_cxr.seeding import hashed_bits, text_key
 
@@ -14,14 +14,35 @@ def rename_findings(records: Records, names: Mapping[str, str]) -> Records:
 
     Args:
         records: the films.
-        names: old -> new. A film that had two of the old ones has the new one once.
+        names: old -> new. A film that had two of the old ones has the new one once. Unstated findings follow.
 
     Raises:
         ValueError: an old name is no finding of these films.
     """
     _check_known(records, names)
+    films = []
+    for film in records:
+        present, unstated = ([names.get(name, name) for name in old] for old in (film.findings, film.unstated))
+        unstated = [name for name in unstated if name not in present]
+        films.append(replace(film, findings=_once(present), unstated=_once(unstated)))
+    return replace(records, films=tuple(films))
+
+
+def mark_unstated(records: Records, findings: Sequence[str]) -> Records:
+    """Say that nobody looked for these findings on these films: they are neither present nor absent.
+
+    For a set that is merged with another one whose labels it does not have. A finding that a film shows stays so.
+
+    Args:
+        records: the films, of one source.
+        findings: any names; no film of these need have them.
+
+    Raises:
+        TypeError: `findings` is one text.
+    """
+    check_list(findings, "findings")
     films = (
-        replace(film, findings=tuple(dict.fromkeys(names.get(name, name) for name in film.findings)))
+        replace(film, unstated=_once([*film.unstated, *(name for name in findings if name not in film.findings)]))
         for film in records
     )
     return replace(records, films=tuple(films))
@@ -64,6 +85,24 @@ def keep_findings(records: Records, findings: Sequence[str] | None = None, *, wi
     return replace(records, films=tuple(kept), notes=records.notes + notes)
 
 
+def cut_findings(records: Records, findings: Sequence[str]) -> Records:
+    """Keep every film, and of what it shows these findings alone; a film that shows none of them shows nothing.
+
+    For classifiers of several findings, which learn from films without them too.
+
+    Args:
+        records: films with any number of findings.
+        findings: that are kept.
+
+    Raises:
+        ValueError: a name is no finding of these films.
+    """
+    wanted = tuple(findings)
+    _check_known(records, wanted)
+    films = (replace(film, findings=tuple(name for name in film.findings if name in wanted)) for film in records)
+    return replace(records, films=tuple(films))
+
+
 def take_per_finding(records: Records, n_films: int, *, seed: int) -> Records:
     """Draw at most so many films of each finding: one of every patient before a second of any.
 
@@ -103,6 +142,10 @@ def drop_lone_films(records: Records) -> Records:
         return records
     kept = records.where(lambda film: film.finding not in lone)
     return replace(kept, notes=(*kept.notes, f"left out, one film only: {', '.join(lone)}"))
+
+
+def _once(names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
 
 
 def _check_known(records: Records, names: Mapping[str, str] | Sequence[str]) -> None:

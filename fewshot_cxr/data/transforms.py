@@ -7,7 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fewshot_cxr._checks import lookup
 from fewshot_cxr.image_spec import ImageSpec
+
+FILLS = {"edge": "border", "black": "zeros"}  # as grid_sample calls them
+_LARGEST = {"rotation_degrees": 180.0, "shift": 1.0, "stretch": 0.5}
 
 
 def to_images(films: Tensor, spec: ImageSpec) -> Tensor:
@@ -18,7 +22,7 @@ def to_images(films: Tensor, spec: ImageSpec) -> Tensor:
         spec: channels, mean and std.
 
     Returns:
-        float32, shape (N, n_channels, S, S), standardised.
+        float32, shape (N, n_channels, S, S), standardised (0..1 where the spec is `per_pixel`).
     """
     return standardise(films.unsqueeze(1).float() / 255, spec)
 
@@ -28,8 +32,11 @@ def standardise(images: Tensor, spec: ImageSpec) -> Tensor:
 
     Args:
         images: float, shape (N, 1, S, S), 0..1.
-        spec: channels, mean and std.
+        spec: channels, mean and std; where it is `per_pixel` the channel is repeated and no more: the encoder, which
+            holds the mean and std images, does the rest.
     """
+    if spec.per_pixel:
+        return images.expand(-1, spec.n_channels, -1, -1)
     mean, std = (torch.tensor(values, device=images.device).view(1, -1, 1, 1) for values in (spec.mean, spec.std))
     return (images.expand(-1, spec.n_channels, -1, -1) - mean) / std
 
@@ -45,6 +52,11 @@ class Augmentation:
         flip: probability of a left-right mirror image.
         gamma: smallest and largest exponent of the gray values.
         crop: smallest share of the side that is kept, a random square enlarged to the whole; 1: none.
+        brightness: smallest and largest factor of the gray values.
+        contrast: smallest and largest factor of their distance from the film's mean.
+        stretch: largest share by which the aspect ratio changes, either way: one axis shrinks, none is cut.
+        fill: what lies beyond the film: "edge" repeats its border, "black" is a mark that training films alone bear
+            (the published COVID-Net's, kept for comparison).
     """
 
     rotation_degrees: float = 10.0
@@ -53,35 +65,79 @@ class Augmentation:
     flip: float = 0.5
     gamma: tuple[float, float] = (0.7, 1.4)
     crop: float = 1.0
+    brightness: tuple[float, float] = (1.0, 1.0)
+    contrast: tuple[float, float] = (1.0, 1.0)
+    stretch: float = 0.0
+    fill: str = "edge"
 
     def __post_init__(self) -> None:
-        for name in ("zoom", "gamma"):
+        for name in ("zoom", "gamma", "brightness", "contrast"):
             low, high = getattr(self, name)
             if not 0 < low <= high < math.inf:
                 raise ValueError(f"{name} must be a smallest and a largest value above 0, got {(low, high)}")
+            object.__setattr__(self, name, (low, high))  # a recipe's file gives lists
         if not 0 <= self.flip <= 1 or not 0 < self.crop <= 1:
             raise ValueError(f"flip must be in 0..1 and crop above 0 and at most 1, got {self.flip} and {self.crop}")
-        for name, most in (("rotation_degrees", 180), ("shift", 1)):
+        for name, most in _LARGEST.items():
             if not 0 <= getattr(self, name) <= most:
-                raise ValueError(f"{name} must be in 0..{most}, got {getattr(self, name)}")
+                raise ValueError(f"{name} must be in 0..{most:g}, got {getattr(self, name)}")
+        lookup(FILLS, self.fill, what="fill")
 
 
-def augment(images: Tensor, augmentation: Augmentation, *, generator: torch.Generator) -> Tensor:
+@dataclass(frozen=True, eq=False)
+class _Draws:
+    """What N films drew: places (N, 2, 3) for affine_grid, exponents and factors (N, 1, 1, 1), on the CPU."""
+
+    theta: Tensor
+    gamma: Tensor
+    brightness: Tensor
+    contrast: Tensor
+
+
+def augment(
+    images: Tensor, augmentation: Augmentation, *, generator: torch.Generator, chosen: Tensor | None = None
+) -> Tensor:
     """Move, mirror and re-expose each film of a batch, in one resampling.
 
     Args:
         images: float, shape (N, 1, S, S), 0..1. For training films only.
         augmentation: the ranges.
         generator: on the CPU; so the same draw serves every device.
+        chosen: bool, shape (N,): films that are augmented; the others pass as they are. None: all. What a film draws
+            does not depend on who else is chosen.
 
     Returns:
-        Same shape, dtype and device, 0..1. Beyond the film's border its edge is repeated: black corners would be a
-        mark that only training films bear.
+        Same shape, dtype and device, 0..1. Beyond the film's border its edge is repeated (but see
+        `Augmentation.fill`): black corners would be a mark that only training films bear.
+
+    Raises:
+        ValueError: `chosen` is no bool of shape (N,).
     """
-    n_films = len(images)
+    if chosen is not None and (chosen.dtype != torch.bool or chosen.shape != (len(images),)):
+        raise ValueError(f"chosen must be bool of shape ({len(images)},), got {chosen.dtype} of {tuple(chosen.shape)}")
+    drawn = _draw(len(images), augmentation, generator)
+    # In half precision, which autocast would choose for the grid, its places are off by up to half a pixel.
+    with torch.autocast(images.device.type, enabled=False):
+        grid = functional.affine_grid(drawn.theta.to(images.device), list(images.shape), align_corners=False)
+        moved = functional.grid_sample(images.float(), grid, padding_mode=FILLS[augmentation.fill], align_corners=False)
+    exposed = moved.clamp(0, 1) ** drawn.gamma.to(images.device)
+    if augmentation.brightness != (1, 1):
+        exposed = (exposed * drawn.brightness.to(images.device)).clamp(0, 1)
+    if augmentation.contrast != (1, 1):
+        mean = exposed.mean(dim=(1, 2, 3), keepdim=True)
+        exposed = (mean + (exposed - mean) * drawn.contrast.to(images.device)).clamp(0, 1)
+    made = exposed.to(images.dtype)
+    return made if chosen is None else torch.where(chosen.to(images.device).view(-1, 1, 1, 1), made, images)
+
+
+def _draw(n_films: int, augmentation: Augmentation, generator: torch.Generator) -> _Draws:
+    """Draw for N films; the order of the draws is part of every published result, so new ones come last."""
 
     def uniform(low: float, high: float) -> Tensor:
         return torch.empty(n_films).uniform_(low, high, generator=generator)
+
+    def uniform_if_on(low: float, high: float) -> Tensor:
+        return uniform(low, high) if low < high else torch.full((n_films,), low)
 
     angle = uniform(-augmentation.rotation_degrees, augmentation.rotation_degrees) * (math.pi / 180)
     kept = uniform(augmentation.crop, 1.0)
@@ -89,14 +145,14 @@ def augment(images: Tensor, augmentation: Augmentation, *, generator: torch.Gene
     mirror = torch.where(torch.rand(n_films, generator=generator) < augmentation.flip, -1.0, 1.0)
     # affine_grid maps output to input places, in units of half a side: hence 2 x shift, and 1 - kept for the crop.
     moves = [2 * uniform(-augmentation.shift, augmentation.shift) + (1 - kept) * uniform(-1, 1) for _ in range(2)]
+    gamma = uniform(*augmentation.gamma)
+    brightness, contrast = uniform_if_on(*augmentation.brightness), uniform_if_on(*augmentation.contrast)
+    ratio = uniform_if_on(1 - augmentation.stretch, 1 + augmentation.stretch)  # of the width to the height
     rows = (
         torch.stack([scale * angle.cos() * mirror, -scale * angle.sin(), moves[0]], dim=1),
         torch.stack([scale * angle.sin() * mirror, scale * angle.cos(), moves[1]], dim=1),
     )
-    theta = torch.stack(rows, dim=1).to(images.device)
-    exponent = uniform(*augmentation.gamma).to(images.device).view(-1, 1, 1, 1)
-    # In half precision, which autocast would choose for the grid, its places are off by up to half a pixel.
-    with torch.autocast(images.device.type, enabled=False):
-        grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
-        moved = functional.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
-    return (moved.clamp(0, 1) ** exponent).to(images.dtype)
+    shrinks = torch.stack([ratio.clamp(max=1), (1 / ratio).clamp(max=1)], dim=1)
+    theta = torch.stack(rows, dim=1) / shrinks.unsqueeze(2)
+    gamma, brightness, contrast = (values.view(-1, 1, 1, 1) for values in (gamma, brightness, contrast))
+    return _Draws(theta, gamma, brightness, contrast)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fewshot_cxr.data import CachedFilms, patient_groups
+from fewshot_cxr.data import CachedFilms, findings_table, patient_groups
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.encoders import Encoder
 from fewshot_cxr.inference.embed import embed_films
@@ -21,12 +21,11 @@ def embed_with_all_findings(encoder: Encoder, films: CachedFilms, **work: Any) -
 
 
 def with_all_findings(vectors: np.ndarray, records: Records) -> Embeddings:
-    """Return vectors, float (N, dim), with a table of findings: 1 where a film shows one, 0 where it does not."""
+    """Return vectors, float (N, dim), with the `findings_table` of their films: present, absent or not stated."""
     names = records.findings
-    table = np.array([[name in film.findings for name in names] for film in records], dtype=np.float32)
     return Embeddings(
         vectors,
-        table.reshape(len(records), len(names)),
+        findings_table(records, names),
         patient_ids=patient_groups(records),
         class_names=names,
         sources=[film.source or "" for film in records],

@@ -70,6 +70,29 @@ def test_the_recipe_is_part_of_the_key(tmp_path, records, reads):
     assert reads["0.png"] == 4
 
 
+def test_every_field_that_changes_pixels_is_in_the_key(tmp_path, records, reads):
+    options = [{"top_crop": 0.08}, {"top_crop": 1 / 6}, {"border_crop": 0.08}, {"top_crop": 0.08, "border_crop": 0.08}]
+    for option in options:
+        spec = ImageSpec(size_px=16, **option)
+        films = cache_films(records[:3], spec, folder=tmp_path / "cache", n_workers=1)
+        assert np.array_equal(films.rows(range(3)), expected(records[:3], spec))
+    assert reads["0.png"] == len(options)
+
+
+def test_an_equaliser_is_in_the_key(tmp_path, records, reads):
+    pytest.importorskip("cv2", reason="needs fewshot_cxr[clahe]")
+    for equalise in ("none", "clahe", "clahe"):
+        spec = ImageSpec(size_px=16, equalise=equalise)
+        films = cache_films(records[:3], spec, folder=tmp_path / "cache", n_workers=1)
+        assert np.array_equal(films.rows(range(3)), expected(records[:3], spec))
+    assert reads["0.png"] == 2
+
+
+def test_a_cache_of_an_older_version_still_serves(tmp_path, records, reads):
+    cache_films(records[:3], ImageSpec(size_px=16, per_pixel=True), folder=tmp_path / "cache", n_workers=1)
+    assert [place.name for place in (tmp_path / "cache").iterdir() if place.is_dir()] == ["recipe1-square-16px-anybit"]
+
+
 def test_content_counts_not_the_name(tmp_path, records, reads):
     folder = tmp_path / "cache"
     cache_films(records, SPEC, folder=folder, n_workers=1)

@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from fewshot_cxr.data import drop_lone_films, keep_findings, rename_findings, take_per_finding
+from fewshot_cxr.data import (
+    cut_findings,
+    drop_lone_films,
+    keep_findings,
+    mark_unstated,
+    rename_findings,
+    take_per_finding,
+)
 from fewshot_cxr.records import Record, Records
 
 
@@ -88,3 +95,32 @@ def test_the_draw_follows_from_seed_and_paths_alone():
     assert set(take_per_finding(records, 8, seed=4).films) != set(drawn.films)
     with pytest.raises(ValueError, match="n_films must be at least 1, got 0"):
         take_per_finding(records, 0, seed=0)
+
+
+def test_what_nobody_looked_for_is_marked_but_never_what_a_film_shows():
+    marked = mark_unstated(films("mass", "hernia|mass", "normal"), ["hernia", "edema"])
+    assert [film.unstated for film in marked] == [("hernia", "edema"), ("edema",), ("hernia", "edema")]
+    assert found(marked) == [("mass",), ("hernia", "mass"), ("normal",)]
+    assert marked.notes == ("before",)
+    again = mark_unstated(marked, ["fibrosis", "edema"])
+    assert again[1].unstated == ("edema", "fibrosis")
+
+
+def test_a_new_name_holds_for_the_unstated_too():
+    marked = mark_unstated(films("bacteria", "normal", "virus"), ["virus"])
+    renamed = rename_findings(marked, {"bacteria": "pneumonia", "virus": "pneumonia"})
+    assert [film.unstated for film in renamed] == [(), ("pneumonia",), ()]
+
+
+def test_one_text_is_no_list_of_findings():
+    with pytest.raises(TypeError, match="findings must be a list of findings, got the text 'hernia'"):
+        mark_unstated(films("mass"), "hernia")
+
+
+def test_cut_findings_keeps_every_film_and_the_named_findings_alone():
+    records = films("Mass|Edema", "No Finding", "Edema", "Hernia|Mass")
+    cut = cut_findings(records, ("Mass", "Hernia"))
+    assert found(cut) == [("Mass",), (), (), ("Hernia", "Mass")]
+    assert [film.path for film in cut] == [film.path for film in records]
+    with pytest.raises(ValueError, match=r"no film has the finding 'Mas' \(did you mean 'Mass'\?\)"):
+        cut_findings(records, ("Mas",))

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from fewshot_cxr.data import XrayDataset, cache_films, keep_batch
+from fewshot_cxr.data import XrayDataset, cache_films, findings_table, keep_batch, mark_unstated
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.records import Record, Records
 
@@ -68,3 +68,51 @@ def test_films_of_several_findings_are_refused(films, tmp_path):
 def test_a_dataset_ends(films):
     assert len(list(XrayDataset(films))) == 12
     assert XrayDataset(films).__getitems__([])[0].shape == (0, 16, 16)
+
+
+def relabelled(films, *findings):
+    kept = films.records.take(range(len(findings)))
+    renamed = tuple(replace(film, findings=names) for film, names in zip(kept, findings, strict=True))
+    return replace(films, records=replace(kept, films=renamed))
+
+
+def test_multi_label_films_have_a_row_of_findings(films):
+    several = relabelled(films, ("mass", "edema"), (), ("No Finding",), ("edema",))
+    dataset = XrayDataset(several, ["edema", "mass", "hernia"], is_multi_label=True)
+    assert dataset.class_ids.dtype == np.float32
+    assert dataset.class_ids.tolist() == [[1, 1, 0], [0, 0, 0], [0, 0, 0], [1, 0, 0]]
+    images, class_ids = dataset.__getitems__([3, 0])
+    assert (images.shape, class_ids.dtype) == ((2, 16, 16), torch.float32)
+    assert class_ids.tolist() == [[1, 0, 0], [1, 1, 0]]
+    assert dataset[1][1].shape == (3,)
+    assert XrayDataset(several, is_multi_label=True).class_names == ("No Finding", "edema", "mass")
+
+
+def test_a_finding_that_nobody_looked_for_is_neither_there_nor_absent(films):
+    several = relabelled(films, ("mass", "edema"), ("edema",))
+    marked = replace(several, records=mark_unstated(several.records, ["mass", "hernia"]))
+    dataset = XrayDataset(marked, ["edema", "mass", "hernia"], is_multi_label=True)
+    np.testing.assert_array_equal(dataset.class_ids, [[1, 1, np.nan], [1, np.nan, np.nan]])
+    assert torch.isnan(dataset.__getitems__([1])[1]).tolist() == [[False, True, True]]
+    assert XrayDataset(marked, ["edema", "mass", "hernia"], is_multi_label=True).group_ids.dtype == np.int64
+
+
+def test_the_table_is_that_of_a_slow_loop():
+    drawn, names = np.random.default_rng(0), ("a", "b", "c", "d")
+    states = drawn.choice([0.0, 1.0, np.nan], (30, 4))
+    films = tuple(
+        Record(
+            f"{row}.png",
+            tuple(name for name, state in zip(names, line, strict=True) if state == 1),
+            unstated=tuple(name for name, state in zip(names, line, strict=True) if np.isnan(state)),
+        )
+        for row, line in enumerate(states)
+    )
+    np.testing.assert_array_equal(findings_table(Records(films, None), names), states)
+    np.testing.assert_array_equal(findings_table(Records(films, None), names[::-1]), states[:, ::-1])
+    assert findings_table(Records((), None), names).shape == (0, 4)
+
+
+def test_multi_label_classes_are_named_once_too(films):
+    with pytest.raises(ValueError, match="class_names must name each class once, got a, a"):
+        XrayDataset(films, ["a", "a"], is_multi_label=True)

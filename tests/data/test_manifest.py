@@ -294,3 +294,34 @@ def test_a_file_in_two_splits_is_refused_where_splits_are_used(folder):
 def test_splits_are_known_in_any_case(folder):
     records = read(folder, "path,label,split\na.png,x,TRAIN\nb.png,y,Valid\n")
     assert [film.split for film in records] == ["train", "val"]
+
+
+def test_what_nobody_looked_for_comes_back(folder):
+    rows = (Record("a.png", ("mass",), unstated=("hernia", "edema")), Record("b.png", ("hernia",)))
+    write_manifest(Records(rows, folder), folder / "out.csv")
+    assert read_dataset("manifest", folder / "out.csv").films == rows
+    assert READERS["manifest"](folder / "out.csv").data_hash == Records(rows, folder).data_hash
+
+
+def test_the_column_unstated_is_there_only_where_it_is_needed(folder):
+    def written(**fields):
+        write_manifest(Records((Record("a.png", ("mass",), **fields),), folder), folder / "out.csv")
+        return (folder / "out.csv").read_text().splitlines()[1].split(",")
+
+    assert "unstated" not in written()
+    assert written(unstated=("edema",))[-1] == "unstated"
+    # An attribute of that name must not be taken for the column when the manifest is read.
+    assert written(attributes={"Unstated": "x"})[-2:] == ["unstated", "Unstated"]
+    assert read_dataset("manifest", folder / "out.csv")[0].unstated == ()
+
+
+def test_a_finding_that_is_unstated_too_leaves_the_row_out(folder):
+    records = read(folder, "path,label,unstated\na.png,mass|edema,hernia| edema\nb.png,mass,hernia\n")
+    assert [film.unstated for film in records] == [("hernia",)]
+    assert records.problems[0].reason == "the row names 'edema' as a finding and as unstated"
+
+
+def test_an_unstated_finding_needs_a_name_that_can_be_written(folder):
+    films = Records((Record("a.png", ("mass",), unstated=("a|b",)),), folder)
+    with pytest.raises(ValueError, match=r"a manifest cannot hold the finding 'a\|b'"):
+        write_manifest(films, folder / "out.csv")

@@ -1,6 +1,9 @@
+import math
+
 import pytest
 import torch
 from torch.nn import functional
+from torchvision.transforms.functional import adjust_brightness, adjust_contrast
 
 from fewshot_cxr.data import Augmentation, augment, standardise, to_images
 from fewshot_cxr.image_spec import ImageSpec
@@ -31,6 +34,12 @@ def test_to_images_by_hand(n_channels, mean, std):
     torch.testing.assert_close(
         made, standardise(films.unsqueeze(1) / 255, ImageSpec(8, n_channels, mean=mean, std=std))
     )
+
+
+@pytest.mark.parametrize("n_channels", [1, 3])
+def test_per_pixel_leaves_the_values_to_the_encoder(images, n_channels):
+    made = standardise(images, ImageSpec(33, n_channels, per_pixel=True, mean=(0.1,), std=(9,)))
+    assert torch.equal(made, images.expand(-1, n_channels, -1, -1))
 
 
 def test_same_generator_state_same_films(images):
@@ -159,3 +168,122 @@ def test_ranges_below_nothing(one):
 
 def test_no_films():
     assert to_images(torch.zeros(0, 8, 8, dtype=torch.uint8), ImageSpec(size_px=8)).shape == (0, 1, 8, 8)
+
+
+def augment_as_published(images, augmentation, generator):
+    """What `augment` was before there were brightness, contrast, stretch and fill, written down."""
+
+    def uniform(low, high):
+        return torch.empty(len(images)).uniform_(low, high, generator=generator)
+
+    angle = uniform(-augmentation.rotation_degrees, augmentation.rotation_degrees) * (math.pi / 180)
+    kept = uniform(augmentation.crop, 1.0)
+    scale = kept / uniform(*augmentation.zoom)
+    mirror = torch.where(torch.rand(len(images), generator=generator) < augmentation.flip, -1.0, 1.0)
+    moves = [2 * uniform(-augmentation.shift, augmentation.shift) + (1 - kept) * uniform(-1, 1) for _ in range(2)]
+    rows = (
+        torch.stack([scale * angle.cos() * mirror, -scale * angle.sin(), moves[0]], dim=1),
+        torch.stack([scale * angle.sin() * mirror, scale * angle.cos(), moves[1]], dim=1),
+    )
+    exponent = uniform(*augmentation.gamma).view(-1, 1, 1, 1)
+    grid = functional.affine_grid(torch.stack(rows, dim=1), list(images.shape), align_corners=False)
+    moved = functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    return moved.clamp(0, 1) ** exponent
+
+
+@pytest.mark.parametrize("settings", [{}, {"crop": 0.8}, {"rotation_degrees": 20, "gamma": (1, 1)}])
+def test_results_from_before_the_newer_settings_repeat(images, settings):
+    now, before = generator(3), generator(3)
+    augmentation = Augmentation(**settings)
+    assert torch.equal(augment(images, augmentation, generator=now), augment_as_published(images, augmentation, before))
+    assert torch.equal(now.get_state(), before.get_state())
+
+
+def test_numbers_of_an_earlier_version():
+    images, drawing = torch.linspace(0, 1, 4 * 81).reshape(4, 1, 9, 9), generator(3)
+    made = augment(images, Augmentation(crop=0.8), generator=drawing)
+    assert made[:, 0, 4, 2].tolist() == pytest.approx([0.155492425, 0.455244452, 0.698478639, 0.895998597], abs=1e-6)
+    assert torch.randint(10**6, (3,), generator=drawing).tolist() == [480773, 125800, 846062]
+
+
+@pytest.mark.parametrize("newer", [{"brightness": (0.9, 1.1)}, {"contrast": (0.5, 1.5)}, {"stretch": 0.1}])
+def test_a_newer_setting_leaves_the_older_draws_alone(images, newer):
+    dark = images * 0.5
+    older = augment(dark, Augmentation(), generator=generator())
+    made = augment(dark, Augmentation(**newer), generator=generator())
+    assert not torch.equal(made, older)
+    if "brightness" in newer:
+        factors = made / older
+        torch.testing.assert_close(factors.amin(dim=(1, 2, 3)), factors.amax(dim=(1, 2, 3)), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.9, 1.5])
+def test_brightness_and_contrast_are_torchvisions(images, factor):
+    for name, adjust in (("brightness", adjust_brightness), ("contrast", adjust_contrast)):
+        made = augment(images, Augmentation(**OFF | {name: (factor, factor)}), generator=generator())
+        torch.testing.assert_close(made, adjust(images, factor), atol=1e-5, rtol=0)
+
+
+def extents(made):
+    """Width and height of what is not black on each film, as a share of the side."""
+    return [(made > 0.5).any(dim=axis).float().mean(dim=-1)[:, 0] for axis in (2, 3)]
+
+
+def test_stretch_shrinks_one_axis_and_cuts_none():
+    white = torch.ones(300, 1, 64, 64)
+    made = augment(white, Augmentation(**OFF | {"stretch": 0.25, "fill": "black"}), generator=generator())
+    widths, heights = extents(made)
+    assert torch.maximum(widths, heights).min() == 1
+    assert 0.73 <= widths.min() < 0.8
+    assert 0.78 <= heights.min() < 0.84  # 1 / 1.25
+    assert 0.3 < (widths < 1).float().mean() < 0.7
+
+
+def test_black_fill_alone_brings_black():
+    white = torch.ones(20, 1, 32, 32)
+    options = OFF | {"rotation_degrees": 30, "shift": 0.2}
+    assert augment(white, Augmentation(**options), generator=generator()).min() > 0.99
+    assert augment(white, Augmentation(**options | {"fill": "black"}), generator=generator()).min() == 0
+
+
+COVID_NET = Augmentation(
+    rotation_degrees=10, shift=0.1, zoom=(0.85, 1.15), brightness=(0.9, 1.1), flip=0.5, gamma=(1, 1), stretch=0.1,
+    fill="black",
+)  # fmt: skip
+COLOUR_JITTER = Augmentation(**OFF | {"brightness": (0.5, 1.5), "contrast": (0.5, 1.5), "rotation_degrees": 20})
+
+
+@pytest.mark.parametrize("augmentation", [COVID_NET, COLOUR_JITTER], ids=["COVID-Net", "ColorJitter"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_published_settings(images, augmentation, dtype):
+    made = augment(images.to(dtype), augmentation, generator=generator())
+    assert (made.shape, made.dtype) == (images.shape, dtype)
+    assert 0 <= made.min() <= made.max() <= 1
+    assert torch.equal(made, augment(images.to(dtype), augmentation, generator=generator()))
+
+
+@pytest.mark.parametrize("rows", [[], [2], [0, 3, 5], range(6)])
+def test_chosen_films_alone_change_and_draw_as_ever(images, rows):
+    chosen = torch.zeros(6, dtype=torch.bool)
+    chosen[list(rows)] = True
+    everything = augment(images, COVID_NET, generator=generator())
+    made = augment(images, COVID_NET, generator=generator(), chosen=chosen)
+    assert torch.equal(made[chosen], everything[chosen])
+    assert torch.equal(made[~chosen], images[~chosen])
+
+
+def test_chosen_is_one_claim_for_each_film(images):
+    with pytest.raises(ValueError, match=r"^chosen must be bool of shape \(6,\), got torch.int64 of \(6,\)$"):
+        augment(images, Augmentation(), generator=generator(), chosen=torch.ones(6, dtype=torch.int64))
+    with pytest.raises(ValueError, match=r"got torch.bool of \(1,\)$"):
+        augment(images, Augmentation(), generator=generator(), chosen=torch.ones(1, dtype=torch.bool))
+
+
+def test_newer_ranges_are_checked_and_lists_taken():
+    assert Augmentation(brightness=[0.9, 1.1]) == Augmentation(brightness=(0.9, 1.1))
+    with pytest.raises(ValueError, match=r"contrast must be a smallest and a largest value above 0, got \(0, 1\)"):
+        Augmentation(contrast=(0, 1))
+    with pytest.raises(ValueError, match=r"stretch must be in 0\.\.0\.5, got 1"):
+        Augmentation(stretch=1)
+    with pytest.raises(ValueError, match=r"unknown fill 'blak' \(did you mean 'black'\?\); choose from black, edge"):
+        Augmentation(fill="blak")

@@ -28,3 +28,9 @@ def test_the_vectors_are_those_of_embed_films(tmp_path):
     np.testing.assert_array_equal(several.vectors, one.vectors)
     np.testing.assert_array_equal(several.class_ids.argmax(axis=1), one.class_ids)
     np.testing.assert_array_equal(several.patient_ids, one.patient_ids)
+
+
+def test_what_nobody_looked_for_is_not_stated():
+    films = (Record("a.png", ("x",), unstated=("y",)), Record("b.png", ("y",)))
+    table = with_all_findings(np.eye(2), Records(films, Path())).class_ids
+    np.testing.assert_array_equal(table, [[1, np.nan], [0, 1]])

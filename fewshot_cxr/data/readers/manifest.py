@@ -27,6 +27,7 @@ COLUMNS = {
     "mask_path": ("mask_path",),
     "age_years": ("age_years", "age"),
     "sex": ("sex",),
+    "unstated": ("unstated",),
 }
 _NEEDED = ("path", "label")
 _WRITTEN = ("path", "label", "patient_id", "group_id", "source", "view", "split", "mask_path", "age_years", "sex")
@@ -46,7 +47,8 @@ def read_manifest(
 
     Columns are found by name, in any case, the first that is there: `path, file, filename, image`; `label, finding,
     class` (several findings separated by `|`); `group_id`; `patient_id, patientid`; and `source, view, split,
-    mask_path, age_years, sex`. All others are kept in `Record.attributes`.
+    mask_path, age_years, sex, unstated` (findings nobody looked for, separated by `|`). All others are kept in
+    `Record.attributes`.
 
     Args:
         path: the CSV. Lead lines that begin with "# " hold one JSON object, which may name the `root`.
@@ -140,19 +142,25 @@ def _read_rows(path: Path, rows: list[list[str]], taken: dict[str, int], root: P
             continue
         row += [""] * (len(names) - len(row))
         cells = {what: row[index].strip() for what, index in taken.items()}
-        findings = tuple(name.strip() for name in cells["label"].split("|") if name.strip())
+        findings, unstated = _names(cells["label"]), _names(cells.get("unstated", ""))
         if any(row[len(names) :]):
             reason = f"the row has {len(row)} cells, the header names {len(names)} columns"
             gathering.leave_out(number, cells["path"], reason)
         elif not cells["path"] or not findings:
             reason = "the row names no finding" if cells["path"] else "the row names no file"
             gathering.leave_out(number, cells["path"], reason)
+        elif both := sorted(set(findings) & set(unstated)):
+            gathering.leave_out(number, cells["path"], f"the row names {both[0]!r} as a finding and as unstated")
         else:
             attributes = {other: row[index] for index, other in others}
             if has_text_ages:
                 attributes["age_years"] = cells["age_years"] if _number(cells["age_years"]) is None else ""
             gathering.add(path, number, _record(row[taken["path"]], findings, cells, attributes))
     return gathering
+
+
+def _names(cell: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in cell.split("|") if name.strip())
 
 
 def _other_columns(names: list[str], taken: set[int]) -> list[tuple[int, str]]:
@@ -190,6 +198,7 @@ def _record(name: str, findings: tuple[str, ...], cells: dict[str, str], attribu
         group_id=cells.get("group") or None,
         age_years=_number(cells.get("age_years", "")),
         attributes=attributes,
+        unstated=_names(cells.get("unstated", "")),
         **text,
     )
 
@@ -203,7 +212,7 @@ def write_manifest(records: Records, path: str | Path, *, header: dict[str, Any]
         header: more plain JSON values, such as the seed of a split.
 
     A cell that a spreadsheet would take for a formula stays as it is, and so comes back as it was. An attribute that
-    only some films have comes back as "" for the others.
+    only some films have comes back as "" for the others. The column `unstated` is there where some film needs it.
 
     Raises:
         ValueError: the name of a finding holds "|", which separates findings, or begins or ends with a blank.
@@ -215,19 +224,24 @@ def write_manifest(records: Records, path: str | Path, *, header: dict[str, Any]
     lead["n_by_finding"] = records.count_by(lambda film: "|".join(film.findings))
     # One called like a column of ours ("label" beside a chosen "finding") comes after it: the reader takes the first.
     extra = list(dict.fromkeys(name for film in records for name in film.attributes))
-    rows = [[*_WRITTEN, *extra], *(_cells(film, extra) for film in records)]
+    written = list(_WRITTEN)
+    if any(film.unstated for film in records) or any(name.strip().lower() == "unstated" for name in extra):
+        written.append("unstated")
+    rows = [[*written, *extra], *(_cells(film, written, extra) for film in records)]
     lines = (",".join(map(_quoted, row)) for row in rows)
     write_text(path, "\n".join((f"# {json.dumps(lead, ensure_ascii=False)}", *lines, "")))
 
 
-def _cells(film: Record, extra: Iterable[str]) -> list[str]:
-    for name in film.findings:
+def _cells(film: Record, written: Iterable[str], extra: Iterable[str]) -> list[str]:
+    for name in (*film.findings, *film.unstated):
         if "|" in name or not name or name != name.strip():
             raise ValueError(
                 f"{film.path}: a manifest cannot hold the finding {name!r}; use a name without | and blanks"
             )
-    known = ["" if getattr(film, name) is None else str(getattr(film, name)) for name in _WRITTEN[2:]]
-    return [film.path, "|".join(film.findings), *known, *(film.attributes.get(name, "") for name in extra)]
+    joined = {"label": "|".join(film.findings), "unstated": "|".join(film.unstated)}
+    known = [joined[name] if name in joined else getattr(film, name) for name in written]
+    cells = ["" if value is None else str(value) for value in known]
+    return [*cells, *(film.attributes.get(name, "") for name in extra)]
 
 
 def _quoted(cell: str) -> str:
