@@ -1,0 +1,149 @@
+"""Pairs for a learned pair distance: half of one class, half of two, and every class as often as the smallest."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from fewshot_cxr._checks import check_at_least
+from fewshot_cxr.seeding import generator
+
+
+class PairBatchSampler(Sampler[list[int]]):
+    """Batches of pairs: row i and row i + batch_size // 2 are a pair, of one class or of two.
+
+    Each epoch draws as many films of each class as the smallest class with two films has, without replacement (a
+    class with one film gives that one). Half of each batch's pairs are of the same class, half of different classes;
+    where the number of pairs is odd, every other batch has one more of the one. Each half is shared equally among its
+    groups (three classes: CC, NN, PP and CN, CP, NP); what is left over goes to groups drawn at random. Within an
+    epoch no pair of films comes again before all pairs of its group have come.
+
+    Films of one patient make no pair of the same class where the class has another patient: such a pair is easy for
+    reasons that are no finding. A class with one film makes no pair of the same class; its share goes to the others.
+
+    Each epoch is drawn from (seed, epoch) alone; the sampler counts its epochs itself, as `BalancedBatchSampler` does.
+
+    Args:
+        class_ids, group_ids: int64, shape (N,).
+        batch_size: films in a batch, even: batch_size // 2 pairs.
+        n_batches: in an epoch; None: about as many as hold as many films as there are.
+        seed: of all draws.
+
+    Raises:
+        ValueError: fewer than two classes, no class with two films, a batch that is odd or below 4, no batch, or not a
+            group for each film.
+
+    Source: the batches of Koch, Zemel, Salakhutdinov, "Siamese Neural Networks for One-shot Image Recognition", 2015,
+    section 3.2 (half same, half different), balanced over the classes.
+    """
+
+    def __init__(
+        self,
+        class_ids: np.ndarray,
+        group_ids: np.ndarray,
+        *,
+        batch_size: int = 64,
+        n_batches: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        if len(class_ids) != len(group_ids):
+            raise ValueError(f"each film needs its class and its group: got {len(class_ids)} and {len(group_ids)}")
+        classes, sizes = np.unique(class_ids, return_counts=True)
+        if len(classes) < 2:
+            raise ValueError(f"metric learning needs films of two findings or more, got {len(classes)}: add a finding")
+        if sizes.max() < 2:
+            raise ValueError("metric learning needs a finding with two films; each finding here has one")
+        check_at_least(batch_size, 4, "batch_size")
+        if batch_size % 2:
+            raise ValueError(f"batch_size counts the films of whole pairs and must be even, got {batch_size}")
+        self.rows = [np.flatnonzero(class_ids == c) for c in classes]
+        self.group_ids = np.asarray(group_ids)
+        self.n_per_class = int(sizes[sizes > 1].min())
+        self.batch_size, self.seed = batch_size, seed
+        self.n_batches = max(1, round(len(class_ids) / batch_size)) if n_batches is None else n_batches
+        check_at_least(self.n_batches, 1, "n_batches")
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return self.n_batches
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch the next iteration is."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Yield the rows of each batch of this epoch: first one film of every pair, then the other of each."""
+        draw = generator(self.seed, "pair batches", self.epoch)
+        films = [self._subset(rows, draw) for rows in self.rows]
+        same = [_PairList.within(own, self.group_ids[own]) for own in films if len(own) > 1]
+        different = [_PairList.across(one, other) for one, other in combinations(films, 2)]
+        n_pairs = self.batch_size // 2
+        n_same = [(n_pairs + batch % 2) // 2 for batch in range(self.n_batches)]
+        halves = _shared_out(same, n_same, draw), _shared_out(different, [n_pairs - n for n in n_same], draw)
+        for parts in zip(*halves, strict=True):
+            pairs: list[int] = draw.permutation(np.concatenate(parts)).T.ravel().tolist()
+            yield pairs
+        self.epoch += 1
+
+    def _subset(self, rows: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+        """Return a class's films of this epoch, of two patients at least where the class has them."""
+        shuffled: np.ndarray = draw.permutation(rows)
+        subset, groups = shuffled[: self.n_per_class], self.group_ids[shuffled]
+        is_other = groups != groups[0]
+        if is_other.any() and not is_other[: len(subset)].any():
+            subset[-1] = shuffled[is_other][0]
+        return subset
+
+
+@dataclass(frozen=True, eq=False)
+class _PairList:
+    """All pairs of a group, numbered but never listed: row i of `first` with each row of `second` from start[i] on."""
+
+    first: np.ndarray
+    second: np.ndarray
+    start: np.ndarray
+
+    @classmethod
+    def within(cls, films: np.ndarray, groups: np.ndarray) -> "_PairList":
+        """Number the unordered pairs of one class, without those of one patient where there is another."""
+        _, positions, patients = np.unique(groups, return_index=True, return_inverse=True)
+        patients = positions[patients]  # by first film, so that patients' names play no part
+        order = np.argsort(patients, kind="stable")
+        ends = np.searchsorted(patients[order], patients[order], side="right")
+        start = ends if len(positions) > 1 else np.arange(1, len(films) + 1)
+        return cls(films[order], films[order], start)
+
+    @classmethod
+    def across(cls, one: np.ndarray, other: np.ndarray) -> "_PairList":
+        """Number the pairs of a film of one class and a film of another."""
+        return cls(one, other, np.zeros(len(one), dtype=np.int64))
+
+    def drawn(self, n: int, draw: np.random.Generator) -> np.ndarray:
+        """Return n pairs, shape (n, 2), in rounds: none comes again before all have come."""
+        counts = len(self.second) - self.start
+        ends = np.cumsum(counts)
+        # Without replacement NumPy keeps no more than about fifty times what is drawn, not all the numbers.
+        rounds = [
+            draw.choice(ends[-1], min(ends[-1], n - begin), replace=False) for begin in range(0, n, int(ends[-1]))
+        ]
+        numbers = np.concatenate([np.zeros(0, dtype=np.int64), *rounds])
+        row = np.searchsorted(ends, numbers, side="right")
+        partner = self.start[row] + numbers - (ends - counts)[row]
+        return np.stack([self.first[row], self.second[partner]], axis=1)
+
+
+def _shared_out(groups: list[_PairList], n_pairs: list[int], draw: np.random.Generator) -> list[np.ndarray]:
+    """Return each batch's pairs, shape (n, 2), its number shared equally among the groups, the rest at random."""
+    n_groups = len(groups)
+    group_of = [
+        np.concatenate([np.tile(np.arange(n_groups), n // n_groups), draw.permutation(n_groups)[: n % n_groups]])
+        for n in n_pairs
+    ]
+    flat = np.concatenate(group_of)
+    pairs = np.empty((len(flat), 2), dtype=np.int64)
+    for index, group in enumerate(groups):
+        is_own = flat == index
+        pairs[is_own] = group.drawn(int(is_own.sum()), draw)
+    return np.split(pairs, np.cumsum(n_pairs)[:-1])
