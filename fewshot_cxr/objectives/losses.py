@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from fewshot_cxr._checks import lookup
 from fewshot_cxr.distances import DISTANCES, pairwise_distances
+from fewshot_cxr.objectives.heads import WeightedL1Head
+from fewshot_cxr.objectives.ordered_losses import PairLoss, PrototypicalLoss
 from fewshot_cxr.seeding import seeded_torch
 
 Mined = tuple[Tensor, ...]
@@ -39,14 +41,28 @@ class MetricLoss(nn.Module):
     Attributes:
         name: in LOSSES. distance: in DISTANCES. margin: of the loss, or what the miners should use beside it.
         miners: names in MINERS that fit it, the default first; none: the loss weighs all pairs itself.
+        batches: the order of rows that it reads: "balanced" (none), "pairs" (row i beside row i + N / 2) or "episodic"
+            (the first rows of each class are its support).
     """
 
     def __init__(self, name: str, inner: nn.Module, distance: str, margin: float, miners: tuple[str, ...]) -> None:
         super().__init__()
         self.name, self.distance, self.margin, self.miners = name, distance, margin, miners
+        self.batches = _BATCHES.get(name, "balanced")
         self.inner = inner
 
-    def forward(self, embeddings: Tensor, class_ids: Tensor, mined: Mined | None = None) -> Tensor:
+    @property
+    def head(self) -> WeightedL1Head | None:
+        """The distance that the loss learns, which a test needs beside the encoder; None: it learns none."""
+        return self.inner.head if isinstance(self.inner, PairLoss) else None
+
+    def forward(
+        self,
+        embeddings: Tensor,
+        class_ids: Tensor,
+        mined: Mined | None = None,
+        references: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
         """Return the loss of one batch.
 
         Args:
@@ -54,6 +70,8 @@ class MetricLoss(nn.Module):
             class_ids: int64, shape (N,).
             mined: what the miner chose: rows (anchor, positive, negative), or pairs (anchor, positive, anchor,
                 negative); None: all.
+            references: embeddings and class ids that the positives and negatives in `mined` are rows of, where these
+                are not those of the batch; not for the losses without pairs of their own.
 
         Returns:
             float32, shape (); 0 with a gradient of 0 where the batch has no pair to compare.
@@ -62,7 +80,7 @@ class MetricLoss(nn.Module):
             # The library takes a single pair for none at all; the same one twice has the same mean.
             mined = tuple(rows.repeat(2) for rows in mined)
         with torch.autocast(embeddings.device.type, enabled=False):
-            loss = self.inner(embeddings.float(), class_ids, mined)
+            loss = self.inner(embeddings.float(), class_ids, mined, *(references or ()))
             # Without any pair the library answers with a plain 0, which has no graph to run backward on.
             return loss if isinstance(loss, Tensor) and loss.requires_grad else loss + 0.0 * embeddings.float().sum()
 
@@ -107,9 +125,12 @@ LOSSES: dict[str, Callable[..., nn.Module]] = {
     "multi_similarity": _multi_similarity,
     "supcon": _supcon,
     "proxy_anchor": _proxy_anchor,
+    "pair_bce": PairLoss,
+    "prototypical": PrototypicalLoss,
 }
-_ANY_DISTANCE = ("triplet", "contrastive")
-_WITHOUT_MARGIN = ("multi_similarity", "supcon")
+_ANY_DISTANCE = ("triplet", "contrastive", "prototypical")
+_WITHOUT_MARGIN = ("multi_similarity", "supcon", "pair_bce", "prototypical")
+_BATCHES = {"pair_bce": "pairs", "prototypical": "episodic"}
 # Contrastive takes all by default: semihard leaves out the negatives nearer than the positive, its largest terms.
 _MINERS = {
     "triplet": ("semihard", "hard", "all"),
@@ -133,22 +154,24 @@ def build_loss(
     Args:
         name: in LOSSES. triplet (Schroff et al. 2015, arXiv:1503.03832), contrastive (Hadsell et al. 2006),
             multi_similarity (Wang et al. 2019, arXiv:1904.06627), supcon (Khosla et al. 2020, arXiv:2004.11362),
-            proxy_anchor (Kim et al. 2020, arXiv:2003.13911; its proxies are parameters).
+            proxy_anchor (Kim et al. 2020, arXiv:2003.13911; its proxies are parameters), pair_bce (see `PairLoss`),
+            prototypical (see `PrototypicalLoss`).
         n_classes, embedding_dim: of the training set and the encoder.
-        distance: in DISTANCES; all but triplet and contrastive take cosine only.
-        margin: in units of the distance; None: 0.2 for cosine (proxy_anchor 0.1), 1 for the others. multi_similarity
-            and supcon have none.
-        seed: of the proxies.
-        options: of the loss in pytorch-metric-learning; a misspelt one is Python's own TypeError.
+        distance: in DISTANCES; triplet, contrastive and prototypical take any, pair_bce l1, the others cosine.
+        margin: in units of the distance; None: 0.2 for cosine (proxy_anchor 0.1), 1 for the others. multi_similarity,
+            supcon, pair_bce and prototypical have none.
+        seed: of the proxies and of the head.
+        options: of the loss, here or in pytorch-metric-learning; a misspelt one is Python's own TypeError.
 
     Raises:
         ValueError: unknown loss or distance, two that do not go together, or a margin not above 0 or not of this loss.
     """
     make = lookup(LOSSES, name, what="loss")
     lookup(DISTANCES, distance, what="distance")
-    if name not in _ANY_DISTANCE and distance != "cosine":
+    only = "l1" if name == "pair_bce" else "cosine"
+    if name not in _ANY_DISTANCE and distance != only:
         raise ValueError(
-            f"loss {name!r} compares by cosine, not {distance}: take distance 'cosine' (--distance cosine)"
+            f"loss {name!r} compares by {only}, not {distance}: take distance {only!r} (--distance {only})"
         )
     if margin is not None and name in _WITHOUT_MARGIN:
         raise ValueError(f"loss {name!r} has no margin: leave margin out (--margin)")
@@ -158,7 +181,8 @@ def build_loss(
     chosen = usual if margin is None else margin
     own: dict[str, Any] = {} if name in _WITHOUT_MARGIN else {"margin": chosen}
     own |= {"distance": distance} if name in _ANY_DISTANCE else {}
-    own |= {"n_classes": n_classes, "embedding_dim": embedding_dim} if name == "proxy_anchor" else {}
+    own |= {"n_classes": n_classes} if name == "proxy_anchor" else {}
+    own |= {"embedding_dim": embedding_dim} if name in ("proxy_anchor", "pair_bce") else {}
     with seeded_torch(seed, "loss"):
         inner = make(**own, **options)
     return MetricLoss(name, inner, distance, chosen, _MINERS.get(name, ()))

@@ -15,10 +15,12 @@ from fewshot_cxr.objectives.losses import MetricLoss, Mined
 from fewshot_cxr.seeding import torch_generator
 
 Miner = Callable[..., Mined]
-"""miner(embeddings (N, dim), class_ids (N,), group_ids (N,) or None, *, step) -> row indices (anchor, positive,
-negative), int64, of equal length; or (anchor, positive, anchor, negative) for pairs."""
+"""miner(embeddings (N, dim), class_ids (N,), group_ids (N,) or None, *, step, n_anchors=None) -> row indices (anchor,
+positive, negative), int64, of equal length; or (anchor, positive, anchor, negative) for pairs. Only the first n_anchors
+rows are anchors (None: all)."""
 
 _MAX_CELLS = 1 << 20
+_MAX_COLUMNS = 1 << 10
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,18 @@ class TripletMiner:
     seed: int = 0
 
     @torch.no_grad()
-    def __call__(self, embeddings: Tensor, class_ids: Tensor, group_ids: Tensor | None = None, *, step: int) -> Mined:
+    def __call__(
+        self,
+        embeddings: Tensor,
+        class_ids: Tensor,
+        group_ids: Tensor | None = None,
+        *,
+        step: int,
+        n_anchors: int | None = None,
+    ) -> Mined:
         """Return (anchor, positive, negative); empty where no triplet qualifies."""
-        distances = batch_distances(embeddings, self.distance)
-        is_positive, is_negative = pair_masks(class_ids, group_ids)
+        distances = batch_distances(embeddings, self.distance, n_anchors)
+        is_positive, is_negative = pair_masks(class_ids, group_ids, n_anchors)
         if self.kind == "hard":
             return _hardest(distances, is_positive, is_negative)
         generator = torch_generator(self.seed, "miner", step)
@@ -72,10 +82,18 @@ class SimilarityPairMiner:
     epsilon: float = 0.1
 
     @torch.no_grad()
-    def __call__(self, embeddings: Tensor, class_ids: Tensor, group_ids: Tensor | None = None, *, step: int) -> Mined:
+    def __call__(
+        self,
+        embeddings: Tensor,
+        class_ids: Tensor,
+        group_ids: Tensor | None = None,
+        *,
+        step: int,
+        n_anchors: int | None = None,
+    ) -> Mined:
         """Return pairs (anchor, positive, anchor, negative); `step` plays no part, as nothing is drawn."""
-        distances = batch_distances(embeddings, "cosine")
-        is_positive, is_negative = pair_masks(class_ids, group_ids)
+        distances = batch_distances(embeddings, "cosine", n_anchors)
+        is_positive, is_negative = pair_masks(class_ids, group_ids, n_anchors)
         farthest = distances.masked_fill(~is_positive, -torch.inf).amax(dim=1, keepdim=True)
         nearest = distances.masked_fill(~is_negative, torch.inf).amin(dim=1, keepdim=True)
         positive_pairs = torch.nonzero(is_positive & (distances + self.epsilon > nearest)).T
@@ -115,18 +133,27 @@ def build_miner(name: str | None, *, loss: MetricLoss, seed: int = 0) -> Miner |
     return make(loss, seed)
 
 
-def batch_distances(embeddings: Tensor, distance: str) -> Tensor:
-    """Measure every row of a batch against every row, in float32, mixed precision or not; shape (N, N)."""
+def batch_distances(embeddings: Tensor, distance: str, n_anchors: int | None = None) -> Tensor:
+    """Measure the first n_anchors rows (None: all) against every row, in float32; shape (n_anchors, N)."""
+    anchors = embeddings[:n_anchors].float()
     with torch.autocast(embeddings.device.type, enabled=False):
-        return pairwise_distances(embeddings.float(), embeddings.float(), distance)
+        # In blocks: where two rows are alike the distances compare all columns with each other, a square.
+        blocks = torch.split(embeddings.float(), _MAX_COLUMNS)
+        return torch.cat([pairwise_distances(anchors, block, distance) for block in blocks], dim=1)
 
 
-def pair_masks(class_ids: Tensor, group_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Return which rows are positives and which are negatives of each anchor, bool, shape (N, N) each."""
-    is_same = class_ids.unsqueeze(0) == class_ids.unsqueeze(1)
-    is_positive = is_same & ~torch.eye(len(class_ids), dtype=torch.bool, device=class_ids.device)
+def pair_masks(
+    class_ids: Tensor, group_ids: Tensor | None = None, n_anchors: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return which rows are positives and which are negatives of each anchor, bool, shape (n_anchors, N) each.
+
+    The first n_anchors rows are the anchors (None: all). Films of an anchor's own patient are no positives, unless it
+    has no others.
+    """
+    is_same = class_ids[:n_anchors].unsqueeze(1) == class_ids.unsqueeze(0)
+    is_positive = is_same & ~torch.eye(*is_same.shape, dtype=torch.bool, device=class_ids.device)
     if group_ids is not None:
-        of_others = is_positive & (group_ids.unsqueeze(0) != group_ids.unsqueeze(1))
+        of_others = is_positive & (group_ids[:n_anchors].unsqueeze(1) != group_ids.unsqueeze(0))
         is_positive = torch.where(of_others.any(dim=1, keepdim=True), of_others, is_positive)
     return is_positive, ~is_same
 

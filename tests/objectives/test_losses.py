@@ -7,19 +7,20 @@ import torch
 from scipy.spatial.distance import cdist
 from torch.nn import functional
 
-from fewshot_cxr.distances import DISTANCES
+from fewshot_cxr.distances import DISTANCES, pairwise_distances
 from fewshot_cxr.objectives import LOSSES, build_loss, build_miner
 
 SCIPY = {"euclidean": "euclidean", "squared_euclidean": "sqeuclidean", "cosine": "cosine", "l1": "cityblock"}
-ANY_DISTANCE = ("triplet", "contrastive")
-COMBINATIONS = [
-    (name, d) for name in sorted(LOSSES) for d in sorted(DISTANCES) if name in ANY_DISTANCE or d == "cosine"
-]
+WITH_MARGIN = ("triplet", "contrastive")
+ANY_DISTANCE = (*WITH_MARGIN, "prototypical")
+ONLY = {name: "l1" if name == "pair_bce" else "cosine" for name in LOSSES if name not in ANY_DISTANCE}
+COMBINATIONS = [(name, d) for name in sorted(LOSSES) for d in sorted(DISTANCES) if ONLY.get(name, d) == d]
+ORDERED = ("pair_bce", "prototypical")
 MARGINS = {"euclidean": 1.0, "squared_euclidean": 4.0, "l1": 2.0, "cosine": 0.3}
 
 
 def make(name, distance=None, **options):
-    distance = distance or ("euclidean" if name in ANY_DISTANCE else "cosine")
+    distance = distance or ONLY.get(name, "euclidean")
     return build_loss(name, n_classes=3, embedding_dim=8, distance=distance, **options)
 
 
@@ -73,6 +74,30 @@ def test_triplet_equals_a_slow_loop(distance):
 
 
 @pytest.mark.parametrize("distance", sorted(DISTANCES))
+@pytest.mark.parametrize("kind", ["all", "hard", "semihard"])
+def test_mined_triplets_measure_as_the_loss_and_the_rules_do(kind, distance):
+    embeddings, class_ids = batch()
+    margin, ours = MARGINS[distance], pairwise_distances(embeddings, embeddings, distance)
+    loss = make("triplet", distance, margin=margin)
+    mined = build_miner(kind, loss=loss)(embeddings.detach(), class_ids, step=0)
+    violations = [ours[a, p] - ours[a, n] + margin for a, p, n in zip(*mined, strict=True)]
+    expected = mean_above_zero([value.item() for value in violations])
+    assert loss(embeddings, class_ids, mined).item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("distance", ["l1", "euclidean"])
+def test_triplet_is_not_the_published_mean_over_the_cube(distance):
+    embeddings, class_ids = batch()
+    distances, margin, n = matrix(embeddings, distance), MARGINS[distance], len(class_ids)
+    violations = [distances[a, p] - distances[a, q] + margin for a, p, q in all_triplets(class_ids)]
+    active = [value for value in violations if value > 0]
+    published = sum(active) / n**3  # fades as triplets fall silent, and with every triplet that cannot be
+    got = make("triplet", distance, margin=margin)(embeddings, class_ids).item()
+    assert got == pytest.approx(published * n**3 / len(active), rel=1e-5)
+    assert got > 3 * published
+
+
+@pytest.mark.parametrize("distance", sorted(DISTANCES))
 def test_contrastive_equals_a_slow_loop(distance):
     embeddings, class_ids = batch()
     distances, margin = matrix(embeddings, distance), MARGINS[distance]
@@ -88,7 +113,7 @@ def test_contrastive_equals_a_slow_loop(distance):
     assert got == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("name", ANY_DISTANCE)
+@pytest.mark.parametrize("name", WITH_MARGIN)
 @pytest.mark.parametrize("distance", sorted(DISTANCES))
 def test_loss_of_chosen_triplets_equals_a_slow_loop(name, distance):
     embeddings, class_ids = batch()
@@ -196,7 +221,7 @@ def test_mixed_precision_changes_nothing(name, distance):
     assert torch.equal(half, loss(embeddings.bfloat16().float(), class_ids))
 
 
-@pytest.mark.parametrize(("name", "distance"), COMBINATIONS)
+@pytest.mark.parametrize(("name", "distance"), [pair for pair in COMBINATIONS if pair[0] not in ORDERED])
 def test_row_order_does_not_matter(name, distance):
     embeddings, class_ids = batch()
     order = torch.randperm(len(class_ids))
@@ -204,7 +229,9 @@ def test_row_order_does_not_matter(name, distance):
     torch.testing.assert_close(loss(embeddings[order], class_ids[order]), loss(embeddings, class_ids))
 
 
-@pytest.mark.parametrize(("name", "distance"), [pair for pair in COMBINATIONS if pair[0] != "proxy_anchor"])
+@pytest.mark.parametrize(
+    ("name", "distance"), [pair for pair in COMBINATIONS if pair[0] not in ("proxy_anchor", "pair_bce")]
+)
 @pytest.mark.parametrize("class_ids", [[1, 1, 1, 1], [0, 1, 2, 3]], ids=["one class", "no positive"])
 def test_a_batch_without_triplets_gives_zero_and_a_working_backward(name, distance, class_ids):
     embeddings = torch.randn(4, 8, requires_grad=True)
@@ -222,8 +249,8 @@ def test_a_batch_without_triplets_gives_zero_and_a_working_backward(name, distan
 @pytest.mark.parametrize("name", ["triplet", "contrastive", "multi_similarity"])
 def test_a_single_pair_counts(name):
     embeddings, class_ids = batch(n=6)
-    loss = make(name, margin=50.0 if name in ANY_DISTANCE else None)
-    one = [torch.tensor([row]) for row in ((0, 3, 1) if name in ANY_DISTANCE else (0, 3, 0, 1))]
+    loss = make(name, margin=50.0 if name in WITH_MARGIN else None)
+    one = [torch.tensor([row]) for row in ((0, 3, 1) if name in WITH_MARGIN else (0, 3, 0, 1))]
     twice = [row.repeat(2) for row in one]
     assert loss(embeddings, class_ids, tuple(one)) > 0
     assert torch.equal(loss(embeddings, class_ids, tuple(one)), loss(embeddings, class_ids, tuple(twice)))
@@ -259,11 +286,12 @@ def test_a_misspelt_option_is_a_type_error(name):
         make(name, temprature=0.1)
 
 
-@pytest.mark.parametrize("name", sorted(set(LOSSES) - set(ANY_DISTANCE)))
-def test_cosine_losses_refuse_other_distances(name):
-    message = f"loss '{name}' compares by cosine, not l1: take distance 'cosine' (--distance cosine)"
+@pytest.mark.parametrize("name", sorted(ONLY))
+def test_losses_of_one_distance_refuse_the_others(name):
+    other, only = "euclidean", ONLY[name]
+    message = f"loss '{name}' compares by {only}, not {other}: take distance '{only}' (--distance {only})"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        make(name, "l1")
+        make(name, other)
 
 
 @pytest.mark.parametrize(
@@ -271,13 +299,17 @@ def test_cosine_losses_refuse_other_distances(name):
     [
         ("supcon", {"margin": 0.1}, "loss 'supcon' has no margin: leave margin out (--margin)"),
         ("multi_similarity", {"margin": 0.1}, "loss 'multi_similarity' has no margin: leave margin out (--margin)"),
+        ("pair_bce", {"margin": 0.1}, "loss 'pair_bce' has no margin: leave margin out (--margin)"),
+        ("prototypical", {"margin": 0.1}, "loss 'prototypical' has no margin: leave margin out (--margin)"),
+        ("prototypical", {"n_shot": 0}, "n_shot must be at least 1, got 0"),
+        ("prototypical", {"temperature": 0.0}, "temperature must be above 0, got 0.0"),
         ("triplet", {"margin": 0.0}, "margin must be above 0, got 0.0"),
         ("triplet", {"margin": math.nan}, "margin must be above 0, got nan"),
         (
             "tripplet",
             {},
             "unknown loss 'tripplet' (did you mean 'triplet'?); choose from contrastive, multi_similarity, "
-            "proxy_anchor, supcon, triplet",
+            "pair_bce, prototypical, proxy_anchor, supcon, triplet",
         ),
         (
             "triplet",
@@ -293,7 +325,7 @@ def test_the_door_is_guarded(name, options, message):
 
 @pytest.mark.parametrize("distance", sorted(DISTANCES))
 def test_the_usual_margin_follows_the_distance(distance):
-    for name in ANY_DISTANCE:
+    for name in WITH_MARGIN:
         loss = make(name, distance)
         assert loss.margin == (0.2 if distance == "cosine" else 1.0)
         embeddings, class_ids = batch()

@@ -17,6 +17,10 @@ def make(name, distance="euclidean", margin=None, seed=0):
     return build_miner(name, loss=loss, seed=seed)
 
 
+def distance_of(loss):
+    return "l1" if loss == "pair_bce" else "cosine"
+
+
 def batch(n=24, n_classes=3, seed=0):
     random = torch.Generator().manual_seed(seed)
     class_ids = torch.arange(n) % n_classes
@@ -200,10 +204,12 @@ def test_mixed_precision_changes_nothing(name):
         ("multi_similarity", "multi_similarity"),
         ("supcon", None),
         ("proxy_anchor", None),
+        ("pair_bce", None),
+        ("prototypical", None),
     ],
 )
 def test_each_loss_has_its_default(loss, default):
-    built = build_loss(loss, n_classes=3, embedding_dim=8, distance="cosine")
+    built = build_loss(loss, n_classes=3, embedding_dim=8, distance=distance_of(loss))
     miner = build_miner(None, loss=built)
     assert (built.miners[0] if built.miners else None) == default
     assert (miner is None) == (default is None)
@@ -248,5 +254,31 @@ def test_unfit_pairs_are_refused(loss, miner, message):
 
 
 def test_every_miner_serves_a_loss():
-    served = {m for name in LOSSES for m in build_loss(name, n_classes=3, embedding_dim=8, distance="cosine").miners}
-    assert served == set(MINERS)
+    built = [build_loss(name, n_classes=3, embedding_dim=8, distance=distance_of(name)) for name in LOSSES]
+    assert {miner for loss in built for miner in loss.miners} == set(MINERS)
+
+
+@pytest.mark.parametrize("distance", sorted(DISTANCES))
+@pytest.mark.parametrize("name", sorted(MINERS))
+def test_only_the_first_rows_are_anchors(name, distance):
+    embeddings, class_ids = batch()
+    group_ids = torch.arange(24) // 4
+    miner = make(name, distance, margin=100.0)
+    mined = miner(embeddings, class_ids, group_ids, step=0)
+    first = miner(embeddings, class_ids, group_ids, step=0, n_anchors=5)
+    pairs = list(zip(mined[::2], mined[1::2], strict=True)) if len(mined) == 4 else [mined]
+    few = list(zip(first[::2], first[1::2], strict=True)) if len(first) == 4 else [first]
+    for sides, chosen in zip(pairs, few, strict=True):
+        assert rows_of(chosen) == rows_of(side[sides[0] < 5] for side in sides)
+        assert len(chosen[0]) > 0
+
+
+@pytest.mark.parametrize("name", TRIPLET_MINERS)
+@pytest.mark.parametrize("distance", sorted(DISTANCES))
+def test_few_anchors_among_many_rows_stay_bounded(name, distance):
+    embeddings, class_ids = batch(4096)
+    embeddings[100] = embeddings[200]
+    with LargestTensor() as largest:
+        mined = make(name, distance)(embeddings, class_ids, step=0, n_anchors=64)
+    assert len(mined[0]) == (64 if name == "hard" else 8192)
+    assert largest.n_elements <= 3 << 20  # indices of a million cells; a square of all rows has 17 million
