@@ -2,15 +2,20 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
-from typing import Any
+from itertools import chain
+from typing import Any, Self
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
-from fewshot_cxr._checks import check_at_least, lookup
+from fewshot_cxr._checks import check_at_least, check_whole, lookup
+from fewshot_cxr.encoders.freezing import group_by_layer, hold_batch_norms
 from fewshot_cxr.image_spec import ImageSpec
 
 OUTPUTS = ("head", "pooled")
 DEFAULT_EMBEDDING_DIM = 128
+TASK_HEAD = "task_head"  # before a dot, the first part of the names that a task's head has in an encoder's file
 
 
 class Encoder(nn.Module, ABC):
@@ -22,6 +27,9 @@ class Encoder(nn.Module, ABC):
 
     S need not be `image_spec.size_px`; sides from `min_size_px` up will do, unless an encoder says otherwise. In eval
     mode a row depends on its own image alone. The backbone lies in `backbone`, what follows the pooling in `head`.
+
+    Where `image_spec.per_pixel` is set, images come scaled to 0..1 and of size_px alone: `features` subtracts the mean
+    image of the training films and divides by their std image (`adopt_pixel_statistics`), both saved with the weights.
 
     A subclass calls `super().__init__`, builds `backbone`, and writes `_feature_map`; `pool` where it is no average.
 
@@ -35,6 +43,7 @@ class Encoder(nn.Module, ABC):
     Attributes:
         recipe: {"encoder": name, "options": {...}}, from which `build_encoder` makes the same again; it sets this.
         card: what a training run says of its encoder; {} for one not trained.
+        n_frozen: how many of `layer_groups` are frozen; see `freeze`. No file keeps it.
     """
 
     backbone: nn.Module
@@ -65,6 +74,11 @@ class Encoder(nn.Module, ABC):
         self.head: nn.Module = nn.Identity() if output == "pooled" else nn.Linear(n_features, self.embedding_dim)
         self.recipe: dict[str, Any] = {}
         self.card: dict[str, Any] = {}
+        self.n_frozen = 0
+        if self.image_spec.per_pixel:
+            shape = (1, 1, self.image_spec.size_px, self.image_spec.size_px)
+            self.register_buffer("pixel_mean", torch.zeros(shape))
+            self.register_buffer("pixel_std", torch.ones(shape))
 
     def features(self, images: Tensor) -> Tensor:
         """Return the feature map before pooling.
@@ -76,10 +90,10 @@ class Encoder(nn.Module, ABC):
             Shape (N, c, h, w).
 
         Raises:
-            ValueError: another number of channels, integers, or images that are too small.
+            ValueError: another number of channels, integers, or images that are too small (with `per_pixel`: of another
+                size than the mean image).
         """
-        self._check(images)
-        return self._feature_map(images)
+        return self._feature_map(self._prepared(images))
 
     def pool(self, features: Tensor) -> Tensor:
         """Return the pooled features, shape (N, n_features), of a feature map."""
@@ -102,8 +116,80 @@ class Encoder(nn.Module, ABC):
             mean, std = (sum(mean) / len(mean),), (sum(std) / len(std),)
         self.image_spec = replace(self.image_spec, mean=tuple(mean), std=tuple(std))
 
+    def adopt_pixel_statistics(self, mean: np.ndarray | Tensor, std: np.ndarray | Tensor) -> None:
+        """Take the mean and the std image of the training films.
+
+        Args:
+            mean, std: of the images scaled to 0..1, float, shape (size_px, size_px); std is above 0 everywhere.
+
+        Raises:
+            ValueError: `image_spec` does not ask for them, another shape, values that are not finite, or a std of 0.
+        """
+        if not self.image_spec.per_pixel:
+            raise ValueError("the image spec is not per pixel, so the encoder has no mean image; set per_pixel=True")
+        shape = (self.image_spec.size_px, self.image_spec.size_px)
+        images = {"mean": torch.as_tensor(mean), "std": torch.as_tensor(std)}
+        for name, image in images.items():
+            if image.shape != shape:
+                raise ValueError(f"the {name} image must have the shape {shape}, got {tuple(image.shape)}")
+            if not image.isfinite().all():
+                raise ValueError(f"the {name} image must be finite; leave out the films that are not")
+        if images["std"].min() <= 0:
+            raise ValueError("the std image must be above 0; give pixels that never change a small value")
+        self.get_buffer("pixel_mean").copy_(images["mean"])
+        self.get_buffer("pixel_std").copy_(images["std"])
+
+    def layer_groups(self) -> list[list[nn.Parameter]]:
+        """Return all parameters, each once, from the stem to the head.
+
+        The groups are the backbone's stem, stages (of a transformer: blocks) and last layers; what stands between
+        backbone and head, such as attention gates; and the head, if there is one.
+        """
+        backbone, head = group_by_layer(self.backbone), list(self.head.parameters())
+        known = {id(weight) for weight in chain(head, *backbone)}
+        between = [weight for weight in self.parameters() if id(weight) not in known]
+        return [group for group in (*backbone, between, head) if group]
+
+    def freeze(self, n_groups: int | None) -> None:
+        """Hold the first layers still: no gradients, and batch normalisation keeps its statistics in training too.
+
+        Args:
+            n_groups: how many of `layer_groups`; None takes the whole backbone. All others are set free, so that 0
+                frees everything.
+
+        Raises:
+            ValueError: there are not so many groups.
+        """
+        groups = self.layer_groups()
+        if n_groups is None:
+            n_groups = len(group_by_layer(self.backbone))
+        check_whole(n_groups, "n_groups", 0)
+        if n_groups > len(groups):
+            raise ValueError(f"this encoder has {len(groups)} groups of layers to freeze, got {n_groups}")
+        for number, group in enumerate(groups):
+            for weight in group:
+                weight.requires_grad_(number >= n_groups)
+        self.n_frozen = n_groups
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch to training (or eval) mode; the batch normalisation of frozen layers stays in eval mode."""
+        super().train(mode)
+        if mode and self.n_frozen:
+            hold_batch_norms(self, chain(*self.layer_groups()[: self.n_frozen]))
+        return self
+
     @abstractmethod
     def _feature_map(self, images: Tensor) -> Tensor: ...
+
+    def _prepared(self, images: Tensor) -> Tensor:
+        self._check(images)
+        if not self.image_spec.per_pixel:
+            return images
+        side = self.image_spec.size_px
+        if images.shape[2:] != (side, side):
+            raise ValueError(f"images must have the mean image's size, {side} px, got {tuple(images.shape[2:])}")
+        return (images - self.get_buffer("pixel_mean")) / self.get_buffer("pixel_std")
 
     def _check(self, images: Tensor) -> None:
         n_channels = self.image_spec.n_channels

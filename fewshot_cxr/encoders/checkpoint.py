@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fewshot_cxr.encoders.base import Encoder
+from torch import Tensor
+
+from fewshot_cxr.encoders.base import TASK_HEAD, Encoder
 from fewshot_cxr.encoders.table import build_encoder
 from fewshot_cxr.encoders.weights import KIND, copy_weights
 from fewshot_cxr.image_spec import ImageSpec
@@ -13,13 +15,17 @@ from fewshot_cxr.storage import load_tensors, save_tensors
 ENCODER_FILE = "encoder.safetensors"
 
 
-def save_encoder(encoder: Encoder, path: str | Path, *, card: Mapping[str, Any]) -> None:
+def save_encoder(
+    encoder: Encoder, path: str | Path, *, card: Mapping[str, Any], head: Mapping[str, Tensor] | None = None
+) -> None:
     """Save weights, recipe, image spec and card in one file, whole or not at all.
 
     Args:
         encoder: made by `build_encoder` or `load_encoder`, which know its recipe.
         path: the file, replaced.
         card: plain JSON values; `load_encoder` gives them back as `encoder.card`.
+        head: weights of what the task puts behind the embeddings, a classifier or a learned distance; `load_head` gives
+            them back, and `card["head"]` says what they are. Whoever loads the encoder does not meet them.
 
     Raises:
         ValueError: the encoder has no recipe.
@@ -27,7 +33,8 @@ def save_encoder(encoder: Encoder, path: str | Path, *, card: Mapping[str, Any])
     if not encoder.recipe:
         raise ValueError("the encoder has no recipe to be rebuilt from; make it with build_encoder")
     header = {"recipe": encoder.recipe, "image_spec": encoder.image_spec.to_json(), "card": dict(card)}
-    save_tensors(path, encoder.state_dict(), kind=KIND, header=header)
+    behind = {f"{TASK_HEAD}.{name}": tensor for name, tensor in (head or {}).items()}
+    save_tensors(path, encoder.state_dict() | behind, kind=KIND, header=header)
 
 
 def load_encoder(path: str | Path) -> Encoder:
@@ -41,16 +48,41 @@ def load_encoder(path: str | Path) -> Encoder:
         ValueError: the file holds something else, an encoder that this version does not know, or weights of another.
         OSError: the file is damaged.
     """
-    path = Path(path)
-    path = path / ENCODER_FILE if path.is_dir() else path
+    path = _file(path)
     tensors, header = load_tensors(path, kind=KIND)
     try:
         encoder = _rebuild(header["recipe"], header["image_spec"])
         encoder.recipe, encoder.card = header["recipe"], header["card"]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: its encoder cannot be rebuilt by this version: {error}") from error
-    copy_weights(tensors, encoder.state_dict(), path)
+    own = {name: tensor for name, tensor in tensors.items() if not name.startswith(f"{TASK_HEAD}.")}
+    copy_weights(own, encoder.state_dict(), path)
     return encoder.eval()
+
+
+def load_head(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Load what stands behind the embeddings: (its weights by name, on the CPU; the card, whose "head" describes it).
+
+    Args:
+        path: a file of `save_encoder`, or a run folder.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file holds something else, or an encoder without such a head.
+        OSError: the file is damaged.
+    """
+    path = _file(path)
+    tensors, header = load_tensors(path, kind=KIND)
+    prefix = f"{TASK_HEAD}."
+    head = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    if not head:
+        raise ValueError(f"{path} has no head: its encoder was trained for distances between embeddings alone")
+    return head, header["card"]
+
+
+def _file(path: str | Path) -> Path:
+    path = Path(path)
+    return path / ENCODER_FILE if path.is_dir() else path
 
 
 def _rebuild(recipe: Mapping[str, Any], image_spec: dict[str, Any]) -> Encoder:

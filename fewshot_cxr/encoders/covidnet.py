@@ -1,6 +1,7 @@
 """COVID-Net as it was rebuilt for siamese training: stages of PEPX blocks, densely summed."""
 
 from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -10,6 +11,12 @@ from fewshot_cxr.encoders.base import Encoder
 from fewshot_cxr.image_spec import ImageSpec
 
 HEADS = ("linear", "published")
+_PUBLISHED = {"head": "published", "batch_norm": False, "dropout": 0.5}
+# The options of the published networks, both at 224 px: of siamese-COVID-Net on one channel, of COVID-Net on three.
+COVIDNET_PRESETS: dict[str, dict[str, Any]] = {
+    "siamese-covid-net": _PUBLISHED | {"width": 128, "embedding_dim": 256},
+    "covid-net": _PUBLISHED | {"width": 256, "embedding_dim": 1024},
+}
 _STEM_WIDTH = 64
 _BLOCKS = (3, 4, 6, 3)
 _FC_UNITS = 1024
@@ -24,8 +31,8 @@ class CovidNet(Encoder):
     """Four stages of projection-expansion-projection-extension (PEPX) blocks.
 
     The defaults train well from scratch: batch normalisation, global average, linear head; about 8 million weights. The
-    published network of 59.6 million is `head="published", batch_norm=False, dropout=0.5, embedding_dim=256` at 224 px;
-    the wider preset of 135 million takes `width=256, embedding_dim=1024` and three channels besides.
+    published networks, at 224 px, are `CovidNet(**COVIDNET_PRESETS["siamese-covid-net"])`, 59.6 million, and
+    `CovidNet(ImageSpec(n_channels=3), **COVIDNET_PRESETS["covid-net"])`, 135.3 million.
 
     Args:
         image_spec, embedding_dim, output, dropout: see `Encoder`.

@@ -15,11 +15,15 @@ from fewshot_cxr.image_spec import ImageSpec
 _TAPS = (192, 320)
 _GATING = 1280
 _EPSILON = 1e-6
+AGGREGATIONS = ("mean", "sum")
+# The options that make the gates what they are in the published network.
+PUBLISHED_GATES: dict[str, Any] = {"gate_stride": 3, "gate_width": 1280, "aggregation": "sum", "renormalise": False}
 
 
 def _shares(weights: Tensor) -> Tensor:
     """Divide weights, 0 or above, by their sum over the places; where all are 0, all get the same."""
-    weights = weights + _EPSILON
+    is_empty = weights.sum((2, 3), keepdim=True) < _EPSILON
+    weights = weights + _EPSILON * is_empty
     return weights / weights.sum((2, 3), keepdim=True)
 
 
@@ -29,10 +33,11 @@ def _above_smallest(values: Tensor) -> Tensor:
 
 def _range(values: Tensor) -> Tensor:
     above = _above_smallest(values)
-    return above / (above.amax((2, 3), keepdim=True) + _EPSILON)
+    return above / above.amax((2, 3), keepdim=True).clamp_min(_EPSILON)
 
 
-# "mean" cuts values below 0, where the published form may divide by a sum of 0.
+# As published wherever that is defined: equal places, whose differences sum to 0, get equal weights here. "mean" cuts
+# values below 0, whose published shares may be negative or endless.
 NORMALISATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "mean_flow": lambda values: _shares(_above_smallest(values)),
     "softmax": lambda values: values.flatten(2).softmax(2).view_as(values),
@@ -41,23 +46,30 @@ NORMALISATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "range": _range,
 }
 _UP_TO_ONE = ("sigmoid", "range")  # each place for itself; the others share out a sum of 1
+# As published: a gate begins with every place open. "mean_flow", "softmax" and "range" do not change when all values
+# rise, so that only "sigmoid" and "mean" feel it.
+_FIRST_BIAS = {"sigmoid": 3.0, "mean": 3.0, "range": 3.0, "softmax": 10.0}
 
 
 class EfficientNetAttention(Encoder):
     """A map of 1792 channels: what two gates let pass of the 192- and 320-channel stages, and the last map of 1280.
 
     Each gate compares a stage with the last map, place by place, and weighs the places. The three parts lie on one
-    grid, a 32nd of the image, and are averaged over it. (The published network sums the gated two: the same but for a
-    factor, which the head's weights take up, and which here would drown the third in pooled embeddings.)
+    grid, a 32nd of the image, and are averaged over it.
 
-    The published gates are `gate_stride=3, gate_width=1280`: 35.5 million weights, and at 224 px a grid of 2 x 2, of
-    which one place is always shut. By default a gate sees every place, and the network has 7.9 million weights in all.
+    The published gates are `EfficientNetAttention(**PUBLISHED_GATES)`: 35.5 million weights, and at 224 px a grid of
+    2 x 2, of which one place is always shut and which never sees the last row and column of the map; what they let pass
+    is summed over the places. By default a gate sees every place, and the network has 7.9 million weights in all.
 
     Args:
         image_spec, embedding_dim, output, dropout: see `Encoder`.
         normalisation: how a gate's values become weights, a name in NORMALISATIONS.
         gate_stride: of the gates' 3x3 convolutions, which pad the map at stride 1 only.
         gate_width: channels inside a gate.
+        aggregation: of what the gates let pass, over the places: "mean", or "sum" as published, which is the same but
+            for a factor, and drowns the last map in pooled embeddings.
+        renormalise: weights that share out a sum of 1 do so again on the grid of the stage, to which those of a coarser
+            grid are stretched. Without it, as published, their sum grows with the number of places.
         pretrained: take ImageNet weights for the backbone from timm's hub, with their mean and std.
 
     Source: Tan, Le, "EfficientNet", 2019, arXiv:1905.11946; Schlemper et al., "Attention-Gated Networks for Improving
@@ -72,12 +84,15 @@ class EfficientNetAttention(Encoder):
         normalisation: str = "mean_flow",
         gate_stride: int = 1,
         gate_width: int = 128,
+        aggregation: str = "mean",
+        renormalise: bool = True,
         pretrained: bool = False,
         embedding_dim: int | None = None,
         output: str = "head",
         dropout: float = 0.0,
     ) -> None:
         lookup(NORMALISATIONS, normalisation, what="normalisation")
+        lookup(dict.fromkeys(AGGREGATIONS), aggregation, what="aggregation")
         check_at_least(gate_stride, 1, "gate_stride")
         check_at_least(gate_width, 1, "gate_width")
         # Without padding a gate needs a grid of 3 x 3.
@@ -87,15 +102,30 @@ class EfficientNetAttention(Encoder):
         net: Any = create_backbone("efficientnet_b0", self.image_spec, pretrained=pretrained)
         self.backbone = net
         self.gates = nn.ModuleList(
-            _GridGate(n_channels, gate_width, stride=gate_stride, normalisation=normalisation) for n_channels in _TAPS
+            _GridGate(
+                n_channels, gate_width, stride=gate_stride, normalisation=normalisation, is_renormalised=renormalise
+            )
+            for n_channels in _TAPS
         )
+        self._is_summed = aggregation == "sum"
         if pretrained:
             self.adopt_statistics(net.pretrained_cfg["mean"], net.pretrained_cfg["std"])
 
     def attention_maps(self, images: Tensor) -> list[Tensor]:
-        """Return the weights of each gate, shape (N, 1, h, w), on the grid of the feature map; see `features`."""
-        self._check(images)
-        return self._gated_map(images)[1]
+        """Return the weights of each gate, shape (N, 1, h, w), on the grid of the feature map; see `features`.
+
+        Each place stands for a square of 32 px. To lay a map over its image, stretch it as the gates do:
+        `functional.interpolate(weights, size=images.shape[2:], mode="bilinear", align_corners=False)`.
+        """
+        return self._gated_map(self._prepared(images))[1]
+
+    def pool(self, features: Tensor) -> Tensor:
+        """Return the average of each channel; with aggregation="sum" the sum, of the channels that passed a gate."""
+        pooled = super().pool(features)
+        if not self._is_summed:
+            return pooled
+        n_gated, n_places = sum(_TAPS), features.shape[2] * features.shape[3]
+        return torch.cat([pooled[:, :n_gated] * n_places, pooled[:, n_gated:]], dim=1)
 
     def _feature_map(self, images: Tensor) -> Tensor:
         return self._gated_map(images)[0]
@@ -110,7 +140,7 @@ class EfficientNetAttention(Encoder):
 
 
 class _GridGate(nn.Module):
-    def __init__(self, n_channels: int, width: int, *, stride: int, normalisation: str) -> None:
+    def __init__(self, n_channels: int, width: int, *, stride: int, normalisation: str, is_renormalised: bool) -> None:
         super().__init__()
         padding = 1 if stride == 1 else 0
         self.stage = nn.Conv2d(n_channels, width, 3, stride=stride, padding=padding, bias=False)
@@ -118,9 +148,9 @@ class _GridGate(nn.Module):
         self.value = nn.Conv2d(width, 1, 1)
         self.out = nn.Sequential(nn.Conv2d(n_channels, n_channels, 1), nn.BatchNorm2d(n_channels))
         self.normalisation = normalisation
-        if normalisation in ("sigmoid", "mean") and self.value.bias is not None:
-            # Begins with every place open, as published; the other forms do not change when all values rise.
-            nn.init.constant_(self.value.bias, 3.0)
+        self._is_shared_again = is_renormalised and normalisation not in _UP_TO_ONE
+        if normalisation in _FIRST_BIAS and self.value.bias is not None:
+            nn.init.constant_(self.value.bias, _FIRST_BIAS[normalisation])
 
     def forward(self, stage: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
         weights = self._weigh(stage, last)
@@ -135,4 +165,4 @@ class _GridGate(nn.Module):
         if weights.shape[2:] == stage.shape[2:]:
             return weights
         weights = functional.interpolate(weights, size=stage.shape[2:], mode="bilinear", align_corners=False)
-        return weights if self.normalisation in _UP_TO_ONE else _shares(weights)
+        return _shares(weights) if self._is_shared_again else weights

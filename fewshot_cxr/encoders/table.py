@@ -14,24 +14,39 @@ from fewshot_cxr.encoders.covidnet import CovidNet
 from fewshot_cxr.encoders.efficientnet_attention import EfficientNetAttention
 from fewshot_cxr.encoders.resnet9 import ResNet9
 from fewshot_cxr.encoders.timm_encoder import TimmEncoder
+from fewshot_cxr.encoders.timm_hub import folder_encoder, hub_encoder
+from fewshot_cxr.encoders.vgg16 import Vgg16
 from fewshot_cxr.encoders.weights import load_weights
+from fewshot_cxr.encoders.xrv_encoder import xrv_encoder
 from fewshot_cxr.seeding import seeded_torch
 
+# Where timm has several published weights of a network, torchvision's are taken, as the transfer systems did.
 ENCODERS: dict[str, Callable[..., Encoder]] = {
     "resnet9": ResNet9,
     "covidnet": CovidNet,
     "efficientnet_attention": EfficientNetAttention,
+    "densenet121": partial(TimmEncoder, "densenet121.tv_in1k"),
+    "resnet18": partial(TimmEncoder, "resnet18.tv_in1k"),
+    "resnet50": partial(TimmEncoder, "resnet50.tv_in1k"),
+    "vgg16": Vgg16,
 }
-_TIMM = "timm:"
+# What stands before the colon says who knows the name behind it.
+_FAMILIES: dict[str, Callable[..., Encoder]] = {
+    "timm:hf-hub": hub_encoder,
+    "timm:local-dir": folder_encoder,
+    "timm": TimmEncoder,
+    "xrv": xrv_encoder,
+}
 
 
 def build_encoder(name: str, *, seed: int = 0, weights: str | Path | None = None, **options: Any) -> Encoder:
     """Build an encoder, in training mode.
 
     Args:
-        name: in ENCODERS, or "timm:" and a name of timm.
+        name: in ENCODERS; "timm:" and a name of timm, "hf-hub:<owner>/<name>" or "local-dir:<folder>"; or "xrv:" and a
+            name in XRV_WEIGHTS.
         seed: of the initial weights; torch's global generator is left as it was.
-        weights: start from this file, of `save_encoder` or of timm; see `load_weights`.
+        weights: start from this file, of `save_encoder`, timm or torchvision; see `load_weights`.
         options: of the encoder; a misspelt one is Python's own TypeError.
 
     Returns:
@@ -52,13 +67,16 @@ def build_encoder(name: str, *, seed: int = 0, weights: str | Path | None = None
     bound = inspect.signature(make).bind(**options)
     bound.apply_defaults()
     kept = {option: value for option, value in bound.arguments.items() if option != "image_spec"}
-    encoder.recipe = {"encoder": name, "options": kept | {"weights": None if weights is None else str(weights)}}
+    kept["weights"] = None if weights is None else str(weights)
+    # An encoder that came by a description elsewhere knows a name that needs no network.
+    encoder.recipe = {"encoder": encoder.recipe.get("encoder", name), "options": kept}
     return encoder
 
 
 def _maker(name: str) -> Callable[..., Encoder]:
-    if name.startswith(_TIMM):
-        return partial(TimmEncoder, name.removeprefix(_TIMM))
+    for family, make in _FAMILIES.items():
+        if isinstance(name, str) and name.startswith(f"{family}:"):
+            return partial(make, name.removeprefix(f"{family}:"))
     if name not in ENCODERS and timm.is_model(name):
-        raise ValueError(f"unknown encoder {name!r} (did you mean '{_TIMM}{name}'?)")
-    return lookup(ENCODERS | {f"{_TIMM}<any name>": TimmEncoder}, name, what="encoder")
+        raise ValueError(f"unknown encoder {name!r} (did you mean 'timm:{name}'?)")
+    return lookup(ENCODERS | {f"{known}:<any name>": make for known, make in _FAMILIES.items()}, name, what="encoder")

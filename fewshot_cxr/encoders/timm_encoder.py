@@ -104,8 +104,10 @@ class TimmEncoder(Encoder):
         return "NHWC" if raw.shape[3] == width and (is_said or raw.shape[1] != width) else "NCHW"
 
 
-def create_backbone(name: str, image_spec: ImageSpec, *, pretrained: bool) -> nn.Module:
+def create_backbone(name: str, image_spec: ImageSpec, *, pretrained: bool, **options: Any) -> nn.Module:
     """Create a network of timm without its classifier, for the channels and the size of `image_spec`.
+
+    `options` are the network's own, as timm knows them.
 
     Raises:
         ValueError: timm has no such network, or it has no published weights.
@@ -123,7 +125,7 @@ def create_backbone(name: str, image_spec: ImageSpec, *, pretrained: bool) -> nn
     for size in sizes:
         try:
             backbone: nn.Module = timm.create_model(
-                name, pretrained=pretrained, num_classes=0, in_chans=image_spec.n_channels, **size
+                name, pretrained=pretrained, num_classes=0, in_chans=image_spec.n_channels, **options, **size
             )
             return backbone
         except TypeError:

@@ -1,5 +1,6 @@
-"""Start an encoder from a file of weights: our own or timm's, never unpickled."""
+"""Start an encoder from a file of weights: our own, timm's or torchvision's, never unpickled."""
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,21 +9,29 @@ import torch
 from timm.models import load_state_dict
 from torch import Tensor
 
-from fewshot_cxr.encoders.base import Encoder
+from fewshot_cxr.encoders.base import TASK_HEAD, Encoder
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.storage import load_tensors
 
 KIND = "encoder"
 _N_NAMED = 3
+# What belongs to a run rather than to the network is taken if it fits.
+_TAKEN_IF_FITTING = (("head",), ("pixel_mean", "pixel_std"))
+_VGG_LAYERS = {"classifier.0.": "pre_logits.fc1.", "classifier.3.": "pre_logits.fc2.", "classifier.6.": "head.fc."}
+_OLD_DENSE_LAYER = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
 
 
 def load_weights(encoder: Encoder, path: str | Path) -> None:
     """Copy the weights in a file into an encoder.
 
-    The file is one of `save_encoder`, whose head is taken if its shapes fit, or a state dict of the backbone alone (a
-    .safetensors, or a .pth as torch.save writes it), of which timm's classifier is left out. First filters for three
-    channels are summed for one, and those for one are shared out over three: on gray films both see what they saw. The
-    mean and std that belong to the weights are taken unless the encoder's image spec names its own.
+    The file is one of `save_encoder`, or a state dict of the backbone alone (a .safetensors, or a .pth as torch.save
+    writes it) under the names of timm or of torchvision, today's or those of its first DenseNets. "state_dict" or
+    "model" around it, and "module." or another first part before all its names, are seen through; its classifier is
+    left out. Of our own file the head and the mean image are taken if their shapes fit, a task's head never.
+
+    First filters for three channels are summed for one, and those for one are shared out over three: films that are
+    standardised by the same mean and std in each channel give what they gave. The mean and std that belong to the
+    weights are taken unless the encoder's image spec names its own.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -33,21 +42,30 @@ def load_weights(encoder: Encoder, path: str | Path) -> None:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file of weights")
     tensors, spec = _read(path)
+    take_weights(encoder, tensors, path, spec=spec)
+
+
+def take_weights(
+    encoder: Encoder, tensors: Mapping[str, Tensor], source: str | Path, *, spec: ImageSpec | None = None
+) -> None:
+    """Copy tensors into an encoder as `load_weights` does; `source` names them in errors, `spec` is what they saw."""
     published = getattr(encoder.backbone, "pretrained_cfg", None) or {}
+    tensors = _without((TASK_HEAD,), tensors)
     if any(name.startswith("backbone.") for name in tensors):
-        wanted = encoder.state_dict()
-        head = [name for name in wanted if name.startswith("head.")]
-        if not head or any(name not in tensors or tensors[name].shape != wanted[name].shape for name in head):
-            wanted, tensors = _without(("head",), wanted), _without(("head",), tensors)
+        wanted: dict[str, Tensor] = encoder.state_dict()
+        for parts in _TAKEN_IF_FITTING:
+            if not _fits(parts, wanted, tensors):
+                wanted, tensors = _without(parts, wanted), _without(parts, tensors)
     else:
         wanted = encoder.backbone.state_dict()
         classifier = published.get("classifier") or ()
-        tensors = _without((classifier,) if isinstance(classifier, str) else classifier, tensors)
-    copy_weights({name: _for_channels_of(wanted.get(name), t) for name, t in tensors.items()}, wanted, path)
+        classifier = (classifier,) if isinstance(classifier, str) else classifier
+        tensors = _without(classifier, _named_as(wanted, _without(classifier, tensors)))
+    copy_weights({name: _shaped_as(wanted.get(name), t) for name, t in tensors.items()}, wanted, source)
     if spec is not None:
         encoder.adopt_statistics(spec.mean, spec.std)
     elif published:
-        encoder.adopt_statistics(published["mean"], published["std"])
+        encoder.adopt_statistics(tuple(published["mean"]), tuple(published["std"]))
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], ImageSpec | None]:
@@ -72,11 +90,11 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def copy_weights(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> None:
+def copy_weights(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], source: str | Path) -> None:
     """Copy all tensors of a file into the state of an encoder, or none.
 
     Raises:
-        ValueError: names or shapes differ; the first are named, and the file.
+        ValueError: names or shapes differ; the first are named, and the source.
     """
     # Files from before 2018 do not count batches; nothing here reads that count.
     needed = [name for name in wanted if not name.endswith("num_batches_tracked")]
@@ -87,14 +105,37 @@ def copy_weights(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], pa
     }
     said = "; ".join(f"{fault} {_first(names)}" for fault, names in faults.items() if names)
     if said:
-        raise ValueError(f"{path} does not fit this encoder: {said}")
+        raise ValueError(f"{source} does not fit this encoder: {said}")
     with torch.no_grad():
         for name, tensor in tensors.items():
             wanted[name].copy_(tensor)
 
 
-def _for_channels_of(own: Tensor | None, tensor: Tensor) -> Tensor:
-    if own is not None and own.ndim == tensor.ndim == 4:
+def _fits(parts: Iterable[str], wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> bool:
+    names = wanted.keys() - _without(parts, wanted).keys()
+    return bool(names) and all(name in tensors and tensors[name].shape == wanted[name].shape for name in names)
+
+
+def _named_as(wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors under the names that timm has for them."""
+    first_parts = {name.partition(".")[0] for name in wanted}
+    while len(shared := {name.partition(".")[0] for name in tensors}) == 1 and not shared & first_parts:
+        prefix = f"{shared.pop()}."
+        if not all(name.startswith(prefix) for name in tensors):
+            break
+        tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    if "pre_logits.fc1.weight" in wanted:
+        for theirs, ours in _VGG_LAYERS.items():
+            tensors = {re.sub(f"^{re.escape(theirs)}", ours, name): tensor for name, tensor in tensors.items()}
+    return {_OLD_DENSE_LAYER.sub(r"\1\2", name): tensor for name, tensor in tensors.items()}
+
+
+def _shaped_as(own: Tensor | None, tensor: Tensor) -> Tensor:
+    if own is None:
+        return tensor
+    if own.ndim == 4 and tensor.ndim == 2 and own.numel() == tensor.numel():
+        return tensor.view_as(own)  # VGG's linear layers are convolutions in timm
+    if own.ndim == tensor.ndim == 4:
         if (tensor.shape[1], own.shape[1]) == (3, 1):
             return tensor.sum(1, keepdim=True)
         if (tensor.shape[1], own.shape[1]) == (1, 3):
@@ -104,7 +145,7 @@ def _for_channels_of(own: Tensor | None, tensor: Tensor) -> Tensor:
 
 def _without(parts: Iterable[str], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     prefixes = tuple(f"{part}." for part in parts)
-    return {name: tensor for name, tensor in tensors.items() if not name.startswith(prefixes)}
+    return {name: tensor for name, tensor in tensors.items() if not f"{name}.".startswith(prefixes)}
 
 
 def _first(names: list[str]) -> str:

@@ -2,11 +2,23 @@
 
 import pytest
 import torch
+import torchvision
+from torch import nn
 from torch.nn import functional
 
-from fewshot_cxr.encoders import NORMALISATIONS, CovidNet, EfficientNetAttention, ResNet9, build_encoder
+from fewshot_cxr.encoders import (
+    COVIDNET_PRESETS,
+    NORMALISATIONS,
+    PUBLISHED_GATES,
+    CovidNet,
+    EfficientNetAttention,
+    ResNet9,
+    build_encoder,
+    load_encoder,
+    save_encoder,
+)
 from fewshot_cxr.image_spec import ImageSpec
-from fewshot_cxr.seeding import torch_generator
+from fewshot_cxr.seeding import seeded_torch, torch_generator
 
 RGB = ImageSpec(n_channels=3)
 PUBLISHED = {"head": "published", "batch_norm": False, "dropout": 0.5}
@@ -29,21 +41,107 @@ def test_resnet9_pools_the_largest_value():
     assert torch.equal(encoder(images), encoder.features(images).flatten(2).max(2).values)
 
 
+@pytest.mark.parametrize("size_px", [16, 65, 128, 224])
+@pytest.mark.parametrize("width", [32, 64])
+def test_resnet9_takes_any_size(width, size_px):
+    encoder = build_encoder("resnet9", image_spec=ImageSpec(size_px=size_px), width=width).eval()
+    with torch.inference_mode():
+        assert encoder(torch.rand(1, 1, size_px, size_px)).shape == (1, 128)
+
+
 def test_covidnet_has_the_published_sizes():
-    encoder = CovidNet(ImageSpec(size_px=224), embedding_dim=256, **PUBLISHED)
+    with torch.device("meta"):
+        encoder = CovidNet(ImageSpec(size_px=224), **COVIDNET_PRESETS["siamese-covid-net"])
+        siamese = nn.Linear(encoder.embedding_dim, 1)  # on the differences of two embeddings
+        single = nn.Linear(encoder.embedding_dim, 3)
     assert count(encoder.backbone) == 7_918_512
     assert count(encoder.head) == 51_643_648
     assert count(encoder) == 59_562_160
+    assert count(encoder) + count(siamese) == 59_562_417
+    assert count(encoder) + count(single) == 59_562_931
 
 
 def test_covidnet_wide_preset_has_the_published_size():
     with torch.device("meta"):
-        encoder = CovidNet(RGB, width=256, embedding_dim=1024, **PUBLISHED)
-    assert round(count(encoder) / 1e6, 1) == 135.3
+        encoder = CovidNet(RGB, **COVIDNET_PRESETS["covid-net"])
+        head = nn.Linear(encoder.embedding_dim, 3)
+    assert encoder.n_features == 100_352
+    assert round((count(encoder) + count(head)) / 1e6, 1) == 135.3
+
+
+def test_covidnet_presets_are_options(tmp_path):
+    preset = COVIDNET_PRESETS["siamese-covid-net"] | {"width": 8, "embedding_dim": 6}
+    encoder = build_encoder("covidnet", image_spec=ImageSpec(size_px=64), **preset)
+    assert preset.items() <= encoder.recipe["options"].items()
+    save_encoder(encoder, tmp_path / "encoder.safetensors", card={})
+    images = torch.rand(2, 1, 64, 64)
+    assert torch.equal(load_encoder(tmp_path)(images), encoder.eval()(images))
 
 
 def test_covidnet_default_is_small():
     assert count(CovidNet()) == pytest.approx(8e6, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("name", "n_outputs", "has_bias", "n_weights"),
+    [
+        ("vgg16", 4, True, 134_276_932),
+        ("resnet18", 4, True, 11_178_564),
+        ("densenet121", 4, True, 6_957_956),
+        ("densenet121", 14, False, 6_968_192),
+    ],
+)
+def test_transfer_networks_have_the_published_sizes(name, n_outputs, has_bias, n_weights):
+    with torch.device("meta"):
+        encoder = build_encoder(name, image_spec=RGB, output="pooled")
+        head = nn.Linear(encoder.embedding_dim, n_outputs, bias=has_bias)
+    assert count(encoder) + count(head) == n_weights
+
+
+@pytest.mark.parametrize("size_px", [224, 160])
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "densenet121"])
+def test_transfer_networks_are_those_of_torchvision(name, size_px):
+    with seeded_torch(0, "torchvision"):
+        published = getattr(torchvision.models, name)(weights=None).eval()
+    encoder = build_encoder(name, image_spec=RGB, embedding_dim=1000).eval()
+    state = {key: value for key, value in published.state_dict().items() if not key.startswith(("fc.", "classifier."))}
+    encoder.backbone.load_state_dict(state)
+    classifier = published.classifier if name == "densenet121" else published.fc
+    encoder.head.load_state_dict(classifier.state_dict())
+    images = torch.randn(1, 3, size_px, size_px, generator=torch_generator(0))
+    with torch.inference_mode():
+        torch.testing.assert_close(encoder(images), published(images))
+
+
+@pytest.mark.parametrize("name", ["densenet121", "resnet18", "resnet50", "vgg16"])
+def test_transfer_networks_start_from_the_weights_of_torchvision(name):
+    with torch.device("meta"):
+        config = build_encoder(name, image_spec=RGB).backbone.pretrained_cfg
+    assert (config["architecture"], config["tag"]) == (name, "tv_in1k")
+    assert config["mean"] == (0.485, 0.456, 0.406)
+
+
+@pytest.mark.parametrize("size_px", [224, 256, 96])
+def test_vgg16_is_that_of_torchvision(size_px):
+    width = 16  # of 4096 weights a row there are too many for a test
+    encoder = build_encoder("vgg16", image_spec=RGB, fc_width=width, embedding_dim=10).eval()
+    with torch.device("meta"):
+        published = torchvision.models.vgg16(weights=None, dropout=0.5)
+    classifier = published.classifier
+    classifier[0], classifier[3] = nn.Linear(25_088, width), nn.Linear(width, 4096)
+    classifier[6] = nn.Linear(4096, 10)
+    published.features.to_empty(device="cpu")
+    state = encoder.backbone.state_dict()
+    published.features.load_state_dict({k[9:]: value for k, value in state.items() if k.startswith("features.")})
+    for layer, own in ((classifier[0], "fc1"), (classifier[3], "fc2")):
+        layer.weight.data = state[f"pre_logits.{own}.weight"].flatten(1)
+        layer.bias.data = state[f"pre_logits.{own}.bias"]
+    classifier[6].load_state_dict(encoder.head.state_dict())
+    images = torch.randn(1, 3, size_px, size_px, generator=torch_generator(0))
+    with torch.inference_mode():
+        torch.testing.assert_close(encoder(images), published.eval()(images))
+    drops = [layer.p for layer in classifier if isinstance(layer, nn.Dropout)]
+    assert drops == [encoder.backbone.pre_logits.drop.p, encoder.dropout.p] == [0.5, 0.5]
 
 
 def test_covidnet_published_head_takes_one_size():
@@ -89,8 +187,14 @@ def test_covidnet_gradient_reaches_the_stem_unexploded():
 
 
 def test_attention_has_the_published_size():
-    encoder = EfficientNetAttention(gate_stride=3, gate_width=1280)
+    with torch.device("meta"):
+        encoder = EfficientNetAttention(**PUBLISHED_GATES)
     assert [count(gate) for gate in encoder.gates] == [16_996_161, 18_536_641]
+    assert count(encoder.gates) == 35_532_802
+
+
+def test_attention_default_is_small():
+    assert count(EfficientNetAttention()) == pytest.approx(7.9e6, rel=0.01)
 
 
 @pytest.mark.parametrize("gate_stride", [1, 3])
@@ -124,7 +228,77 @@ def test_equal_places_get_equal_finite_weights(normalisation):
 def test_mean_flow_is_the_share_above_the_smallest():
     values = torch.tensor([[3.0, 1.0], [2.0, 1.0]]).view(1, 1, 2, 2)
     expected = torch.tensor([[2 / 3, 0.0], [1 / 3, 0.0]]).view(1, 1, 2, 2)
-    torch.testing.assert_close(NORMALISATIONS["mean_flow"](values), expected, atol=1e-5, rtol=0)
+    assert torch.equal(NORMALISATIONS["mean_flow"](values), expected)
+
+
+def stage_and_last(n_channels, seed=0):
+    """What a gate sees of a 224-pixel image: a stage and the last map, both 7 x 7."""
+    generator = torch_generator(seed)
+    sizes = [(2, channels, 7, 7) for channels in (n_channels, 1280)]
+    return [torch.randn(size, generator=generator, requires_grad=True) for size in sizes]
+
+
+@pytest.mark.parametrize("normalisation", sorted(NORMALISATIONS))
+@pytest.mark.parametrize("gate_stride", [1, 3])
+def test_places_that_a_gate_sees(gate_stride, normalisation):
+    options = {"gate_stride": gate_stride, "gate_width": 8, "normalisation": normalisation}
+    encoder = build_encoder("efficientnet_attention", image_spec=ImageSpec(size_px=224), **options)
+    for gate, n_channels in zip(encoder.gates, (192, 320), strict=True):
+        inputs = stage_and_last(n_channels)
+        _, weights = gate(*inputs)
+        weights.square().sum().backward()
+        for values in inputs:
+            is_seen = values.grad.abs().amax((0, 1)) > 0
+            if gate_stride == 1:
+                assert is_seen.all()
+            else:
+                assert is_seen[:6, :6].all()
+                assert not is_seen[6].any()
+                assert not is_seen[:, 6].any()
+
+
+def test_published_gate_shuts_one_place_of_four():
+    options = PUBLISHED_GATES | {"gate_width": 8}
+    encoder = build_encoder("efficientnet_attention", image_spec=ImageSpec(size_px=224), **options)
+    for gate, n_channels in zip(encoder.gates, (192, 320), strict=True):
+        inputs = stage_and_last(n_channels)
+        inner = functional.leaky_relu(gate.stage(inputs[0]) + gate.gating(inputs[1]))
+        assert inner.shape[2:] == (2, 2)
+        values = gate.value(inner)
+        above = values - values.amin((2, 3), keepdim=True)
+        expected = functional.interpolate(above / above.sum((2, 3), keepdim=True), size=7, mode="bilinear")
+        _, weights = gate(*inputs)
+        torch.testing.assert_close(weights, expected)
+        assert (weights.amin((2, 3)) == 0).all()
+        torch.testing.assert_close(weights.sum((2, 3)), torch.full((2, 1), 12.25))
+
+
+def test_published_aggregation_sums_what_the_gates_pass():
+    encoder = build_encoder("efficientnet_attention", gate_width=8, aggregation="sum")
+    features = torch.rand(2, 1792, 7, 7)
+    expected = torch.cat([features[:, :512].sum((2, 3)), features[:, 512:].mean((2, 3))], dim=1)
+    torch.testing.assert_close(encoder.pool(features), expected)
+
+
+@pytest.mark.parametrize("options", [{}, PUBLISHED_GATES])
+@pytest.mark.parametrize("normalisation", sorted(NORMALISATIONS))
+def test_gate_passes_a_constant_map(normalisation, options):
+    options = options | {"gate_width": 8, "normalisation": normalisation}
+    encoder = build_encoder("efficientnet_attention", image_spec=ImageSpec(size_px=224), **options)
+    for gate, n_channels in zip(encoder.gates, (192, 320), strict=True):
+        nn.init.zeros_(gate.value.weight)  # padding would make the rim differ
+        inputs = [torch.ones(2, channels, 7, 7, requires_grad=True) for channels in (n_channels, 1280)]
+        passed, weights = gate(*inputs)
+        passed.square().sum().backward()
+        assert weights.isfinite().all()
+        assert all(values.grad.isfinite().all() for values in inputs)
+        torch.testing.assert_close(weights, weights[:, :, :1, :1].expand_as(weights))
+
+
+@pytest.mark.parametrize(("normalisation", "value"), [("sigmoid", 3), ("mean", 3), ("range", 3), ("softmax", 10)])
+def test_gates_begin_open(normalisation, value):
+    encoder = EfficientNetAttention(normalisation=normalisation, gate_width=8)
+    assert [gate.value.bias.item() for gate in encoder.gates] == [value, value]
 
 
 def test_attention_works_on_a_single_place():
@@ -141,6 +315,7 @@ def test_attention_works_on_a_single_place():
         ("resnet9", {}, 16),
         ("resnet9", {"stem_pool": 1}, 8),
         ("efficientnet_attention", {}, 32),
+        ("vgg16", {"fc_width": 8}, 32),
         ("efficientnet_attention", {"gate_stride": 3, "gate_width": 8}, 65),
     ],
 )
@@ -162,6 +337,9 @@ def test_smallest_image(name, options, smallest):
         ("resnet9", {"width": 0}, "width must be at least 1, got 0"),
         ("covidnet", {"width": 2}, "width must be at least 4, got 2"),
         ("covidnet", {"head": "publishd"}, r"unknown head 'publishd' \(did you mean 'published'\?\)"),
+        ("vgg16", {"fc_width": 0}, "fc_width must be at least 1, got 0"),
+        ("vgg16", {"fc_width": 8, "pretrained": True}, "pretrained weights have fc_width=4096, got 8"),
+        ("efficientnet_attention", {"aggregation": "sums"}, r"unknown aggregation 'sums' \(did you mean 'sum'\?\)"),
         ("efficientnet_attention", {"normalisation": "sum"}, "unknown normalisation 'sum'"),
         ("efficientnet_attention", {"gate_stride": 0}, "gate_stride must be at least 1, got 0"),
         ("efficientnet_attention", {"gate_width": 0}, "gate_width must be at least 1, got 0"),

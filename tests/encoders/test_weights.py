@@ -7,9 +7,12 @@ import re
 import pytest
 import timm
 import torch
+import torchvision
 from safetensors.torch import save_file
+from torch import nn
 
 from fewshot_cxr.encoders import ENCODERS, ResNet9, build_encoder, load_encoder, load_weights, save_encoder
+from fewshot_cxr.encoders.weights import take_weights
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.seeding import seeded_torch, torch_generator
 from fewshot_cxr.storage import load_tensors, save_tensors
@@ -34,12 +37,14 @@ def timm_file(path, name="resnet10t", n_channels=3):
 
 def test_unknown_names_are_answered_with_the_nearest():
     with pytest.raises(
-        ValueError, match=r"unknown encoder 'resnet8' \(did you mean 'resnet9'\?\); choose from"
+        ValueError, match=r"unknown encoder 'resnet8' \(did you mean 'resnet18'\?\); choose from"
     ) as caught:
         build_encoder("resnet8")
-    assert all(name in str(caught.value) for name in [*ENCODERS, "timm:<any name>"])
-    with pytest.raises(ValueError, match=r"unknown encoder 'resnet18' \(did you mean 'timm:resnet18'\?\)"):
-        build_encoder("resnet18")
+    assert all(
+        name in str(caught.value) for name in [*ENCODERS, "timm:<any name>", "timm:hf-hub:<any name>", "xrv:<any name>"]
+    )
+    with pytest.raises(ValueError, match=r"unknown encoder 'resnet34' \(did you mean 'timm:resnet34'\?\)"):
+        build_encoder("resnet34")
     with pytest.raises(ValueError, match=r"timm has no network 'resnet18x' \(did you mean 'resnet18\w*'\?\)"):
         build_encoder("timm:resnet18x")
     with pytest.raises(
@@ -97,6 +102,83 @@ def test_file_of_timm_gives_the_same_features(tmp_path, suffix, in_file, n_chann
     expected = network.forward_head(network.forward_features(gray := gray_images(in_file)), pre_logits=True)
     found = encoder(gray[:, :1].repeat(1, n_channels, 1, 1))
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+TORCHVISION = ["resnet18", "resnet50", "densenet121", pytest.param("vgg16", marks=pytest.mark.slow)]
+
+
+def torchvision_network(name, **options):
+    """A network of torchvision in eval mode, and what it computes before its last layer."""
+    with seeded_torch(9, name):
+        network = torchvision.models.get_model(name, **options).eval()
+    body = torchvision.models.get_model(name, **options).eval() if name != "vgg16" else network
+    body.load_state_dict(network.state_dict())
+    last = {"densenet121": "classifier", "vgg16": "classifier"}.get(name, "fc")
+    setattr(body, last, network.classifier[:6] if name == "vgg16" else nn.Identity())
+    return network, body
+
+
+@pytest.mark.parametrize("name", TORCHVISION)
+def test_state_dict_of_torchvision_gives_the_same_features(name):
+    network, body = torchvision_network(name)
+    state = network.state_dict()
+    spec = ImageSpec(size_px=64, n_channels=3)
+    encoder = build_encoder(name, image_spec=spec, output="pooled", dropout=0.0).eval()
+    take_weights(encoder, state, "torchvision's own")
+    images = torch.rand(2, 3, 64, 64, generator=torch_generator(0))
+    with torch.inference_mode():
+        torch.testing.assert_close(encoder(images), body(images), rtol=1e-5, atol=1e-5)
+    assert encoder.image_spec.mean == (0.485, 0.456, 0.406)
+
+
+def data_parallel(state):
+    return {f"module.{name}": value for name, value in state.items()}
+
+
+def of_lightning(state):
+    return {"state_dict": {f"model.{name}": value for name, value in state.items()}, "epoch": 3, "global_step": 99}
+
+
+def of_both(state):
+    return {"state_dict": data_parallel({f"net.{name}": value for name, value in state.items()}), "best": 0.9}
+
+
+def of_the_first_densenets(state):
+    return {re.sub(r"(denselayer\d+\.(?:norm|conv))([12])\.", r"\1.\2.", name): value for name, value in state.items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "wrap"),
+    [
+        ("resnet18", data_parallel),
+        ("resnet18", of_lightning),
+        ("resnet18", of_both),
+        ("densenet121", of_the_first_densenets),
+        ("densenet121", lambda state: of_lightning(of_the_first_densenets(state))),
+    ],
+)
+def test_names_are_seen_through(tmp_path, name, wrap):
+    network, _ = torchvision_network(name, num_classes=4)
+    state = network.state_dict()
+    assert wrap(state).keys() != state.keys()
+    torch.save(wrap(state), tmp_path / "file.pth")
+    found = build_encoder(name, image_spec=ImageSpec(size_px=64, n_channels=3), weights=tmp_path / "file.pth")
+    own = found.backbone.state_dict()
+    assert all(torch.equal(own[key], state[key]) for key in own)
+
+
+def test_gray_films_see_the_same_through_summed_filters():
+    """Equal where the three channels share mean and std; with one of each per channel, as published, near."""
+    network, body = torchvision_network("resnet18")
+    encoder = build_encoder("resnet18", image_spec=SMALL, output="pooled").eval()
+    take_weights(encoder, network.state_dict(), "torchvision's own")
+    films = gray_images(1)
+    mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (encoder.image_spec.mean, encoder.image_spec.std))
+    found = encoder((films - mean) / std)
+    torch.testing.assert_close(found, body(((films - mean) / std).repeat(1, 3, 1, 1)), rtol=1e-5, atol=1e-5)
+    means, stds = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    tinted = body((films - means.view(1, 3, 1, 1)) / stds.view(1, 3, 1, 1))
+    assert 0.01 < (found - tinted).norm() / tinted.norm() < 0.2
 
 
 @pytest.mark.parametrize("size_px", [64, 160])
@@ -157,6 +239,19 @@ def test_own_file_gives_backbone_and_a_head_that_fits(tmp_path):
     assert torch.equal(same.head.weight, first.head.weight)
     assert torch.equal(wider.head.weight, build_encoder("resnet9", embedding_dim=32, seed=2).head.weight)
     assert same.recipe["options"]["weights"] == str(file)
+
+
+def test_what_belongs_to_the_task_is_left_in_the_file(tmp_path):
+    spec = ImageSpec(size_px=64, per_pixel=True)
+    first = build_encoder("resnet9", image_spec=spec, width=8, seed=1)
+    first.adopt_pixel_statistics(torch.full((64, 64), 0.4), torch.full((64, 64), 0.2))
+    save_encoder(first, file := tmp_path / "encoder.safetensors", card={}, head={"weight": torch.ones(3, 128)})
+    same = build_encoder("resnet9", image_spec=spec, width=8, seed=2, weights=file).state_dict()
+    assert all(torch.equal(same[key], value) for key, value in first.state_dict().items())
+    for other in (SMALL, ImageSpec(size_px=96, per_pixel=True)):
+        encoder = build_encoder("resnet9", image_spec=other, width=8, seed=2, weights=file)
+        assert torch.equal(encoder.backbone[0][0].weight, first.backbone[0][0].weight)
+        assert not other.per_pixel or encoder.pixel_mean.eq(0).all()
 
 
 def test_saved_encoder_is_loaded_without_the_file_it_began_with(tmp_path):
@@ -236,7 +331,7 @@ def test_wrong_checkpoints_are_refused_by_name(tmp_path):
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
-        ({"encoder": "resnet12", "options": {}}, r"unknown encoder 'resnet12' \(did you mean 'resnet9'\?\)"),
+        ({"encoder": "resnet12", "options": {}}, r"unknown encoder 'resnet12' \(did you mean 'resnet18'\?\)"),
         ({"encoder": "resnet9", "options": {"depth": 3}}, r"unexpected keyword argument 'depth'"),
         ({"options": {}}, r"'encoder'"),
         ([], r"list indices must be integers"),
