@@ -10,6 +10,7 @@ from .image_spec import ImageSpec as ImageSpec
 from .inference import embed as embed
 from .records import Record as Record
 from .records import Records as Records
+from .training import ClassifierTrainer as ClassifierTrainer
 from .training import SiameseTrainer as SiameseTrainer
 
 __version__: str

@@ -23,6 +23,7 @@ PUBLIC_NAMES = {
     "ImageSpec",
     "Record",
     "Records",
+    "ClassifierTrainer",
     "SiameseTrainer",
     "build_encoder",
     "embed",

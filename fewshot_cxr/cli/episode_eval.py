@@ -18,7 +18,7 @@ from fewshot_cxr.data import cache_films
 from fewshot_cxr.distances import DISTANCES
 from fewshot_cxr.encoders import Encoder, load_encoder
 from fewshot_cxr.evaluation import EpisodicResult, evaluate_plan
-from fewshot_cxr.inference import RULES, TRANSDUCTIVE, embed_films, embed_floors
+from fewshot_cxr.inference import RULES, TRANSDUCTIVE, embed_films, embed_floors, template_options
 from fewshot_cxr.inference.embed import with_facts
 from fewshot_cxr.inference.several_findings import embed_with_all_findings, with_all_findings
 from fewshot_cxr.records import Records
@@ -80,7 +80,8 @@ def command(
     reading = take_reading(options)
     encoder = load_encoder(checkpoint)
     test, calibration = _films(options, reading)
-    result = _judge(_Asked(encoder, test, calibration, options), wanted)
+    learned = template_options(checkpoint) if options["rule"] == "template" else {}
+    result = _judge(_Asked(encoder, test, calibration, learned, options), wanted)
     facts = (("checkpoint", str(checkpoint)), ("films", options["source"]))
     # Files first: a reader of the tables may go before their end (`| head`), and takes the command with it.
     write_result(result.to_json(), json_file)
@@ -96,11 +97,12 @@ def command(
 
 @dataclass(frozen=True)
 class _Asked:
-    """The encoder, the films of the test and of the calibration, and the command's other options."""
+    """The encoder, the films of the test and of the calibration, the rule's options, and the command's others."""
 
     encoder: Encoder
     test: Records
     calibration: Records | None
+    rule_options: dict[str, Any]
     options: dict[str, Any]
 
 
@@ -125,6 +127,7 @@ def _judge(asked: _Asked, wanted: dict[str, Any]) -> EpisodicResult:
             plan,
             rule=options["rule"],
             distance=options["distance"] or encoder.card.get("distance", "euclidean"),
+            rule_options=asked.rule_options,
             floor=embed_floors(films) if options["floors"] and not is_multi_label else None,
             calibrate=others,
             patient_interval=options["patient_interval"],

@@ -1,4 +1,4 @@
-"""`fscxr evaluate`: closed-set classification of a test split, by exemplars or as another classifier predicted."""
+"""`fscxr evaluate`: every film of a test split classified once, by exemplars, a classifier, or as a file says."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,17 +10,20 @@ import click
 from click.core import ParameterSource
 
 from fewshot_cxr._checks import lookup
+from fewshot_cxr.cli.classifier_eval import judge_classifier
 from fewshot_cxr.cli.console import check_outputs, progress_bars, say, say_problems, show_table, write_result
 from fewshot_cxr.cli.episode_plan import check_distance
 from fewshot_cxr.cli.flags import json_flag, seed_flag, set_threads, work_flags
+from fewshot_cxr.cli.sides import of_split, refuse_shared_patients
 from fewshot_cxr.cli.sources import check_fit, fits, read_films, reader_and_path, reading_flags, take_reading
-from fewshot_cxr.data import CachedFilms, cache_films, merge_records, patient_groups
+from fewshot_cxr.data import CachedFilms, cache_films
 from fewshot_cxr.distances import DISTANCES
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.encoders import Encoder, load_encoder
 from fewshot_cxr.evaluation import (
     ClosedSetResult,
     Decisions,
+    MultiLabelResult,
     decide_by_exemplars,
     evaluate_closed_set,
     floor_warning,
@@ -30,10 +33,14 @@ from fewshot_cxr.evaluation import (
 from fewshot_cxr.inference import RULES, embed_films, embed_floors, sample_exemplars
 from fewshot_cxr.records import Records
 from fewshot_cxr.report.closed_tables import confusion_table, finding_table, overall_table
+from fewshot_cxr.report.multi_label_tables import multi_label_table
 
 _ALL = "all"
 _SOURCE = "manifest CSV, image folder, or NAME:PATH (data read --help)"
 _WITH_PREDICTIONS = ("predictions", "json_file")
+_OF_EXEMPLARS = ("checkpoint", "support", "support_split", "n_exemplars", "rule", "distance", "seed")
+_DECIDED = "the decisions are made"
+_NO_EXEMPLARS = "a classifier compares with no exemplars"
 _OF_NO_READER = ("findings", "with_others")
 
 
@@ -47,6 +54,11 @@ def _count(context: click.Context, parameter: click.Parameter, value: str) -> in
 
 @click.command()
 @click.option("--checkpoint", type=click.Path(exists=True, path_type=Path), help="Run folder or encoder file.")
+@click.option(
+    "--classifier",
+    type=click.Path(exists=True, path_type=Path),
+    help="Run folder or encoder file with a classifier, which needs no exemplars.",
+)
 @click.option("--data", "source", help=f"Films to judge: {_SOURCE}.")
 @click.option("--split", help="Judge the films of this split.  [default: test, where there is one]")
 @click.option("--support", help=f"Labelled films to compare with: {_SOURCE}.  [default: --data]")
@@ -69,34 +81,47 @@ def _count(context: click.Context, parameter: click.Parameter, value: str) -> in
 def command(*, predictions: Path | None, json_file: str | None, **options: Any) -> None:
     """Judge the classification of films into known findings, with intervals over patients.
 
-    Either an encoder classifies films by labelled exemplars of other patients, or a CSV holds what some classifier
-    predicted.
+    An encoder classifies films by labelled exemplars of other patients; or a classifier of `train classifier` does,
+    into one finding each or finding by finding, as it was trained; or a CSV holds what some classifier predicted.
 
     \b
     Example: fscxr evaluate --checkpoint run --data split.csv --split test --json result.json
+             fscxr evaluate --classifier run --data split.csv --calibrate-split val
              fscxr evaluate --predictions predictions.csv
     """
     check_outputs(json_file)
+    given = _given(click.get_current_context())
+    result: ClosedSetResult | MultiLabelResult
     if predictions is not None:
-        _refuse_others(click.get_current_context())
+        _refuse([flag for name, flag in given.items() if name not in _WITH_PREDICTIONS], "--predictions", _DECIDED)
         result = evaluate_closed_set(read_predictions(predictions))
+    elif options["classifier"] is not None:
+        _refuse([flag for name, flag in given.items() if name in _OF_EXEMPLARS], "--classifier", _NO_EXEMPLARS)
+        if options["source"] is None:
+            raise click.UsageError("name the films that the classifier is to judge (--data)")
+        result = judge_classifier(options)
+    elif options["checkpoint"] is None or options["source"] is None:
+        raise click.UsageError(
+            "name an encoder and films (--checkpoint, --data), a classifier and films (--classifier, --data), or "
+            "--predictions FILE.csv"
+        )
     else:
-        if options["checkpoint"] is None or options["source"] is None:
-            raise click.UsageError("name an encoder and films (--checkpoint, --data), or --predictions FILE.csv")
         result = _by_exemplars(options)
     _show(result, to_stderr=json_file == "-")
     write_result(result.to_json(), json_file)
 
 
-def _refuse_others(context: click.Context) -> None:
-    flags = {parameter.name: parameter.opts[0] for parameter in context.command.params}
-    given = [
-        flag
-        for name, flag in flags.items()
-        if name not in _WITH_PREDICTIONS and context.get_parameter_source(name or "") is ParameterSource.COMMANDLINE
-    ]
-    if given:
-        raise click.UsageError(f"{', '.join(given)} does not go with --predictions: the decisions are made")
+def _given(context: click.Context) -> dict[str, str]:
+    """Return the flags that were typed, by the names of their options."""
+    flags = {parameter.name or "": parameter.opts[0] for parameter in context.command.params}
+    return {
+        name: flag for name, flag in flags.items() if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+
+
+def _refuse(flags: list[str], other: str, why: str) -> None:
+    if flags:
+        raise click.UsageError(f"{', '.join(flags)} does not go with {other}: {why}")
 
 
 def _by_exemplars(options: dict[str, Any]) -> ClosedSetResult:
@@ -166,42 +191,25 @@ def _sides(options: dict[str, Any]) -> dict[str, Records]:
     for side, source in sources.items():
         own = {name: value for name, value in reading.items() if name in _OF_NO_READER or fits(name, readers[side])}
         data[side] = read_films(source, own, single_label=True, allow_leak=True)
-    support = _of_split(data["support"], options["support_split"], "train", "--support-split")
-    sides = {"support": support, "test": _of_split(data["test"], options["split"], "test", "--split")}
+    support = of_split(data["support"], options["support_split"], "train", "--support-split")
+    sides = {"support": support, "test": of_split(data["test"], options["split"], "test", "--split")}
     if options["calibrate_split"] is not None:
         sides["calibration"] = data["test"].of_split(options["calibrate_split"])
-    _refuse_shared_patients(sides, readers | {"calibration": readers["test"]})
+    refuse_shared_patients(sides, readers | {"calibration": readers["test"]})
     if options["n_exemplars"] is not None:
         sides["support"] = sample_exemplars(support, options["n_exemplars"], seed=options["seed"])
     return sides
 
 
-def _of_split(records: Records, split: str | None, usual: str, flag: str) -> Records:
-    if split is None and any(film.split == usual for film in records):
-        say(f"note: films of the split {usual} ({flag})")
-        split = usual
-    return records if split is None else records.of_split(split)
-
-
-def _refuse_shared_patients(sides: dict[str, Records], readers: dict[str, str]) -> None:
-    """Refuse a film, or two films of one patient, on two sides; ids of one reader's data sets are taken as shared."""
-    named = {side: readers[side] for side in sides}
-    merged = merge_records(sides, patients=named, name_sources=False, keep_repeats=True)
-    places = [(side, film.path) for side, records in sides.items() for film in records]
-    for keys in ([film.path for film in merged], patient_groups(merged).tolist()):
-        seen: dict[Any, tuple[str, str]] = {}
-        for key, (side, path) in zip(keys, places, strict=True):
-            there, other = seen.setdefault(key, (side, path))
-            if there != side:
-                raise ValueError(
-                    f"film {other} of the {there} and film {path} of the {side} are of one patient; split by patient "
-                    "(fscxr data split) or name other splits (--split, --support-split)"
-                )
-
-
-def _show(result: ClosedSetResult, *, to_stderr: bool) -> None:
-    for table in (overall_table(result), finding_table(result), confusion_table(result)):
+def _show(result: ClosedSetResult | MultiLabelResult, *, to_stderr: bool) -> None:
+    if isinstance(result, MultiLabelResult):
+        tables = [multi_label_table(result)]
+    else:
+        tables = [overall_table(result), finding_table(result), confusion_table(result)]
+    for table in tables:
         show_table(table.caption, table.columns, table.rows, to_stderr=to_stderr)
+        for name, why in table.below:
+            say(f"{name}: {why}")
     for note in result.notes:
         say(f"note: {note}")
     for warning in result.warnings:

@@ -10,7 +10,15 @@ import click
 
 from fewshot_cxr._checks import nearest
 from fewshot_cxr.cli.flags import Command, several
-from fewshot_cxr.data import READERS, assert_no_leak, keep_findings, merge_records, read_dataset
+from fewshot_cxr.data import (
+    NO_FINDING,
+    READERS,
+    assert_no_leak,
+    cut_findings,
+    keep_findings,
+    merge_records,
+    read_dataset,
+)
 from fewshot_cxr.records import Records
 
 _TEXT, _NAMES, _SWITCH = "text", "A,B,C", "switch"
@@ -55,7 +63,12 @@ def take_reading(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_films(
-    source: str, reading: dict[str, Any], *, single_label: bool = False, allow_leak: bool = False
+    source: str,
+    reading: dict[str, Any],
+    *,
+    single_label: bool = False,
+    several: bool = False,
+    allow_leak: bool = False,
 ) -> Records:
     """Read `NAME:PATH`, or a path alone: a manifest CSV or an image folder.
 
@@ -65,6 +78,7 @@ def read_films(
         source: as a person wrote it.
         reading: of `take_reading`.
         single_label: leave out films with several findings, and say so.
+        several: keep every film, whatever it shows; see `choose_findings`.
         allow_leak: take films whose splits share a patient.
     """
     name, rest = reader_and_path(source)
@@ -83,12 +97,22 @@ def read_films(
     records = read_dataset(name, rest, **options)
     if not allow_leak:
         assert_no_leak(records)
-    return choose_findings(records, reading, single_label=single_label)
+    return choose_findings(records, reading, single_label=single_label, several=several)
 
 
-def choose_findings(records: Records, reading: dict[str, Any], *, single_label: bool = False) -> Records:
-    """Keep the films that --findings asks for, or else, where one finding a film is needed, those with one."""
+def choose_findings(
+    records: Records, reading: dict[str, Any], *, single_label: bool = False, several: bool = False
+) -> Records:
+    """Keep the films that --findings asks for, or else, where one finding a film is needed, those with one.
+
+    Where a film may show several, all films stay, and their labels hold what --findings names, or all but "No Finding".
+    """
     findings, with_others = reading.get("findings"), bool(reading.get("with_others"))
+    if several:
+        if with_others:
+            raise click.UsageError("--with-others does not go with films of several findings: all films are kept")
+        every = tuple(name for name in records.findings if name != NO_FINDING)
+        return cut_findings(records, every if findings is None else names_in(findings, "--findings"))
     if findings is not None:
         return keep_findings(records, names_in(findings, "--findings"), with_others=with_others)
     if with_others:

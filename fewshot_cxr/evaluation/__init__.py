@@ -5,15 +5,18 @@ from fewshot_cxr.evaluation.cautions import floor_warning, sources_apart
 from fewshot_cxr.evaluation.closed_set import (
     ClosedSetResult,
     Decisions,
+    decide_by_classifier,
     decide_by_exemplars,
     evaluate_closed_set,
     read_predictions,
 )
 from fewshot_cxr.evaluation.compare import Result, compare_results, result_from_json
 from fewshot_cxr.evaluation.comparison import Comparison, Difference
+from fewshot_cxr.evaluation.curves import roc_points
 from fewshot_cxr.evaluation.data_hash import data_hash
 from fewshot_cxr.evaluation.episodic import PROTOCOLS, Plan, evaluate_episodes, evaluate_plan, plan_episodes
 from fewshot_cxr.evaluation.estimates import Calibration, Estimate, OpenSet, Reliability, Scores
+from fewshot_cxr.evaluation.multi_label import FindingScores, MultiLabelResult, evaluate_multi_label, finding_truth
 from fewshot_cxr.evaluation.results import EpisodicResult, Replicates
 
 __all__ = [
@@ -27,6 +30,8 @@ __all__ = [
     "Difference",
     "EpisodicResult",
     "Estimate",
+    "FindingScores",
+    "MultiLabelResult",
     "OpenSet",
     "Plan",
     "Reliability",
@@ -36,13 +41,17 @@ __all__ = [
     "audit_films",
     "compare_results",
     "data_hash",
+    "decide_by_classifier",
     "decide_by_exemplars",
     "evaluate_closed_set",
     "evaluate_episodes",
+    "evaluate_multi_label",
     "evaluate_plan",
+    "finding_truth",
     "floor_warning",
     "plan_episodes",
     "read_predictions",
     "result_from_json",
+    "roc_points",
     "sources_apart",
 ]

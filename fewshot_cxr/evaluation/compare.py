@@ -11,16 +11,19 @@ from fewshot_cxr.evaluation.compare_closed import closed_differences
 from fewshot_cxr.evaluation.comparison import NO_CHANCE, Comparison, Difference
 from fewshot_cxr.evaluation.episodic.patients import paired_variances
 from fewshot_cxr.evaluation.estimates import OVERALL
+from fewshot_cxr.evaluation.multi_label.compare import multi_label_differences
+from fewshot_cxr.evaluation.multi_label.result import MultiLabelResult
 from fewshot_cxr.evaluation.results import EpisodicResult, Replicates
 from fewshot_cxr.metrics import t_interval
 
-Result = EpisodicResult | ClosedSetResult
+Result = EpisodicResult | ClosedSetResult | MultiLabelResult
 
 _RESULTS: dict[str, Callable[[Mapping[str, Any]], Result]] = {
     "episodes": EpisodicResult.from_json,
     "closed_set": ClosedSetResult.from_json,
+    "multi_label": MultiLabelResult.from_json,
 }
-_COMMAND = {"episodes": "episode-eval", "closed_set": "evaluate"}
+_COMMAND = {"episodes": "episode-eval", "closed_set": "evaluate", "multi_label": "evaluate (of several findings)"}
 _EPISODES_ONLY = "interval over episodes only: it does not cover other patients"
 
 
@@ -44,8 +47,9 @@ def result_from_json(value: Any) -> Result:
 def _check_plain(result: Result) -> None:
     """Refuse numbers and hashes that no evaluation writes."""
     again = "no evaluation writes that: run it again"
-    for name in ("accuracy", "balanced_accuracy", "macro_f1", "auroc"):
-        mean = getattr(result.scores, name).mean
+    numbers = {"mean_auroc": result.mean_auroc} if isinstance(result, MultiLabelResult) else vars(result.scores)
+    for name in numbers.keys() & {"accuracy", "balanced_accuracy", "macro_f1", "auroc", "mean_auroc"}:
+        mean = numbers[name].mean
         if mean is not None and not 0 <= mean <= 1:
             raise ValueError(f"{name} of this result is {mean}, a proportion 0..1 was expected; {again}")
     hashes = {"data_hash": result.data_hash}
@@ -61,7 +65,7 @@ def compare_results(first: Result, second: Result, *, names: tuple[str, str] = (
 
     Episodes: the patients' share of the difference comes from the replicates without each unit, by products of
     independent parts of the episodes, so that Monte-Carlo noise does not enter; the Monte-Carlo variance of the
-    differences is added. Closed set: see `closed_differences`.
+    differences is added. Closed set: see `closed_differences`; films of several findings: `multi_label_differences`.
 
     Args:
         first, second: results.
@@ -73,9 +77,9 @@ def compare_results(first: Result, second: Result, *, names: tuple[str, str] = (
     if isinstance(names, str) or len(names) != 2:
         raise ValueError(f"names must be two, one for each result, got {names!r}")
     for name, result in zip(names, (first, second), strict=True):
-        if not isinstance(result, EpisodicResult | ClosedSetResult):
+        if not isinstance(result, Result):
             raise TypeError(f"compare: {name} is no result of episode-eval or evaluate, got {type(result).__name__}")
-    kinds = [("closed_set" if isinstance(result, ClosedSetResult) else "episodes") for result in (first, second)]
+    kinds = [_kind(result) for result in (first, second)]
     if kinds[0] != kinds[1]:
         raise ValueError(
             f"compare: {names[0]} is a result of {_COMMAND[kinds[0]]} and {names[1]} one of {_COMMAND[kinds[1]]}; "
@@ -89,6 +93,9 @@ def compare_results(first: Result, second: Result, *, names: tuple[str, str] = (
     elif isinstance(first, ClosedSetResult) and isinstance(second, ClosedSetResult):
         _check_same_films(first, second, names)
         rows, common_hash = closed_differences(first.decisions(), second.decisions()), first.data_hash
+    elif isinstance(first, MultiLabelResult) and isinstance(second, MultiLabelResult):
+        _check_same_films(first, second, names)
+        rows, common_hash = multi_label_differences(first.answers(), second.answers()), first.data_hash
     carried = [f"{name}: {text}" for name, one in zip(names, (first, second), strict=True) for text in one.warnings]
     n_tests = sum(row.p_value is not None for row in rows)
     notes = [f"{n_tests} comparisons; the p-values are not adjusted for being several"] if n_tests > 1 else []
@@ -123,7 +130,15 @@ def _check_same_episodes(first: EpisodicResult, second: EpisodicResult, names: t
         raise ValueError(f"compare: {names[0]} knows other findings than {names[1]}; embed both from one list of films")
 
 
-def _check_same_films(first: ClosedSetResult, second: ClosedSetResult, names: tuple[str, str]) -> None:
+def _kind(result: Result) -> str:
+    if isinstance(result, EpisodicResult):
+        return "episodes"
+    return "closed_set" if isinstance(result, ClosedSetResult) else "multi_label"
+
+
+def _check_same_films(
+    first: ClosedSetResult | MultiLabelResult, second: ClosedSetResult | MultiLabelResult, names: tuple[str, str]
+) -> None:
     if first.data_hash != second.data_hash:
         raise ValueError(
             f"compare: {names[0]} was judged on other films, findings or patients than {names[1]} (hash "
@@ -134,6 +149,11 @@ def _check_same_films(first: ClosedSetResult, second: ClosedSetResult, names: tu
         raise ValueError(
             f"compare: {names[0]} decided between {', '.join(first.findings)} and {names[1]} between "
             f"{', '.join(second.findings)}; give both the same findings"
+        )
+    stated = [[film.truth for film in one.films] for one in (first, second) if isinstance(one, MultiLabelResult)]
+    if stated and stated[0] != stated[-1]:
+        raise ValueError(
+            f"compare: {names[0]} takes other findings for not stated than {names[1]}; run both on one list of films"
         )
 
 

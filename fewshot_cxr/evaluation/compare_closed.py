@@ -36,14 +36,14 @@ def closed_differences(first: Decisions, second: Decisions) -> list[Difference]:
     units = closed_units(first)
     numbers = [_numbers(decisions, units) for decisions in (first, second)]
     keys = [(name,) for name in _COMPARED if all((name,) in some for some in numbers)]
-    rows = [_jackknifed(key[0], numbers[0][key], numbers[1][key]) for key in keys]
+    rows = [jackknifed(key[0], numbers[0][key], numbers[1][key]) for key in keys]
     clusters = first.patient_ids if units.n_patients < len(first) else None
     rows += _mcnemar_rows(first, second, clusters)
     if first.has_probabilities and second.has_probabilities:
         rankings = first.ranking_scores, second.ranking_scores
         for index, finding in enumerate(first.findings):
             scores = rankings[0][:, index], rankings[1][:, index]
-            rows += _delong_rows(finding, scores, first.true_ids == index, clusters)
+            rows += delong_rows(finding, scores, first.true_ids == index, clusters)
     return rows
 
 
@@ -54,7 +54,8 @@ def _numbers(decisions: Decisions, units: PatientUnits) -> Numbers:
     return numbers
 
 
-def _jackknifed(number: str, first: np.ndarray, second: np.ndarray) -> Difference:
+def jackknifed(number: str, first: np.ndarray, second: np.ndarray) -> Difference:
+    """Return the difference of a number, given with everybody and without each unit, float64 (1 + n_units,) each."""
     gaps = first - second
     values, gap = (float(first[0]), float(second[0])), float(gaps[0])
     degrees = len(gaps) - 2
@@ -78,9 +79,17 @@ def _mcnemar_rows(first: Decisions, second: Decisions, clusters: np.ndarray | No
     ]
 
 
-def _delong_rows(
+def delong_rows(
     finding: str, scores: tuple[np.ndarray, np.ndarray], is_positive: np.ndarray, clusters: np.ndarray | None
 ) -> list[Difference]:
+    """Return DeLong's test of a finding's AUROC by films and, with `clusters`, by patients; none where two are lacking.
+
+    Args:
+        finding: its name.
+        scores: of the two classifiers, shape (N,) each.
+        is_positive: bool, shape (N,).
+        clusters: patient of each film, int64, shape (N,); None: each film is a patient's only one.
+    """
     patients = np.arange(len(is_positive)) if clusters is None else clusters
     if min(len(np.unique(patients[side])) for side in (is_positive, ~is_positive)) < _FEWEST:
         return []

@@ -30,8 +30,8 @@ class Difference:
 class Comparison:
     """Two results on the very same films, or the very same episodes, number by number.
 
-    `results` is the kind of both ("episodes" or "closed_set"), `names` what they are called, `common_hash` the hash of
-    the episodes or films that they share. p-values are not adjusted for being several.
+    `results` is the kind of both ("episodes", "closed_set" or "multi_label"), `names` what they are called,
+    `common_hash` the hash of the episodes or films that they share. p-values are not adjusted for being several.
     """
 
     results: str

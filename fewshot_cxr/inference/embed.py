@@ -1,16 +1,16 @@
 """Embed each film once; everything after this thinks in arrays."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from fewshot_cxr.data import CachedFilms, cache_films, patient_groups, read_gray, to_images, to_square
+from fewshot_cxr.data import CachedFilms, cache_films, patient_groups, read_gray, to_square
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.encoders import Encoder
 from fewshot_cxr.inference.device import choose_device
+from fewshot_cxr.inference.forward import embed_batches, film_batches
 from fewshot_cxr.records import Problem, Records
 
 Progress = Callable[[int, int], None]
@@ -64,10 +64,7 @@ def embed_films(
 ) -> Embeddings:
     """Embed films that are decoded already; see `embed`."""
     parts, n_done = [], 0
-    batches = (
-        films.rows(np.arange(first, min(first + batch_size, len(films)))) for first in range(0, len(films), batch_size)
-    )
-    for vectors in _embed_batches(encoder, batches, choose_device(device)):
+    for vectors in embed_batches(encoder, film_batches(films, batch_size), choose_device(device)):
         parts.append(vectors)
         n_done += len(vectors)
         if progress is not None:
@@ -105,26 +102,13 @@ def embed_files(
                 continue
             films.append(to_square(gray, encoder.image_spec))
             read.append(path)
-        parts += list(_embed_batches(encoder, [np.stack(films)] if films else [], chosen))
+        parts += list(embed_batches(encoder, [np.stack(films)] if films else [], chosen))
         if progress is not None:
             progress(min(first + batch_size, len(files)), len(files))
     if not read:
         reason = f"{problems[0].path}: {problems[0].reason}" if problems else "there is none"
         raise FileNotFoundError(f"no film is readable: {reason}")
     return np.concatenate(parts), read, problems
-
-
-def _embed_batches(encoder: Encoder, batches: Iterable[np.ndarray], device: torch.device) -> Iterator[np.ndarray]:
-    """Embed batches of uint8 films (B, S, S); the encoder's mode (train, eval) is as before afterwards."""
-    was_training = encoder.training
-    encoder = encoder.to(device).eval()
-    try:
-        for films in batches:
-            with torch.inference_mode():
-                images = to_images(torch.from_numpy(films).to(device), encoder.image_spec)
-                yield encoder(images.to(memory_format=torch.channels_last)).float().cpu().numpy()
-    finally:
-        encoder.train(was_training)
 
 
 def with_facts(vectors: np.ndarray, records: Records) -> Embeddings:

@@ -22,6 +22,7 @@ from fewshot_cxr.report.episode_tables import (
 )
 from fewshot_cxr.report.episode_words import is_alarm, patients_text, protocol_facts, reading_text
 from fewshot_cxr.report.html import Headline, Page, Section, render_page
+from fewshot_cxr.report.multi_label_tables import multi_label_csv, multi_label_table
 from fewshot_cxr.report.number_rows import numbers_csv
 from fewshot_cxr.report.pictures import Picture, figure_png, save_figure
 from fewshot_cxr.report.sections import prediction_section, samples_section, training_section
@@ -48,6 +49,8 @@ __all__ = [
     "findings_section",
     "findings_table",
     "is_alarm",
+    "multi_label_csv",
+    "multi_label_table",
     "numbers_csv",
     "numbers_section",
     "numbers_table",

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import time
 import warnings
 from collections.abc import Callable
@@ -12,9 +13,9 @@ from typing import Any
 import lightning
 from lightning.pytorch.loggers import Logger
 
-from fewshot_cxr.encoders import Encoder
 from fewshot_cxr.storage import whole_file, write_text
-from fewshot_cxr.training.module import SiameseModule
+from fewshot_cxr.training.course import Course
+from fewshot_cxr.training.module import Learner, TrainingModule
 from fewshot_cxr.training.schedules import plateau_scale
 
 LAST = "last.ckpt"
@@ -23,31 +24,29 @@ _COLLAPSED_SPREAD = 0.02
 
 
 class RunKeeper(lightning.Callback):
-    """Keep the run: its history, its best encoder, and a `last.ckpt` from which it resumes exactly.
+    """Keep the run: its history, its best learner, and a `last.ckpt` from which it resumes exactly.
 
     Args:
         folder: the run folder; None keeps all in memory.
-        validate: encoder -> accuracy; None when there is nothing to validate on.
-        save: (encoder, epoch row) -> None, writes the best encoder with its card; called only with a folder.
-        schedule: "plateau" lowers the rate by what validation says.
-        patience: stop after so many epochs without a better accuracy; None never stops early.
-        max_minutes: no epoch is begun that would, at the pace of the last one, end later than this.
+        course: when to lower the rate, begin the optimiser anew, and stop.
+        validate: learner -> columns of the history, such as {"val_accuracy": 0.8}; None: nothing to validate on.
+        monitor: the column that the best epoch is chosen by; one whose name ends in "loss" is better when smaller.
+        save: (learner, epoch row) -> None, writes the best one with its card; called only with a folder.
         progress: called with (steps done, steps in all).
     """
 
     def __init__(
         self,
         folder: Path | None,
+        course: Course,
         *,
-        validate: Callable[[Encoder], float] | None,
-        save: Callable[[Encoder, dict[str, float]], None] | None,
-        schedule: str,
-        patience: int | None,
-        max_minutes: float | None,
+        validate: Callable[[Learner], dict[str, float]] | None,
+        monitor: str,
+        save: Callable[[Learner, dict[str, float]], None] | None,
         progress: Callable[[int, int], None] | None,
     ) -> None:
-        self.folder, self.validate, self.save = folder, validate, save
-        self.schedule, self.patience, self.max_minutes, self.progress = schedule, patience, max_minutes, progress
+        self.folder, self.course, self.validate = folder, course, validate
+        self.monitor, self.save, self.progress = monitor, save, progress
         self.history: list[dict[str, float]] = []
         self.best_state: dict[str, Any] = {}
         self.stopped_by = ""
@@ -57,12 +56,19 @@ class RunKeeper(lightning.Callback):
 
     @property
     def best_row(self) -> dict[str, float] | None:
-        """The first epoch of the highest validation accuracy; the last epoch where nothing was validated."""
+        """The first of the best epochs in validation; the last epoch where nothing was validated."""
         if not self.history:
             return None
         if self.validate is None:
             return self.history[-1]
-        return max(self.history, key=lambda row: (row["val_accuracy"], -row["epoch"]))
+        goodness = self._goodness()
+        return self.history[goodness.index(max(goodness))]
+
+    def _goodness(self) -> list[float]:
+        """Return the monitored number of each epoch, larger is better; an undefined one is the worst."""
+        sign = -1 if self.monitor.endswith("loss") else 1
+        values = [sign * row.get(self.monitor, math.nan) for row in self.history]
+        return [value if math.isfinite(value) else -math.inf for value in values]
 
     def state_dict(self) -> dict[str, Any]:
         """Return the history: all else follows from it."""
@@ -73,11 +79,16 @@ class RunKeeper(lightning.Callback):
         self.history = state_dict["history"]
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Note the time, and set the scale of the learning rate."""
+        """Note the time, set the scale of the learning rate, and forget the optimiser's moments where it restarts."""
         self._epoch_begun = time.monotonic()
-        assert isinstance(pl_module, SiameseModule)
-        if self.schedule == "plateau" and self.validate is not None:
-            pl_module.lr_scale = plateau_scale([row["val_accuracy"] for row in self.history])
+        assert isinstance(pl_module, TrainingModule)
+        course = self.course
+        if course.schedule == "plateau" and self.validate is not None:
+            pl_module.lr_scale = plateau_scale(
+                self._goodness(), factor=course.plateau_factor, patience=course.plateau_patience
+            )
+        if course.is_restart(trainer.current_epoch):
+            trainer.optimizers[0].state.clear()
 
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any, **__: Any) -> None:
         """Report progress."""
@@ -86,12 +97,12 @@ class RunKeeper(lightning.Callback):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Validate, keep, write, decide."""
-        assert isinstance(pl_module, SiameseModule)
+        assert isinstance(pl_module, TrainingModule)
         row = {"epoch": float(trainer.current_epoch + 1), "step": float(trainer.global_step)}
         row |= pl_module.epoch_means()
         row["lr"] = trainer.optimizers[0].param_groups[0]["lr"] * pl_module.lr_scale
         if self.validate is not None:
-            row["val_accuracy"] = self.validate(pl_module.candidate)
+            row |= self.validate(pl_module.candidate)
         row["seconds"] = time.monotonic() - self._epoch_begun
         self.history.append(row)
         self._warn_of_collapse(row)
@@ -108,19 +119,21 @@ class RunKeeper(lightning.Callback):
         """Remember Ctrl-C: Lightning turns it into SystemExit."""
         self.is_interrupted = isinstance(exception, KeyboardInterrupt)
 
-    def _keep(self, encoder: Encoder, row: dict[str, float]) -> None:
+    def _keep(self, learner: Learner, row: dict[str, float]) -> None:
         if self.save is None:
-            self.best_state = deepcopy(encoder.state_dict())
+            self.best_state = deepcopy(learner.state_dict())
         else:
-            self.save(encoder, row)
+            self.save(learner, row)
 
     def _shall_stop(self, row: dict[str, float]) -> bool:
         best = self.best_row or row
-        if self.patience is not None and self.validate is not None and row["epoch"] - best["epoch"] >= self.patience:
-            self.stopped_by = f"no better validation accuracy for {self.patience} epochs"
+        patience, max_minutes = self.course.patience, self.course.max_minutes
+        if patience is not None and self.validate is not None and row["epoch"] - best["epoch"] >= patience:
+            better = self.monitor.replace("val_", "validation ").replace("_", " ")
+            self.stopped_by = f"no better {better} for {patience} epochs"
         elapsed = time.monotonic() - self._begun
-        if self.max_minutes is not None and elapsed + row["seconds"] > self.max_minutes * 60:
-            self.stopped_by = f"another epoch would pass {self.max_minutes:g} minutes; resume goes on"
+        if max_minutes is not None and elapsed + row["seconds"] > max_minutes * 60:
+            self.stopped_by = f"another epoch would pass {max_minutes:g} minutes; resume goes on"
         return bool(self.stopped_by)
 
     def _warn_of_collapse(self, row: dict[str, float]) -> None:

@@ -1,93 +1,116 @@
-"""The training step that Lightning runs: augment, embed, mine, lose. Every draw is keyed by (seed, step)."""
+"""The training step that Lightning runs: augment, embed, lose. Every draw is keyed by (seed, step)."""
 
-from collections.abc import Callable
 from typing import Any
 
 import lightning
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from fewshot_cxr.data import Augmentation, augment, standardise
 from fewshot_cxr.encoders import Encoder
-from fewshot_cxr.objectives import MetricLoss, triplet_statistics
 from fewshot_cxr.seeding import seeded_torch, torch_generator
+from fewshot_cxr.training.course import Course
+from fewshot_cxr.training.objective import Objective
 from fewshot_cxr.training.schedules import step_schedule
 
 Batch = tuple[Tensor, Tensor, Tensor]
 
 
-class SiameseModule(lightning.LightningModule):
-    """Encoder, loss and miner, with what one step of training does.
+class Learner(nn.Module):
+    """What is trained, judged and kept together: an encoder, and the objective with its head."""
+
+    def __init__(self, encoder: Encoder, objective: Objective) -> None:
+        super().__init__()
+        self.encoder, self.objective = encoder, objective
+
+
+class TrainingModule(lightning.LightningModule):
+    """A learner, with what one step of training does.
 
     Args:
-        encoder: trained in place.
-        loss: takes (embeddings, class_ids, mined); its own parameters, if any, are trained too.
-        miner: takes (embeddings, class_ids, group_ids, step) and returns index triplets; None for losses without.
+        learner: trained in place.
+        course: how the training goes.
         augmentation: of training films; None for none.
-        optimise: parameters -> optimizer.
-        schedule: a name in SCHEDULES.
+        augmented_ids: class ids whose films alone are augmented; None: all.
         n_steps, steps_per_epoch: of the whole training.
-        averaging: decay of the weights' moving average, which is then what is judged and kept; None for none.
-        seed: of augmentation, dropout and miner.
     """
 
     def __init__(
         self,
-        encoder: Encoder,
-        loss: MetricLoss,
-        miner: Callable[..., Any] | None,
+        learner: Learner,
+        course: Course,
         *,
         augmentation: Augmentation | None,
-        optimise: Callable[[Any], torch.optim.Optimizer],
-        schedule: str,
+        augmented_ids: tuple[int, ...] | None,
         n_steps: int,
         steps_per_epoch: int,
-        averaging: float | None,
-        seed: int,
     ) -> None:
         super().__init__()
-        self.encoder, self.loss, self.miner = encoder, loss, miner
-        self.augmentation, self.optimise, self.schedule = augmentation, optimise, schedule
-        self.n_steps, self.steps_per_epoch, self.seed = n_steps, steps_per_epoch, seed
-        self.averaged = None if averaging is None else _moving_average(encoder, averaging)
+        self.learner, self.course = learner, course
+        self.augmentation, self.augmented_ids = augmentation, augmented_ids
+        self.n_steps, self.steps_per_epoch = n_steps, steps_per_epoch
+        self.averaged = None if course.averaging is None else _moving_average(learner, course.averaging)
         self.lr_scale = 1.0
         self.run_card: dict[str, Any] = {}
         self.step_values: list[dict[str, Tensor]] = []
+        for part in self.modules():
+            part.training = True  # Lightning warns of the frozen norms otherwise; `on_train_start` puts them back
+
+    def on_train_start(self) -> None:
+        """Put the learner in training mode, which leaves frozen batch norms in eval mode."""
+        self.learner.train()
 
     @property
-    def candidate(self) -> Encoder:
-        """The encoder that is judged after an epoch, and kept if it is the best so far."""
+    def candidate(self) -> Learner:
+        """The learner that is judged after an epoch, and kept if it is the best so far."""
         if self.averaged is None:
-            return self.encoder
-        assert isinstance(self.averaged.module, Encoder)
+            return self.learner
+        assert isinstance(self.averaged.module, Learner)
         return self.averaged.module
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of one batch of (images uint8, class_ids, group_ids)."""
         films, class_ids, group_ids = batch
-        step = self.global_step
-        images = films.unsqueeze(1).float() / 255
-        if self.augmentation is not None:
-            images = augment(images, self.augmentation, generator=torch_generator(self.seed, "augment", step))
-        images = standardise(images, self.encoder.image_spec).to(memory_format=torch.channels_last)
-        with seeded_torch(self.seed, "dropout", step):
-            embeddings = self.encoder(images).float()
-        mined = None if self.miner is None else self.miner(embeddings.detach(), class_ids, group_ids, step=step)
-        loss: Tensor = self.loss(embeddings, class_ids, mined)
+        step, encoder, objective = self.global_step, self.learner.encoder, self.learner.objective
+        plain = films.unsqueeze(1).float() / 255
+        views = torch.cat([self._augmented(plain, class_ids, step, view) for view in range(objective.n_views)])
+        images = standardise(views, encoder.image_spec).to(memory_format=torch.channels_last)
+        with seeded_torch(self.course.seed, "dropout", step):
+            pooled = encoder.pool(encoder.features(images))
+            embeddings = encoder.head(encoder.dropout(pooled)).float()
+            loss: Tensor
+            loss, values = objective(pooled, embeddings, class_ids, group_ids, step=step)
         if not torch.isfinite(loss):
             raise FloatingPointError(f"the loss is {loss.item()} at step {step}: lower the learning rate (--lr)")
-        statistics = triplet_statistics(
-            embeddings.detach(), class_ids, distance=self.loss.distance, margin=self.loss.margin
-        )
-        self.step_values.append({"loss": loss.detach(), **statistics})
+        self.step_values.append({"loss": loss.detach(), **values})
         return loss
 
+    def _augmented(self, images: Tensor, class_ids: Tensor, step: int, view: int) -> Tensor:
+        if self.augmentation is None:
+            return images
+        # The first view is drawn as where there is but one.
+        key = ("augment", step) if view == 0 else ("augment", step, view)
+        draw = torch_generator(self.course.seed, *key)
+        return augment(images, self.augmentation, generator=draw, chosen=self._chosen(class_ids))
+
+    def _chosen(self, class_ids: Tensor) -> Tensor | None:
+        if self.augmented_ids is None:
+            return None
+        wanted = torch.tensor(self.augmented_ids, device=class_ids.device)
+        return torch.isin(class_ids, wanted) if class_ids.ndim == 1 else (class_ids[:, wanted] == 1).any(dim=1)
+
     def configure_optimizers(self) -> Any:
-        """Return AdamW (or what `optimise` makes) and the schedule that advances by step."""
-        optimizer = self.optimise([*self.encoder.parameters(), *self.loss.parameters()])
-        schedule = step_schedule(self.schedule, optimizer, n_steps=self.n_steps, steps_per_epoch=self.steps_per_epoch)
+        """Return the optimiser and the schedule that advances by step."""
+        optimizer = self.course.make_optimizer(self.learner.encoder, self.learner.objective.parameters())
+        schedule = step_schedule(
+            self.course.schedule, optimizer, n_steps=self.n_steps, steps_per_epoch=self.steps_per_epoch
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
+        """Clip as the course says."""
+        self.course.clip([weight for group in optimizer.param_groups for weight in group["params"]])
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
         """Step at the scheduled rate times what `plateau` has made of it."""
@@ -98,7 +121,7 @@ class SiameseModule(lightning.LightningModule):
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
         if self.averaged is not None:
-            self.averaged.update_parameters(self.encoder)
+            self.averaged.update_parameters(self.learner)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say in the checkpoint which run it is of, and how far it went."""
@@ -110,7 +133,7 @@ class SiameseModule(lightning.LightningModule):
         return {name: float(torch.stack([row[name] for row in rows]).mean()) for name in rows[0]} if rows else {}
 
 
-def _moving_average(encoder: Encoder, decay: float) -> AveragedModel:
+def _moving_average(learner: Learner, decay: float) -> AveragedModel:
     """Average weights and batch-norm statistics over the last steps; early on over fewer, to forget the first weights.
 
     With a few films per finding in validation, one epoch's accuracy says little; averaged weights change less from
@@ -123,4 +146,4 @@ def _moving_average(encoder: Encoder, decay: float) -> AveragedModel:
         n_steps = float(n_averaged)
         return averaged.lerp(current, 1 - min(decay, (1 + n_steps) / (10 + n_steps)))
 
-    return AveragedModel(encoder, avg_fn=average, use_buffers=True).requires_grad_(False)
+    return AveragedModel(learner, avg_fn=average, use_buffers=True).requires_grad_(False)

@@ -1,5 +1,7 @@
 """Which films are trained on, and which are for validation."""
 
+from dataclasses import replace
+
 from fewshot_cxr.data import assert_no_leak, drop_lone_films, split_by_patient
 from fewshot_cxr.records import Records
 
@@ -29,12 +31,48 @@ def training_parts(
         way_out = "choose findings that more films have alone (--findings), or take --with-others"
         dropped = "".join(f"; {note}" for note in notes)
         raise ValueError(f"training needs two findings of two films or more each, there is {found}{dropped}; {way_out}")
-    if val is None:
-        train, val = split_by_patient(train, (1 - val_fraction, val_fraction), seed=seed, names=("train", "val"))
-        notes += (f"no validation films given: {len(val)} films carved from the training films, by patient",)
+    train, val, carved = _carved(train, val, val_fraction, seed)
+    notes += carved
     unknown = sorted(set(val.findings) - set(train.findings))
     if unknown:
         val = val.where(lambda film: film.finding in train.findings)
         notes += (f"validation leaves out what training does not know: {', '.join(unknown)}",)
     assert_no_leak(train, val)
     return train, val, notes
+
+
+def classifier_parts(
+    train: Records, val: Records | None, *, val_fraction: float, seed: int
+) -> tuple[Records, Records, tuple[str, ...]]:
+    """Do the same for films of any number of findings: a film stays whatever it shows.
+
+    Args:
+        train: films with any number of findings each.
+        val, val_fraction, seed: as for `training_parts`.
+
+    Returns:
+        As `training_parts`. What validation films show besides the findings of the training films is taken off them.
+
+    Raises:
+        ValueError: no training film shows a finding, or a patient is in both parts.
+    """
+    if not train.findings:
+        raise ValueError("training needs films with findings, there is none; choose others (--findings)")
+    train, val, notes = _carved(train, val, val_fraction, seed)
+    known = train.findings
+    unknown = sorted(set(val.findings) - set(known))
+    if unknown:
+        films = (replace(film, findings=tuple(name for name in film.findings if name in known)) for film in val)
+        val = replace(val, films=tuple(films))
+        notes += (f"validation leaves out what training does not know: {', '.join(unknown)}",)
+    assert_no_leak(train, val)
+    return train, val, notes
+
+
+def _carved(
+    train: Records, val: Records | None, val_fraction: float, seed: int
+) -> tuple[Records, Records, tuple[str, ...]]:
+    if val is not None:
+        return train, val, ()
+    train, val = split_by_patient(train, (1 - val_fraction, val_fraction), seed=seed, names=("train", "val"))
+    return train, val, (f"no validation films given: {len(val)} films carved from the training films, by patient",)

@@ -12,18 +12,17 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from fewshot_cxr.training.callbacks import RunKeeper
-from fewshot_cxr.training.module import Batch, SiameseModule
+from fewshot_cxr.training.module import Batch, TrainingModule
 
 
 def run_lightning(
-    module: SiameseModule,
+    module: TrainingModule,
     batches: Iterable[Batch],
     keeper: RunKeeper,
     *,
     device: torch.device,
     precision: Any,
     n_epochs: int,
-    clip_norm: float,
     out: Path | None,
     checkpoint: Path | None,
 ) -> None:
@@ -32,7 +31,7 @@ def run_lightning(
     Args:
         module, batches, keeper: what a step does, on what, and what happens after an epoch.
         device, precision: as `choose_device` and `native_precision` give them.
-        n_epochs, clip_norm: how long, and the largest norm of the gradient.
+        n_epochs: how long.
         out: the run folder, for the TensorBoard logs; None logs nothing.
         checkpoint: the `last.ckpt` to go on from; None begins.
 
@@ -46,7 +45,6 @@ def run_lightning(
             devices=[device.index or 0] if device.type == "cuda" else 1,
             precision=precision,
             max_epochs=n_epochs,
-            gradient_clip_val=clip_norm,
             callbacks=[keeper],
             logger=False if out is None else TensorBoardLogger(out, name="logs", version=""),
             enable_checkpointing=False,

@@ -33,16 +33,16 @@ def step_schedule(name: str, optimizer: Optimizer, *, n_steps: int, steps_per_ep
     return LambdaLR(optimizer, lambda step: 1.0)
 
 
-def plateau_scale(accuracies: Sequence[float], factor: float = 0.3, patience: int = 4) -> float:
-    """Return what the learning rate is multiplied by after epochs with these validation accuracies.
+def plateau_scale(goodness: Sequence[float], factor: float = 0.3, patience: int = 4) -> float:
+    """Return what the learning rate is multiplied by after epochs of this goodness in validation; larger is better.
 
-    It falls by `factor` each time the accuracy has not risen for more than `patience` epochs. A pure function of the
+    It falls by `factor` each time the goodness has not risen for more than `patience` epochs. A pure function of the
     history, so that a resumed run needs no other state.
     """
     scale, best, n_waited = 1.0, float("-inf"), 0
-    for accuracy in accuracies:
-        n_waited = 0 if accuracy > best else n_waited + 1
-        best = max(best, accuracy)
+    for value in goodness:
+        n_waited = 0 if value > best else n_waited + 1
+        best = max(best, value)
         if n_waited > patience:
             scale, n_waited = scale * factor, 0
     return scale

@@ -1,6 +1,8 @@
 """Episodes on the validation films after each epoch: what early stopping and the choice of the best encoder go by."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -78,7 +80,15 @@ def _of_classes(films: Embeddings, class_ids: tuple[int, ...]) -> Embeddings:
     )
 
 
-def validation_accuracy(films: Embeddings, plan: EpisodePlan, *, rule: str, distance: str, n_episodes: int) -> float:
+def validation_accuracy(
+    films: Embeddings,
+    plan: EpisodePlan,
+    *,
+    rule: str,
+    distance: str,
+    n_episodes: int,
+    rule_options: Mapping[str, Any] | None = None,
+) -> float:
     """Return the mean accuracy over the planned episodes, the same episodes at every call.
 
     Where the encoder has collapsed, every decision is a tie: chance, which training warns of.
@@ -92,6 +102,7 @@ def validation_accuracy(films: Embeddings, plan: EpisodePlan, *, rule: str, dist
         n_query=plan.n_query,
         n_episodes=n_episodes,
         rule=rule,
+        rule_options=rule_options,
         distance=distance,
         seed=_SEED,
         patient_interval=False,  # it takes longer than the episodes, and nothing here goes by it

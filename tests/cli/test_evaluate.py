@@ -7,7 +7,13 @@ from command_line import run
 
 from fewshot_cxr.cli.compare import command as compare
 from fewshot_cxr.cli.evaluate import command as evaluate
+from fewshot_cxr.data import read_dataset
 from fewshot_cxr.data.synthetic import make_synthetic
+from fewshot_cxr.encoders import build_encoder, save_encoder
+from fewshot_cxr.image_spec import ImageSpec
+from fewshot_cxr.inference import Classifier, classifier_head_card
+from fewshot_cxr.objectives import LinearHead
+from fewshot_cxr.seeding import seeded_torch
 
 FINDINGS = ("normal", "effusion", "cardiomegaly")
 
@@ -112,7 +118,7 @@ def test_predictions_of_a_file_are_judged_without_an_encoder(place, capsys, tmp_
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ((), ["name an encoder and films (--checkpoint, --data), or --predictions FILE.csv"]),
+        ((), ["name an encoder and films (--checkpoint, --data), a classifier and films (--classifier, --data), or"]),
         (("--rule", "tims"), ["unknown rule 'tims' (did you mean 'tim'?)"]),
         (("--split", "tset"), ["no film has the split 'tset'; there are"]),
         (("--calibrate-split", "test"), ["of the test and film", "of the calibration are of one patient"]),
@@ -159,3 +165,117 @@ def test_results_on_other_films_and_files_of_another_kind_are_refused(place, cap
 def test_help_has_an_example(command):
     text = CliRunner().invoke(command, ["--help"]).output
     assert "Example: fscxr" in text
+
+
+def save_classifier(place, name, findings=FINDINGS, *, activation="softmax", trained_on="train", **training):
+    """Write a classifier that was never trained, with the card of one that was."""
+    with seeded_torch(0):
+        encoder = build_encoder("resnet9", width=4, image_spec=ImageSpec(size_px=32), output="pooled")
+        classifier = Classifier(
+            encoder, LinearHead(encoder.embedding_dim, len(findings), activation=activation), findings
+        )
+    films = read_dataset("manifest", place / "split.csv", allow_leak=True)
+    hashes = {"train": films.of_split(trained_on).data_hash, "val": films.of_split("val").data_hash}
+    card = {"head": classifier_head_card(classifier), "data_hash": hashes, "training": training}
+    save_encoder(encoder, place / name, card=card, head=classifier.head.state_dict())
+    return place / name
+
+
+def judge_classifier(place, file, *more):
+    return run("evaluate", "--classifier", file, "--data", place / "split.csv", *more)
+
+
+@pytest.mark.parametrize(("activation", "training"), [("softmax", {}), ("sigmoid", {"is_multi_label": False})])
+def test_a_classifier_of_one_finding_a_film_is_judged_as_a_closed_set(place, capsys, tmp_path, activation, training):
+    file = save_classifier(place, "softmax.safetensors", activation=activation, **training)
+    assert judge_classifier(place, file, "--calibrate-split", "val", "--json", tmp_path / "result.json") == 0
+    captured = capsys.readouterr()
+    result = json.loads((tmp_path / "result.json").read_text())
+    test = [row for row in rows_of(place) if row["split"] == "test"]
+    assert (result["kind"], result["rule"]) == ("closed_set", "classifier")
+    assert sorted(film["path"] for film in result["films"]) == sorted(row["path"] for row in test)
+    assert result["n_patients"] == len({row["patient_id"] for row in test})
+    assert result["calibration"]["after"]["temperature"] > 0
+    assert result["warnings"] == result["notes"] == []
+    assert "note: films of the split test (--split)" in captured.err
+    assert "as effusion" in captured.out
+
+
+def test_a_classifier_of_several_findings_is_judged_finding_by_finding(place, capsys, tmp_path):
+    file = save_classifier(place, "sigmoid.safetensors", ("effusion", "cardiomegaly"), activation="sigmoid")
+    assert judge_classifier(place, file, "--json", tmp_path / "result.json") == 0
+    captured = capsys.readouterr()
+    result = json.loads((tmp_path / "result.json").read_text())
+    test = [row for row in rows_of(place) if row["split"] == "test"]
+    assert result["kind"] == "multi_label"
+    assert result["findings"] == ["cardiomegaly", "effusion"]
+    effusions = sum(row["label"] == "effusion" for row in test)
+    assert result["per_finding"]["effusion"]["n_positive"] == effusions
+    assert f"{effusions} of {len(test)}" in captured.out
+    assert "mean over findings" in captured.out
+    assert "note: the classifier does not tell normal: films that show it count by the other findings" in captured.err
+    other = save_classifier(place, "other.safetensors", ("effusion", "cardiomegaly"), activation="sigmoid")
+    assert judge_classifier(place, other, "--json", tmp_path / "other.json") == 0
+    capsys.readouterr()
+    assert run("compare", tmp_path / "result.json", tmp_path / "other.json") == 0
+    assert "AUROC of effusion" in capsys.readouterr().out
+    one = save_classifier(place, "one.safetensors", ("effusion",), activation="sigmoid", is_multi_label=False)
+    assert judge_classifier(place, one) == 0
+
+
+def test_films_of_the_training_are_refused_as_far_as_the_card_tells(place, capsys, tmp_path):
+    file = save_classifier(place, "softmax.safetensors")
+    arguments = ("evaluate", "--classifier", file, "--data", place / "split.csv", "--split")
+    failure(capsys, 2, (*arguments, "train"), ["these are the very films that the classifier was trained on"])
+    assert run(*arguments, "val") == 0
+    assert "warning: these films chose the epoch that was kept" in capsys.readouterr().err
+    assert run(*arguments, "test", "--findings", "normal,effusion") == 0
+    assert "note: the films of the training are not among those of --data" in capsys.readouterr().err
+    rows = rows_of(place)
+    test, train = (next(row for row in rows if row["split"] == split) for split in ("test", "train"))
+    leaky = (place / "split.csv").read_text().replace(f",{test['patient_id']},", f",{train['patient_id']},")
+    (place / "leaky").mkdir(exist_ok=True)
+    (place / "leaky" / "split.csv").write_text(leaky)
+    file = save_classifier(place / "leaky", "leaky.safetensors")
+    arguments = ("evaluate", "--classifier", file, "--data", place / "leaky" / "split.csv")
+    failure(capsys, 2, arguments, ["of the training and film ", "of the test are of one patient"])
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (
+            ("--checkpoint", "run"),
+            ["--checkpoint does not go with --classifier: a classifier compares with no exemplars"],
+        ),
+        (("--rule", "tim", "--n-exemplars", "3"), ["--n-exemplars, --rule does not go with --classifier"]),
+        (("--support", "films", "--distance", "l1"), ["--support, --distance does not go with --classifier"]),
+        (
+            ("--predictions", "split.csv"),
+            ["--classifier, --data does not go with --predictions: the decisions are made"],
+        ),
+        (("--classifier", "run"), ["run is an encoder without a classifier; judge it by labelled films"]),
+        (("--calibrate-split", "test"), ["of the test and film", "of the calibration are of one patient"]),
+        (("--classifier", "two.safetensors"), ["the classifier does not know cardiomegaly, which films to judge show"]),
+        (
+            ("--classifier", "sigmoid.safetensors", "--calibrate-split", "val"),
+            ["--calibrate-split does not go with this classifier: it tells each finding for itself"],
+        ),
+        (
+            ("--classifier", "strange.safetensors"),
+            ["no film shows a finding that the classifier tells (Effusion, Mass)"],
+        ),
+    ],
+)
+def test_wrong_use_of_a_classifier_is_one_line(place, capsys, monkeypatch, more, words):
+    save_classifier(place, "softmax.safetensors")
+    save_classifier(place, "two.safetensors", ("normal", "effusion"))
+    save_classifier(place, "sigmoid.safetensors", activation="sigmoid")
+    save_classifier(place, "strange.safetensors", ("Effusion", "Mass"), activation="sigmoid")
+    monkeypatch.chdir(place)
+    failure(capsys, 2, ("evaluate", "--classifier", "softmax.safetensors", "--data", place / "split.csv", *more), words)
+
+
+def test_a_classifier_needs_films(place, capsys):
+    file = save_classifier(place, "softmax.safetensors")
+    failure(capsys, 2, ("evaluate", "--classifier", file), ["name the films that the classifier is to judge (--data)"])

@@ -12,8 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from fewshot_cxr.encoders import load_encoder
+from fewshot_cxr.encoders import load_encoder, load_head
 from fewshot_cxr.image_spec import ImageSpec
+from fewshot_cxr.inference import template_options
 from fewshot_cxr.records import Record, Records
 from fewshot_cxr.storage import tensor_hash
 from fewshot_cxr.training import SiameseTrainer
@@ -49,7 +50,14 @@ def weights(encoder):
 
 @pytest.mark.parametrize(
     ("loss", "distance"),
-    [("triplet", "euclidean"), ("contrastive", "l1"), ("multi_similarity", "cosine"), ("supcon", "cosine")],
+    [
+        ("triplet", "euclidean"),
+        ("contrastive", "l1"),
+        ("multi_similarity", "cosine"),
+        ("supcon", "cosine"),
+        ("pair_bce", "l1"),
+        ("prototypical", "squared_euclidean"),
+    ],
 )
 @pytest.mark.parametrize("schedule", ["one_cycle", "plateau"])
 def test_a_run_leaves_an_encoder_that_knows_its_films(films, tmp_path, loss, distance, schedule):
@@ -171,30 +179,46 @@ def test_a_pickle_in_place_of_the_checkpoint_runs_nothing(films, tmp_path):
 
 
 RUN = """
+import json
 import sys
 from pathlib import Path
 from tests_films import make_films
 from fewshot_cxr.image_spec import ImageSpec
-from fewshot_cxr.training import SiameseTrainer
+from fewshot_cxr.training import ClassifierTrainer, SiameseTrainer
 films = make_films(Path(sys.argv[1]))
-loss, distance = sys.argv[3].split("+")
-trainer = SiameseTrainer(
-    image_spec=ImageSpec(size_px=32), n_epochs=6, batch_size=12, val_n_shot=2, val_n_query=2, val_n_episodes=20,
-    encoder_options={"width": 16, "dropout": 0.3}, loss=loss, distance=distance, schedule=sys.argv[4],
-)
+kind, settings = sys.argv[3], json.loads(sys.argv[4])
+same = {
+    "image_spec": ImageSpec(size_px=32), "n_epochs": 6, "batch_size": 12, "encoder": "resnet9",
+    "encoder_options": {"width": 16, "dropout": 0.3},
+}
+if kind == "siamese":
+    trainer = SiameseTrainer(**same, val_n_shot=2, val_n_query=2, val_n_episodes=20, **settings)
+else:
+    trainer = ClassifierTrainer(**same, **settings)
 trainer.fit(films, out=Path(sys.argv[2]), resume=(Path(sys.argv[2]) / "last.ckpt").exists())
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["triplet+euclidean one_cycle", "proxy_anchor+cosine plateau"])
-def test_killed_thrice_and_resumed_is_as_never_killed(tmp_path, how):
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("siamese", {"loss": "triplet", "distance": "euclidean", "memory": 24, "restart_every": 2}),
+        ("siamese", {"loss": "proxy_anchor", "schedule": "plateau", "aux": "simclr"}),
+        ("siamese", {"loss": "pair_bce", "distance": "l1", "standardisation": "per_pixel"}),
+        (
+            "classifier",
+            {"balance": "inverse", "averaging": 0.9, "plateau_patience": 1, "freeze": 2, "restart_every": 3},
+        ),
+    ],
+)
+def test_killed_thrice_and_resumed_is_as_never_killed(tmp_path, kind, settings):
     source = Path(__file__).read_text().split("@pytest.fixture")[0].replace("import pytest\n", "")
     (tmp_path / "tests_films.py").write_text(source)
     (tmp_path / "run.py").write_text(RUN)
 
     def start(out):
-        command = [sys.executable, "run.py", "films", out, *how.split()]
+        command = [sys.executable, "run.py", "films", out, kind, json.dumps(settings)]
         return subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
     assert start("whole").wait() == 0
@@ -214,8 +238,52 @@ def test_killed_thrice_and_resumed_is_as_never_killed(tmp_path, how):
     assert last[0]["state_dict"].keys() == last[1]["state_dict"].keys()
     assert all(torch.equal(value, last[1]["state_dict"][name]) for name, value in last[0]["state_dict"].items())
     assert last[0]["global_step"] == last[1]["global_step"]
+    if kind == "classifier" or settings["loss"] == "pair_bce":
+        heads = [load_head(tmp_path / name)[0] for name in ("whole", "killed")]
+        assert all(torch.equal(value, heads[1][name]) for name, value in heads[0].items())
 
 
 def _n_epochs(out):
     history = out / "history.csv"
     return len(history.read_text().splitlines()) - 1 if history.exists() else 0
+
+
+def test_the_learned_distance_lies_in_the_run_and_decides_as_in_training(films, tmp_path):
+    trainer = SiameseTrainer(**SMALL | {"n_epochs": 4}, loss="pair_bce", distance="l1", margin=None)
+    trained = trainer.fit(films, out=tmp_path)
+    assert trained.card["head"] == {"kind": "weighted_l1", "is_nonnegative": False}
+    options = template_options(tmp_path)
+    tensors, _ = load_head(tmp_path)
+    assert torch.equal(options["weights"], tensors["alpha"])
+    assert options["bias"] == tensors["bias"].item()
+    known = SiameseTrainer(**SMALL).fit(films, out=tmp_path / "plain")
+    assert "head" not in known.card
+    assert template_options(tmp_path / "plain") == {}
+
+
+def test_a_memory_and_two_views_change_what_is_learnt(films):
+    losses = []
+    for settings in ({}, {"memory": 24}, {"aux": "simclr"}, {"aux": "vicreg", "aux_weight": 0.5}):
+        trained = SiameseTrainer(**SMALL | {"n_epochs": 2}, loss="triplet", distance="l1", **settings).fit(films)
+        losses.append(trained.history[-1]["loss"])
+        assert ("aux_loss" in trained.history[0]) == ("aux" in settings)
+    assert len(set(losses)) == 4
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"loss": "pair_bce", "sampler": "balanced"}, "loss 'pair_bce' reads its batches as pairs, not balanced"),
+        ({"loss": "prototypical", "sampler": "shuffled"}, "reads its batches as episodic, not shuffled"),
+        ({"loss": "pair_bce", "distance": "cosine"}, "pair_bce"),
+        ({"loss": "prototypical", "n_shot": 5}, r"batch_size 12 leaves no query in 3-way 5-shot batches; make it 18"),
+        ({"aux": "simclr", "augmentation": None}, "aux compares two views of a film"),
+        ({"aux": "simclr2"}, r"unknown auxiliary.*'simclr2' \(did you mean 'simclr'\?\)"),
+        ({"memory": 8, "loss": "pair_bce", "distance": "l1"}, "pair_bce"),
+        ({"sampler": "balance"}, r"unknown sampler 'balance' \(did you mean 'balanced'\?\)"),
+        ({"val_rule": "nearst"}, r"unknown rule 'nearst'"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(films, settings, message):
+    with pytest.raises(ValueError, match=message):
+        SiameseTrainer(**SMALL | {"distance": "l1", "loss": "triplet"} | settings).fit(films)

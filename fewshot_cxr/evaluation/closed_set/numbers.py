@@ -35,6 +35,11 @@ def closed_units(decisions: Decisions) -> PatientUnits:
         decisions.findings,
         paths=[f"{path}\0{true}" for path, true in zip(decisions.paths, decisions.true_ids.tolist(), strict=True)],
     )
+    return grouped_units(films)
+
+
+def grouped_units(films: Embeddings) -> PatientUnits:
+    """Return the patients of films, of several findings or of one, as `closed_units` does."""
     units = PatientUnits.of(films, n_most=len(films))
     if units.n_units <= _MOST_UNITS:
         return units

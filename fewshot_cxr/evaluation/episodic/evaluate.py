@@ -47,6 +47,7 @@ def evaluate_episodes(
     seed: int = 0,
     floor: Embeddings | Mapping[str, Embeddings] | None = None,
     calibrate: Embeddings | None = None,
+    rule_options: Mapping[str, Any] | None = None,
     patient_interval: bool = True,
     device: str = "auto",
     progress: Progress | None = None,
@@ -58,7 +59,7 @@ def evaluate_episodes(
         embeddings: one row per film, with findings and patients (`embed` makes them).
         n_way: classes in an episode; None: all. n_shot, n_query: films per class (None: 5 and 15); no patient is on
             both sides. n_episodes: how many (None: 1000).
-        rule, distance, floor, calibrate, patient_interval, device, progress: as for `evaluate_plan`.
+        rule, distance, floor, calibrate, rule_options, patient_interval, device, progress: as for `evaluate_plan`.
         seed: of the episodes.
         protocol: protocol, seen, novel, unknown, prevalence, if_too_small and what else `plan_episodes` takes.
 
@@ -75,6 +76,7 @@ def evaluate_episodes(
         distance=distance,
         floor=floor,
         calibrate=calibrate,
+        rule_options=rule_options,
         patient_interval=patient_interval,
         device=device,
         progress=progress,

@@ -1,0 +1,49 @@
+"""Points of curves that a result's films draw."""
+
+import numpy as np
+
+from fewshot_cxr._checks import nearest
+from fewshot_cxr.evaluation.closed_set.result import ClosedSetResult
+from fewshot_cxr.evaluation.multi_label.result import MultiLabelResult
+
+
+def roc_points(result: ClosedSetResult | MultiLabelResult, finding: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ROC curve of one finding: of a closed set against all other findings, else against its absence.
+
+    Args:
+        result: with probabilities.
+        finding: one of its findings.
+
+    Returns:
+        False and true positive rate, float64, equal lengths, both from 0 to 1; ties are one step, points on a straight
+        line are left out. The area below is the result's AUROC.
+
+    Raises:
+        ValueError: unknown finding, no probabilities, or films with the finding or without it are lacking.
+    """
+    if finding not in result.findings:
+        raise ValueError(
+            f"the result knows no {finding!r}{nearest(finding, result.findings)}; it has {', '.join(result.findings)}"
+        )
+    scores, is_positive = _ranked(result, result.findings.index(finding))
+    n_positive, n_negative = int(is_positive.sum()), int((~is_positive).sum())
+    if not n_positive or not n_negative:
+        raise ValueError(f"a ROC curve of {finding} needs films with it and without it, got {n_positive}, {n_negative}")
+    order = np.argsort(-scores, kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)
+    true, false = (np.cumsum(side[order])[ends] for side in (is_positive, ~is_positive))
+    is_corner = np.ones(len(ends), dtype=bool)
+    is_corner[1:-1] = (np.diff(true, 2) != 0) | (np.diff(false, 2) != 0)
+    return np.append(0.0, false[is_corner] / n_negative), np.append(0.0, true[is_corner] / n_positive)
+
+
+def _ranked(result: ClosedSetResult | MultiLabelResult, index: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the scores of the films that state the finding, and which of these show it."""
+    if isinstance(result, MultiLabelResult):
+        answers = result.answers()
+        is_stated = ~np.isnan(answers.truth[:, index])
+        return answers.probabilities[is_stated, index], answers.truth[is_stated, index] == 1
+    decisions = result.decisions()
+    if not decisions.has_probabilities:
+        raise ValueError("only decisions are known, no probabilities: there is no ROC curve; give probabilities")
+    return decisions.ranking_scores[:, index], decisions.true_ids == index

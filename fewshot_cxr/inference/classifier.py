@@ -1,0 +1,139 @@
+"""A trained classifier: an encoder, the linear head that follows it, and the findings that the head tells."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from fewshot_cxr.data import CachedFilms
+from fewshot_cxr.encoders import Encoder, load_encoder, load_head
+from fewshot_cxr.inference.device import choose_device
+from fewshot_cxr.inference.forward import embed_batches, film_batches
+from fewshot_cxr.objectives import LinearHead
+
+Progress = Callable[[int, int], None]
+
+_LINEAR = "linear"
+_SIGMOID = "sigmoid"
+_BY_EXEMPLARS = "judge it by labelled films (evaluate --checkpoint), or train a classifier"
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """Films in, one logit for each finding out.
+
+    Args:
+        encoder: its embeddings are what the head takes.
+        head: one logit for each finding, in the order of `findings`.
+        findings: distinct names.
+
+    Raises:
+        ValueError: the head has another number of findings, or takes embeddings of another length.
+    """
+
+    encoder: Encoder
+    head: LinearHead
+    findings: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "findings", tuple(self.findings))
+        n_classes, n_features = self.head.weight.shape
+        if n_classes != len(self.findings) or len(set(self.findings)) != n_classes:
+            raise ValueError(f"the head tells {n_classes} findings, got {len(self.findings)}: {self.findings}")
+        if n_features != self.encoder.embedding_dim:
+            raise ValueError(
+                f"the head takes embeddings of dim {n_features}, the encoder gives {self.encoder.embedding_dim}"
+            )
+
+    @property
+    def activation(self) -> str:
+        """What makes probabilities of logits: "softmax" over the findings, or "sigmoid" of each."""
+        return self.head.activation
+
+    @property
+    def is_multi_label(self) -> bool:
+        """Whether a film may show several of the findings, each told for itself."""
+        return self.activation == _SIGMOID and len(self.findings) > 1
+
+
+def classifier_head_card(classifier: Classifier) -> dict[str, Any]:
+    """Return what the encoder's card says of the head, plain JSON values: `load_classifier` rebuilds it from them."""
+    head = classifier.head
+    return {
+        "kind": _LINEAR,
+        "activation": head.activation,
+        "bias": head.bias is not None,
+        "findings": list(classifier.findings),
+    }
+
+
+def load_classifier(path: str | Path) -> Classifier:
+    """Load a classifier, in eval mode, on the CPU.
+
+    Args:
+        path: a run folder, or an encoder file with a linear head.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file holds an encoder without a classifier, or one that this version does not know.
+        OSError: the file is damaged.
+    """
+    encoder = load_encoder(path)
+    facts = encoder.card.get("head")
+    if facts is None:
+        raise ValueError(f"{path} is an encoder without a classifier; {_BY_EXEMPLARS}")
+    if facts.get("kind") != _LINEAR:
+        raise ValueError(f"{path} has a head that compares two films, no classifier; {_BY_EXEMPLARS}")
+    tensors, _ = load_head(path)
+    try:
+        findings = tuple(facts["findings"])
+        head = LinearHead(encoder.embedding_dim, len(findings), bias=facts["bias"], activation=facts["activation"])
+        head.load_state_dict(tensors)
+        return Classifier(encoder, head.eval(), findings)
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).replace("\n\t", " ")
+        raise ValueError(f"{path}: its classifier cannot be rebuilt by this version: {reason}") from error
+
+
+def classify_films(
+    classifier: Classifier,
+    films: CachedFilms,
+    *,
+    batch_size: int = 128,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """Return the logits of decoded films.
+
+    Args:
+        classifier: its encoder's `image_spec` says how the films are to be decoded.
+        films: of `cache_films`.
+        batch_size: films at a time; changes speed and memory only.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        progress: called with (films done, films in all).
+
+    Returns:
+        float32, shape (N, n_findings), in the order of the films; larger is more so.
+
+    Raises:
+        ValueError: the device is absent, or the films are decoded at another size than the encoder's.
+    """
+    if films.size_px != (size_px := classifier.encoder.image_spec.size_px):
+        raise ValueError(f"the films are decoded at {films.size_px} px, the classifier takes {size_px}; cache them so")
+    chosen = choose_device(device)
+    head, was_training = classifier.head.to(chosen), classifier.head.training
+    parts, n_done = [], 0
+    try:
+        head.eval()
+        for vectors in embed_batches(classifier.encoder, film_batches(films, batch_size), chosen):
+            with torch.inference_mode():
+                parts.append(head(torch.from_numpy(vectors).to(chosen)).float().cpu().numpy())
+            n_done += len(vectors)
+            if progress is not None:
+                progress(n_done, len(films))
+    finally:
+        head.train(was_training)
+    return np.concatenate(parts)
