@@ -1,4 +1,4 @@
-"""Charts of what was measured: where queries went, recall with intervals, how training went."""
+"""Charts of what was measured: where queries went, recall with intervals, how many films there are."""
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
@@ -14,6 +14,8 @@ from fewshot_cxr.visualise.style import PAGE_WIDTH, Figure, Theme, contrast_rati
 Reading = tuple[float, tuple[float, float] | None]  # a mean, 0..1, with its interval where there is one
 
 _DASHES: tuple[Any, ...] = ("--", "-.", (0, (9, 3)))  # lines of one colour, told apart
+_MOST_WITH_DECIMALS = 8  # findings
+_MOST_SPLITS = 5  # as many colours as are told apart
 _LEGEND_LETTERS = 50  # names that stand beside each other
 
 
@@ -39,7 +41,9 @@ def confusion_matrix_figure(
     side = cell_inches * len(names)
     with drawing(theme, side + 2, side + 1.9) as (figure, colours):
         axes = figure.add_subplot()
-        _draw_cells(axes, counts, colours, font_size=min(11.0, 13 * cell_inches))
+        # Many findings make a wide figure, which a page shrinks: whole per cent leave room for larger type.
+        is_wide = len(names) > _MOST_WITH_DECIMALS
+        _draw_cells(axes, counts, colours, font_size=min(11.0, (18 if is_wide else 13) * cell_inches), is_wide=is_wide)
         axes.set_xticks(places, names, rotation=40, ha="right", rotation_mode="anchor", color=colours.ink)
         axes.set_yticks(places, names)
         for set_ticks in (axes.set_xticks, axes.set_yticks):
@@ -100,34 +104,42 @@ def recall_figure(
     return figure
 
 
-def learning_curves_figure(history: Sequence[Mapping[str, float]], *, title: str = "", theme: str = "light") -> Figure:
-    """Draw loss, and validation accuracy where it was measured, by epoch; the best one (the first of equals) is marked.
+def class_counts_figure(counts: Mapping[str, Mapping[str, int]], *, title: str = "", theme: str = "light") -> Figure:
+    """Draw how many films of each finding each split has, a bar each, with the number beside it.
 
     Args:
-        history: a row per epoch with `epoch`, `loss` and perhaps `val_accuracy` (0..1); other columns are not drawn.
+        counts: split -> finding -> number of films; a finding that a split does not name has none there.
         title: above the figure.
         theme: "light" or "dark".
 
     Raises:
-        ValueError: the history is empty; unknown theme.
+        ValueError: no split or no finding; more than five splits; a number below 0; unknown theme.
     """
-    if not history:
-        raise ValueError("history must hold at least one epoch, got none")
-    validated = [row for row in history if "val_accuracy" in row]
-    with drawing(theme, PAGE_WIDTH, 4.4 if validated else 2.6) as (figure, colours):
-        panels = figure.subplots(2 if validated else 1, 1, squeeze=False, sharex=True)[:, 0]
-        _draw_curve(panels[0], history, "loss", colours.contrast)
-        panels[0].set_title("Training loss")
-        panels[-1].set_xlabel("epoch")
-        if validated:
-            best = max(validated, key=lambda row: (row["val_accuracy"], -row["epoch"]))
-            _draw_curve(panels[1], validated, "val_accuracy", colours.accent)
-            panels[1].plot(best["epoch"], best["val_accuracy"], "*", color=colours.ink, markersize=15)
-            panels[1].yaxis.set_major_formatter(_percent_axis())
-            best_text = f"best {percent(best['val_accuracy'])} in epoch {best['epoch']:.0f}"
-            panels[1].set_title(f"Validation accuracy: {best_text}")
-            for panel in panels:
-                panel.axvline(best["epoch"], color=colours.ink, linestyle=":", linewidth=1.4, zorder=1)
+    findings = list(dict.fromkeys(name for films in counts.values() for name in films))
+    if not findings or len(counts) > _MOST_SPLITS:
+        raise ValueError(
+            f"counts must hold 1 to {_MOST_SPLITS} splits and a finding, got {len(counts)} and {len(findings)}"
+        )
+    if min(n_films for films in counts.values() for n_films in films.values()) < 0:
+        raise ValueError("counts must not be negative")
+    thick = 0.8 / len(counts)
+    with drawing(theme, PAGE_WIDTH, 1.5 + len(findings) * max(0.34, 0.19 * len(counts) + 0.08)) as (figure, colours):
+        axes = figure.add_subplot()
+        hues = (colours.accent, colours.contrast, colours.quiet, *colours.more)
+        for place, ((split, films), hue) in enumerate(zip(counts.items(), hues, strict=False)):
+            n_films = [films.get(name, 0) for name in findings]
+            rows = np.arange(len(findings)) - 0.4 + (place + 0.5) * thick
+            bars = axes.barh(rows, n_films, height=0.86 * thick, color=hue, label=split)
+            axes.bar_label(bars, [f"{number:,}" for number in n_films], padding=4, fontsize=9)
+        axes.set_yticks(range(len(findings)), [wrapped(name, 24, n_lines=2) for name in findings])
+        axes.set(xlabel="films", ylim=(len(findings) - 0.5, -0.5))
+        axes.margins(x=0.12)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, nbins=6))
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.grid(axis="x")
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        figure.legend(loc="outside lower right", ncols=len(counts), frameon=False, fontsize=9.5)
         put_title(figure, title)
     return figure
 
@@ -141,7 +153,7 @@ def _check_counts(counts: np.ndarray, findings: Sequence[str]) -> None:
         raise ValueError("counts must be finite and not negative")
 
 
-def _draw_cells(axes: Axes, counts: np.ndarray, colours: Theme, *, font_size: float) -> None:
+def _draw_cells(axes: Axes, counts: np.ndarray, colours: Theme, *, font_size: float, is_wide: bool) -> None:
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
     # Past the accent, so that text stands out from the diagonal, where most of it is.
@@ -150,7 +162,7 @@ def _draw_cells(axes: Axes, counts: np.ndarray, colours: Theme, *, font_size: fl
     shades = LinearSegmentedColormap.from_list("shares", [(0.0, paper), (0.65, accent), (1.0, (red, green, blue))])
     axes.imshow(shares, cmap=shades, vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):
-        share = f"{100 * shares[row, column]:.1f}" if totals[row] else "none"
+        share = f"{100 * shares[row, column]:.{0 if is_wide else 1}f}" if totals[row] else "none"
         shade = shades(shares[row, column])
         colour = max(colours.ink, colours.paper, key=lambda text: contrast_ratio(text, shade))
         whole = f"{count:,.0f}" if count == round(count) else f"{count:,.1f}"
@@ -176,10 +188,3 @@ def _draw_reading(axes: Axes, place: int, reading: Reading, colour: str) -> None
 def _reading_text(reading: Reading) -> str:
     mean, interval = reading
     return percent(mean) + ("" if interval is None else f"  [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]")
-
-
-def _draw_curve(axes: Axes, rows: Sequence[Mapping[str, float]], column: str, colour: str) -> None:
-    epochs, values = ([row[name] for row in rows] for name in ("epoch", column))
-    axes.plot(epochs, values, color=colour, marker="o", markersize=4)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.grid(axis="y")

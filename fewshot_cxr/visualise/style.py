@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib import style
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure, FigureBase
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.typing import ColorType
 
 from fewshot_cxr._checks import lookup
@@ -21,11 +21,13 @@ __all__ = [
     "Theme",
     "contrast_ratio",
     "drawing",
+    "line_looks",
     "percent",
     "put_title",
     "wrapped",
 ]
 
+_LETTER_WIDTH = 0.72  # of bold type on average, as a share of its size
 PAGE_WIDTH = 6.5  # inches; wider, and the words shrink below reading size on a telephone
 
 # Source: Okabe, Ito, "Color Universal Design", 2008.
@@ -43,7 +45,10 @@ OKABE_ITO = {
 
 @dataclass(frozen=True)
 class Theme:
-    """The colours of a figure: background, text, lesser text, lines, the thing meant, the thing compared with."""
+    """The colours of a figure: background, text, lesser text, lines, the thing meant, the thing compared with.
+
+    `more` are for things of equal rank beyond these two.
+    """
 
     paper: str
     ink: str
@@ -51,12 +56,34 @@ class Theme:
     line: str
     accent: str
     contrast: str
+    more: tuple[str, ...]
 
+
+# On white the published green and purple are too pale for a thin line: the same hues, darker.
+_DARKER_GREEN, _DARKER_PURPLE = "#008A64", "#A34F80"
 
 THEMES = {
-    "light": Theme("#ffffff", "#1b1f24", "#57606a", "#d0d7de", OKABE_ITO["blue"], OKABE_ITO["vermillion"]),
-    "dark": Theme("#16191d", "#e8eaed", "#a9b1ba", "#3d444d", OKABE_ITO["sky_blue"], OKABE_ITO["orange"]),
+    "light": Theme(
+        "#ffffff",
+        "#1b1f24",
+        "#57606a",
+        "#d0d7de",
+        OKABE_ITO["blue"],
+        OKABE_ITO["vermillion"],
+        (_DARKER_GREEN, _DARKER_PURPLE),
+    ),
+    "dark": Theme(
+        "#16191d",
+        "#e8eaed",
+        "#a9b1ba",
+        "#3d444d",
+        OKABE_ITO["sky_blue"],
+        OKABE_ITO["orange"],
+        (OKABE_ITO["bluish_green"], OKABE_ITO["reddish_purple"]),
+    ),
 }
+
+_DASHES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1.3, 1.3)), (0, (6, 1.6, 1.3, 1.6)))
 
 
 @contextmanager
@@ -76,10 +103,11 @@ def drawing(theme: str, width_inches: float, height_inches: float) -> Iterator[t
         figure.draw_without_rendering()
 
 
-def put_title(figure: FigureBase, title: str, size: float = 12.5) -> None:
-    """Write the title above all, flush left; an empty one takes no room."""
+def put_title(figure: Figure | SubFigure, title: str, size: float = 12.5) -> None:
+    """Write the title above all, flush left, broken to the width; an empty one takes no room."""
     if title:
-        figure.suptitle(title, x=0.01, ha="left", fontsize=size)
+        n_letters = int(72 * figure.bbox.width / figure.figure.dpi / (_LETTER_WIDTH * size))
+        figure.suptitle(wrapped(title, n_letters), x=0.01, ha="left", fontsize=size)
 
 
 def wrapped(name: str, width: int = 16, n_lines: int = 4) -> str:
@@ -91,6 +119,13 @@ def wrapped(name: str, width: int = 16, n_lines: int = 4) -> str:
             lines.append("")
         lines[-1] += part
     return "\n".join(lines[:n_lines]) + "…" * (len(lines) > n_lines)
+
+
+def line_looks(colours: Theme, n_lines: int) -> list[tuple[str, Any]]:
+    """Return (colour, dashes) of each line: neighbours differ in both, and the first twenty pairs are all different."""
+    hues = (colours.accent, colours.contrast, colours.ink, *colours.more)
+    # Five hues and four dashes have no common factor: each step changes both, and no pair comes back before the 20th.
+    return [(hues[place % len(hues)], _DASHES[place % len(_DASHES)]) for place in range(n_lines)]
 
 
 def percent(share: float) -> str:

@@ -9,12 +9,16 @@ from matplotlib import _pylab_helpers
 from fewshot_cxr.visualise import (
     THEMES,
     Figure,
+    class_counts_figure,
     confusion_matrix_figure,
     exemplar_figure,
     learning_curves_figure,
+    pr_figure,
+    rank_table_figure,
     recall_figure,
     reliability_figure,
     risk_coverage_figure,
+    roc_figure,
     sample_grid_figure,
 )
 
@@ -24,6 +28,11 @@ HISTORY = [
     {"epoch": 2.0, "loss": 0.5, "val_accuracy": 0.75, "lr": 0.1},
     {"epoch": 3.0, "loss": 0.4, "val_accuracy": 0.75, "lr": 0.1},
 ]
+FULL_HISTORY = [
+    row | {"val_loss": 0.7, "accuracy": 0.9, "val_balanced_accuracy": 0.6, "val_auroc": 0.8} for row in HISTORY
+]
+LINE = ((0.0, 0.25, 1.0), (0.0, 0.75, 1.0), (0.75, (0.6, 0.9)))
+COUNTS = {"train": {"normal": 1200, "effusion": 40}, "test": {"effusion": 7}}
 BINS = ((0.25, 0.4, 0.5), (0.75, 0.9, 0.875))
 DRAWN = {
     "reliability": partial(reliability_figure, {"before": BINS, "after": BINS[:1]}, title="T"),
@@ -31,6 +40,18 @@ DRAWN = {
     "confusion": partial(confusion_matrix_figure, np.array([[3, 1], [0, 4]]), ["normal", "effusion"], title="T"),
     "recall": partial(recall_figure, {"normal": (0.75, (0.7, 0.8)), "effusion": (1.0, None)}, (0.8, None), title="T"),
     "curves": partial(learning_curves_figure, HISTORY, title="T"),
+    "all curves": partial(learning_curves_figure, FULL_HISTORY, best_epoch=3, title="T"),
+    "roc": partial(roc_figure, {"normal": LINE, "effusion": LINE}, title="T"),
+    "pr": partial(pr_figure, {"normal": LINE}, chance={"normal": 0.4}, title="T"),
+    "counts": partial(class_counts_figure, COUNTS, title="T"),
+    "ranks": partial(
+        rank_table_figure,
+        FILM,
+        "films/a.png",
+        [(FILM, "normal", 0.5)] * 8,
+        {"normal": 0.5, "effusion": 0.75},
+        title="T",
+    ),
     "samples": partial(sample_grid_figure, {"normal": [FILM, FILM], "effusion": [FILM]}, title="T"),
     "exemplars": partial(
         exemplar_figure,
@@ -87,6 +108,14 @@ def test_nothing_leaves_the_figure(name):
     assert_nothing_leaves(DRAWN[name]())
 
 
+@pytest.mark.parametrize("name", sorted(DRAWN))
+def test_a_long_title_is_broken(name):
+    title = "Half-width ResNet-9 with a triplet loss on CoronaHack, corrected settings, WWWW MMMM"
+    figure = DRAWN[name](title=title)
+    assert_nothing_leaves(figure)
+    assert "".join(figure.get_suptitle().split()) == "".join(title.split())
+
+
 def test_long_names_stay_in_the_figure():
     names = [
         "peripheral_ground_glass_opacity_with_crazy_paving",
@@ -102,6 +131,12 @@ def test_long_names_stay_in_the_figure():
     floors = {f"floor: nearest centroid on {name}": 0.5 for name in ("pixels", "border", "source")}
     assert_nothing_leaves(recall_figure(readings, (0.5, None), floors=floors, chance=0.3))
     assert_nothing_leaves(sample_grid_figure({name: [FILM] * 5 for name in names}))
+    assert_nothing_leaves(roc_figure(dict.fromkeys(names, LINE)))
+    assert_nothing_leaves(pr_figure(dict.fromkeys(names, LINE), chance=dict.fromkeys(names, 0.5)))
+    assert_nothing_leaves(class_counts_figure({"train": dict.fromkeys(names, 123456), "a long split's name": {}}))
+    ranked = [(FILM, name, 123.456) for name in names]
+    assert_nothing_leaves(rank_table_figure(FILM, "a/" * 40, ranked, distances))
+    assert_nothing_leaves(rank_table_figure(FILM, "a/" * 40, ranked * 8, distances))
     titles = [(name, 123.456) for name in names]
     assert_nothing_leaves(exemplar_figure(FILM, "a/" * 40, [FILM] * 3, titles, mean_distances=distances))
 
@@ -124,7 +159,9 @@ def test_a_finding_without_queries_has_no_per_cent():
 
 def test_fourteen_findings_fit():
     figure = confusion_matrix_figure(np.eye(14) * 9, [f"finding_{index}" for index in range(14)])
-    assert len(figure.axes[0].texts) == 2 * 14 * 14
+    cells = [text.get_text() for text in figure.axes[0].texts]
+    assert len(cells) == 2 * 14 * 14
+    assert cells[:4] == ["100", "9", "0", "0"]
 
 
 @pytest.mark.parametrize(
@@ -182,22 +219,25 @@ def test_risk_is_drawn_over_coverage_and_said_where_all_are_answered():
         risk_coverage_figure(())
 
 
-def test_curves_mark_the_first_of_the_best_epochs():
-    figure = learning_curves_figure(HISTORY)
-    assert "Validation accuracy: best 75.0 % in epoch 2" in words(figure)
-    star = next(line for line in figure.axes[1].lines if line.get_marker() == "*")
-    assert (star.get_xdata()[0], star.get_ydata()[0]) == (2.0, 0.75)
+def test_counts_stand_beside_their_bars():
+    figure = DRAWN["counts"]()
+    axes = figure.axes[0]
+    assert [[bar.get_width() for bar in bars] for bars in axes.containers] == [[1200, 40], [0, 7]]
+    assert {"1,200", "40", "0", "7", "train", "test", "normal", "effusion"} <= set(words(figure))
 
 
-def test_curves_without_validation_have_one_panel():
-    figure = learning_curves_figure([{"epoch": 1.0, "loss": 0.5}])
-    assert len(figure.axes) == 1
-    assert list(figure.axes[0].lines[0].get_ydata()) == [0.5]
-
-
-def test_an_empty_history_is_refused():
-    with pytest.raises(ValueError, match="history must hold at least one epoch, got none"):
-        learning_curves_figure([])
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        ({}, "counts must hold 1 to 5 splits and a finding, got 0 and 0"),
+        ({"train": {}}, "got 1 and 0"),
+        ({name: {"a": 1} for name in "abcdef"}, "got 6 and 1"),
+        ({"train": {"a": -1}}, "counts must not be negative"),
+    ],
+)
+def test_wrong_counts_of_films_are_refused(counts, message):
+    with pytest.raises(ValueError, match=message):
+        class_counts_figure(counts)
 
 
 def test_samples_have_a_row_for_each_finding():
@@ -222,7 +262,7 @@ def test_exemplars_show_distances_and_fill_the_smallest_bar():
 
 def test_tied_findings_are_both_nearest():
     figure = exemplar_figure(FILM, "q", [FILM], [("a", 1.0)], mean_distances={"a": 1.0, "b": 1.0, "c": 2.0})
-    assert words(figure).count("1.0000  nearest") == 2
+    assert words(figure).count("1.0000  nearest, tied") == 2
 
 
 def test_wrong_films_are_refused():

@@ -1,7 +1,9 @@
+from itertools import pairwise
+
 import matplotlib
 import pytest
 
-from fewshot_cxr.visualise.style import THEMES, Figure, contrast_ratio, drawing, percent, wrapped
+from fewshot_cxr.visualise.style import THEMES, Figure, contrast_ratio, drawing, line_looks, percent, wrapped
 
 
 @pytest.mark.parametrize("theme", sorted(THEMES))
@@ -11,6 +13,14 @@ def test_text_and_marks_stand_out_from_the_paper(theme):
     assert contrast_ratio(colours.quiet, colours.paper) > 4.5
     assert contrast_ratio(colours.accent, colours.paper) > 3
     assert contrast_ratio(colours.contrast, colours.paper) > 3
+    assert all(contrast_ratio(colour, colours.paper) > 3 for colour in colours.more)
+
+
+@pytest.mark.parametrize("theme", sorted(THEMES))
+def test_lines_are_told_apart_without_colour(theme):
+    looks = [(colour, str(dashes)) for colour, dashes in line_looks(THEMES[theme], 20)]
+    assert len(set(looks)) == 20
+    assert all(one[0] != other[0] and one[1] != other[1] for one, other in pairwise(looks))
 
 
 def test_contrast_ratio_has_the_published_ends():

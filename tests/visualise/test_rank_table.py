@@ -1,0 +1,75 @@
+import matplotlib
+import numpy as np
+import pytest
+
+from fewshot_cxr.visualise import THEMES, rank_table_figure
+
+# Eight exemplars, two of them at one distance.
+FILMS = [np.full((8, 8), value, dtype=np.uint8) for value in range(8)]
+ROWS = list(zip(FILMS, "aabcabcc", (3, 1, 2, 5, 4, 2, 7, 6), strict=True))
+MEANS = {"c": 6.0, "a": 8 / 3, "b": 2.0}
+
+
+def shown(figure):
+    """The exemplars' axes: (title, label) of each, in order, after the film that was asked."""
+    return [(axes.get_title(loc="left"), axes.get_xlabel()) for axes in figure.axes[1:-1] if axes.images]
+
+
+def words(figure):
+    return [text.get_text() for text in figure.findobj(matplotlib.text.Text) if text.get_text() and text.get_visible()]
+
+
+def test_exemplars_stand_in_order_of_distance_and_ties_share_a_rank():
+    figure = rank_table_figure(FILMS[0], "q.png", ROWS, MEANS)
+    assert shown(figure) == [
+        ("1", "a\n1.0000"),
+        ("2 tied", "b\n2.0000"),
+        ("2 tied", "b\n2.0000"),
+        ("4", "a\n3.0000"),
+        ("5", "a\n4.0000"),
+        ("6", "c\n5.0000"),
+        ("7", "c\n6.0000"),
+        ("8", "c\n7.0000"),
+    ]
+    drawn = [int(axes.images[0].get_array()[0, 0]) for axes in figure.axes if axes.images]
+    assert drawn == [0, 1, 2, 5, 0, 4, 3, 7, 6]
+    assert {"q.png", "this film", "2.0000  nearest", "2.6667", "6.0000"} <= set(words(figure))
+
+
+def test_the_order_of_the_rows_does_not_matter():
+    figure, other = (rank_table_figure(FILMS[0], "q.png", rows, MEANS) for rows in (ROWS, ROWS[::-1]))
+    assert shown(figure) == shown(other)
+
+
+def test_exemplars_of_the_nearest_finding_are_framed():
+    figure = rank_table_figure(FILMS[0], "q.png", ROWS, MEANS)
+    accent = THEMES["light"].accent.lower()
+    framed = [
+        axes.get_xlabel()[0]
+        for axes in figure.axes[1:-1]
+        if matplotlib.colors.to_hex(axes.spines["top"].get_edgecolor()) == accent
+    ]
+    assert framed == ["b", "b"]
+
+
+def test_a_tie_of_findings_is_said():
+    figure = rank_table_figure(FILMS[0], "q.png", ROWS, {"a": 2.0, "b": 2.0, "c": 3.0})
+    assert words(figure).count("2.0000  nearest, tied") == 2
+    assert "3.0000" in words(figure)
+
+
+def test_many_exemplars_are_all_shown():
+    rows = [(FILMS[0], "a", float(number)) for number in range(28)]
+    figure = rank_table_figure(FILMS[0], "q.png", rows, {"a": 13.5})
+    assert [title for title, _ in shown(figure)] == [str(number) for number in range(1, 29)]
+
+
+def test_wrong_rank_tables_are_refused():
+    with pytest.raises(ValueError, match="a rank table needs exemplars and means, got 0 and 1"):
+        rank_table_figure(FILMS[0], "q.png", [], {"a": 1.0})
+    with pytest.raises(ValueError, match="a rank table needs exemplars and means, got 8 and 0"):
+        rank_table_figure(FILMS[0], "q.png", ROWS, {})
+    with pytest.raises(ValueError, match=r"q\.png: distances must be finite; look at the embeddings"):
+        rank_table_figure(FILMS[0], "q.png", [(FILMS[0], "a", np.nan)], {"a": 1.0})
+    with pytest.raises(ValueError, match=r"an image must be uint8 \(H, W\), got float64 \(2, 2\)"):
+        rank_table_figure(np.zeros((2, 2)), "q.png", ROWS, MEANS)
