@@ -21,6 +21,7 @@ COMMANDS = {
         "Classify a test split by exemplars or a file of predictions, and judge.",
     ),
     "compare": ("fewshot_cxr.cli.compare", "Compare two results on the same films or episodes."),
+    "recipes": ("fewshot_cxr.cli.recipes", "Run the published systems, corrected or as published."),
     "embed": ("fewshot_cxr.cli.embed", "Write the embeddings of films to a file."),
     "predict": ("fewshot_cxr.cli.predict", "Name the finding of new films by labelled exemplars."),
 }
@@ -99,7 +100,7 @@ def main() -> NoReturn:
         if os.environ.get("FSCXR_TRACEBACK"):
             traceback.print_exc()
         fail(str(error), WRONG_USE)
-    except (OSError, ArithmeticError, MemoryError, RuntimeError) as error:
+    except (OSError, ArithmeticError, ImportError, MemoryError, RuntimeError) as error:
         if os.environ.get("FSCXR_TRACEBACK"):
             traceback.print_exc()
         fail(str(error) or type(error).__name__, FAILED)

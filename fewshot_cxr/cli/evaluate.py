@@ -30,7 +30,7 @@ from fewshot_cxr.evaluation import (
     read_predictions,
     sources_apart,
 )
-from fewshot_cxr.inference import RULES, embed_films, embed_floors, sample_exemplars
+from fewshot_cxr.inference import RULES, embed_films, embed_floors, sample_exemplars, template_options
 from fewshot_cxr.records import Records
 from fewshot_cxr.report.closed_tables import confusion_table, finding_table, overall_table
 from fewshot_cxr.report.multi_label_tables import multi_label_table
@@ -130,7 +130,8 @@ def _by_exemplars(options: dict[str, Any]) -> ClosedSetResult:
     check_distance(rule, options["distance"])
     cache = {"folder": options.pop("cache_folder"), "n_workers": options.pop("n_workers")}
     work = {"device": options.pop("device"), "batch_size": options.pop("batch_size")}
-    encoder = load_encoder(options.pop("checkpoint"))
+    encoder = load_encoder(checkpoint := options.pop("checkpoint"))
+    learned = template_options(checkpoint) if rule == "template" else {}
     distance = options.pop("distance") or encoder.card.get("distance", "euclidean")
     sides = _sides(options)
     with progress_bars() as progress:
@@ -145,7 +146,14 @@ def _by_exemplars(options: dict[str, Any]) -> ClosedSetResult:
         # Below another root the same path is another file; that no film is on both sides is known already.
         known = known if sides["support"].root == sides["test"].root else replace(known, paths=None)
         test, *calibration = (
-            decide_by_exemplars(some, known, rule=rule, distance=distance, progress=partial(progress, "deciding"))
+            decide_by_exemplars(
+                some,
+                known,
+                rule=rule,
+                distance=distance,
+                options=learned,
+                progress=partial(progress, "deciding"),
+            )
             for some in asked
         )
     for some in films.values():

@@ -16,7 +16,7 @@ from fewshot_cxr.evaluation.curves import roc_points
 from fewshot_cxr.evaluation.data_hash import data_hash
 from fewshot_cxr.evaluation.episodic import PROTOCOLS, Plan, evaluate_episodes, evaluate_plan, plan_episodes
 from fewshot_cxr.evaluation.estimates import Calibration, Estimate, OpenSet, Reliability, Scores
-from fewshot_cxr.evaluation.multi_label import FindingScores, MultiLabelResult, evaluate_multi_label, finding_truth
+from fewshot_cxr.evaluation.multi_label import FindingScores, MultiLabelResult, evaluate_multi_label
 from fewshot_cxr.evaluation.results import EpisodicResult, Replicates
 
 __all__ = [
@@ -47,7 +47,6 @@ __all__ = [
     "evaluate_episodes",
     "evaluate_multi_label",
     "evaluate_plan",
-    "finding_truth",
     "floor_warning",
     "plan_episodes",
     "read_predictions",

@@ -256,7 +256,7 @@ def _validate(trainer: SiameseTrainer, films: CachedFilms, plan: EpisodePlan, le
     device = str(next(encoder.parameters()).device)
     rule, options = trainer.val_rule, {}
     if head is not None and rule in (None, "template"):
-        rule, options = "template", {"weights": head.weights.detach().cpu(), "bias": float(head.bias)}
+        rule, options = "template", {"weights": head.weights.detach().cpu(), "bias": head.bias.item()}
     accuracy = validation_accuracy(
         embed_films(encoder, films, device=device),
         plan,

@@ -15,7 +15,6 @@ from fewshot_cxr.evaluation import (
     decide_by_classifier,
     evaluate_closed_set,
     evaluate_multi_label,
-    finding_truth,
     result_from_json,
     roc_points,
 )
@@ -204,15 +203,6 @@ def test_bad_answers_are_refused(changes, words):
 
 def make_records(*films):
     return Records(tuple(films), Path())
-
-
-def test_truth_of_records_is_shown_absent_or_unstated():
-    films = make_records(
-        Record("a.png", ("mass", "hernia")),
-        Record("b.png", (), unstated=("nodule", "hernia")),
-        Record("c.png", ("nodule",)),
-    )
-    np.testing.assert_array_equal(finding_truth(films, ("mass", "nodule")), [[1, 0], [0, np.nan], [0, 1]])
 
 
 def test_two_results_are_compared_by_delong_and_a_paired_jackknife():

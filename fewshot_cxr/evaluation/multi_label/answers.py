@@ -1,6 +1,5 @@
 """What a classifier said of each finding of each film, beside what the film shows."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -8,10 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fewshot_cxr.data import findings_table
 from fewshot_cxr.embeddings import patient_codes
 from fewshot_cxr.evaluation.data_hash import films_hash
-from fewshot_cxr.records import Records
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,19 +75,6 @@ class Answers:
         """The films, what they show and which are of one patient (`films_hash`); what is not stated does not count."""
         shown = ["|".join(self.findings[index] for index in np.flatnonzero(row == 1).tolist()) for row in self.truth]
         return films_hash(self.paths, shown, self.patient_ids)
-
-
-def finding_truth(films: Records, findings: Sequence[str]) -> np.ndarray:
-    """Return which films show which of some findings: 1, 0, or NaN where a film leaves it unstated.
-
-    Args:
-        films: of any number of findings each.
-        findings: the columns; what else a film shows does not count.
-
-    Returns:
-        float64, shape (N, n_findings).
-    """
-    return findings_table(films, findings).astype(np.float64)
 
 
 def _check_cells(

@@ -43,7 +43,7 @@ def evaluate_multi_label(
     Args:
         findings: names of the columns.
         probabilities: of each finding, 0..1, shape (N, n_findings).
-        truth: 1 shown, 0 not shown, NaN nobody looked; shape (N, n_findings). `finding_truth` makes it of Records.
+        truth: 1 shown, 0 not shown, NaN nobody looked; shape (N, n_findings). of `findings_table`.
         patient_ids: N ids; None: each film is its own patient.
         paths: N texts, each film's own.
 

@@ -1,0 +1,203 @@
+"""`fscxr recipes`: the published systems, each one command."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fewshot_cxr.cli.console import check_outputs, progress_bars, say, show_table, write_result
+from fewshot_cxr.cli.flags import json_flag, machine_flags, seed_flag, set_threads
+from fewshot_cxr.cli.sources import reader_and_path
+from fewshot_cxr.evaluation import ClosedSetResult
+from fewshot_cxr.report.closed_tables import confusion_table, finding_table, overall_table
+from fewshot_cxr.report.multi_label_tables import multi_label_table
+from fewshot_cxr.report.tables import value_text
+from fewshot_cxr.workflows.recipes import (
+    VARIANTS,
+    CheckRow,
+    RecipeResult,
+    Work,
+    check_recipes,
+    load_recipe,
+    parse_setting,
+    recipe_names,
+    run_recipe,
+    settled,
+)
+
+_LAST = "last.ckpt"
+_SET = "key=value of the recipe, such as training.n_epochs=5, or n_epochs=5 where that names one key. Repeatable."
+
+
+@click.group()
+def command() -> None:
+    """Run the published systems, each corrected, or as published.
+
+    \b
+    Example: fscxr recipes list
+             fscxr recipes show resnet9-triplet
+             fscxr recipes run resnet9-triplet --data coronahack:/data/coronahack --out run
+    """
+
+
+@command.command("list")
+def list_recipes() -> None:
+    """List the recipes: system, trainer, data, and what was reported.
+
+    \b
+    Example: fscxr recipes list
+    """
+    recipes = [load_recipe(name) for name in recipe_names()]
+    rows = [(one.name, str(one.system), one.trainer, " + ".join(one.data), one.reported) for one in recipes]
+    show_table("Recipes", ("recipe", "system", "trainer", "data", "reported"), rows)
+
+
+@command.command()
+@click.argument("name")
+@click.option("--published", is_flag=True, help="With the published settings laid over.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help=_SET)
+def show(*, name: str, published: bool, settings: Sequence[str]) -> None:
+    """Print the file of a recipe; with --published or --set, the settings of such a run.
+
+    \b
+    Example: fscxr recipes show covidnet-siamese --published
+    """
+    recipe = load_recipe(name)
+    if not published and not settings:
+        click.echo(recipe.text, nl=False)
+        return
+    given = dict(map(parse_setting, settings))
+    click.echo(settled(recipe, published=published, settings=given).to_toml(), nl=False)
+
+
+@command.command()
+@click.argument("name")
+@click.option(
+    "--data",
+    "sources",
+    required=True,
+    multiple=True,
+    help="NAME:PATH as for `data read`, or a manifest CSV; one for each data set of the recipe, or any other films.",
+)
+@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="The run folder to write.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help=_SET)
+@click.option("--published", is_flag=True, help="Take the published settings, where they lead to no wrong number.")
+@click.option("--smoke", is_flag=True, help="A trial: one epoch at 64 px; with --published two steps at full size.")
+@click.option(
+    "--start-from", type=click.Path(exists=True, path_type=Path), help="Run folder of the recipe that this one follows."
+)
+@click.option(
+    "--keep-out",
+    type=click.Path(exists=True, path_type=Path),
+    help="Manifest: leave the patients of its test and val out of the training.",
+)
+@click.option("--resume", is_flag=True, help="Go on from OUT/last.ckpt, with the same settings.")
+@seed_flag
+@machine_flags
+@json_flag
+def run(
+    *,
+    name: str,
+    sources: Sequence[str],
+    out: Path,
+    settings: Sequence[str],
+    resume: bool,
+    threads: int | None,
+    json_file: str | None,
+    **options: Any,
+) -> None:
+    """Train by a recipe and judge on test films, once.
+
+    Writes OUT/result.json, split.csv, recipe.toml, the encoder, tables/ and figures/. Two recipes on the same films
+    with the same seed have the same test films: fscxr compare A/result.json B/result.json.
+
+    \b
+    Example: fscxr recipes run resnet9-triplet --data coronahack:/data/coronahack --out run
+             fscxr recipes run resnet9-triplet --data films.csv --out run --set n_epochs=5
+             fscxr recipes run chestxray15 --data chestxray14:/nih --data covid_chestxray:/cohen --out run
+    """
+    check_outputs(json_file, out / "result.json")
+    if (out / _LAST).exists() and not resume:
+        raise click.UsageError(f"{out} holds a run already: add --resume, or name another folder")
+    recipe, given = load_recipe(name), dict(map(parse_setting, settings))
+    settled(recipe, published=options["published"], smoke=options["smoke"], settings=given)  # a slip, before work
+    set_threads(threads)
+    with progress_bars() as progress:
+        work = Work(**{key: options.pop(key) for key in ("device", "cache_folder", "n_workers")}, progress=progress)
+        pairs = [(reader, Path(path)) for reader, path in map(reader_and_path, sources)]
+        done = run_recipe(recipe, pairs, out=out, settings=given, resume=resume, work=work, **options)
+    _show(done, to_stderr=json_file == "-")
+    write_result(done.result.to_json(), json_file)
+
+
+@command.command()
+@click.argument("names", nargs=-1)
+@click.option(
+    "--data-root",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Holds the folders covidx, coronahack, covid19_radiography, chestxray14 and ieee8023.",
+)
+@click.option("--only", type=click.Choice(VARIANTS), help="One variant.  [default: both]")
+@seed_flag
+@machine_flags
+@json_flag
+def check(
+    *,
+    names: Sequence[str],
+    data_root: Path,
+    only: str | None,
+    threads: int | None,
+    json_file: str | None,
+    **options: Any,
+) -> None:
+    """Try recipes (all, if none is named) on small data sets, corrected and as published, and print one table.
+
+    \b
+    Example: fscxr recipes check --data-root layouts
+             fscxr recipes check resnet9-triplet effnet --data-root layouts --only published
+    """
+    set_threads(threads)
+    seed, rows = options.pop("seed"), []
+    with progress_bars() as progress:
+        variants = VARIANTS if only is None else (only,)
+        for row in check_recipes(data_root, names, variants=variants, seed=seed, work=Work(**options)):
+            rows.append(row)
+            say(f"{row.recipe} ({row.variant}): {row.error or row.number}, {row.seconds:.0f} s")
+            n_all = len(names or recipe_names()) * len(variants)
+            progress("recipes", len(rows), n_all)
+    show_table("Recipes", ("recipe", "variant", "seconds", "films", "result", ""), list(map(_cells, rows)))
+    failed = [row for row in rows if row.error]
+    for row in failed:
+        say(f"failed: {row.recipe} ({row.variant}): {row.error}")
+    write_result([asdict(row) for row in rows], json_file)
+    if failed:
+        click.get_current_context().exit(1)
+
+
+def _cells(row: CheckRow) -> tuple[str, ...]:
+    films = "/".join(map(str, row.n_films.values()))
+    return row.recipe, row.variant, f"{row.seconds:.0f}", films, row.number, "failed" if row.error else "ok"
+
+
+def _show(done: RecipeResult, *, to_stderr: bool) -> None:
+    for note in done.notes:
+        say(f"note: {note}")
+    result = done.result
+    if isinstance(result, ClosedSetResult):
+        for table in (overall_table(result), finding_table(result), confusion_table(result)):
+            show_table(table.caption, table.columns, table.rows, to_stderr=to_stderr)
+    else:
+        table = multi_label_table(result)
+        show_table(table.caption, table.columns, table.rows, to_stderr=to_stderr)
+    for warning in result.warnings:
+        say(f"warning: {warning}")
+    if done.episodes is not None:
+        episodes = done.episodes
+        say(f"{episodes.n_way}-way episodes on the test films: accuracy {value_text(episodes.accuracy)}")
+    counts = ", ".join(f"{part} {count}" for part, count in done.n_films.items())
+    say(f"films: {counts}; best epoch {done.trained.card['best_epoch']} of {len(done.trained.history)}")
+    say(f"reported by the paper, on its own films: {done.recipe.reported}")
+    say(f"written: {done.out}, in {done.seconds:.0f} s")

@@ -1,0 +1,156 @@
+"""Which films are for training, validation and test; and what an earlier run trained on."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from fewshot_cxr.data import assert_no_leak, fixed_counts, split_by_patient
+from fewshot_cxr.data.readers.csv_table import parse_rows, read_text
+from fewshot_cxr.records import Record, Records
+from fewshot_cxr.workflows.recipes.settings import SplitRules
+
+SPLIT_FILE = "split.csv"
+_PARTS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Division:
+    """The three parts of a recipe's films, none of a patient of another; `out` are films that are in no part."""
+
+    train: Records
+    val: Records
+    test: Records
+    out: Records
+
+    def parts(self) -> dict[str, Records]:
+        """Return train, val and test by name."""
+        return {"train": self.train, "val": self.val, "test": self.test}
+
+    def together(self) -> Records:
+        """Return all films; those that are in no part state no split."""
+        left = tuple(replace(film, split=None) for film in self.out)
+        return replace(self.train, films=(*self.train, *self.val, *self.test, *left))
+
+
+def divide(
+    records: Records,
+    rules: SplitRules,
+    *,
+    seed: int,
+    before: Mapping[str, str] | None = None,
+    keep_out: Iterable[str] = (),
+) -> Division:
+    """Divide films by patient: as they state it themselves, the others by shares or by counts.
+
+    Args:
+        records: films with their findings chosen.
+        rules: of the recipe.
+        seed: of every draw.
+        before: patient -> part of the run that this one starts from: its patients stay where they were, and those that
+            it trained on may be in no other part.
+        keep_out: patients that are in neither train nor val.
+
+    Raises:
+        ValueError: films state a split that puts a patient on two sides, a patient that the earlier run trained on is
+            in val or test, or a part has no film.
+    """
+    before = before or {}
+    films = [_placed(film, rules, before) for film in records]
+    stated = replace(records, films=tuple(film for film in films if film.split))
+    free = replace(records, films=tuple(film for film in films if not film.split))
+    assert_no_leak(stated)
+    notes = list(records.notes)
+    parts = [_carved(stated, rules, seed), *(_divided(free, rules, seed) if len(free) else ())]
+    notes += [note for part in parts for note in part.notes[len(records.notes) :]]
+    split_of = {film.path: film.split for part in parts for film in part}
+    shut_out = set(keep_out)
+    placed = [replace(film, split=split_of[film.path]) for film in films]
+    kept: list[Record] = []
+    out: list[Record] = []
+    for film in placed:
+        is_shut = film.split != "test" and not shut_out.isdisjoint(patient_names(film))
+        (out if is_shut or film.split not in _PARTS else kept).append(film)
+    if out:
+        notes.append(f"{len(out)} films of patients to keep out, or of another split, are in no part")
+    whole = replace(records, notes=tuple(dict.fromkeys(notes)))
+    train, val, test = (replace(whole, films=tuple(film for film in kept if film.split == name)) for name in _PARTS)
+    for name, part in zip(_PARTS, (train, val, test), strict=True):
+        if not len(part):
+            raise ValueError(
+                f"no film is left for {name}: take more films, or other shares (--set split.fractions=...)"
+            )
+    assert_no_leak(train, val, test)
+    _refuse_known(before, (val, test))
+    return Division(train, val, test, replace(whole, films=tuple(out)))
+
+
+def patient_names(film: Record) -> frozenset[str]:
+    """Return the names by which a film's patient is known in another list: patient and group, else its path."""
+    return frozenset(filter(None, (film.patient_id, film.group_id))) or frozenset((film.path,))
+
+
+def patients_by_part(path: Path) -> dict[str, str]:
+    """Read which part each patient of a manifest is in, without looking for its films.
+
+    Args:
+        path: a manifest with the columns `path`, `split`, and `patient_id` or `group_id`; or a run folder, whose
+            split.csv it is.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: no CSV, or one without these columns.
+    """
+    path = path / SPLIT_FILE if path.is_dir() else path
+    lines = read_text(path)[0].splitlines(keepends=True)
+    n_lead = next((number for number, line in enumerate(lines) if not line.startswith("# ")), len(lines))
+    header, *rows = parse_rows(path, "".join(lines[n_lead:]))
+    place = {name.strip().lower(): at for at, name in enumerate(header)}
+    if "path" not in place or "split" not in place:
+        raise ValueError(f"{path} has no columns path and split; the split.csv of a recipe or `fscxr data split` has")
+    columns = [place[name] for name in ("patient_id", "group_id") if name in place]
+    parts: dict[str, str] = {}
+    for row in rows:
+        if any(row) and row[place["split"]]:
+            names = [row[at] for at in columns if row[at]] or [row[place["path"]]]
+            parts |= dict.fromkeys(names, row[place["split"]])
+    return parts
+
+
+def _placed(film: Record, rules: SplitRules, before: Mapping[str, str]) -> Record:
+    """Set the part that a film is to be in: what it states, and for patients of the earlier run what that run says."""
+    own = film.split if rules.official else None
+    there = {before[name] for name in patient_names(film) if name in before}
+    if own is None:
+        own = next((name for name in _PARTS if name in there), None)
+    elif own == "train" and there == {"val"}:
+        own = "val"  # else validation would be carved from patients that the run has trained on
+    return replace(film, split=own)
+
+
+def _carved(stated: Records, rules: SplitRules, seed: int) -> Records:
+    """Return films that state their split, with validation films carved from train where they state none."""
+    splits = {film.split for film in stated}
+    if "train" not in splits or "val" in splits:
+        return stated
+    share = rules.fractions[1] / (rules.fractions[0] + rules.fractions[1])
+    train = stated.of_split("train")
+    parts = split_by_patient(train, (1 - share, share), seed=seed, names=("train", "val"))
+    split_of = {film.path: film.split for part in parts for film in part}
+    films = tuple(replace(film, split=split_of.get(film.path, film.split)) for film in stated)
+    return replace(stated, films=films, notes=parts[0].notes)
+
+
+def _divided(free: Records, rules: SplitRules, seed: int) -> tuple[Records, ...]:
+    if rules.per_finding:
+        n_val, n_test = rules.per_finding
+        return fixed_counts(free, n_test, n_val, seed=seed)
+    return split_by_patient(free, rules.fractions, seed=seed)
+
+
+def _refuse_known(before: Mapping[str, str], judged: tuple[Records, ...]) -> None:
+    known = {name for part in judged for film in part for name in patient_names(film) if before.get(name) == "train"}
+    if known:
+        raise ValueError(
+            f"the run to start from was trained on {len(known)} of the patients that are now in validation or test: "
+            f"run it again without them (--keep-out {SPLIT_FILE} of this split), or divide these films otherwise"
+        )

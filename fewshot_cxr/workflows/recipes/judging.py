@@ -1,0 +1,159 @@
+"""The test films of a recipe, judged once: by the trained classifier, or by exemplars of the training films."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from fewshot_cxr.data import CachedFilms, cache_films, findings_table, patient_groups
+from fewshot_cxr.embeddings import Embeddings
+from fewshot_cxr.encoders import Encoder
+from fewshot_cxr.evaluation import (
+    ClosedSetResult,
+    Decisions,
+    MultiLabelResult,
+    decide_by_classifier,
+    decide_by_exemplars,
+    evaluate_closed_set,
+    evaluate_multi_label,
+)
+from fewshot_cxr.image_spec import ImageSpec
+from fewshot_cxr.inference import classify_films, embed_films, embed_floors, sample_exemplars, template_options
+from fewshot_cxr.records import Records
+from fewshot_cxr.training import TrainedClassifier, TrainedEncoder
+from fewshot_cxr.workflows.recipes.division import Division
+from fewshot_cxr.workflows.recipes.settings import JudgeRules
+
+Progress = Callable[[str, int, int], None]
+_BATCH = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """Where and how films are decoded and embedded; it changes no number."""
+
+    device: str = "auto"
+    cache_folder: Path | None = None
+    n_workers: int | None = None
+    progress: Progress | None = None
+
+    def decode(self, records: Records, spec: ImageSpec, what: str) -> CachedFilms:
+        """Decode films, or find them in the cache."""
+        report = self.report(f"decoding {what} films")
+        return cache_films(records, spec, folder=self.cache_folder, n_workers=self.n_workers, progress=report)
+
+    def embed(self, encoder: Encoder, films: CachedFilms, what: str) -> Embeddings:
+        """Embed decoded films."""
+        report = self.report(f"embedding {what} films")
+        return embed_films(encoder, films, batch_size=_BATCH, device=self.device, progress=report)
+
+    def report(self, what: str) -> Callable[[int, int], None] | None:
+        """Return how to tell of one kind of work."""
+        return None if self.progress is None else partial(self.progress, what)
+
+
+@dataclass(frozen=True, eq=False)
+class ExemplarJudge:
+    """What classifies by exemplars: the rule with its options, the labelled films, and their embeddings."""
+
+    rule: str
+    distance: str
+    options: dict[str, Any]
+    films: CachedFilms
+    known: Embeddings
+
+    @classmethod
+    def of(
+        cls, trained: TrainedEncoder, rules: JudgeRules, train: Records, *, folder: Path, seed: int, work: Work
+    ) -> "ExemplarJudge":
+        """Draw and embed the exemplars, and take the weights of the distance from the run folder where it has any."""
+        chosen = sample_exemplars(train, rules.n_exemplars, seed=seed) if rules.n_exemplars else train
+        films = work.decode(chosen, trained.encoder.image_spec, "exemplar")
+        options: dict[str, Any] = {"k": rules.k} if rules.rule == "knn" else {}
+        options |= template_options(folder) if rules.rule == "template" else {}
+        known = work.embed(trained.encoder, films, "exemplar")
+        return cls(rules.rule, trained.card["distance"], options, films, known)
+
+    def decide(self, films: Embeddings) -> Decisions:
+        """Decide films by the rule."""
+        return decide_by_exemplars(films, self.known, rule=self.rule, distance=self.distance, options=self.options)
+
+
+def known_films(records: Records, findings: tuple[str, ...]) -> Records:
+    """Return the films without what training did not know: a single-label film of it is left out, with a note."""
+    unknown = sorted(set(records.findings) - set(findings))
+    if not unknown:
+        return records
+    cut = (replace(film, findings=tuple(name for name in film.findings if name in findings)) for film in records)
+    is_single = all(len(film.findings) == 1 for film in records)
+    films = tuple(film for film in cut if film.findings or not is_single)
+    note = f"the test leaves out what training does not know: {', '.join(unknown)}"
+    return replace(records, films=films, notes=(*records.notes, note))
+
+
+def judge_classifier(
+    trained: TrainedClassifier, division: Division, *, is_multi_label: bool, work: Work
+) -> ClosedSetResult | MultiLabelResult:
+    """Judge a classifier on the test films, with a temperature fitted on the validation films.
+
+    Args:
+        trained: of the training.
+        division: its films.
+        is_multi_label: each finding for itself, in place of one finding a film.
+        work: where it is done.
+    """
+    classifier = trained.classifier
+    spec = classifier.encoder.image_spec
+
+    def logits(films: CachedFilms, what: str) -> np.ndarray:
+        report = work.report(f"classifying {what} films")
+        return classify_films(classifier, films, batch_size=_BATCH, device=work.device, progress=report)
+
+    test = work.decode(known_films(division.test, classifier.findings), spec, "test")
+    if is_multi_label:
+        records = test.records
+        probabilities = torch.from_numpy(logits(test, "test")).double().sigmoid().numpy()
+        paths = [film.path for film in records]
+        truth = findings_table(records, classifier.findings)
+        return evaluate_multi_label(classifier.findings, probabilities, truth, patient_groups(records), paths)
+    val = work.decode(known_films(division.val, classifier.findings), spec, "val")
+    decisions, calibration = (
+        decide_by_classifier(classifier.findings, logits(films, what), films.records, activation=classifier.activation)
+        for films, what in ((test, "test"), (val, "val"))
+    )
+    support = work.decode(division.train, spec, "train")
+    floors = _floors(test, support, decisions)
+    return evaluate_closed_set(decisions, calibration=calibration, floors=floors)
+
+
+def judge_by_exemplars(
+    judge: ExemplarJudge, trained: TrainedEncoder, division: Division, *, work: Work
+) -> tuple[ClosedSetResult, CachedFilms, Embeddings]:
+    """Judge the test films by exemplars, with a temperature fitted on the validation films.
+
+    Returns:
+        The result, the test films, and their embeddings.
+    """
+    findings = judge.films.records.findings
+    test, val = (
+        work.decode(known_films(part, findings), trained.encoder.image_spec, name)
+        for name, part in (("test", division.test), ("val", division.val))
+    )
+    films = work.embed(trained.encoder, test, "test")
+    decisions = judge.decide(films)
+    calibration = judge.decide(work.embed(trained.encoder, val, "val"))
+    floors = _floors(test, judge.films, decisions)
+    return evaluate_closed_set(decisions, calibration=calibration, floors=floors), test, films
+
+
+def _floors(test: CachedFilms, support: CachedFilms, decisions: Decisions) -> Mapping[str, Decisions]:
+    """Return what a nearest centroid says without an encoder; none where the test has a finding less or more."""
+    known, asked = embed_floors(support), embed_floors(test)
+    if {film.source for film in support.records} != {film.source for film in test.records}:
+        known.pop("source", None)
+    floors = {name: decide_by_exemplars(asked[name], some, rule="prototype") for name, some in known.items()}
+    return {name: floor for name, floor in floors.items() if floor.findings == decisions.findings}

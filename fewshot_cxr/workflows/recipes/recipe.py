@@ -1,0 +1,212 @@
+"""A recipe: one published system as a small file of settings, corrected, with the published values beside."""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from fewshot_cxr._checks import lookup
+from fewshot_cxr.data import Augmentation
+from fewshot_cxr.image_spec import ImageSpec
+from fewshot_cxr.training import ClassifierTrainer, SiameseTrainer
+from fewshot_cxr.workflows.recipes.settings import (
+    TRAINERS,
+    FindingRules,
+    JudgeRules,
+    Keys,
+    Sections,
+    SplitRules,
+)
+
+_SECTIONS = ("read", "findings", "split", "image", "augmentation", "training", "judge")
+_HEAD = ("title", "system", "paper", "reported", "data")
+_OFF = Augmentation(rotation_degrees=0, shift=0, zoom=(1, 1), flip=0, gamma=(1, 1))
+_SMOKE_PX, _SMOKE_FILMS, _SMOKE_EPISODES = 64, 12, 20
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One system: what it is, and every setting of a run.
+
+    `data` names the readers that it wants. `reported` is the published number. `start_from` names the recipe whose run
+    it may start from. `sections` hold the settings, `published` those of the paper, by dotted key; `given` are the keys
+    that the caller set.
+    """
+
+    name: str
+    title: str
+    system: int
+    paper: str
+    reported: str
+    data: tuple[str, ...]
+    trainer: str
+    start_from: str | None
+    sections: Sections
+    published: dict[str, Any]
+    text: str
+    given: frozenset[str] = field(default=frozenset())
+
+    @property
+    def findings(self) -> FindingRules:
+        """The findings that are told apart."""
+        return FindingRules(**self._section("findings"))
+
+    @property
+    def split(self) -> SplitRules:
+        """How films are divided."""
+        return SplitRules(**self._section("split"))
+
+    @property
+    def judge(self) -> JudgeRules:
+        """How the test films are judged."""
+        return JudgeRules(**self._section("judge"))
+
+    @property
+    def image_spec(self) -> ImageSpec:
+        """What the encoder sees."""
+        return ImageSpec(**self._section("image"))
+
+    @property
+    def augmentation(self) -> Augmentation | None:
+        """What is done to training films; None: nothing. What the recipe does not name is off."""
+        chosen = Augmentation(**{**asdict(_OFF), **self._section("augmentation")})
+        return None if chosen == _OFF else chosen
+
+    def reading(self, reader: str) -> dict[str, Any]:
+        """Return the options of a reader."""
+        options = self.sections.get("read", {}).get(reader, {})
+        return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+
+    def make_trainer(self, **more: Any) -> SiameseTrainer | ClassifierTrainer:
+        """Return the trainer; `more` are seed, device and other fields that no recipe sets."""
+        settings = {name: value for name, value in self._section("training").items() if name != "trainer"}
+        return TRAINERS[self.trainer](
+            **{**settings, "image_spec": self.image_spec, "augmentation": self.augmentation, **more}
+        )
+
+    def with_settings(self, values: Mapping[str, Any]) -> "Recipe":
+        """Return the recipe with these values (dotted key, or its unique last part -> value).
+
+        Raises:
+            ValueError: an unknown key, or one that several sections have.
+            TypeError: a value of another type than its key takes.
+        """
+        sections = Keys(self.trainer).lay(self.sections, values)
+        return replace(self, sections=sections, given=self.given | set(values))
+
+    def as_published(self) -> "Recipe":
+        """Return the recipe with the published settings laid over it."""
+        return replace(self.with_settings(self.published), given=self.given)
+
+    def for_smoke(self, *, published: bool) -> "Recipe":
+        """Return the recipe as a trial that ends within a minute.
+
+        Two steps of few films at the recipe's own size where the settings are the published ones, one epoch at 64 px
+        otherwise; in neither case are weights downloaded.
+        """
+        training = self.sections["training"]
+        values: dict[str, Any] = {"training.n_epochs": 1, "split.per_finding": [], "findings.per_finding": 0}
+        values |= {"judge.n_episodes": _SMOKE_EPISODES, "judge.rank_tables": 1}
+        if self.trainer == "siamese":
+            values["training.val_n_episodes"] = _SMOKE_EPISODES
+        if training.get("encoder_options", {}).get("pretrained"):
+            values["training.encoder_options.pretrained"] = False
+        if published:
+            values |= {"training.n_batches": 2, "training.batch_size": min(training["batch_size"], _SMOKE_FILMS)}
+        else:
+            values["image.size_px"] = _SMOKE_PX
+        return replace(self.with_settings(values), given=self.given)
+
+    def to_toml(self) -> str:
+        """Return the settings as they are now, in the form of a recipe's file, without the published ones."""
+        lines = [f"{name} = {_toml(getattr(self, name))}" for name in _HEAD]
+        lines += [f"start_from = {_toml(self.start_from)}"] if self.start_from else []
+        for section in _SECTIONS:
+            values = self.sections.get(section, {})
+            inner = {f"{section}.{name}": value for name, value in values.items() if isinstance(value, dict)}
+            plain = {name: value for name, value in values.items() if not isinstance(value, dict)}
+            plain = {"trainer": self.trainer, **plain} if section == "training" else plain
+            for title, table in (({section: plain} if plain else {}) | inner).items():
+                lines += ["", f"[{title}]", *(f"{name} = {_toml(value)}" for name, value in table.items())]
+        return "\n".join((*lines, ""))
+
+    def _section(self, name: str) -> dict[str, Any]:
+        values = self.sections.get(name, {})
+        return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Return the names of all recipes, by system."""
+    found = [(load_recipe(name).system, name) for name in _names()]
+    return tuple(name for _, name in sorted(found))
+
+
+def load_recipe(name: str) -> Recipe:
+    """Read a recipe of the package.
+
+    Raises:
+        ValueError: there is no such recipe (the nearest is named).
+    """
+    lookup(dict.fromkeys(_names()), name, what="recipe")
+    return parse_recipe(name, (files(__package__) / f"{name}.toml").read_text(encoding="utf-8"))
+
+
+def parse_recipe(name: str, text: str) -> Recipe:
+    """Read a recipe from the text of its file; every key, the published ones too, is one that there is.
+
+    Raises:
+        ValueError: no TOML, a head line that is missing, or an unknown key.
+        TypeError: a value of another type than its key takes.
+    """
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"recipe {name} is no TOML: {error}") from error
+    missing = [key for key in (*_HEAD, "training", "judge") if key not in table]
+    if missing:
+        raise ValueError(f"recipe {name} lacks {', '.join(missing)}; every recipe says them")
+    published, start_from = table.pop("published", {}), table.pop("start_from", None)
+    head = {key: table.pop(key) for key in _HEAD}
+    trainer = table["training"].pop("trainer", "siamese")
+    recipe = Recipe(
+        **{**head, "data": tuple(head["data"])},
+        name=name,
+        trainer=trainer,
+        start_from=start_from,
+        sections={},
+        published=published,
+        text=text,
+    )
+    recipe = replace(recipe.with_settings(_flat(table)), given=frozenset())
+    recipe.as_published()
+    return recipe
+
+
+def _names() -> tuple[str, ...]:
+    found = (Path(item.name) for item in files(__package__).iterdir())
+    return tuple(sorted(item.stem for item in found if item.suffix == ".toml"))
+
+
+def _flat(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values by dotted key; readers are a level of their own."""
+    flat: dict[str, Any] = {}
+    for section, values in table.items():
+        for name, value in values.items():
+            inner = value if section == "read" else {"": value}
+            flat |= {".".join(filter(None, (section, name, option))): found for option, found in inner.items()}
+    return flat
+
+
+def _toml(value: Any) -> str:
+    if value is None:
+        return '"none"'
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{json.dumps(name)} = {_toml(inner)}" for name, inner in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value)

@@ -1,0 +1,220 @@
+"""One recipe from films to result, figures and tables."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fewshot_cxr.data import write_manifest
+from fewshot_cxr.embeddings import Embeddings
+from fewshot_cxr.encoders import ENCODER_FILE
+from fewshot_cxr.evaluation import ClosedSetResult, EpisodicResult, MultiLabelResult, evaluate_plan, plan_episodes
+from fewshot_cxr.storage import write_json, write_text
+from fewshot_cxr.training import ClassifierTrainer, SiameseTrainer, TrainedClassifier, TrainedEncoder
+from fewshot_cxr.workflows.recipes.division import (
+    SPLIT_FILE,
+    Division,
+    divide,
+    patients_by_part,
+)
+from fewshot_cxr.workflows.recipes.judging import (
+    ExemplarJudge,
+    Work,
+    judge_by_exemplars,
+    judge_classifier,
+)
+from fewshot_cxr.workflows.recipes.rank_tables import rank_tables
+from fewshot_cxr.workflows.recipes.recipe import Recipe
+from fewshot_cxr.workflows.recipes.shows import RankTable, write_shows
+from fewshot_cxr.workflows.recipes.sources import Sources, choose_findings, listed, read_sources
+
+Trained = TrainedEncoder | TrainedClassifier
+RESULT_FILE, EPISODES_FILE, RECIPE_FILE = "result.json", "episodes.json", "recipe.toml"
+_N_QUERY = 10
+_JUDGED = ("test", "val")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RecipeResult:
+    """What a recipe found: the settings it ran with, the result on the test films, what was trained, and where.
+
+    `episodes` are few-shot episodes on the test films, of a siamese recipe alone. `notes` say what was assumed.
+    """
+
+    recipe: Recipe
+    result: ClosedSetResult | MultiLabelResult
+    episodes: EpisodicResult | None
+    trained: Trained
+    n_films: dict[str, int]
+    out: Path
+    seconds: float
+    notes: tuple[str, ...]
+
+    @property
+    def number(self) -> tuple[str, float | None]:
+        """The one number of the result, and its name."""
+        if isinstance(self.result, MultiLabelResult):
+            return "mean AUROC", self.result.mean_auroc.mean
+        return "accuracy", self.result.accuracy.mean
+
+
+def run_recipe(
+    recipe: Recipe,
+    sources: Sources,
+    *,
+    out: Path,
+    published: bool = False,
+    smoke: bool = False,
+    settings: Mapping[str, Any] | None = None,
+    start_from: Path | None = None,
+    keep_out: Path | None = None,
+    resume: bool = False,
+    seed: int = 0,
+    work: Work | None = None,
+) -> RecipeResult:
+    """Read, divide by patient, train, and judge on the test films, once.
+
+    Args:
+        recipe: of `load_recipe`.
+        sources: (reader, path) of each data set: the recipe's own, or any other films.
+        out: the run folder: the encoder with its head, card.json, history.csv, last.ckpt, split.csv, recipe.toml,
+            result.json, episodes.json, and the figures and tables.
+        published: take the published settings, as far as they lead to no wrong number.
+        smoke: a trial of two steps (published) or of one epoch at 64 px.
+        settings: dotted key, or its unique last part -> value; laid over all else.
+        start_from: run folder of an earlier recipe whose encoder this one starts from.
+        keep_out: a manifest; the patients of its test and val are left out of train and val here.
+        resume: go on from `out`/last.ckpt, exactly as if never stopped.
+        seed: of every draw: of films, split, training, exemplars, episodes.
+        work: device, cache and progress.
+
+    Raises:
+        ValueError: an unknown setting, other data than the recipe wants, a patient on two sides, or one that
+            `start_from` was trained on in val or test.
+        FileNotFoundError: nothing readable, or nothing to resume.
+    """
+    begin, work = time.perf_counter(), work or Work()
+    recipe = settled(recipe, published=published, smoke=smoke, settings=settings, start_from=start_from)
+    films = choose_findings(recipe, read_sources(recipe, sources), [reader for reader, _ in sources], seed=seed)
+    before = {} if start_from is None else patients_by_part(start_from)
+    shut_out = [] if keep_out is None else _judged_patients(keep_out)
+    division = divide(films, recipe.split, seed=seed, before=before, keep_out=shut_out)
+    trainer = _trainer(recipe, division, seed, work)
+    out.mkdir(parents=True, exist_ok=True)
+    write_manifest(listed(division.together()), out / SPLIT_FILE, header={"recipe": recipe.name, "seed": seed})
+    write_text(out / RECIPE_FILE, recipe.to_toml())
+    trained = trainer.fit(division.train, division.val, out=out, resume=resume, progress=work.progress)
+    judged = _judge(recipe, trained, division, out=out, seed=seed, work=work)
+    _write(judged, recipe, trained, division, out=out, seed=seed)
+    return RecipeResult(
+        recipe=recipe,
+        result=judged.result,
+        episodes=judged.episodes,
+        trained=trained,
+        n_films={name: len(part) for name, part in division.parts().items()},
+        out=out,
+        seconds=time.perf_counter() - begin,
+        notes=tuple(dict.fromkeys((*division.train.notes, *trained.notes, *judged.notes))),
+    )
+
+
+def settled(
+    recipe: Recipe,
+    *,
+    published: bool = False,
+    smoke: bool = False,
+    settings: Mapping[str, Any] | None = None,
+    start_from: Path | None = None,
+) -> Recipe:
+    """Return the recipe with the settings of a run: published, then a trial's, then those that were given."""
+    recipe = recipe.as_published() if published else recipe
+    recipe = recipe.for_smoke(published=published) if smoke else recipe
+    if start_from is not None:
+        weights = {
+            "training.encoder_options.weights": str(start_from / ENCODER_FILE if start_from.is_dir() else start_from),
+            "training.encoder_options.pretrained": False,
+        }
+        options = recipe.sections["training"].get("encoder_options", {})
+        recipe = recipe.with_settings(
+            {key: value for key, value in weights.items() if "weights" in key or "pretrained" in options}
+        )
+    return recipe.with_settings(settings or {})
+
+
+def _judged_patients(path: Path) -> Sequence[str]:
+    return [name for name, part in patients_by_part(path).items() if part in _JUDGED]
+
+
+def _trainer(recipe: Recipe, division: Division, seed: int, work: Work) -> SiameseTrainer | ClassifierTrainer:
+    """Return the trainer; findings to augment that these films do not have are left out."""
+    more: dict[str, Any] = {"seed": seed, "device": work.device}
+    more |= {"cache_folder": work.cache_folder, "n_workers": work.n_workers}
+    trainer = recipe.make_trainer(**more)
+    chosen = trainer.augment_findings
+    if chosen is not None:
+        known = tuple(name for name in chosen if name in division.train.findings)
+        more["augment_findings"] = known or None
+    return recipe.make_trainer(**more)
+
+
+@dataclass(frozen=True, eq=False)
+class _Judged:
+    result: ClosedSetResult | MultiLabelResult
+    episodes: EpisodicResult | None = None
+    tables: tuple[RankTable, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def _judge(recipe: Recipe, trained: Trained, division: Division, *, out: Path, seed: int, work: Work) -> _Judged:
+    if isinstance(trained, TrainedClassifier):
+        is_multi_label = recipe.findings.is_multi_label
+        return _Judged(judge_classifier(trained, division, is_multi_label=is_multi_label, work=work))
+    rules = recipe.judge
+    judge = ExemplarJudge.of(trained, rules, division.train, folder=out, seed=seed, work=work)
+    result, films, embedded = judge_by_exemplars(judge, trained, division, work=work)
+    tables = rank_tables(judge, films, embedded, rules.rank_tables, seed=seed)
+    if not rules.n_episodes:
+        return _Judged(result, tables=tables)
+    try:
+        return _Judged(result, _episodes(recipe, judge, embedded, seed, work), tables)
+    except ValueError as error:  # the test films are too few for any: the closed set stands by itself
+        return _Judged(result, tables=tables, notes=(f"no few-shot episodes: {error}",))
+
+
+def _write(judged: _Judged, recipe: Recipe, trained: Trained, division: Division, *, out: Path, seed: int) -> None:
+    write_json(out / RESULT_FILE, judged.result.to_json())
+    if judged.episodes is not None:
+        write_json(out / EPISODES_FILE, judged.episodes.to_json())
+    write_shows(
+        out,
+        result=judged.result,
+        history=trained.history,
+        best_epoch=trained.card["best_epoch"],
+        rank_tables=judged.tables,
+        counts={name: part.count_findings() for name, part in division.parts().items()},
+        title=recipe.title,
+        seed=seed,
+    )
+
+
+def _episodes(recipe: Recipe, judge: ExemplarJudge, films: Embeddings, seed: int, work: Work) -> EpisodicResult:
+    rules = recipe.judge
+    plan = plan_episodes(
+        films,
+        n_way=min(rules.n_way, len(films.class_names or ())),
+        n_shot=rules.n_shot,
+        n_query=_N_QUERY,
+        n_episodes=rules.n_episodes,
+        if_too_small="shrink_query",
+        seed=seed,
+    )
+    return evaluate_plan(
+        films,
+        plan,
+        rule=judge.rule,
+        distance=judge.distance,
+        rule_options=judge.options,
+        device=work.device,
+        progress=work.report("episodes"),
+    )

@@ -1,0 +1,204 @@
+"""The keys of a recipe: which there are, what each takes, and how a value is laid over another."""
+
+import inspect
+import tomllib
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field, fields
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from fewshot_cxr._checks import lookup, nearest
+from fewshot_cxr.data import READERS, Augmentation
+from fewshot_cxr.image_spec import ImageSpec
+from fewshot_cxr.training import ClassifierTrainer, SiameseTrainer
+
+TRAINERS: dict[str, type[SiameseTrainer] | type[ClassifierTrainer]] = {
+    "siamese": SiameseTrainer,
+    "classifier": ClassifierTrainer,
+}
+Sections = dict[str, dict[str, Any]]
+# They have sections of their own, or are said by the run and not by the recipe.
+_NOT_OF_THE_RECIPE = ("image_spec", "augmentation", "seed", "device", "cache_folder", "n_workers")
+_NONE = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FindingRules:
+    """Which findings a recipe tells apart.
+
+    Args:
+        keep: the findings; none: all that the films show.
+        rename: old name -> new, before all else.
+        others: name of what shows none of `keep`, which then is a finding too; None: such films are left out.
+        is_multi_label: a film may show several of them. without: then films that show none stay, as negatives.
+        per_finding: at most so many films of each, drawn by seed; 0: all.
+        looked_for: reader -> the findings that its set states; the others are neither present nor absent there.
+    """
+
+    keep: tuple[str, ...] = ()
+    rename: Mapping[str, str] = field(default_factory=dict)
+    others: str | None = None
+    is_multi_label: bool = False
+    without: bool = True
+    per_finding: int = 0
+    looked_for: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitRules:
+    """How films are divided, always by patient.
+
+    Args:
+        official: keep the split that the films state; validation is carved from train where they state none.
+        fractions: train, val and test, of films that state no split.
+        per_finding: films of each finding in val and in test, in place of `fractions`.
+    """
+
+    official: bool = True
+    fractions: tuple[float, ...] = (0.7, 0.1, 0.2)
+    per_finding: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeRules:
+    """How the test films are judged, once.
+
+    Args:
+        by: "classifier", or "exemplars".
+        rule: a name in RULES, with the distance of the training. k: of the rule knn.
+        n_exemplars: training films of each finding, drawn by seed; 0: all.
+        rank_tables: test films for which the exemplars are shown in the order of their distance.
+        n_episodes, n_way, n_shot: of few-shot episodes on the test films; 0 episodes: none.
+    """
+
+    by: str = "classifier"
+    rule: str = "mean_distance"
+    k: int = 5
+    n_exemplars: int = 0
+    rank_tables: int = 3
+    n_episodes: int = 1000
+    n_way: int = 3
+    n_shot: int = 5
+
+
+RULES_OF = {
+    "findings": FindingRules,
+    "split": SplitRules,
+    "image": ImageSpec,
+    "augmentation": Augmentation,
+    "judge": JudgeRules,
+}
+
+
+class Keys:
+    """The keys of one recipe, with the type that each takes."""
+
+    def __init__(self, trainer: str) -> None:
+        """Begin with the recipe's trainer, a name in TRAINERS."""
+        self._hints: dict[str, Any] = {}
+        for reader, read in READERS.items():
+            signature = inspect.signature(read, eval_str=True)
+            options = [item for item in signature.parameters.values() if item.kind is item.KEYWORD_ONLY]
+            self._hints |= {f"read.{reader}.{item.name}": item.annotation for item in options}
+        for section, kind in {**RULES_OF, "training": lookup(TRAINERS, trainer, what="trainer")}.items():
+            hints = get_type_hints(kind)
+            names = [item.name for item in fields(kind) if item.name not in _NOT_OF_THE_RECIPE]
+            self._hints |= {f"{section}.{name}": hints[name] for name in names}
+
+    def lay(self, sections: Sections, values: Mapping[str, Any]) -> Sections:
+        """Return the sections with these values (key -> value) in place.
+
+        Args:
+            sections: as in a recipe's file.
+            values: by dotted key, or by its last part where that is unique; "none" for None.
+
+        Raises:
+            ValueError: an unknown key (the nearest is named), or one that several sections have.
+            TypeError: a value of another type than its key takes.
+        """
+        laid = deepcopy(sections)
+        for name, value in values.items():
+            key = self._full_key(name, laid)
+            *above, last = key.split(".")
+            place: dict[str, Any] = laid
+            for part in above:
+                place = place.setdefault(part, {})
+            hint = self._hints.get(key)
+            place[last] = value if hint is None else _typed(key, value, hint)
+        return laid
+
+    def _full_key(self, name: str, sections: Sections) -> str:
+        known = [*self._hints, *self._inner_keys(sections)]
+        if name in known or self._is_inside(name):
+            return name
+        found = [key for key in dict.fromkeys(known) if key.rpartition(".")[2] == name]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise ValueError(f"{name} is in several sections of the recipe: write {' or '.join(found)}")
+        choices = {key.rpartition(".")[2]: key for key in known} if "." not in name else {key: key for key in known}
+        raise ValueError(
+            f"unknown key {name!r} of the recipe{nearest(name, choices)}; `fscxr recipes show` prints its keys"
+        )
+
+    def _is_inside(self, name: str) -> bool:
+        """Return whether it is an entry of a key that takes a table, such as training.encoder_options.width."""
+        return _is_table(self._hints.get(name.rpartition(".")[0]))
+
+    def _inner_keys(self, sections: Sections) -> list[str]:
+        tables = [key for key, hint in self._hints.items() if _is_table(hint)]
+        found = []
+        for key in tables:
+            section, _, name = key.partition(".")
+            inner = sections.get(section, {}).get(name, {})
+            found += [f"{key}.{option}" for option in inner] if isinstance(inner, Mapping) else []
+        return found
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Take `key=value` apart; the value is read as TOML, and as text where it is none (a bare word).
+
+    Raises:
+        ValueError: there is no "=".
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ValueError(f"--set {text}: key=value was expected, such as --set training.n_epochs=5")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value.strip()
+
+
+def _is_table(hint: Any) -> bool:
+    return get_origin(hint) is not None and issubclass(get_origin(hint), Mapping) if _is_class(hint) else False
+
+
+def _is_class(hint: Any) -> bool:
+    return isinstance(get_origin(hint), type)
+
+
+def _kinds(hint: Any) -> tuple[Any, ...]:
+    parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    return tuple(get_origin(part) or part for part in parts)
+
+
+def _typed(key: str, value: Any, hint: Any) -> Any:
+    """Return a value as the type that its key takes."""
+    kinds = _kinds(hint)
+    if NoneType in kinds and (value is None or value == _NONE):
+        return None
+    for kind in kinds:
+        if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+        if kind is tuple and isinstance(value, list | tuple):
+            return list(value)
+        if kind is int and isinstance(value, bool):
+            continue
+        if isinstance(kind, type) and isinstance(value, kind):
+            return value
+    words = {float: "a number", int: "a whole number", bool: "true or false", str: "a text", tuple: "a list"}
+    wanted = [words.get(kind, "a table") for kind in kinds if kind is not NoneType]
+    wanted += [_NONE] if NoneType in kinds else []
+    raise TypeError(f"{key} must be {' or '.join(wanted)}, got {value!r}")

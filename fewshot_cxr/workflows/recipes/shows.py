@@ -1,0 +1,190 @@
+"""What a run shows, as files: each table as CSV and JSON, each figure as PNG."""
+
+import csv
+import io
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from fewshot_cxr.evaluation.closed_set.result import ClosedSetResult
+from fewshot_cxr.evaluation.curves import roc_points
+from fewshot_cxr.evaluation.estimates import Estimate
+from fewshot_cxr.evaluation.multi_label import MultiLabelResult
+from fewshot_cxr.report import save_figure
+from fewshot_cxr.storage import write_json, write_text
+from fewshot_cxr.visualise import (
+    Figure,
+    class_counts_figure,
+    confusion_matrix_figure,
+    learning_curves_figure,
+    rank_table_figure,
+    roc_figure,
+)
+from fewshot_cxr.workflows.recipes.result_rows import Result, Row, cells, result_tables
+
+Draw = Callable[..., Figure]
+Curves = dict[str, tuple[np.ndarray, np.ndarray, Estimate]]  # finding -> false and true positive rates, area
+
+
+@dataclass(frozen=True, eq=False)
+class RankTable:
+    """A film, and all exemplars it was compared with.
+
+    `film` and the films of `rows` are uint8 (S, S); `rows` holds (film, finding, distance) of each exemplar in any
+    order, `paths` their names in the same order, where they are known. `means` are the distances that the rule compares
+    (finding -> distance); None: the mean over the rows.
+    """
+
+    film: np.ndarray
+    name: str
+    rows: Sequence[tuple[np.ndarray, str, float]]
+    paths: Sequence[str] = ()
+    means: Mapping[str, float] | None = None
+
+    def mean_distances(self) -> dict[str, float]:
+        """Return finding -> mean distance of its exemplars, closest first."""
+        found: dict[str, list[float]] = {}
+        for _, finding, distance in self.rows:
+            found.setdefault(finding, []).append(float(distance))
+        means = (
+            {name: math.fsum(some) / len(some) for name, some in found.items()} if self.means is None else self.means
+        )
+        return dict(sorted(means.items(), key=lambda item: item[1]))
+
+
+def write_shows(
+    out: Path,
+    *,
+    result: Result,
+    history: Sequence[Mapping[str, float]],
+    best_epoch: int | None,
+    rank_tables: Sequence[RankTable] = (),
+    counts: Mapping[str, Mapping[str, int]] | None = None,
+    title: str = "",
+    seed: int | None = None,
+    command: str = "",
+) -> list[Path]:
+    """Write the tables and figures of a run into out/tables and out/figures, each file whole or not at all.
+
+    Of a closed set: `confusion`; of any: `per_class`, `numbers`, `roc` (where there are probabilities), `history` with
+    the figure `learning`, `class_counts`, and `rank_1`, `rank_2`, ... All is drawn before anything is written. Numbers
+    in tables are raw (0..1), `_low` and `_high` the ends of the 95 % interval over patients, empty where undefined.
+    Precision is PPV and recall is sensitivity.
+
+    Args:
+        out: the run's folder.
+        result: of the test films.
+        history: a row per epoch; empty: nothing was trained, and no curves are drawn.
+        best_epoch: the one that was kept; None: as `learning_curves_figure` finds it.
+        rank_tables: films beside their exemplars.
+        counts: split -> finding -> number of films.
+        title: of the run, above each figure and in each JSON file.
+        seed, command: of the run, in each JSON file.
+
+    Returns:
+        The files written.
+
+    Raises:
+        ValueError: what a figure refuses, such as a best epoch that the history lacks.
+    """
+    counts = counts or {}
+    curves = _roc_curves(result)
+    figures = {name: draw(title=title) for name, draw in _draws(result, curves).items()}
+    if history:
+        figures["learning"] = learning_curves_figure(history, best_epoch=best_epoch, title=title)
+    if counts:
+        figures["class_counts"] = class_counts_figure(counts, title=title)
+    tables = result_tables(result) | {"history": _history_rows(history), "class_counts": _count_rows(counts)}
+    for number, table in enumerate(rank_tables, start=1):
+        tables[f"rank_{number}"] = _rank_rows(table)
+        means = table.mean_distances()
+        figures[f"rank_{number}"] = rank_table_figure(table.film, table.name, table.rows, means, title=title)
+    about = {"title": title, "data_hash": result.data_hash, "n_films": result.n_films, "n_patients": result.n_patients}
+    about |= {"seed": seed, "command": command or None, "best_epoch": best_epoch}
+    # JSON keeps the areas below the curves: thousands of points are for a plot.
+    plain, points = {**tables, "roc": _areas(curves)}, {**tables, "roc": _points(curves)}
+    files = [_write_csv(out / "tables" / f"{name}.csv", rows) for name, rows in points.items() if rows]
+    files += [_write_json(out / "tables" / f"{name}.json", rows, about) for name, rows in plain.items() if rows]
+    return files + [_write_figure(out / "figures" / f"{name}.png", figure) for name, figure in figures.items()]
+
+
+def _write_csv(path: Path, rows: Sequence[Row]) -> Path:
+    """Write rows, the columns in the order in which they first occur."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+    return path
+
+
+def _write_json(path: Path, rows: Sequence[Row], about: Row) -> Path:
+    write_json(path, {**about, "rows": rows})
+    return path
+
+
+def _write_figure(path: Path, figure: Figure) -> Path:
+    save_figure(figure, path)
+    return path
+
+
+def _roc_curves(result: Result) -> Curves:
+    """Return the curves of the findings that have them."""
+    if isinstance(result, MultiLabelResult):
+        areas = {finding: one.auroc for finding, one in result.per_finding.items()}
+    else:
+        areas = {finding: numbers["auroc"] for finding, numbers in result.scores.per_class.items()}
+    return {name: (*roc_points(result, name), area) for name, area in areas.items() if area.mean is not None}
+
+
+def _draws(result: Result, curves: Curves) -> dict[str, Draw]:
+    draws: dict[str, Draw] = {}
+    if isinstance(result, ClosedSetResult):
+        draws["confusion"] = partial(confusion_matrix_figure, np.array(result.confusion), result.findings)
+    if curves:
+        readings = {name: (false, true, (area.value, area.ci95)) for name, (false, true, area) in curves.items()}
+        draws["roc"] = partial(roc_figure, readings)
+    return draws
+
+
+def _points(curves: Curves) -> list[Row]:
+    return [
+        {"finding": name, "false_positive_rate": across, "true_positive_rate": up}
+        for name, (false, true, _) in curves.items()
+        for across, up in zip(false.tolist(), true.tolist(), strict=True)
+    ]
+
+
+def _areas(curves: Curves) -> list[Row]:
+    return [{"finding": name, **cells("auc", area)} for name, (_, _, area) in curves.items()]
+
+
+def _history_rows(history: Sequence[Mapping[str, float]]) -> list[Row]:
+    # What was not measured in an epoch is NaN, for which JSON has no word.
+    return [{name: value if math.isfinite(value) else None for name, value in row.items()} for row in history]
+
+
+def _count_rows(counts: Mapping[str, Mapping[str, int]]) -> list[Row]:
+    findings = dict.fromkeys(name for films in counts.values() for name in films)
+    return [{"finding": name, **{split: films.get(name, 0) for split, films in counts.items()}} for name in findings]
+
+
+def _rank_rows(table: RankTable) -> list[Row]:
+    paths = table.paths or [""] * len(table.rows)
+    ranked = sorted(zip(table.rows, paths, strict=True), key=lambda pair: pair[0][2])
+    distances = [float(distance) for (_, _, distance), _ in ranked]
+    rows: list[Row] = [
+        {"film": table.name, "kind": "exemplar", "rank": distances.index(distance) + 1, "finding": finding}
+        | {"distance": distance, "path": path}
+        for ((_, finding, _), path), distance in zip(ranked, distances, strict=True)
+    ]
+    means = list(table.mean_distances().items())
+    values = [mean for _, mean in means]
+    return rows + [
+        {"film": table.name, "kind": "mean", "rank": values.index(mean) + 1, "finding": finding, "distance": mean}
+        for finding, mean in means
+    ]

@@ -1,0 +1,223 @@
+import csv
+import json
+import math
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.metrics import auc, precision_recall_fscore_support
+
+from fewshot_cxr.evaluation import Decisions, evaluate_closed_set, evaluate_multi_label
+from fewshot_cxr.workflows.recipes.shows import RankTable, write_shows
+
+FINDINGS = ("covid", "normal", "pneumonia")
+HISTORY = [
+    {"epoch": 1.0, "loss": 0.9, "val_accuracy": 0.5, "val_auroc": math.nan},
+    {"epoch": 2.0, "loss": 0.5, "val_accuracy": 0.75, "val_auroc": 0.8},
+]
+FILM = np.arange(64, dtype=np.uint8).reshape(8, 8)
+RANKS = RankTable(
+    FILM,
+    "films/q.png",
+    ((FILM, "normal", 3.0), (FILM, "covid", 1.0), (FILM, "normal", 1.0)),
+    paths=("n1.png", "c1.png", "n2.png"),
+)
+COUNTS = {"train": {"covid": 5, "normal": 9}, "test": {"normal": 3}}
+
+
+def made_decisions(n_films=60, *, seed=0):
+    rng = np.random.default_rng(seed)
+    true_ids = np.arange(n_films) % 3
+    logits = rng.normal(size=(n_films, 3)) + 1.2 * np.eye(3)[true_ids]
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    return Decisions(
+        findings=FINDINGS,
+        true_ids=true_ids,
+        probabilities=probabilities,
+        paths=tuple(f"{row:03d}.png" for row in range(n_films)),
+        patient_ids=[f"p{row // 2}" for row in range(n_films)],
+    )
+
+
+def made_multi_label(n_films=40):
+    rng = np.random.default_rng(1)
+    truth = (rng.random((n_films, 3)) < 0.4).astype(float)
+    truth[0, 0], truth[:, 2] = math.nan, 0.0
+    patients = [f"p{row // 2}" for row in range(n_films)]
+    paths = [f"{row:03d}.png" for row in range(n_films)]
+    return evaluate_multi_label(("effusion", "mass", "hernia"), rng.random((n_films, 3)), truth, patients, paths)
+
+
+def rows_of(folder, name):
+    with (folder / "tables" / f"{name}.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def json_of(folder, name):
+    return json.loads((folder / "tables" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory):
+    out = tmp_path_factory.mktemp("run")
+    result = evaluate_closed_set(made_decisions())
+    files = write_shows(
+        out,
+        result=result,
+        history=HISTORY,
+        best_epoch=2,
+        rank_tables=[RANKS],
+        counts=COUNTS,
+        title="A run",
+        seed=7,
+        command="fscxr recipes run x",
+    )
+    return out, result, files
+
+
+def test_every_figure_and_table_is_there_and_named(shown):
+    out, _, files = shown
+    assert sorted(files) == sorted(path for path in out.rglob("*") if path.is_file())
+    tables = {"confusion", "per_class", "numbers", "roc", "history", "class_counts", "rank_1"}
+    figures = {"confusion", "roc", "learning", "class_counts", "rank_1"}
+    assert {path.name for path in files if path.parent.name == "tables"} == {
+        f"{name}.{ending}" for name in tables for ending in ("csv", "json")
+    }
+    assert {path.name for path in files if path.parent.name == "figures"} == {f"{name}.png" for name in figures}
+    for path in files:
+        if path.suffix == ".png":
+            with Image.open(path) as image:
+                assert min(image.size) > 200
+
+
+def test_each_json_says_what_it_was_made_from_and_holds_the_rows_of_the_csv(shown):
+    out, result, _ = shown
+    for name in ("confusion", "per_class", "numbers", "history", "class_counts", "rank_1"):
+        plain, rows = json_of(out, name), rows_of(out, name)
+        assert (plain["data_hash"], plain["seed"], plain["command"]) == (result.data_hash, 7, "fscxr recipes run x")
+        assert (plain["title"], plain["n_films"], plain["n_patients"], plain["best_epoch"]) == ("A run", 60, 30, 2)
+        for one, other in zip(plain["rows"], rows, strict=True):
+            texts = {key: "" if value is None else str(value) for key, value in one.items()}
+            assert {key: value for key, value in other.items() if key in one} == texts
+
+
+def test_per_class_numbers_are_those_of_scikit_learn(shown):
+    out, result, _ = shown
+    decisions = result.decisions()
+    predicted = decisions.probabilities.argmax(axis=1)
+    rows = {row["finding"] or row["kind"]: row for row in rows_of(out, "per_class")}
+    expected = precision_recall_fscore_support(decisions.true_ids, predicted)
+    for index, finding in enumerate(FINDINGS):
+        found = [float(rows[finding][name]) for name in ("precision", "recall", "f1", "n_films")]
+        assert found == pytest.approx([column[index] for column in expected])
+    for average in ("macro", "weighted"):
+        expected = precision_recall_fscore_support(decisions.true_ids, predicted, average=average)[:3]
+        assert [float(rows[average][name]) for name in ("precision", "recall", "f1")] == pytest.approx(expected)
+    assert float(rows["balanced"]["recall"]) == pytest.approx(float(rows["macro"]["recall"]))
+
+
+def test_every_number_stands_in_its_interval(shown):
+    out, _, _ = shown
+    for row in rows_of(out, "per_class"):
+        for name in ("precision", "recall", "f1"):
+            if row[name]:
+                assert 0 <= float(row[f"{name}_low"]) < float(row[name]) < float(row[f"{name}_high"]) <= 1
+
+
+def test_the_confusion_has_counts_and_shares_of_the_row(shown):
+    out, result, _ = shown
+    for row, counts in zip(rows_of(out, "confusion"), result.confusion, strict=True):
+        assert [float(row[f"as {name}"]) for name in FINDINGS] == list(counts)
+        assert sum(float(row[f"share as {name}"]) for name in FINDINGS) == pytest.approx(1)
+
+
+def test_the_area_below_the_points_is_the_auc(shown):
+    out, _, _ = shown
+    points = rows_of(out, "roc")
+    for row in json_of(out, "roc")["rows"]:
+        own = [point for point in points if point["finding"] == row["finding"]]
+        rates = [[float(point[name]) for point in own] for name in ("false_positive_rate", "true_positive_rate")]
+        assert auc(*rates) == pytest.approx(row["auc"])
+        assert row["auc_low"] < row["auc"] < row["auc_high"]
+
+
+def test_what_was_not_measured_is_empty(shown):
+    out, _, _ = shown
+    assert [row["val_auroc"] for row in rows_of(out, "history")] == ["", "0.8"]
+    assert [row["val_auroc"] for row in json_of(out, "history")["rows"]] == [None, 0.8]
+
+
+def test_films_are_counted_by_finding_and_split(shown):
+    out, _, _ = shown
+    assert json_of(out, "class_counts")["rows"] == [
+        {"finding": "covid", "train": 5, "test": 0},
+        {"finding": "normal", "train": 9, "test": 3},
+    ]
+
+
+def test_exemplars_are_ranked_and_their_means_follow(shown):
+    out, _, _ = shown
+    columns = ("kind", "rank", "finding", "distance", "path")
+    assert [tuple(row[name] for name in columns) for row in rows_of(out, "rank_1")] == [
+        ("exemplar", "1", "covid", "1.0", "c1.png"),
+        ("exemplar", "1", "normal", "1.0", "n2.png"),
+        ("exemplar", "3", "normal", "3.0", "n1.png"),
+        ("mean", "1", "covid", "1.0", ""),
+        ("mean", "2", "normal", "2.0", ""),
+    ]
+
+
+def test_of_several_findings_per_film_there_is_no_confusion(tmp_path):
+    result = made_multi_label()
+    files = write_shows(tmp_path, result=result, history=[], best_epoch=None)
+    assert {path.name for path in files} == {
+        *(f"{name}.{ending}" for name in ("per_class", "numbers", "roc") for ending in ("csv", "json")),
+        "roc.png",
+    }
+    rows = {row["finding"] or row["kind"]: row for row in rows_of(tmp_path, "per_class")}
+    assert (rows["effusion"]["n_films"], rows["hernia"]["auroc"], rows["hernia"]["specificity"] != "") == (
+        "39",
+        "",
+        True,
+    )
+    assert float(rows["macro"]["auroc"]) == pytest.approx(result.mean_auroc.value)
+    assert {row["finding"] for row in rows_of(tmp_path, "roc")} == {"effusion", "mass"}
+    assert [row["number"] for row in rows_of(tmp_path, "numbers")] == ["mean_auroc", "mean_auprc"]
+
+
+def test_decisions_without_probabilities_have_no_curve(tmp_path):
+    decisions = Decisions(
+        findings=FINDINGS,
+        true_ids=[0, 1, 1, 0],
+        probabilities=np.eye(3)[[0, 1, 0, 0]],
+        paths=tuple("abcd"),
+        has_probabilities=False,
+    )
+    files = write_shows(tmp_path, result=evaluate_closed_set(decisions), history=[], best_epoch=None)
+    assert {path.stem for path in files} == {"confusion", "per_class", "numbers"}
+    rows = {row["finding"] or row["kind"]: row for row in rows_of(tmp_path, "per_class")}
+    # No film shows it and none was taken for it: undefined, and left out of the means.
+    assert (rows["pneumonia"]["n_films"], rows["pneumonia"]["precision"]) == ("0", "")
+    assert float(rows["macro"]["precision"]) == pytest.approx((2 / 3 + 1) / 2)
+    assert json_of(tmp_path, "confusion")["rows"][2]["share as covid"] is None
+
+
+def test_what_cannot_be_drawn_leaves_no_file(tmp_path):
+    result = evaluate_closed_set(made_decisions())
+    with pytest.raises(ValueError, match="best_epoch is 9, which the history of 2 epochs does not have"):
+        write_shows(tmp_path, result=result, history=HISTORY, best_epoch=9, counts=COUNTS)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_same_run_writes_the_same_bytes(tmp_path, shown):
+    out, result, _ = shown
+    again = write_shows(tmp_path, result=result, history=HISTORY, best_epoch=2, counts=COUNTS, title="A run")
+    for path in again:
+        if path.suffix != ".json":  # these name the seed and the command
+            assert path.read_bytes() == (out / path.relative_to(tmp_path)).read_bytes()
+
+
+def test_means_that_the_rule_gives_come_first():
+    given = RankTable(FILM, "q", RANKS.rows, means={"normal": 5.0, "covid": 4.0})
+    assert list(given.mean_distances().items()) == [("covid", 4.0), ("normal", 5.0)]
+    assert RANKS.mean_distances() == {"covid": 1.0, "normal": 2.0}
