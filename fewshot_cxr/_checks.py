@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from numbers import Integral
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:  # the command line checks names before it loads torch
@@ -34,7 +34,9 @@ def nearest(name: str, choices: Iterable[str]) -> str:
 
 
 def check_at_least(value: float, minimum: float, name: str) -> None:
-    """Refuse a count or a size below its minimum."""
+    """Refuse a count or a size below its minimum, or what is no number."""
+    if not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, got {value!r}")
     if value < minimum:
         raise ValueError(f"{name} must be at least {minimum}, got {value}")
 

@@ -58,7 +58,8 @@ def judge_classifier(options: dict[str, Any]) -> ClosedSetResult | MultiLabelRes
     note = _check_training(classifier, records, sides, reader)
     films, logits = _classified(classifier, sides, options)
     result = _closed_set(classifier, films, logits) if is_closed else _multi_label(classifier, films, logits)
-    chose_epoch = sides["test"].data_hash == classifier.encoder.card.get("data_hash", {}).get("val")
+    card = classifier.encoder.card
+    chose_epoch = sides["test"].data_hash in (card.get("data_hash", {}).get("val"), *card.get("given_hash", ())[1:])
     return replace(
         result,
         notes=(*result.notes, *([note] if note else [])),
@@ -125,11 +126,12 @@ def _refuse_strangers(findings: tuple[str, ...], films: Records) -> None:
 
 def _check_training(classifier: Classifier, records: Records, sides: dict[str, Records], reader: str) -> str:
     """Refuse films and patients of the training as far as the classifier's card tells them; say where it does not."""
-    trained_on = classifier.encoder.card.get("data_hash", {}).get("train")
-    if sides["test"].data_hash == trained_on:
+    card = classifier.encoder.card
+    trained_on = (card.get("data_hash", {}).get("train"), *card.get("given_hash", ())[:1])
+    if sides["test"].data_hash in trained_on:
         raise ValueError("these are the very films that the classifier was trained on; judge others (--split)")
     splits = sorted({film.split for film in records if film.split})
-    trained = [some for some in map(records.of_split, splits) if some.data_hash == trained_on]
+    trained = [some for some in map(records.of_split, splits) if some.data_hash in trained_on]
     for some in trained:
         known = {"training": some, **sides}
         refuse_shared_patients(known, dict.fromkeys(known, reader))

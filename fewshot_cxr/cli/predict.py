@@ -13,7 +13,7 @@ from fewshot_cxr.cli.sources import read_films, reading_flags, take_reading
 from fewshot_cxr.data import cache_films, is_image_name
 from fewshot_cxr.distances import DISTANCES
 from fewshot_cxr.encoders import load_encoder
-from fewshot_cxr.inference import RULES, embed_files, embed_films, predict, sample_exemplars
+from fewshot_cxr.inference import RULES, embed_files, embed_films, predict, sample_exemplars, template_options
 from fewshot_cxr.records import Records
 
 
@@ -62,7 +62,9 @@ def command(
         known = embed_films(encoder, cached, **work)
         vectors, read, problems = embed_files(encoder, _files(films), **work, progress=partial(progress, "films"))
     distance = options.pop("distance") or encoder.card.get("distance", "euclidean")
-    predictions = predict(vectors, [str(path) for path in read], known, distance=distance, **options)
+    learned = template_options(checkpoint) if options["rule"] == "template" else {}
+    names = [str(path) for path in read]
+    predictions = predict(vectors, names, known, distance=distance, options=learned, **options)
     say_problems(cached.records)
     for problem in problems:
         say(f"left out: {problem.path}: {problem.reason}")

@@ -23,6 +23,8 @@ _IMAGE_FLAGS = {
     "bit_depth": "bit_depth",
 }
 
+_HAVE_FLAGS = {"seed": "--seed", "image_spec": "--image-size and its like"}
+
 
 def choices(names: Any) -> str:
     """Name what a flag may be."""
@@ -130,10 +132,13 @@ def _option(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals:
         raise click.UsageError(f"--encoder-option {text}: NAME=VALUE was expected")
+    if name in _HAVE_FLAGS:
+        raise click.UsageError(f"--encoder-option {text}: {name} has a flag of its own, {_HAVE_FLAGS[name]}")
     if value.lower() in ("true", "false"):
         return name, value.lower() == "true"
-    try:
-        parsed: Any = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return name, value  # a bare word is a text
-    return name, parsed
+    for parse in (lambda: tomllib.loads(f"value = {value}")["value"], lambda: float(value)):
+        try:
+            return name, parse()
+        except ValueError:  # of tomllib too
+            continue
+    return name, value  # a bare word is a text

@@ -8,7 +8,7 @@ from fewshot_cxr.encoders.resnet9 import ResNet9
 from fewshot_cxr.encoders.table import ENCODERS, build_encoder
 from fewshot_cxr.encoders.timm_encoder import TimmEncoder
 from fewshot_cxr.encoders.vgg16 import Vgg16
-from fewshot_cxr.encoders.weights import load_weights
+from fewshot_cxr.encoders.weights import load_weights, weights_name
 
 __all__ = [
     "COVIDNET_PRESETS",
@@ -27,4 +27,5 @@ __all__ = [
     "load_head",
     "load_weights",
     "save_encoder",
+    "weights_name",
 ]

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fewshot_cxr._checks import check_at_least, lookup
+from fewshot_cxr._checks import check_whole, lookup
 from fewshot_cxr.encoders.base import Encoder
 from fewshot_cxr.image_spec import ImageSpec
 
@@ -59,7 +59,7 @@ class CovidNet(Encoder):
         dropout: float = 0.0,
     ) -> None:
         lookup(dict.fromkeys(HEADS), head, what="head")
-        check_at_least(width, 4, "width")
+        check_whole(width, "width", 4)
         size_px = (image_spec or ImageSpec()).size_px
         self._side = (size_px + 1) // _STRIDE if head == "published" else None
         super().__init__(

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from fewshot_cxr._checks import check_at_least
+from fewshot_cxr._checks import check_whole
 from fewshot_cxr.encoders.base import Encoder
 from fewshot_cxr.image_spec import ImageSpec
 
@@ -33,8 +33,8 @@ class ResNet9(Encoder):
         output: str = "head",
         dropout: float = 0.0,
     ) -> None:
-        check_at_least(width, 1, "width")
-        check_at_least(stem_pool, 1, "stem_pool")
+        check_whole(width, "width", 1)
+        check_whole(stem_pool, "stem_pool", 1)
         self.min_size_px = 8 * stem_pool
         super().__init__(image_spec, n_features=8 * width, embedding_dim=embedding_dim, output=output, dropout=dropout)
         self.backbone = nn.Sequential(

@@ -16,7 +16,7 @@ from fewshot_cxr.encoders.resnet9 import ResNet9
 from fewshot_cxr.encoders.timm_encoder import TimmEncoder
 from fewshot_cxr.encoders.timm_hub import folder_encoder, hub_encoder
 from fewshot_cxr.encoders.vgg16 import Vgg16
-from fewshot_cxr.encoders.weights import load_weights
+from fewshot_cxr.encoders.weights import load_weights, weights_name
 from fewshot_cxr.encoders.xrv_encoder import xrv_encoder
 from fewshot_cxr.seeding import seeded_torch
 
@@ -67,7 +67,7 @@ def build_encoder(name: str, *, seed: int = 0, weights: str | Path | None = None
     bound = inspect.signature(make).bind(**options)
     bound.apply_defaults()
     kept = {option: value for option, value in bound.arguments.items() if option != "image_spec"}
-    kept["weights"] = None if weights is None else str(weights)
+    kept["weights"] = None if weights is None else weights_name(weights)
     # An encoder that came by a description elsewhere knows a name that needs no network.
     encoder.recipe = {"encoder": encoder.recipe.get("encoder", name), "options": kept}
     return encoder

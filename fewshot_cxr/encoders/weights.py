@@ -1,5 +1,6 @@
 """Start an encoder from a file of weights: our own, timm's or torchvision's, never unpickled."""
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -19,6 +20,12 @@ _N_NAMED = 3
 _TAKEN_IF_FITTING = (("head",), ("pixel_mean", "pixel_std"))
 _VGG_LAYERS = {"classifier.0.": "pre_logits.fc1.", "classifier.3.": "pre_logits.fc2.", "classifier.6.": "head.fc."}
 _OLD_DENSE_LAYER = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
+
+
+def weights_name(path: str | Path) -> str:
+    """Return what a card says of a file of weights: its name and its hash, not where this machine keeps it."""
+    with Path(path).open("rb") as file:
+        return f"{Path(path).name} (sha256 {hashlib.file_digest(file, 'sha256').hexdigest()[:16]})"
 
 
 def load_weights(encoder: Encoder, path: str | Path) -> None:
@@ -50,7 +57,7 @@ def take_weights(
 ) -> None:
     """Copy tensors into an encoder as `load_weights` does; `source` names them in errors, `spec` is what they saw."""
     published = getattr(encoder.backbone, "pretrained_cfg", None) or {}
-    tensors = _without((TASK_HEAD,), tensors)
+    tensors = images = _without((TASK_HEAD,), tensors)
     if any(name.startswith("backbone.") for name in tensors):
         wanted: dict[str, Tensor] = encoder.state_dict()
         for parts in _TAKEN_IF_FITTING:
@@ -62,7 +69,10 @@ def take_weights(
         classifier = (classifier,) if isinstance(classifier, str) else classifier
         tensors = _without(classifier, _named_as(wanted, _without(classifier, tensors)))
     copy_weights({name: _shaped_as(wanted.get(name), t) for name, t in tensors.items()}, wanted, source)
-    if spec is not None:
+    if spec is not None and spec.per_pixel and not encoder.image_spec.per_pixel:
+        # A mean film for all pixels alike is the nearest that an encoder without one has.
+        encoder.adopt_statistics(*((float(images[name].mean()),) for name in ("pixel_mean", "pixel_std")))
+    elif spec is not None:
         encoder.adopt_statistics(spec.mean, spec.std)
     elif published:
         encoder.adopt_statistics(tuple(published["mean"]), tuple(published["std"]))

@@ -1,5 +1,6 @@
 """Name the finding of a new film by its distance to a few labelled exemplars, and show which ones."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,6 +88,7 @@ def predict(
     *,
     rule: str = "mean_distance",
     distance: str = "euclidean",
+    options: Mapping[str, Any] | None = None,
     n_nearest: int = 3,
 ) -> list[Prediction]:
     """Classify embedded films by their distance to labelled ones.
@@ -99,6 +101,7 @@ def predict(
         support: the labelled films, of the same encoder.
         rule: a name in RULES.
         distance: a name in DISTANCES; use the one of the training.
+        options: further keyword arguments of the rule; see `template_options`.
         n_nearest: how many exemplars a prediction shows.
 
     Raises:
@@ -120,9 +123,8 @@ def predict(
         kept = np.flatnonzero(is_other)
         findings, labels = np.unique(support.class_ids[kept], return_inverse=True)
         names = [(support.class_names or ())[index] for index in findings]
-        values = judge(
-            torch.from_numpy(support.vectors[kept]), torch.from_numpy(labels), films[row : row + 1], distance=distance
-        )[0]
+        known = torch.from_numpy(support.vectors[kept])
+        values = judge(known, torch.from_numpy(labels), films[row : row + 1], distance=distance, **options or {})[0]
         is_nearest = (values == values.min()).tolist()
         near = kept[torch.argsort(to_exemplars[row, torch.from_numpy(kept)])[:n_nearest].numpy()]
         return Prediction(

@@ -45,13 +45,17 @@ def choose_sampler(
             f"batch_size {batch_size} leaves no query in {ways}-way {n_shot}-shot batches; "
             f"make it {ways * (n_shot + 1)} or more (--batch-size)"
         )
-    return EpisodicBatchSampler(
-        class_ids,
-        group_ids,
-        dataset.class_names,
-        n_way=ways,
-        n_shot=n_shot,
-        n_query=n_query,
-        n_batches=max(1, round(len(class_ids) / batch_size)) if n_batches is None else n_batches,
-        seed=seed,
-    )
+    try:
+        return EpisodicBatchSampler(
+            class_ids,
+            group_ids,
+            dataset.class_names,
+            n_way=ways,
+            n_shot=n_shot,
+            n_query=n_query,
+            n_batches=max(1, round(len(class_ids) / batch_size)) if n_batches is None else n_batches,
+            seed=seed,
+        )
+    except ValueError as error:  # it names settings of evaluation
+        reason = str(error).partition(";")[0]
+        raise ValueError(f"{reason}: take smaller batches (--batch-size) or fewer shots (--n-shot)") from error

@@ -78,6 +78,11 @@ class RunKeeper(lightning.Callback):
         """Take the history of an interrupted run."""
         self.history = state_dict["history"]
 
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """End a resumed run at once whose patience was exhausted before."""
+        if self.history and self._is_exhausted():
+            trainer.should_stop = True
+
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Note the time, set the scale of the learning rate, and forget the optimiser's moments where it restarts."""
         self._epoch_begun = time.monotonic()
@@ -100,9 +105,14 @@ class RunKeeper(lightning.Callback):
         assert isinstance(pl_module, TrainingModule)
         row = {"epoch": float(trainer.current_epoch + 1), "step": float(trainer.global_step)}
         row |= pl_module.epoch_means()
-        row["lr"] = trainer.optimizers[0].param_groups[0]["lr"] * pl_module.lr_scale
+        row["lr"] = pl_module.last_lr
         if self.validate is not None:
             row |= self.validate(pl_module.candidate)
+            if not self.history and self.monitor not in row:
+                raise ValueError(
+                    f"the validation films leave {self.monitor} undefined, by which the best epoch is chosen: give "
+                    "films with every finding and without it, or another monitor (--monitor)"
+                )
         row["seconds"] = time.monotonic() - self._epoch_begun
         self.history.append(row)
         self._warn_of_collapse(row)
@@ -126,15 +136,23 @@ class RunKeeper(lightning.Callback):
             self.save(learner, row)
 
     def _shall_stop(self, row: dict[str, float]) -> bool:
-        best = self.best_row or row
-        patience, max_minutes = self.course.patience, self.course.max_minutes
-        if patience is not None and self.validate is not None and row["epoch"] - best["epoch"] >= patience:
-            better = self.monitor.replace("val_", "validation ").replace("_", " ")
-            self.stopped_by = f"no better {better} for {patience} epochs"
+        self._is_exhausted()
+        max_minutes = self.course.max_minutes
         elapsed = time.monotonic() - self._begun
         if max_minutes is not None and elapsed + row["seconds"] > max_minutes * 60:
             self.stopped_by = f"another epoch would pass {max_minutes:g} minutes; resume goes on"
         return bool(self.stopped_by)
+
+    def _is_exhausted(self) -> bool:
+        """Return whether the last epochs brought nothing better, and note it."""
+        patience, best = self.course.patience, self.best_row
+        if patience is None or self.validate is None or best is None:
+            return False
+        if self.history[-1]["epoch"] - best["epoch"] < patience:
+            return False
+        better = self.monitor.replace("val_", "validation ").replace("_", " ")
+        self.stopped_by = f"no better {better} for {patience} epochs"
+        return True
 
     def _warn_of_collapse(self, row: dict[str, float]) -> None:
         if row.get("distance_spread", 1.0) < _COLLAPSED_SPREAD and not self._has_warned:

@@ -2,6 +2,7 @@
 
 import pickle
 import platform
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,19 @@ _LIBRARIES = ("fewshot_cxr", "torch", "timm", "lightning", "pytorch-metric-learn
 
 
 def run_card(
-    encoder: Encoder, train: Records, val: Records, *, distance: str, settings: dict[str, Any]
+    encoder: Encoder,
+    train: Records,
+    val: Records,
+    *,
+    given: Sequence[Records | None],
+    distance: str,
+    settings: dict[str, Any],
 ) -> dict[str, Any]:
-    """Describe a run: encoder, films, settings, versions; plain JSON values."""
+    """Describe a run: encoder, films, settings, versions; plain JSON values.
+
+    `given` are train and val as `fit` got them, before one was carved from the other and unreadable films left out: a
+    later evaluation knows them by their hash.
+    """
     parts = {"train": train, "val": val}
     return {
         "encoder": encoder.recipe,
@@ -25,6 +36,7 @@ def run_card(
         "findings": list(train.findings),
         "distance": distance,
         "data_hash": {name: part.data_hash for name, part in parts.items()},
+        "given_hash": [part.data_hash for part in given if part is not None],
         "n_films": {name: len(part) for name, part in parts.items()},
         "n_patients": {name: len({film.group for film in part}) for name, part in parts.items()},
         "training": settings,

@@ -137,7 +137,7 @@ class ClassifierTrainer:
             FloatingPointError: the loss is no longer finite.
             KeyboardInterrupt: Ctrl-C; the last whole epoch is on disk.
         """
-        checkpoint = resumable(out, resume)
+        checkpoint, given = resumable(out, resume), (train, val)
         choose = classifier_parts if self.is_multi_label else training_parts
         train, val, notes = choose(train, val, val_fraction=self.val_fraction, seed=self.seed)
         films = Films.decode(
@@ -151,7 +151,7 @@ class ClassifierTrainer:
         fit = Fit(
             learner=learner,
             course=Course.of(self),
-            card=self._card(films, _classifier(learner, findings)),
+            card=self._card(films, given, _classifier(learner, findings)),
             dataset=dataset,
             sampler=ClassBatchSampler(
                 dataset.class_ids,
@@ -177,9 +177,9 @@ class ClassifierTrainer:
         """Return what decides the weights, as plain JSON values."""
         return plain_settings(self)
 
-    def _card(self, films: Films, classifier: Classifier) -> dict[str, Any]:
+    def _card(self, films: Films, given: tuple[Records, Records | None], classifier: Classifier) -> dict[str, Any]:
         parts = films.train.records, films.val.records
-        card = run_card(classifier.encoder, *parts, distance="euclidean", settings=self.settings())
+        card = run_card(classifier.encoder, *parts, given=given, distance="euclidean", settings=self.settings())
         return card | {"head": classifier_head_card(classifier)}
 
     def _learner(self, dataset: XrayDataset) -> Learner:

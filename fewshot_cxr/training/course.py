@@ -1,6 +1,6 @@
 """How a training goes, whatever it trains: optimiser, rates, restarts, clipping, stopping."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from fewshot_cxr._checks import check_at_least, lookup
+from fewshot_cxr.data import Augmentation
 from fewshot_cxr.encoders import Encoder
 from fewshot_cxr.inference import choose_device
 from fewshot_cxr.training.schedules import SCHEDULES
@@ -36,6 +37,9 @@ class Course:
     restart_every: int | None
     freeze: int | str
     patience: int | None
+    augmentation: Augmentation | None
+    augment_findings: Sequence[str] | None
+    val_fraction: float
     max_minutes: float | None
     precision: str
     device: str
@@ -62,6 +66,12 @@ class Course:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name} must be above 0, got {value}")
+        for name in ("averaging", "val_fraction"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < 1:
+                raise ValueError(f"{name} must be above 0 and below 1, got {value}")
+        if self.augment_findings is not None and self.augmentation is None:
+            raise ValueError("augment_findings names films to augment, and augmentation is off: leave one of them out")
         if isinstance(self.freeze, str):
             lookup({BACKBONE: None}, self.freeze, what="freeze")
         else:

@@ -9,7 +9,7 @@ from typing import Any
 
 from fewshot_cxr._checks import lookup
 from fewshot_cxr.data import Augmentation, CachedFilms, XrayDataset, cache_films, film_statistics
-from fewshot_cxr.encoders import ENCODER_FILE, Encoder, build_encoder, load_encoder, save_encoder
+from fewshot_cxr.encoders import ENCODER_FILE, Encoder, build_encoder, load_encoder, save_encoder, weights_name
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.inference import choose_device, native_precision
 from fewshot_cxr.records import Records
@@ -48,7 +48,11 @@ class Films:
         n_workers: int | None,
         progress: Progress | None,
     ) -> "Films":
-        """Decode both parts; a film that turns out unreadable is named in the notes."""
+        """Decode both parts; a film that turns out unreadable is named in the notes.
+
+        Films are put in the order of their paths: the batches that are drawn then follow from the set of films alone.
+        """
+        train, val = (part.take(sorted(range(len(part)), key=lambda row: part[row].path)) for part in (train, val))
         parts = [
             cache_films(
                 part,
@@ -81,7 +85,9 @@ def prepare_encoder(
         seed: of the initial weights.
     """
     lookup(dict.fromkeys(STANDARDISATIONS), standardisation, what="standardisation")
-    if standardisation == "spec":
+    if standardisation == "scalar" and spec.per_pixel:
+        raise ValueError("the image spec is per pixel, so that a scalar mean would not be used: choose one of the two")
+    if standardisation == "spec" and not spec.per_pixel:
         return build_encoder(name, image_spec=spec, seed=seed, **options)
     found = film_statistics(films)
     if standardisation == "scalar":
@@ -97,7 +103,10 @@ def plain_settings(trainer: Any) -> dict[str, Any]:
     plain = {item.name: getattr(trainer, item.name) for item in fields(trainer) if item.name not in _NOT_OF_THE_WEIGHTS}
     plain["image_spec"] = trainer.image_spec.to_json()
     plain["augmentation"] = None if trainer.augmentation is None else asdict(trainer.augmentation)
-    return dict(json.loads(json.dumps(plain, default=str)))  # a path is its text
+    weights = plain["encoder_options"].get("weights")
+    if weights is not None:  # what they are, not where this machine keeps them
+        plain["encoder_options"] = {**plain["encoder_options"], "weights": weights_name(weights)}
+    return dict(json.loads(json.dumps(plain)))
 
 
 def augmented_ids(findings: Sequence[str], chosen: Sequence[str] | None) -> tuple[int, ...] | None:
@@ -108,6 +117,8 @@ def augmented_ids(findings: Sequence[str], chosen: Sequence[str] | None) -> tupl
     """
     if chosen is None:
         return None
+    if not chosen:
+        raise ValueError("augment_findings is empty: name findings, or leave it out (--no-augment for no augmentation)")
     position = {name: index for index, name in enumerate(findings)}
     return tuple(lookup(position, name, what="finding to augment") for name in chosen)
 

@@ -29,6 +29,8 @@ def judge_classifier(classifier: Classifier, films: XrayDataset, loss: nn.Module
     targets = torch.from_numpy(films.class_ids)
     with torch.no_grad():
         value = loss(logits.to(device), targets.to(device)).item()
+    if bool(targets.isnan().all()):
+        return {}  # nobody looked: the loss is 0 whatever the classifier says
     judge = _several_findings if targets.is_floating_point() else _one_finding
     row = {"val_loss": value, **judge(logits, targets)}
     return {name: number for name, number in row.items() if math.isfinite(number)}

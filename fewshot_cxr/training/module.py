@@ -51,7 +51,7 @@ class TrainingModule(lightning.LightningModule):
         self.augmentation, self.augmented_ids = augmentation, augmented_ids
         self.n_steps, self.steps_per_epoch = n_steps, steps_per_epoch
         self.averaged = None if course.averaging is None else _moving_average(learner, course.averaging)
-        self.lr_scale = 1.0
+        self.lr_scale, self.last_lr = 1.0, 0.0
         self.run_card: dict[str, Any] = {}
         self.step_values: list[dict[str, Tensor]] = []
         for part in self.modules():
@@ -117,6 +117,7 @@ class TrainingModule(lightning.LightningModule):
         rates = [group["lr"] for group in optimizer.param_groups]
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * self.lr_scale
+        self.last_lr = float(optimizer.param_groups[-1]["lr"])  # of the head, where layers have rates of their own
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate

@@ -37,6 +37,7 @@ def training_parts(
     if unknown:
         val = val.where(lambda film: film.finding in train.findings)
         notes += (f"validation leaves out what training does not know: {', '.join(unknown)}",)
+    _refuse_empty(val)
     assert_no_leak(train, val)
     return train, val, notes
 
@@ -65,8 +66,17 @@ def classifier_parts(
         films = (replace(film, findings=tuple(name for name in film.findings if name in known)) for film in val)
         val = replace(val, films=tuple(films))
         notes += (f"validation leaves out what training does not know: {', '.join(unknown)}",)
+    _refuse_empty(val)
     assert_no_leak(train, val)
     return train, val, notes
+
+
+def _refuse_empty(val: Records) -> None:
+    if not len(val):
+        raise ValueError(
+            "no film is left for validation: give films of the findings that are trained on, or none at all, and a "
+            "part of the training films is carved out"
+        )
 
 
 def _carved(

@@ -152,7 +152,7 @@ class SiameseTrainer:
             FloatingPointError: the loss is no longer finite.
             KeyboardInterrupt: Ctrl-C; the last whole epoch is on disk.
         """
-        checkpoint = resumable(out, resume)
+        checkpoint, given = resumable(out, resume), (train, val)
         train, val, notes = training_parts(train, val, val_fraction=self.val_fraction, seed=self.seed)
         films = Films.decode(
             train, val, self.image_spec, folder=self.cache_folder, n_workers=self.n_workers, progress=progress
@@ -163,7 +163,7 @@ class SiameseTrainer:
         fit = Fit(
             learner=learner,
             course=Course.of(self),
-            card=_card(self, films, learner),
+            card=_card(self, films, given, learner),
             dataset=dataset,
             sampler=choose_sampler(
                 self.sampler or _objective(learner).loss.batches,
@@ -228,6 +228,10 @@ def _check_sampler(trainer: SiameseTrainer, needed: str) -> None:
         raise ValueError(
             f"loss {trainer.loss!r} reads its batches as {needed}, not {trainer.sampler}: leave sampler out (--sampler)"
         )
+    if (trainer.sampler or needed) != "episodic" and (trainer.n_way is not None or trainer.n_shot > 1):
+        raise ValueError("n_way and n_shot are of episodic batches: leave them out (--n-way, --n-shot), or take those")
+    if trainer.aux is None and trainer.aux_weight != 1:
+        raise ValueError(f"aux_weight {trainer.aux_weight} is of no term: name one (--aux), or leave it out")
     if trainer.aux is not None and trainer.augmentation is None:
         raise ValueError("aux compares two views of a film, which without augmentation are the same: leave one of them")
 
@@ -237,11 +241,14 @@ def _objective(learner: Learner) -> MetricObjective:
     return learner.objective
 
 
-def _card(trainer: SiameseTrainer, films: Films, learner: Learner) -> dict[str, Any]:
+def _card(
+    trainer: SiameseTrainer, films: Films, given: tuple[Records, Records | None], learner: Learner
+) -> dict[str, Any]:
     card = run_card(
         learner.encoder,
         films.train.records,
         films.val.records,
+        given=given,
         distance=trainer.distance,
         settings=trainer.settings(),
     )

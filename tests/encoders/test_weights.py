@@ -11,7 +11,15 @@ import torchvision
 from safetensors.torch import save_file
 from torch import nn
 
-from fewshot_cxr.encoders import ENCODERS, ResNet9, build_encoder, load_encoder, load_weights, save_encoder
+from fewshot_cxr.encoders import (
+    ENCODERS,
+    ResNet9,
+    build_encoder,
+    load_encoder,
+    load_weights,
+    save_encoder,
+    weights_name,
+)
 from fewshot_cxr.encoders.weights import take_weights
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.seeding import seeded_torch, torch_generator
@@ -238,7 +246,7 @@ def test_own_file_gives_backbone_and_a_head_that_fits(tmp_path):
                    for key, value in first.backbone.state_dict().items())  # fmt: skip
     assert torch.equal(same.head.weight, first.head.weight)
     assert torch.equal(wider.head.weight, build_encoder("resnet9", embedding_dim=32, seed=2).head.weight)
-    assert same.recipe["options"]["weights"] == str(file)
+    assert same.recipe["options"]["weights"] == weights_name(file)
 
 
 def test_what_belongs_to_the_task_is_left_in_the_file(tmp_path):

@@ -214,6 +214,17 @@ def test_all_right_still_has_an_interval():
     assert result.scores.per_class["a"]["sensitivity"].ci95[0] < low
 
 
+@pytest.mark.parametrize("n_films", [6, 20, 30])
+def test_numbers_that_no_patient_moves_have_an_interval_all_the_same(n_films):
+    # A finding is never answered, and all else is right: without any one patient balanced accuracy is 2/3 but for
+    # the rounding, which is no certainty.
+    confusion = np.diag([n_films, n_films, 0])
+    confusion[2, 0] = n_films
+    low, high = evaluate_closed_set(from_matrix(confusion, ("a", "b", "c"))).scores.balanced_accuracy.ci95
+    assert high - low > 0.05
+    assert low < 2 / 3 < high
+
+
 def test_undefined_numbers_say_why():
     result = evaluate_closed_set(from_matrix([[3, 1, 0], [0, 0, 0], [0, 0, 4]], ("a", "b", "c")))
     numbers = result.scores.per_class["b"]

@@ -1,5 +1,6 @@
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from PIL import Image
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from fewshot_cxr.data import Augmentation, XrayDataset, cache_films, mark_unstated, split_by_patient
-from fewshot_cxr.encoders import load_encoder
+from fewshot_cxr.encoders import load_encoder, weights_name
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.inference import classify_films, load_classifier
 from fewshot_cxr.records import Record, Records
@@ -138,7 +139,7 @@ def test_the_next_stage_starts_from_the_file_of_the_first(films, several, tmp_pa
     ).fit(several)
     first = load_encoder(tmp_path / "first").backbone
     assert torch.allclose(first[0][0].weight, second.classifier.encoder.backbone[0][0].weight, atol=1e-6)
-    assert second.card["training"]["encoder_options"]["weights"] == str(weights)
+    assert second.card["training"]["encoder_options"]["weights"] == weights_name(weights)
 
 
 def test_only_the_films_of_the_named_findings_are_augmented(films):
@@ -165,6 +166,10 @@ def test_only_the_films_of_the_named_findings_are_augmented(films):
         ({"layer_decay": 1.5}, r"layer_decay must be above 0 and at most 1, got 1.5"),
         ({"clip_value": -1.0}, r"clip_value must be above 0, got -1.0"),
         ({"standardisation": "image"}, r"unknown standardisation 'image'"),
+        ({"averaging": 1.5}, r"averaging must be above 0 and below 1, got 1.5"),
+        ({"val_fraction": 0.0}, r"val_fraction must be above 0 and below 1, got 0.0"),
+        ({"augment_findings": ("bright",), "augmentation": None}, "augment_findings names films to augment"),
+        ({"augment_findings": ()}, "augment_findings is empty"),
     ],
 )
 def test_wrong_settings_of_a_classifier_are_refused(films, settings, message):
@@ -175,3 +180,53 @@ def test_wrong_settings_of_a_classifier_are_refused(films, settings, message):
 def test_films_of_several_findings_need_the_flag(several):
     with pytest.raises(ValueError, match="a single-label film was expected"):
         ClassifierTrainer(**SMALL).fit(several)
+
+
+def test_a_run_that_stopped_early_stays_as_it_is_when_resumed(films, tmp_path):
+    trainer = ClassifierTrainer(**SMALL | {"n_epochs": 12, "lr": 0.3}, schedule="constant", clip_norm=None, patience=2)
+    first = trainer.fit(films, out=tmp_path)
+    assert len(first.history) < 12
+    before = (tmp_path / "encoder.safetensors").read_bytes()
+    again = trainer.fit(films, out=tmp_path, resume=True)
+    assert again.history == first.history
+    assert again.notes[-1] == first.notes[-1] == "no better validation loss for 2 epochs"
+    assert (tmp_path / "encoder.safetensors").read_bytes() == before
+
+
+def test_a_monitor_that_validation_leaves_undefined_is_an_error(films, several):
+    val = films.where(lambda film: film.finding == "bright")
+    train = films.where(lambda film: film.finding != "bright" or film.patient_id in ("bright0", "bright1"))
+    val = val.where(lambda film: film.patient_id not in ("bright0", "bright1"))
+    with pytest.raises(ValueError, match=r"leave val_auroc undefined.*another monitor \(--monitor\)"):
+        ClassifierTrainer(**SMALL, monitor="val_auroc").fit(train, val)
+    train, val = split_by_patient(several, (0.7, 0.3), seed=0, names=("train", "val"))
+    blind = Records(tuple(replace(film, findings=()) for film in val), val.root)
+    blind = mark_unstated(blind, ("bright", "striped"))
+    with pytest.raises(ValueError, match="leave val_loss undefined"):
+        ClassifierTrainer(**SMALL | {"loss": "bce", "is_multi_label": True}).fit(train, blind)
+
+
+def test_the_order_of_the_rows_does_not_matter(films):
+    turned = films.take(range(len(films) - 1, -1, -1))
+    one, two = (ClassifierTrainer(**SMALL | {"n_epochs": 1}).fit(some).classifier for some in (films, turned))
+    assert torch.equal(one.head.weight, two.head.weight)
+
+
+def test_a_per_pixel_spec_is_fitted_whoever_asks(films, tmp_path):
+    spec = replace(SMALL["image_spec"], per_pixel=True)
+    settings = SMALL | {"n_epochs": 1, "image_spec": spec}
+    encoder = ClassifierTrainer(**settings).fit(films, out=tmp_path).classifier.encoder
+    assert encoder.pixel_mean.min() > 0.1
+    with pytest.raises(ValueError, match="the image spec is per pixel, so that a scalar mean would not be used"):
+        ClassifierTrainer(**settings, standardisation="scalar").fit(films)
+    options = SMALL["encoder_options"] | {"weights": tmp_path / "encoder.safetensors"}
+    second = ClassifierTrainer(**SMALL | {"n_epochs": 1, "encoder_options": options}).fit(films).classifier.encoder
+    assert second.image_spec.mean[0] == pytest.approx(encoder.pixel_mean.mean().item())
+
+
+def test_the_card_names_weights_without_their_place(films, tmp_path):
+    ClassifierTrainer(**SMALL | {"n_epochs": 1}).fit(films, out=tmp_path / "first")
+    options = SMALL["encoder_options"] | {"weights": str(tmp_path / "first" / "encoder.safetensors")}
+    ClassifierTrainer(**SMALL | {"n_epochs": 1, "encoder_options": options}).fit(films, out=tmp_path / "second")
+    assert str(tmp_path).encode() not in (tmp_path / "second" / "encoder.safetensors").read_bytes()
+    assert str(tmp_path) not in (tmp_path / "second" / "card.json").read_text()

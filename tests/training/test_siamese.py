@@ -282,6 +282,8 @@ def test_a_memory_and_two_views_change_what_is_learnt(films):
         ({"memory": 8, "loss": "pair_bce", "distance": "l1"}, "pair_bce"),
         ({"sampler": "balance"}, r"unknown sampler 'balance' \(did you mean 'balanced'\?\)"),
         ({"val_rule": "nearst"}, r"unknown rule 'nearst'"),
+        ({"n_way": 2}, "n_way and n_shot are of episodic batches"),
+        ({"aux_weight": 7.0}, "aux_weight 7.0 is of no term: name one"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(films, settings, message):

@@ -17,6 +17,7 @@ from fewshot_cxr.metrics import confusion_scores, expected_calibration_error, re
 Key = tuple[str, ...]
 Numbers = dict[Key, np.ndarray]
 """(name,) or (finding, name) -> float64 (1 + n_units,): with everybody, then without each unit. NaN: undefined."""
+_ROUNDING = 1e-12
 
 FROM_CONFUSION = ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "mcc", "kappa")
 OF_FINDING = ("sensitivity", "specificity", "ppv", "npv", "f1")
@@ -126,8 +127,13 @@ def ece_numbers(bins: np.ndarray) -> np.ndarray:
 
 
 def jackknife_variance(values: np.ndarray) -> float:
-    """Return (G - 1) / G times the sum of squares of the G values without each unit about their mean."""
+    """Return (G - 1) / G times the sum of squares of the G values without each unit about their mean.
+
+    Values that differ by rounding alone have none: an interval of no width would look like certainty.
+    """
     without = values[1:]
+    if np.ptp(without) <= _ROUNDING * np.abs(without).max(initial=0.0):
+        return 0.0
     return float(((without - without.mean()) ** 2).sum()) * (len(without) - 1) / len(without)
 
 
