@@ -18,7 +18,7 @@ COMMANDS = {
     "episode-eval": ("fewshot_cxr.cli.episode_eval", "Judge an encoder in few-shot episodes."),
     "evaluate": (
         "fewshot_cxr.cli.evaluate",
-        "Classify a test split by exemplars or a file of predictions, and judge.",
+        "Judge the classification of a test split: by exemplars, a classifier, a file of predictions.",
     ),
     "compare": ("fewshot_cxr.cli.compare", "Compare two results on the same films or episodes."),
     "recipes": ("fewshot_cxr.cli.recipes", "Run the published systems, corrected or as published."),

@@ -54,10 +54,10 @@ def encoder_flags(default: Trainer) -> Callable[[Command], Command]:
             "--encoder",
             default=default.encoder,
             show_default=True,
-            help=choices([*ENCODERS, "timm:<any name>", "xrv:<weights>"]),
+            help=choices([*ENCODERS, "timm:<any name>", "timm:hf-hub:<owner/name>", "xrv:<weights>"]),
         ),
         click.option("--encoder-option", "encoder_options", multiple=True, metavar="NAME=VALUE", help="As width=64."),
-        click.option("--pretrained", is_flag=True, help="timm encoders: take the published weights."),
+        click.option("--pretrained", is_flag=True, help="Take the published weights (timm, xrv)."),
         click.option(
             "--weights", type=click.Path(exists=True, dir_okay=False), help="Start from this file of weights."
         ),

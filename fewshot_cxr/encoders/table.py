@@ -73,6 +73,16 @@ def build_encoder(name: str, *, seed: int = 0, weights: str | Path | None = None
     return encoder
 
 
+def encoder_options(name: str) -> tuple[str, ...]:
+    """Return the options that an encoder takes in `build_encoder`, `weights` among them; nothing is built.
+
+    Raises:
+        ValueError: unknown name.
+    """
+    own = inspect.signature(_maker(name)).parameters
+    return (*(option for option in own if option != "image_spec"), "weights")
+
+
 def _maker(name: str) -> Callable[..., Encoder]:
     for family, make in _FAMILIES.items():
         if isinstance(name, str) and name.startswith(f"{family}:"):

@@ -153,13 +153,7 @@ class ClassifierTrainer:
             course=Course.of(self),
             card=self._card(films, given, _classifier(learner, findings)),
             dataset=dataset,
-            sampler=ClassBatchSampler(
-                dataset.class_ids,
-                batch_size=self.batch_size,
-                balance=self.balance,
-                n_batches=self.n_batches,
-                seed=self.seed,
-            ),
+            sampler=self._sampler(dataset),
             augmentation=self.augmentation,
             augment_findings=self.augment_findings,
             validate=partial(_validate, val_dataset),
@@ -176,6 +170,15 @@ class ClassifierTrainer:
     def settings(self) -> dict[str, Any]:
         """Return what decides the weights, as plain JSON values."""
         return plain_settings(self)
+
+    def _sampler(self, dataset: XrayDataset) -> ClassBatchSampler:
+        return ClassBatchSampler(
+            dataset.class_ids,
+            batch_size=self.batch_size,
+            balance=self.balance,
+            n_batches=self.n_batches,
+            seed=self.seed,
+        )
 
     def _card(self, films: Films, given: tuple[Records, Records | None], classifier: Classifier) -> dict[str, Any]:
         parts = films.train.records, films.val.records

@@ -53,6 +53,16 @@ def test_show_prints_the_file_or_the_settings_of_a_run(capsys):
             ["run", "effnet", "--data", "coronahack:films", "--out", "run", "--set", "lr=fast"],
             "training.lr must be a number",
         ),
+        (["show", "effnet-triplet", "--set", "rule=knnn"], "unknown judge.rule 'knnn' (did you mean 'knn'?)"),
+        (["show", "effnet", "--set", "rank_tables=1"], "judge.rank_tables plays no part here"),
+        (
+            ["run", "effnet", "--data", "nowhere.csv", "--out", "run", "--set", "split.fractions=[0.5]"],
+            "split.fractions must hold 3 values, got [0.5]",
+        ),
+        (
+            ["run", "effnet", "--data", "nowhere.csv", "--out", "run", "--set", "training.encoder=resnet9"],
+            "training.encoder_options.pretrained: resnet9 has no such option",
+        ),
         (["run", "effnet", "--data", "nowhere.csv", "--out", "run"], "nowhere.csv"),
     ],
 )

@@ -262,7 +262,7 @@ def test_exemplars_show_distances_and_fill_the_smallest_bar():
 
 def test_tied_findings_are_both_nearest():
     figure = exemplar_figure(FILM, "q", [FILM], [("a", 1.0)], mean_distances={"a": 1.0, "b": 1.0, "c": 2.0})
-    assert words(figure).count("1.0000  nearest, tied") == 2
+    assert words(figure).count("1.000  nearest, tied") == 2
 
 
 def test_wrong_films_are_refused():

@@ -2,12 +2,20 @@ import csv
 import json
 import math
 
+import matplotlib
 import numpy as np
 import pytest
+from made_films import make_films
 from PIL import Image
 from sklearn.metrics import auc, precision_recall_fscore_support
 
+from fewshot_cxr.data import cache_films
 from fewshot_cxr.evaluation import Decisions, evaluate_closed_set, evaluate_multi_label
+from fewshot_cxr.image_spec import ImageSpec
+from fewshot_cxr.inference import RULES
+from fewshot_cxr.records import Record, Records
+from fewshot_cxr.workflows.recipes.judging import ExemplarJudge
+from fewshot_cxr.workflows.recipes.rank_tables import rank_tables
 from fewshot_cxr.workflows.recipes.shows import RankTable, write_shows
 
 FINDINGS = ("covid", "normal", "pneumonia")
@@ -157,13 +165,13 @@ def test_films_are_counted_by_finding_and_split(shown):
 
 def test_exemplars_are_ranked_and_their_means_follow(shown):
     out, _, _ = shown
-    columns = ("kind", "rank", "finding", "distance", "path")
+    columns = ("kind", "rank", "finding", "distance", "score", "path")
     assert [tuple(row[name] for name in columns) for row in rows_of(out, "rank_1")] == [
-        ("exemplar", "1", "covid", "1.0", "c1.png"),
-        ("exemplar", "1", "normal", "1.0", "n2.png"),
-        ("exemplar", "3", "normal", "3.0", "n1.png"),
-        ("mean", "1", "covid", "1.0", ""),
-        ("mean", "2", "normal", "2.0", ""),
+        ("exemplar", "1", "covid", "1.0", "", "c1.png"),
+        ("exemplar", "1", "normal", "1.0", "", "n2.png"),
+        ("exemplar", "3", "normal", "3.0", "", "n1.png"),
+        ("finding", "1", "covid", "", "1.0", ""),
+        ("finding", "2", "normal", "", "2.0", ""),
     ]
 
 
@@ -221,3 +229,74 @@ def test_means_that_the_rule_gives_come_first():
     given = RankTable(FILM, "q", RANKS.rows, means={"normal": 5.0, "covid": 4.0})
     assert list(given.mean_distances().items()) == [("covid", 4.0), ("normal", 5.0)]
     assert RANKS.mean_distances() == {"covid": 1.0, "normal": 2.0}
+
+
+def cached(films, folder):
+    """Write and decode a tiny film of each embedding."""
+    names = films.class_names
+    records = []
+    for row, class_id in enumerate(films.class_ids.tolist()):
+        Image.fromarray(FILM + row % 100).save(folder / f"{row}.png")
+        records.append(Record(f"{row}.png", (names[class_id],), patient_id=str(films.patient_ids[row])))
+    return cache_films(Records(tuple(records), folder), ImageSpec(size_px=8), folder=folder / "cache", n_workers=1)
+
+
+@pytest.fixture(scope="module")
+def sides(tmp_path_factory):
+    """More exemplars than a page shows, and test films: (decoded, embedded) of each."""
+    roots = [tmp_path_factory.mktemp(name) for name in ("exemplars", "asked")]
+    both = [make_films(n_patients, spread=1.0, seed=seed) for seed, n_patients in enumerate((25, 8))]
+    return [(cached(films, root), films) for films, root in zip(both, roots, strict=True)]
+
+
+def made_judge(sides, rule):
+    options = {"knn": {"k": 5}, "template": {"weights": np.linspace(0, 1, 6).tolist()}}.get(rule, {})
+    return ExemplarJudge(rule, "euclidean", options, *sides[0])
+
+
+@pytest.mark.parametrize("rule", [name for name in RULES if name != "template"])
+def test_a_rank_table_shows_what_the_rule_decided_over_all_exemplars(rule, sides):
+    judge, (films, embedded) = made_judge(sides, rule), sides[1]
+    assert len(judge.films) > 60
+    decisions = judge.decide(embedded)
+    tables = rank_tables(judge, films, embedded, 12, seed=3)
+    assert len(tables) == 12
+    for table in tables:
+        row = int(table.name.removesuffix(".png"))
+        own = decisions.probabilities[decisions.paths.index(embedded.paths[row])]
+        assert table.decision == decisions.findings[own.argmax()]
+        assert table.truth == films.records[row].finding
+        assert next(iter(table.mean_distances())) == table.decision
+        assert (table.rule, len(table.rows), table.n_exemplars) == (rule, 9, len(judge.films))
+
+
+def test_mean_distances_are_over_all_exemplars_not_those_shown(sides):
+    judge, (films, embedded) = made_judge(sides, "mean_distance"), sides[1]
+    (table,) = rank_tables(judge, films, embedded, 1, seed=0)
+    asked = embedded.vectors[int(table.name.removesuffix(".png"))]
+    distances = np.linalg.norm(judge.known.vectors - asked, axis=1)
+    for class_id, name in enumerate(judge.known.class_names):
+        assert table.means[name] == pytest.approx(distances[judge.known.class_ids == class_id].mean(), rel=1e-5)
+
+
+def test_files_of_a_rank_table_hold_truth_decision_and_scores(tmp_path, sides, monkeypatch):
+    judge, (films, embedded) = made_judge(sides, "knn"), sides[1]
+    tables = rank_tables(judge, films, embedded, 1, seed=0)
+    drawn = []
+    monkeypatch.setattr(
+        "fewshot_cxr.workflows.recipes.shows.save_figure", lambda figure, path: drawn.append((path.stem, figure))
+    )
+    result = evaluate_closed_set(judge.decide(embedded))
+    write_shows(tmp_path, result=result, history=[], best_epoch=None, rank_tables=tables)
+    (table,), rows = tables, rows_of(tmp_path, "rank_1")
+    assert {(row["film"], row["truth"], row["decision"], row["rule"]) for row in rows} == {
+        (table.name, table.truth, table.decision, "knn")
+    }
+    scores = {row["finding"]: float(row["score"]) for row in rows if row["kind"] == "finding"}
+    assert scores == table.means
+    assert min(scores, key=scores.get) == table.decision
+    assert [row.get("score") for row in json_of(tmp_path, "rank_1")["rows"][-3:]] == sorted(scores.values())
+    texts = [text.get_text() for text in dict(drawn)["rank_1"].findobj(matplotlib.text.Text)]
+    assert f"9 of {len(judge.films)} exemplars shown" in texts
+    assert any(text.startswith("Score of each finding by the rule knn") for text in texts)
+    assert sum(text.endswith("  decision") for text in texts) == 1

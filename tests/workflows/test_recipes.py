@@ -221,10 +221,11 @@ def test_a_siamese_recipe_from_films_to_figures(coronahack, tmp_path):
     split = read_dataset("manifest", tmp_path / "run" / "split.csv")
     assert {film.split for film in split} == {"train", "val", "test"}
     assert all(film.patient_id.startswith("coronahack:") for film in split)
-    assert done.n_films == {part: len(split.of_split(part)) for part in ("train", "val", "test")}
+    assert done.n_films == {**done.trained.card["n_films"], "test": done.result.n_films}
     assert done.result.rule == "mean_distance"
     assert done.result.distance == "euclidean"
-    assert done.result.n_films == done.n_films["test"]
+    lost = len(split) - sum(done.n_films.values())  # damaged films of the layout: each is named
+    assert len([note for note in (*done.notes, *done.result.notes) if note.startswith("left out ")]) == lost == 1
     assert set(done.result.floor) >= {"pixels", "border"}
     figures = {path.name for path in (tmp_path / "run" / "figures").iterdir()}
     assert {"confusion.png", "roc.png", "learning.png", "rank_1.png", "rank_2.png"} <= figures
@@ -249,7 +250,8 @@ def manifest(tmp_path):
 def test_two_recipes_on_other_films_have_the_same_test_films_and_can_be_compared(manifest, tmp_path):
     results = []
     for name in ("resnet9-triplet", "resnet9-baseline"):
-        settings = {**TINY, "width": 4, "judge.n_episodes": 0, "n_epochs": 1, "judge.rank_tables": 0}
+        settings = {**TINY, "width": 4, "n_epochs": 1}
+        settings |= {"judge.n_episodes": 0, "judge.rank_tables": 0} if name == "resnet9-triplet" else {}
         done = run_recipe(load_recipe(name), [("manifest", manifest)], out=tmp_path / name, settings=settings)
         assert "these are no films of coronahack: all their findings are taken" in done.notes
         assert done.result.findings == ("a", "b", "c")
@@ -261,7 +263,7 @@ def test_two_recipes_on_other_films_have_the_same_test_films_and_can_be_compared
 
 
 def test_a_recipe_that_is_killed_goes_on_as_if_never_stopped(coronahack, tmp_path):
-    settings = {**TINY, "width": 4, "judge.n_episodes": 0, "n_epochs": 3, "judge.rank_tables": 0}
+    settings = {**TINY, "width": 4, "n_epochs": 3}
     recipe = load_recipe("resnet9-baseline")
     whole = run_recipe(recipe, coronahack, out=tmp_path / "whole", settings=settings)
     run_recipe(recipe, coronahack, out=tmp_path / "cut", settings={**settings, "training.max_minutes": 1e-6})
@@ -326,17 +328,17 @@ def patients_of(part):
 def test_stated_splits_stay_and_validation_is_carved_by_patient():
     names = [f"p{at // 4}" for at in range(80)]
     films = films_of(names, ["test" if at >= 60 else "train" for at in range(80)])
-    parts = divide(films, SplitRules(official=True), seed=0)
+    parts = divide(films, SplitRules(official=True), own=("",), seed=0)
     assert patients_of(parts.test) == {f"p{at}" for at in range(15, 20)}
     assert len(parts.val)
     assert not patients_of(parts.train) & patients_of(parts.val)
-    again = divide(films, SplitRules(official=False), seed=0)
+    again = divide(films, SplitRules(official=False), own=("",), seed=0)
     assert patients_of(again.test) != patients_of(parts.test)
 
 
 def test_fixed_counts_of_each_finding():
     films = films_of([f"p{at}" for at in range(80)], [None] * 80)
-    parts = divide(films, SplitRules(per_finding=(5, 6)), seed=0)
+    parts = divide(films, SplitRules(per_finding=(5, 6)), own=("",), seed=0)
     assert parts.val.count_findings() == {"a": 5, "b": 5}
     assert parts.test.count_findings() == {"a": 6, "b": 6}
 
@@ -345,7 +347,7 @@ def test_patients_of_the_run_before_stay_in_their_part():
     names = [f"p{at // 2}" for at in range(80)]
     films = films_of(names, [None] * 40 + ["train"] * 20 + ["test"] * 20)
     before = {"p0": "train", "p1": "val", "p2": "test", "p20": "train", "p21": "val", "p30": "test"}
-    parts = divide(films, SplitRules(), seed=0, before=before)
+    parts = divide(films, SplitRules(), own=("",), seed=0, before=before)
     assert {"p0", "p20"} <= patients_of(parts.train)
     assert {"p1", "p21"} <= patients_of(parts.val)
     assert {"p2", "p30"} <= patients_of(parts.test)
@@ -355,14 +357,14 @@ def test_a_test_patient_that_the_run_before_trained_on_is_refused():
     films = films_of([f"p{at // 2}" for at in range(80)], ["train"] * 60 + ["test"] * 20)
     before = {"p31": "train", "p32": "train", "stranger": "train", "p33": "test"}
     with pytest.raises(ValueError, match=r"was trained on 2 of the patients .* \(--keep-out split.csv of this split\)"):
-        divide(films, SplitRules(), seed=0, before=before)
+        divide(films, SplitRules(), own=("",), seed=0, before=before)
 
 
 def test_patients_to_keep_out_are_in_no_training():
     films = films_of([f"p{at // 2}" for at in range(80)], ["train"] * 60 + ["test"] * 20)
-    before = divide(films, SplitRules(), seed=0)
+    before = divide(films, SplitRules(), own=("",), seed=0)
     shut = [*sorted(patients_of(before.train))[:2], sorted(patients_of(before.test))[0]]
-    parts = divide(films, SplitRules(), seed=0, keep_out=shut)
+    parts = divide(films, SplitRules(), own=("",), seed=0, keep_out=shut)
     assert patients_of(parts.out) == set(shut[:2])
     assert shut[2] in patients_of(parts.test)
     assert any("4 films of patients to keep out" in note for note in parts.train.notes)
@@ -394,4 +396,73 @@ def test_a_transfer_begins_with_the_weights_and_the_split_of_the_run_before(fold
     assert patients_by_part(folders / "first") == patients_by_part(folders / "second")
     weights = [run.trained.classifier.encoder.backbone[0][0].weight for run in (before, after)]
     torch.testing.assert_close(weights[0], weights[1], atol=1e-6, rtol=0)
-    assert after.trained.card["training"]["encoder_options"]["weights"].endswith("encoder.safetensors")
+    assert after.trained.card["training"]["encoder_options"]["weights"].startswith("encoder.safetensors (sha256")
+
+
+def test_what_other_films_state_is_kept_whatever_the_recipe_does_with_its_own():
+    films = films_of([f"p{at // 2}" for at in range(80)], ["train"] * 40 + ["test"] * 40)
+    parts = divide(films, SplitRules(official=False), own=("coronahack",), seed=0)
+    assert {film.path for film in parts.test} == {film.path for film in films if film.split == "test"}
+    mixed = divide(films, SplitRules(official=False), own=("",), seed=0)
+    assert {film.path for film in mixed.test} != {film.path for film in parts.test}
+
+
+def test_films_without_patients_have_one_name_however_they_are_read(folders):
+    recipe = load_recipe("effnet")
+    (own,) = lay_out(folders, ["covid19_radiography"])
+    alone = read_sources(recipe, [own])
+    beside = read_sources(recipe, [own, *lay_out(folders, ["image_folder"])])
+    names = {film.patient_id for film in alone}
+    assert len(names) == len(alone)
+    assert names < {film.patient_id for film in beside}
+
+
+def test_names_that_meet_no_film_are_told():
+    films = films_of([f"p{at // 2}" for at in range(80)], [None] * 80)
+    parts = divide(films, SplitRules(), own=("",), seed=0, before={"x": "train"}, keep_out=["y"])
+    assert [note for note in parts.train.notes if note.startswith("no patient")] == [
+        "no patient of the run to start from is among these films, as far as their names tell",
+        "no patient to keep out is among these films, as far as their names tell",
+    ]
+
+
+def test_a_refused_resume_leaves_the_folder_as_it_was(coronahack, tmp_path):
+    settings = {**TINY, "width": 4, "judge.n_episodes": 0, "n_epochs": 1, "judge.rank_tables": 0}
+    run_recipe(load_recipe("resnet9-triplet"), coronahack, out=tmp_path, settings=settings)
+    kept = {name: (tmp_path / name).read_text() for name in ("split.csv", "recipe.toml")}
+    with pytest.raises(ValueError, match="was made with another"):
+        run_recipe(load_recipe("resnet9-triplet"), coronahack, out=tmp_path, settings=settings, seed=3, resume=True)
+    assert kept == {name: (tmp_path / name).read_text() for name in kept}
+
+
+def test_findings_to_augment_that_are_not_there_leave_nothing_augmented(manifest, tmp_path):
+    settings = {**TINY, "width": 4, "n_epochs": 1}
+    published = load_recipe("resnet9-baseline").as_published()
+    done = run_recipe(published, [("manifest", manifest)], out=tmp_path / "run", settings=settings)
+    assert done.trained.card["training"]["augmentation"] is None
+    assert "no film is augmented: the recipe augments COVID-19 alone, and none is here" in done.notes
+    asked = {**settings, "augment_findings": ["nope"]}
+    with pytest.raises(ValueError, match="unknown finding to augment 'nope'"):
+        run_recipe(published, [("manifest", manifest)], out=tmp_path / "other", settings=asked)
+
+
+def test_a_run_to_start_from_counts_above_a_whole_table_of_options(tmp_path):
+    recipe = load_recipe("resnet9-baseline")
+    settings = {"training.encoder_options": {"output": "pooled"}}
+    options = settled(recipe, settings=settings, start_from=tmp_path).sections["training"]["encoder_options"]
+    assert options == {"output": "pooled", "weights": str(tmp_path / "encoder.safetensors")}
+
+
+def test_a_test_film_that_training_does_not_know_is_told(manifest, tmp_path):
+    rows = list(csv.reader(manifest.read_text().splitlines()))
+    for at, row in enumerate(rows):
+        row.append("split" if at == 0 else ("train", "train", "val", "test")[at % 4])
+    rows[3][1] = "new"
+    with manifest.open("w", newline="") as opened:
+        csv.writer(opened).writerows(rows)
+    settings = {**TINY, "width": 4, "n_epochs": 1}
+    done = run_recipe(
+        load_recipe("resnet9-baseline"), [("manifest", manifest)], out=tmp_path / "run", settings=settings
+    )
+    assert done.n_films["test"] == done.result.n_films == sum(row[-1] == "test" for row in rows) - 1
+    assert "left out, 1 films that training does not know: new" in done.result.notes

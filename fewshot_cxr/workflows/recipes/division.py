@@ -1,6 +1,6 @@
 """Which films are for training, validation and test; and what an earlier run trained on."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -36,6 +36,7 @@ def divide(
     records: Records,
     rules: SplitRules,
     *,
+    own: Sequence[str],
     seed: int,
     before: Mapping[str, str] | None = None,
     keep_out: Iterable[str] = (),
@@ -45,6 +46,7 @@ def divide(
     Args:
         records: films with their findings chosen.
         rules: of the recipe.
+        own: the readers that the rules are for: what films of another one state is kept in any case.
         seed: of every draw.
         before: patient -> part of the run that this one starts from: its patients stay where they were, and those that
             it trained on may be in no other part.
@@ -54,16 +56,20 @@ def divide(
         ValueError: films state a split that puts a patient on two sides, a patient that the earlier run trained on is
             in val or test, or a part has no film.
     """
-    before = before or {}
-    films = [_placed(film, rules, before) for film in records]
+    before, shut_out = before or {}, set(keep_out)
+    films = [_placed(film, rules, own, before) for film in records]
     stated = replace(records, films=tuple(film for film in films if film.split))
     free = replace(records, films=tuple(film for film in films if not film.split))
     assert_no_leak(stated)
     notes = list(records.notes)
+    names = {name for film in films for name in patient_names(film)}
+    if before and names.isdisjoint(before):
+        notes.append("no patient of the run to start from is among these films, as far as their names tell")
+    if shut_out and names.isdisjoint(shut_out):
+        notes.append("no patient to keep out is among these films, as far as their names tell")
     parts = [_carved(stated, rules, seed), *(_divided(free, rules, seed) if len(free) else ())]
     notes += [note for part in parts for note in part.notes[len(records.notes) :]]
     split_of = {film.path: film.split for part in parts for film in part}
-    shut_out = set(keep_out)
     placed = [replace(film, split=split_of[film.path]) for film in films]
     kept: list[Record] = []
     out: list[Record] = []
@@ -82,6 +88,11 @@ def divide(
     assert_no_leak(train, val, test)
     _refuse_known(before, (val, test))
     return Division(train, val, test, replace(whole, films=tuple(out)))
+
+
+def reader_of(film: Record) -> str:
+    """Return the reader of a film that `read_sources` read: two sets of one reader are told apart by a number."""
+    return film.attributes.get("dataset", "").partition("-")[0]
 
 
 def patient_names(film: Record) -> frozenset[str]:
@@ -116,15 +127,16 @@ def patients_by_part(path: Path) -> dict[str, str]:
     return parts
 
 
-def _placed(film: Record, rules: SplitRules, before: Mapping[str, str]) -> Record:
+def _placed(film: Record, rules: SplitRules, own: Sequence[str], before: Mapping[str, str]) -> Record:
     """Set the part that a film is to be in: what it states, and for patients of the earlier run what that run says."""
-    own = film.split if rules.official else None
+    is_own = reader_of(film) in own
+    split = film.split if rules.official or not is_own else None
     there = {before[name] for name in patient_names(film) if name in before}
-    if own is None:
-        own = next((name for name in _PARTS if name in there), None)
-    elif own == "train" and there == {"val"}:
-        own = "val"  # else validation would be carved from patients that the run has trained on
-    return replace(film, split=own)
+    if split is None:
+        split = next((name for name in _PARTS if name in there), None)
+    elif split == "train" and there == {"val"}:
+        split = "val"  # else validation would be carved from patients that the run has trained on
+    return replace(film, split=split)
 
 
 def _carved(stated: Records, rules: SplitRules, seed: int) -> Records:

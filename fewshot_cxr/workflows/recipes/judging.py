@@ -83,16 +83,22 @@ class ExemplarJudge:
         return decide_by_exemplars(films, self.known, rule=self.rule, distance=self.distance, options=self.options)
 
 
-def known_films(records: Records, findings: tuple[str, ...]) -> Records:
-    """Return the films without what training did not know: a single-label film of it is left out, with a note."""
+def known_films(records: Records, findings: tuple[str, ...]) -> tuple[Records, tuple[str, ...]]:
+    """Return the films without what training did not know, and what to say of it; a film of it alone is left out."""
     unknown = sorted(set(records.findings) - set(findings))
     if not unknown:
-        return records
+        return records, ()
     cut = (replace(film, findings=tuple(name for name in film.findings if name in findings)) for film in records)
     is_single = all(len(film.findings) == 1 for film in records)
     films = tuple(film for film in cut if film.findings or not is_single)
-    note = f"the test leaves out what training does not know: {', '.join(unknown)}"
-    return replace(records, films=films, notes=(*records.notes, note))
+    what = f"{len(records) - len(films)} films" if is_single else "findings"
+    return replace(records, films=films), (f"left out, {what} that training does not know: {', '.join(unknown)}",)
+
+
+def unread(films: CachedFilms, records: Records) -> tuple[str, ...]:
+    """Return what to say of the films that could not be decoded."""
+    known = set(records.problems)
+    return tuple(f"left out {one.path}: {one.reason}" for one in films.records.problems if one not in known)
 
 
 def judge_classifier(
@@ -113,21 +119,25 @@ def judge_classifier(
         report = work.report(f"classifying {what} films")
         return classify_films(classifier, films, batch_size=_BATCH, device=work.device, progress=report)
 
-    test = work.decode(known_films(division.test, classifier.findings), spec, "test")
+    asked, notes = known_films(division.test, classifier.findings)
+    test = work.decode(asked, spec, "test")
+    notes += unread(test, asked)
     if is_multi_label:
         records = test.records
         probabilities = torch.from_numpy(logits(test, "test")).double().sigmoid().numpy()
         paths = [film.path for film in records]
         truth = findings_table(records, classifier.findings)
-        return evaluate_multi_label(classifier.findings, probabilities, truth, patient_groups(records), paths)
-    val = work.decode(known_films(division.val, classifier.findings), spec, "val")
+        found = evaluate_multi_label(classifier.findings, probabilities, truth, patient_groups(records), paths)
+        return replace(found, notes=(*found.notes, *notes))
+    val = work.decode(known_films(division.val, classifier.findings)[0], spec, "val")
     decisions, calibration = (
         decide_by_classifier(classifier.findings, logits(films, what), films.records, activation=classifier.activation)
         for films, what in ((test, "test"), (val, "val"))
     )
     support = work.decode(division.train, spec, "train")
     floors = _floors(test, support, decisions)
-    return evaluate_closed_set(decisions, calibration=calibration, floors=floors)
+    result = evaluate_closed_set(decisions, calibration=calibration, floors=floors)
+    return replace(result, notes=(*result.notes, *notes))
 
 
 def judge_by_exemplars(
@@ -139,15 +149,16 @@ def judge_by_exemplars(
         The result, the test films, and their embeddings.
     """
     findings = judge.films.records.findings
-    test, val = (
-        work.decode(known_films(part, findings), trained.encoder.image_spec, name)
-        for name, part in (("test", division.test), ("val", division.val))
-    )
+    asked, notes = known_films(division.test, findings)
+    spec = trained.encoder.image_spec
+    test, val = work.decode(asked, spec, "test"), work.decode(known_films(division.val, findings)[0], spec, "val")
+    notes += unread(test, asked)
     films = work.embed(trained.encoder, test, "test")
     decisions = judge.decide(films)
     calibration = judge.decide(work.embed(trained.encoder, val, "val"))
     floors = _floors(test, judge.films, decisions)
-    return evaluate_closed_set(decisions, calibration=calibration, floors=floors), test, films
+    result = evaluate_closed_set(decisions, calibration=calibration, floors=floors)
+    return replace(result, notes=(*result.notes, *notes)), test, films
 
 
 def _floors(test: CachedFilms, support: CachedFilms, decisions: Decisions) -> Mapping[str, Decisions]:

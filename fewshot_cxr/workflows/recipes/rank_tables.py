@@ -1,12 +1,13 @@
 """Test films beside exemplars in the order of their distance, as the ResNet-9 report shows them."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from fewshot_cxr.data import CachedFilms
 from fewshot_cxr.distances import pairwise_distances
 from fewshot_cxr.embeddings import Embeddings
-from fewshot_cxr.inference import RULES, sample_exemplars
+from fewshot_cxr.inference import RULES, TRANSDUCTIVE, sample_exemplars
 from fewshot_cxr.seeding import generator
 from fewshot_cxr.workflows.recipes.judging import ExemplarJudge
 from fewshot_cxr.workflows.recipes.shows import RankTable
@@ -20,30 +21,57 @@ def rank_tables(
 ) -> tuple[RankTable, ...]:
     """Measure a few test films, drawn by seed, against exemplars.
 
+    The distance to each finding is the rule's own, over all exemplars; the decision is the finding at the smallest.
+
     Args:
-        judge: its exemplars, or a few of each finding where they are more than 60; its distance.
+        judge: its exemplars, of which a few of each finding are shown where they are more than 60; its rule.
         films, embedded: the test films.
         n_tables: how many.
         seed: of both draws.
     """
+    order = generator(seed, "rank tables").permutation(len(films))[:n_tables]
+    if not len(order):
+        return ()
     place = {film.path: row for row, film in enumerate(judge.films.records)}
     shown = judge.films.records
     if len(shown) > _MOST_EXEMPLARS:
         shown = sample_exemplars(shown, _DRAWN_PER_FINDING, seed=seed)
     kept = [place[film.path] for film in shown]
     pixels, findings = judge.films.rows(kept), [film.finding for film in shown]
-    order = generator(seed, "rank tables").permutation(len(films))[:n_tables]
-    asked = torch.from_numpy(embedded.vectors[order])
+    distances = _to_exemplars(judge, torch.from_numpy(embedded.vectors[order]), kept).tolist()
+    names, to_findings = _to_findings(judge, embedded, order)
     tables = []
-    for row, distances in zip(order.tolist(), _distances(judge, asked, kept).tolist(), strict=True):
-        record, exemplars = films.records[row], tuple(zip(pixels, findings, distances, strict=True))
-        name = f"{record.path} ({record.finding})"
-        tables.append(RankTable(films.rows([row])[0], name, exemplars, paths=[film.path for film in shown]))
+    for number, row in enumerate(order.tolist()):
+        record, own = films.records[row], to_findings[number]
+        table = RankTable(
+            films.rows([row])[0],
+            record.path,
+            tuple(zip(pixels, findings, distances[number], strict=True)),
+            paths=[film.path for film in shown],
+            means=dict(zip(names, own.tolist(), strict=True)),
+            rule=judge.rule,
+            truth=record.finding,
+            decision=names[int(own.argmin())],
+            n_exemplars=len(judge.films),
+        )
+        tables.append(table)
     return tuple(tables)
 
 
-def _distances(judge: ExemplarJudge, asked: Tensor, kept: list[int]) -> Tensor:
+def _to_exemplars(judge: ExemplarJudge, asked: Tensor, kept: list[int]) -> Tensor:
     exemplars = torch.from_numpy(judge.known.vectors[kept])
     if "weights" in judge.options:  # a template of one exemplar each is that exemplar
         return RULES["template"](exemplars, torch.arange(len(kept)), asked, **judge.options)
     return pairwise_distances(asked, exemplars, judge.distance)
+
+
+def _to_findings(judge: ExemplarJudge, films: Embeddings, order: np.ndarray) -> tuple[list[str], Tensor]:
+    """Return the findings, and what the rule compares: (n_tables, n_findings), over all exemplars."""
+    held, labels = np.unique(judge.known.class_ids, return_inverse=True)
+    # Such a rule looks at all test films at once: a few of them alone would be decided otherwise.
+    rows = np.arange(len(films)) if judge.rule in TRANSDUCTIVE else order
+    known, asked = torch.from_numpy(judge.known.vectors), torch.from_numpy(films.vectors[rows])
+    with torch.inference_mode():
+        found = RULES[judge.rule](known, torch.from_numpy(labels), asked, distance=judge.distance, **judge.options)
+    names = judge.known.class_names or ()
+    return [names[index] for index in held], found[torch.from_numpy(order)] if judge.rule in TRANSDUCTIVE else found

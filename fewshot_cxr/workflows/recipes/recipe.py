@@ -13,12 +13,14 @@ from fewshot_cxr.data import Augmentation
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.training import ClassifierTrainer, SiameseTrainer
 from fewshot_cxr.workflows.recipes.settings import (
+    JUDGED_BY,
     TRAINERS,
     FindingRules,
     JudgeRules,
     Keys,
     Sections,
     SplitRules,
+    check_encoder_options,
 )
 
 _SECTIONS = ("read", "findings", "split", "image", "augmentation", "training", "judge")
@@ -62,7 +64,7 @@ class Recipe:
     @property
     def judge(self) -> JudgeRules:
         """How the test films are judged."""
-        return JudgeRules(**self._section("judge"))
+        return JudgeRules(**{"by": JUDGED_BY[self.trainer], **self._section("judge")})
 
     @property
     def image_spec(self) -> ImageSpec:
@@ -91,11 +93,14 @@ class Recipe:
         """Return the recipe with these values (dotted key, or its unique last part -> value).
 
         Raises:
-            ValueError: an unknown key, or one that several sections have.
+            ValueError: an unknown key, one that several sections have or that plays no part with this trainer, or a
+                value that its section refuses.
             TypeError: a value of another type than its key takes.
         """
         sections = Keys(self.trainer).lay(self.sections, values)
-        return replace(self, sections=sections, given=self.given | set(values))
+        recipe = replace(self, sections=sections, given=self.given | set(values))
+        recipe._check()
+        return recipe
 
     def as_published(self) -> "Recipe":
         """Return the recipe with the published settings laid over it."""
@@ -109,8 +114,8 @@ class Recipe:
         """
         training = self.sections["training"]
         values: dict[str, Any] = {"training.n_epochs": 1, "split.per_finding": [], "findings.per_finding": 0}
-        values |= {"judge.n_episodes": _SMOKE_EPISODES, "judge.rank_tables": 1}
         if self.trainer == "siamese":
+            values |= {"judge.n_episodes": _SMOKE_EPISODES, "judge.rank_tables": 1}
             values["training.val_n_episodes"] = _SMOKE_EPISODES
         if training.get("encoder_options", {}).get("pretrained"):
             values["training.encoder_options.pretrained"] = False
@@ -132,6 +137,15 @@ class Recipe:
             for title, table in (({section: plain} if plain else {}) | inner).items():
                 lines += ["", f"[{title}]", *(f"{name} = {_toml(value)}" for name, value in table.items())]
         return "\n".join((*lines, ""))
+
+    def _check(self) -> None:
+        """Refuse, before any film is read, what would stop the run or be passed over in silence."""
+        trainer = self.make_trainer()
+        check_encoder_options(trainer.encoder, trainer.encoder_options)
+        checked = self.findings, self.split, self.judge
+        by, own = checked[-1].by, JUDGED_BY[self.trainer]
+        if by != own:
+            raise ValueError(f"judge.by is {own!r} in a {self.trainer} recipe, got {by!r}; leave the key out")
 
     def _section(self, name: str) -> dict[str, Any]:
         values = self.sections.get(name, {})

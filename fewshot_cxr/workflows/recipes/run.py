@@ -97,14 +97,14 @@ def run_recipe(
     begin, work = time.perf_counter(), work or Work()
     recipe = settled(recipe, published=published, smoke=smoke, settings=settings, start_from=start_from)
     films = choose_findings(recipe, read_sources(recipe, sources), [reader for reader, _ in sources], seed=seed)
-    before = {} if start_from is None else patients_by_part(start_from)
+    before = {} if start_from is None else patients_by_part(_run_folder(start_from))
     shut_out = [] if keep_out is None else _judged_patients(keep_out)
-    division = divide(films, recipe.split, seed=seed, before=before, keep_out=shut_out)
-    trainer = _trainer(recipe, division, seed, work)
+    division = divide(films, recipe.split, own=recipe.data, seed=seed, before=before, keep_out=shut_out)
+    trainer, told = _trainer(recipe, division, seed, work)
     out.mkdir(parents=True, exist_ok=True)
-    write_manifest(listed(division.together()), out / SPLIT_FILE, header={"recipe": recipe.name, "seed": seed})
-    write_text(out / RECIPE_FILE, recipe.to_toml())
     trained = trainer.fit(division.train, division.val, out=out, resume=resume, progress=work.progress)
+    header = {"recipe": recipe.name, "seed": seed, "published": published, "smoke": smoke}
+    _write_what_it_was(recipe, division, out, header)
     judged = _judge(recipe, trained, division, out=out, seed=seed, work=work)
     _write(judged, recipe, trained, division, out=out, seed=seed)
     return RecipeResult(
@@ -112,10 +112,10 @@ def run_recipe(
         result=judged.result,
         episodes=judged.episodes,
         trained=trained,
-        n_films={name: len(part) for name, part in division.parts().items()},
+        n_films={**trained.card["n_films"], "test": judged.result.n_films},
         out=out,
         seconds=time.perf_counter() - begin,
-        notes=tuple(dict.fromkeys((*division.train.notes, *trained.notes, *judged.notes))),
+        notes=tuple(dict.fromkeys((*division.train.notes, *told, *trained.notes, *judged.notes))),
     )
 
 
@@ -130,32 +130,51 @@ def settled(
     """Return the recipe with the settings of a run: published, then a trial's, then those that were given."""
     recipe = recipe.as_published() if published else recipe
     recipe = recipe.for_smoke(published=published) if smoke else recipe
-    if start_from is not None:
-        weights = {
-            "training.encoder_options.weights": str(start_from / ENCODER_FILE if start_from.is_dir() else start_from),
-            "training.encoder_options.pretrained": False,
-        }
-        options = recipe.sections["training"].get("encoder_options", {})
-        recipe = recipe.with_settings(
-            {key: value for key, value in weights.items() if "weights" in key or "pretrained" in options}
-        )
-    return recipe.with_settings(settings or {})
+    recipe = recipe.with_settings(settings or {})
+    if start_from is None:
+        return recipe
+    weights: dict[str, Any] = {"training.encoder_options.weights": str(_run_folder(start_from) / ENCODER_FILE)}
+    if "pretrained" in recipe.sections["training"].get("encoder_options", {}):
+        weights["training.encoder_options.pretrained"] = False
+    return recipe.with_settings(weights)
+
+
+def _run_folder(start_from: Path) -> Path:
+    return start_from if start_from.is_dir() else start_from.parent
+
+
+def _write_what_it_was(recipe: Recipe, division: Division, out: Path, header: dict[str, Any]) -> None:
+    """Write split and settings, after training: a folder whose run is refused to be resumed keeps its own.
+
+    And remove what an earlier judging of this folder may have written and this one may not.
+    """
+    write_manifest(listed(division.together()), out / SPLIT_FILE, header=header)
+    write_text(out / RECIPE_FILE, recipe.to_toml())
+    for pattern in (EPISODES_FILE, "figures/rank_*.png", "tables/rank_*"):
+        for file in out.glob(pattern):
+            file.unlink()
 
 
 def _judged_patients(path: Path) -> Sequence[str]:
     return [name for name, part in patients_by_part(path).items() if part in _JUDGED]
 
 
-def _trainer(recipe: Recipe, division: Division, seed: int, work: Work) -> SiameseTrainer | ClassifierTrainer:
-    """Return the trainer; findings to augment that these films do not have are left out."""
+def _trainer(
+    recipe: Recipe, division: Division, seed: int, work: Work
+) -> tuple[SiameseTrainer | ClassifierTrainer, tuple[str, ...]]:
+    """Return the trainer, and what to say of it; the recipe's findings to augment that are not there are left out."""
     more: dict[str, Any] = {"seed": seed, "device": work.device}
     more |= {"cache_folder": work.cache_folder, "n_workers": work.n_workers}
     trainer = recipe.make_trainer(**more)
     chosen = trainer.augment_findings
-    if chosen is not None:
-        known = tuple(name for name in chosen if name in division.train.findings)
-        more["augment_findings"] = known or None
-    return recipe.make_trainer(**more)
+    is_given = any(key.rpartition(".")[2] == "augment_findings" for key in recipe.given)
+    if chosen is None or is_given:
+        return trainer, ()
+    known = tuple(name for name in chosen if name in division.train.findings)
+    if known:
+        return recipe.make_trainer(**more, augment_findings=known), ()
+    note = f"no film is augmented: the recipe augments {', '.join(chosen)} alone, and none is here"
+    return recipe.make_trainer(**more, augment_findings=None, augmentation=None), (note,)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,25 +2,30 @@
 
 import inspect
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, fields
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from fewshot_cxr._checks import lookup, nearest
+from fewshot_cxr._checks import check_whole, lookup, nearest
 from fewshot_cxr.data import READERS, Augmentation
+from fewshot_cxr.encoders import encoder_options
 from fewshot_cxr.image_spec import ImageSpec
+from fewshot_cxr.inference import RULES
 from fewshot_cxr.training import ClassifierTrainer, SiameseTrainer
 
 TRAINERS: dict[str, type[SiameseTrainer] | type[ClassifierTrainer]] = {
     "siamese": SiameseTrainer,
     "classifier": ClassifierTrainer,
 }
+JUDGED_BY = {"siamese": "exemplars", "classifier": "classifier"}  # trainer -> what judges the test films
 Sections = dict[str, dict[str, Any]]
 # They have sections of their own, or are said by the run and not by the recipe.
 _NOT_OF_THE_RECIPE = ("image_spec", "augmentation", "seed", "device", "cache_folder", "n_workers")
 _NONE = "none"
+_ROUNDING = 1e-6
+_SMALLEST = {"k": 1, "n_exemplars": 0, "rank_tables": 0, "n_episodes": 0, "n_way": 2, "n_shot": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +49,9 @@ class FindingRules:
     per_finding: int = 0
     looked_for: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        check_whole(self.per_finding, "findings.per_finding", 0)
+
 
 @dataclass(frozen=True, kw_only=True)
 class SplitRules:
@@ -56,8 +64,21 @@ class SplitRules:
     """
 
     official: bool = True
-    fractions: tuple[float, ...] = (0.7, 0.1, 0.2)
+    fractions: tuple[float, float, float] = (0.7, 0.1, 0.2)
     per_finding: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.per_finding) not in (0, 2):
+            raise ValueError(
+                f"split.per_finding must hold the films of each finding in val and in test, such as [60, 60], or "
+                f"nothing, got {list(self.per_finding)}"
+            )
+        for count in self.per_finding:
+            check_whole(count, "each of split.per_finding", 1)
+        if self.fractions[0] == 0 or min(self.fractions) < 0 or abs(sum(self.fractions) - 1) > _ROUNDING:
+            raise ValueError(
+                f"split.fractions must be train (above 0), val and test, 1 in all, got {list(self.fractions)}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +86,7 @@ class JudgeRules:
     """How the test films are judged, once.
 
     Args:
-        by: "classifier", or "exemplars".
+        by: "classifier", or "exemplars"; it follows from the trainer, and all else is of exemplars alone.
         rule: a name in RULES, with the distance of the training. k: of the rule knn.
         n_exemplars: training films of each finding, drawn by seed; 0: all.
         rank_tables: test films for which the exemplars are shown in the order of their distance.
@@ -80,6 +101,12 @@ class JudgeRules:
     n_episodes: int = 1000
     n_way: int = 3
     n_shot: int = 5
+
+    def __post_init__(self) -> None:
+        lookup(dict.fromkeys(JUDGED_BY.values()), self.by, what="judge.by")
+        lookup(RULES, self.rule, what="judge.rule")
+        for name, smallest in _SMALLEST.items():
+            check_whole(getattr(self, name), f"judge.{name}", smallest)
 
 
 RULES_OF = {
@@ -105,6 +132,10 @@ class Keys:
             hints = get_type_hints(kind)
             names = [item.name for item in fields(kind) if item.name not in _NOT_OF_THE_RECIPE]
             self._hints |= {f"{section}.{name}": hints[name] for name in names}
+        self._unused: list[str] = []
+        if JUDGED_BY[trainer] != "exemplars":
+            self._unused = [f"judge.{item.name}" for item in fields(JudgeRules) if item.name != "by"]
+            self._hints = {key: hint for key, hint in self._hints.items() if key not in self._unused}
 
     def lay(self, sections: Sections, values: Mapping[str, Any]) -> Sections:
         """Return the sections with these values (key -> value) in place.
@@ -114,7 +145,8 @@ class Keys:
             values: by dotted key, or by its last part where that is unique; "none" for None.
 
         Raises:
-            ValueError: an unknown key (the nearest is named), or one that several sections have.
+            ValueError: an unknown key (the nearest is named), one that several sections have or that plays no part with
+                this trainer, or a list of another length.
             TypeError: a value of another type than its key takes.
         """
         laid = deepcopy(sections)
@@ -125,7 +157,7 @@ class Keys:
             for part in above:
                 place = place.setdefault(part, {})
             hint = self._hints.get(key)
-            place[last] = value if hint is None else _typed(key, value, hint)
+            place[last] = _typed(key, value, hint) if hint is not None else None if value == _NONE else value
         return laid
 
     def _full_key(self, name: str, sections: Sections) -> str:
@@ -137,6 +169,9 @@ class Keys:
             return found[0]
         if found:
             raise ValueError(f"{name} is in several sections of the recipe: write {' or '.join(found)}")
+        unused = [key for key in self._unused if name in (key, key.rpartition(".")[2])]
+        if unused:
+            raise ValueError(f"{unused[0]} plays no part here: a classifier judges without exemplars; leave it out")
         choices = {key.rpartition(".")[2]: key for key in known} if "." not in name else {key: key for key in known}
         raise ValueError(
             f"unknown key {name!r} of the recipe{nearest(name, choices)}; `fscxr recipes show` prints its keys"
@@ -154,6 +189,21 @@ class Keys:
             inner = sections.get(section, {}).get(name, {})
             found += [f"{key}.{option}" for option in inner] if isinstance(inner, Mapping) else []
         return found
+
+
+def check_encoder_options(encoder: str, options: Mapping[str, Any]) -> None:
+    """Refuse an option that the encoder does not take.
+
+    Raises:
+        ValueError: such an option (the nearest is named), or an unknown encoder.
+    """
+    known = encoder_options(encoder)
+    for option in options:
+        if option not in known:
+            raise ValueError(
+                f"training.encoder_options.{option}: {encoder} has no such option{nearest(option, known)}; it takes "
+                f"{', '.join(known)}, and --set 'training.encoder_options={{}}' drops all that the recipe sets"
+            )
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
@@ -179,21 +229,17 @@ def _is_class(hint: Any) -> bool:
     return isinstance(get_origin(hint), type)
 
 
-def _kinds(hint: Any) -> tuple[Any, ...]:
-    parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-    return tuple(get_origin(part) or part for part in parts)
-
-
 def _typed(key: str, value: Any, hint: Any) -> Any:
     """Return a value as the type that its key takes."""
-    kinds = _kinds(hint)
+    parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    kinds = [get_origin(part) or part for part in parts]
     if NoneType in kinds and (value is None or value == _NONE):
         return None
-    for kind in kinds:
+    for part, kind in zip(parts, kinds, strict=True):
         if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
             return float(value)
         if kind is tuple and isinstance(value, list | tuple):
-            return list(value)
+            return _typed_items(key, value, get_args(part))
         if kind is int and isinstance(value, bool):
             continue
         if isinstance(kind, type) and isinstance(value, kind):
@@ -202,3 +248,12 @@ def _typed(key: str, value: Any, hint: Any) -> Any:
     wanted = [words.get(kind, "a table") for kind in kinds if kind is not NoneType]
     wanted += [_NONE] if NoneType in kinds else []
     raise TypeError(f"{key} must be {' or '.join(wanted)}, got {value!r}")
+
+
+def _typed_items(key: str, values: Sequence[Any], hints: tuple[Any, ...]) -> list[Any]:
+    """Return the values of a list as the types that a tuple's hint says; (float, ...) is of any length."""
+    if hints[1:] == (Ellipsis,):
+        hints = hints[:1] * len(values)
+    if len(hints) != len(values):
+        raise ValueError(f"{key} must hold {len(hints)} values, got {list(values)}")
+    return [_typed(f"each of {key}", value, hint) for value, hint in zip(values, hints, strict=True)]

@@ -32,11 +32,12 @@ Curves = dict[str, tuple[np.ndarray, np.ndarray, Estimate]]  # finding -> false 
 
 @dataclass(frozen=True, eq=False)
 class RankTable:
-    """A film, and all exemplars it was compared with.
+    """A film, and exemplars it was compared with.
 
     `film` and the films of `rows` are uint8 (S, S); `rows` holds (film, finding, distance) of each exemplar in any
-    order, `paths` their names in the same order, where they are known. `means` are the distances that the rule compares
-    (finding -> distance); None: the mean over the rows.
+    order, `paths` their names in the same order, where they are known. `means` are what the rule compares (finding ->
+    score, smaller is closer), over all `n_exemplars`, of which the rows may be some; None: the mean over the rows.
+    `truth` and `decision` are the film's finding and the one that the rule takes it for; "": not known.
     """
 
     film: np.ndarray
@@ -44,9 +45,13 @@ class RankTable:
     rows: Sequence[tuple[np.ndarray, str, float]]
     paths: Sequence[str] = ()
     means: Mapping[str, float] | None = None
+    rule: str = "mean_distance"
+    truth: str = ""
+    decision: str = ""
+    n_exemplars: int | None = None
 
     def mean_distances(self) -> dict[str, float]:
-        """Return finding -> mean distance of its exemplars, closest first."""
+        """Return finding -> what the rule compares, closest first."""
         found: dict[str, list[float]] = {}
         for _, finding, distance in self.rows:
             found.setdefault(finding, []).append(float(distance))
@@ -101,8 +106,7 @@ def write_shows(
     tables = result_tables(result) | {"history": _history_rows(history), "class_counts": _count_rows(counts)}
     for number, table in enumerate(rank_tables, start=1):
         tables[f"rank_{number}"] = _rank_rows(table)
-        means = table.mean_distances()
-        figures[f"rank_{number}"] = rank_table_figure(table.film, table.name, table.rows, means, title=title)
+        figures[f"rank_{number}"] = _draw_ranks(table, title)
     about = {"title": title, "data_hash": result.data_hash, "n_films": result.n_films, "n_patients": result.n_patients}
     about |= {"seed": seed, "command": command or None, "best_epoch": best_epoch}
     # JSON keeps the areas below the curves: thousands of points are for a plot.
@@ -151,6 +155,20 @@ def _draws(result: Result, curves: Curves) -> dict[str, Draw]:
     return draws
 
 
+def _draw_ranks(table: RankTable, title: str) -> Figure:
+    return rank_table_figure(
+        table.film,
+        table.name,
+        table.rows,
+        table.mean_distances(),
+        rule=table.rule,
+        truth=table.truth,
+        decision=table.decision,
+        n_exemplars=table.n_exemplars,
+        title=title,
+    )
+
+
 def _points(curves: Curves) -> list[Row]:
     return [
         {"finding": name, "false_positive_rate": across, "true_positive_rate": up}
@@ -177,14 +195,15 @@ def _rank_rows(table: RankTable) -> list[Row]:
     paths = table.paths or [""] * len(table.rows)
     ranked = sorted(zip(table.rows, paths, strict=True), key=lambda pair: pair[0][2])
     distances = [float(distance) for (_, _, distance), _ in ranked]
+    film = {"film": table.name, "truth": table.truth, "decision": table.decision, "rule": table.rule}
     rows: list[Row] = [
-        {"film": table.name, "kind": "exemplar", "rank": distances.index(distance) + 1, "finding": finding}
+        {**film, "kind": "exemplar", "rank": distances.index(distance) + 1, "finding": finding}
         | {"distance": distance, "path": path}
         for ((_, finding, _), path), distance in zip(ranked, distances, strict=True)
     ]
     means = list(table.mean_distances().items())
     values = [mean for _, mean in means]
     return rows + [
-        {"film": table.name, "kind": "mean", "rank": values.index(mean) + 1, "finding": finding, "distance": mean}
+        {**film, "kind": "finding", "rank": values.index(mean) + 1, "finding": finding, "score": mean}
         for finding, mean in means
     ]

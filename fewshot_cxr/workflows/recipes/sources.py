@@ -4,22 +4,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from fewshot_cxr.data import keep_findings, mark_unstated, merge_records, read_dataset, rename_findings
+from fewshot_cxr.data import NO_FINDING, keep_findings, mark_unstated, merge_records, read_dataset, rename_findings
 from fewshot_cxr.data import take_per_finding as take_films
 from fewshot_cxr.records import Record, Records
+from fewshot_cxr.workflows.recipes.division import reader_of
 from fewshot_cxr.workflows.recipes.recipe import Recipe
 
 Sources = Sequence[tuple[str, Path]]
 """(reader, path) of each data set."""
 
-NO_FINDING = "No Finding"
-_MANIFEST = "manifest"
+_MANIFEST, _OTHER = "manifest", "other"
 
 
 def read_sources(recipe: Recipe, sources: Sources) -> Records:
     """Read the films as one list; patient ids begin with the name of their reader, but for those of a manifest.
 
-    So the same patient has the same id in two recipes, and in the split.csv of a run that is read again.
+    So the same patient has the same id in two recipes, and in the split.csv of a run that is read again. A film without
+    a patient is its own, by its path below its own set.
 
     Raises:
         ValueError: no source, or one of the recipe's own data sets is there and another is not.
@@ -35,10 +36,12 @@ def read_sources(recipe: Recipe, sources: Sources) -> Records:
     for reader, path in sources:
         count = readers[: len(parts)].count(reader)
         name = f"{reader}-{count + 1}" if count else reader
-        parts[name], patients[name] = read_dataset(reader, path, **recipe.reading(reader)), reader
+        read = read_dataset(reader, path, **recipe.reading(reader))
+        films = (film if film.patient_id or film.group_id else replace(film, patient_id=film.path) for film in read)
+        parts[name], patients[name] = replace(read, films=tuple(films)), reader
     merged = merge_records(parts, patients=patients, name_sources=len(parts) > 1)
-    films = (_with_bare_ids(film) if patients[film.attributes["dataset"]] == _MANIFEST else film for film in merged)
-    return replace(merged, films=tuple(films))
+    bare = (_with_bare_ids(film) if patients[film.attributes["dataset"]] == _MANIFEST else film for film in merged)
+    return replace(merged, films=tuple(bare))
 
 
 def choose_findings(recipe: Recipe, records: Records, readers: Sequence[str], *, seed: int) -> Records:
@@ -59,7 +62,8 @@ def choose_findings(recipe: Recipe, records: Records, readers: Sequence[str], *,
         ValueError: no film is left.
     """
     rules, is_own = recipe.findings, set(readers) <= set(recipe.data)
-    known = {old: new for old, new in rules.rename.items() if old in records.findings}
+    is_asked = any(key.rpartition(".")[2] == "rename" for key in recipe.given)
+    known = {old: new for old, new in rules.rename.items() if is_asked or old in records.findings}
     records = rename_findings(records, known)
     is_given = any(key.rpartition(".")[2] == "keep" for key in recipe.given)
     if not is_own and not is_given:
@@ -79,8 +83,14 @@ def choose_findings(recipe: Recipe, records: Records, readers: Sequence[str], *,
 
 
 def listed(records: Records) -> Records:
-    """Return the films as a manifest can hold them: one that shows nothing has the finding "No Finding"."""
-    films = (film if film.findings else replace(film, findings=(NO_FINDING,)) for film in records)
+    """Return the films as a manifest can hold them: one that shows nothing has the finding "No Finding".
+
+    One on which nobody looked for all of the findings may show others: "other".
+    """
+    films = (
+        film if film.findings else replace(film, findings=(_OTHER if film.unstated else NO_FINDING,))
+        for film in records
+    )
     return replace(records, films=tuple(films))
 
 
@@ -102,7 +112,7 @@ def _several(recipe: Recipe, records: Records, keep: Sequence[str], *, is_own: b
     rules = recipe.findings
     if is_own:
         parts = {name: frozenset(keep) - frozenset(stated) for name, stated in rules.looked_for.items()}
-        films = (_mark(film, parts.get(film.attributes["dataset"].partition("-")[0], frozenset())) for film in records)
+        films = (_mark(film, parts.get(reader_of(film), frozenset())) for film in records)
         records = replace(records, films=tuple(films))
     cut = (replace(film, findings=tuple(name for name in film.findings if name in keep)) for film in records)
     films_kept = tuple(film for film in cut if film.findings or rules.without or film.unstated)
