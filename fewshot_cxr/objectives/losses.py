@@ -48,7 +48,8 @@ class MetricLoss(nn.Module):
     def __init__(self, name: str, inner: nn.Module, distance: str, margin: float, miners: tuple[str, ...]) -> None:
         super().__init__()
         self.name, self.distance, self.margin, self.miners = name, distance, margin, miners
-        self.batches = _BATCHES.get(name, "balanced")
+        compares_all = isinstance(inner, PairLoss) and inner.all_pairs
+        self.batches = "balanced" if compares_all else _BATCHES.get(name, "balanced")
         self.inner = inner
 
     @property

@@ -20,16 +20,20 @@ class PairLoss(nn.Module):
     Args:
         embedding_dim: of the encoder.
         is_nonnegative: of the head.
+        all_pairs: compare every film of a batch with every other, pairs of the same finding and of different ones
+            counting as much in all: N - 1 times as many pairs for the same N embeddings. False: as published, row i
+            with row i + N / 2.
 
     Source: siamese COVID-Net, KTH DD2424 project, 2020.
     """
 
-    def __init__(self, *, embedding_dim: int, is_nonnegative: bool = False) -> None:
+    def __init__(self, *, embedding_dim: int, is_nonnegative: bool = False, all_pairs: bool = False) -> None:
         super().__init__()
         self.head = WeightedL1Head(embedding_dim, is_nonnegative=is_nonnegative)
+        self.all_pairs = all_pairs
 
     def forward(self, embeddings: Tensor, class_ids: Tensor, mined: Any = None) -> Tensor:
-        """Return the mean over the pairs (row i, row i + N / 2).
+        """Return the mean over the pairs.
 
         Args:
             embeddings: float, shape (N, dim).
@@ -37,8 +41,10 @@ class PairLoss(nn.Module):
             mined: not used: the batch says what is compared.
 
         Raises:
-            ValueError: N is odd, or 0.
+            ValueError: N is odd, or 0, where the halves are compared.
         """
+        if self.all_pairs:
+            return self._over_all(embeddings, class_ids)
         if len(embeddings) % 2 or not len(embeddings):
             raise ValueError(
                 "loss 'pair_bce' compares the first half of a batch with its second half, and needs an even number "
@@ -46,6 +52,13 @@ class PairLoss(nn.Module):
             )
         (one, other), (here, there) = embeddings.chunk(2), class_ids.chunk(2)
         return functional.binary_cross_entropy_with_logits(self.head(one, other), (here != there).float())
+
+    def _over_all(self, embeddings: Tensor, class_ids: Tensor) -> Tensor:
+        one, other = torch.triu_indices(len(embeddings), len(embeddings), 1, device=embeddings.device)
+        logits, is_different = self.head(embeddings[one], embeddings[other]), class_ids[one] != class_ids[other]
+        losses = functional.binary_cross_entropy_with_logits(logits, is_different.float(), reduction="none")
+        kinds = [losses[of_kind] for of_kind in (is_different, ~is_different) if of_kind.any()]
+        return torch.stack([kind.mean() for kind in kinds]).mean() if kinds else 0.0 * embeddings.sum()
 
 
 class PrototypicalLoss(nn.Module):

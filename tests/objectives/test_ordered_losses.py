@@ -49,6 +49,24 @@ def test_pair_bce_equals_the_log_loss_of_scikit_learn(is_nonnegative):
     assert loss(embeddings, class_ids).item() == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("class_ids", [[0, 0, 1, 1, 2, 2, 0], [0, 0, 0], [0, 1, 2], [0]])
+def test_pair_bce_of_all_pairs_equals_a_slow_loop_with_both_kinds_alike(class_ids):
+    embeddings, class_ids = rows(len(class_ids)), torch.tensor(class_ids)
+    loss = make("pair_bce", "l1", all_pairs=True)
+    assert loss.batches == "balanced"
+    losses = {True: [], False: []}
+    for i in range(len(class_ids)):
+        for j in range(i):
+            different = bool(class_ids[i] != class_ids[j])
+            logit = loss.head(embeddings[i], embeddings[j]).item()
+            losses[different].append(log_loss([different], [expit(logit)], labels=[False, True]))
+    means = [sum(values) / len(values) for values in losses.values() if values]
+    value = loss(embeddings, class_ids)
+    assert value.item() == pytest.approx(sum(means) / len(means) if means else 0.0, rel=1e-5)
+    value.backward()
+    assert embeddings.grad.isfinite().all()
+
+
 def test_pair_bce_looks_neither_at_the_order_of_the_pairs_nor_at_that_within_a_pair():
     embeddings, class_ids = rows(), torch.tensor([0, 0, 1, 1, 2, 2, 0, 1, 1, 2, 2, 0])
     loss = make("pair_bce", "l1")
