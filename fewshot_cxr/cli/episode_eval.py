@@ -80,7 +80,7 @@ def command(
     reading = take_reading(options)
     encoder = load_encoder(checkpoint)
     test, calibration = _films(options, reading)
-    learned = template_options(checkpoint) if options["rule"] == "template" else {}
+    learned = template_options(encoder, checkpoint) if options["rule"] == "template" else {}
     result = _judge(_Asked(encoder, test, calibration, learned, options), wanted)
     facts = (("checkpoint", str(checkpoint)), ("films", options["source"]))
     # Files first: a reader of the tables may go before their end (`| head`), and takes the command with it.

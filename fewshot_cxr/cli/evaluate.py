@@ -131,7 +131,7 @@ def _by_exemplars(options: dict[str, Any]) -> ClosedSetResult:
     cache = {"folder": options.pop("cache_folder"), "n_workers": options.pop("n_workers")}
     work = {"device": options.pop("device"), "batch_size": options.pop("batch_size")}
     encoder = load_encoder(checkpoint := options.pop("checkpoint"))
-    learned = template_options(checkpoint) if rule == "template" else {}
+    learned = template_options(encoder, checkpoint) if rule == "template" else {}
     distance = options.pop("distance") or encoder.card.get("distance", "euclidean")
     sides = _sides(options)
     with progress_bars() as progress:

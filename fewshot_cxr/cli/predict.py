@@ -62,7 +62,7 @@ def command(
         known = embed_films(encoder, cached, **work)
         vectors, read, problems = embed_files(encoder, _files(films), **work, progress=partial(progress, "films"))
     distance = options.pop("distance") or encoder.card.get("distance", "euclidean")
-    learned = template_options(checkpoint) if options["rule"] == "template" else {}
+    learned = template_options(encoder, checkpoint) if options["rule"] == "template" else {}
     names = [str(path) for path in read]
     predictions = predict(vectors, names, known, distance=distance, options=learned, **options)
     say_problems(cached.records)

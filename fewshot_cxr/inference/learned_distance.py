@@ -3,25 +3,25 @@
 from pathlib import Path
 from typing import Any
 
-from fewshot_cxr.encoders import load_encoder, load_head
+from fewshot_cxr.encoders import Encoder, load_head
 from fewshot_cxr.objectives import WeightedL1Head
 
 _WEIGHTED_L1 = "weighted_l1"
 
 
-def template_options(path: str | Path) -> dict[str, Any]:
+def template_options(encoder: Encoder, path: str | Path) -> dict[str, Any]:
     """Return the keywords that make the rule `template` measure as the run was trained.
 
     Args:
-        path: a run folder or an encoder file.
+        encoder: as it was loaded; its card says whether a distance was learned.
+        path: the run folder or encoder file that it was loaded from.
 
     Returns:
         {"weights": float (dim,), "bias": float}; {} where the run learned no distance, and plain l1 is meant.
 
     Raises:
-        FileNotFoundError, OSError, ValueError: as for `load_encoder`; or a head that this version does not know.
+        FileNotFoundError, OSError, ValueError: as for `load_head`; or a head that this version does not know.
     """
-    encoder = load_encoder(path)
     facts = encoder.card.get("head") or {}
     if facts.get("kind") != _WEIGHTED_L1:
         return {}

@@ -252,13 +252,13 @@ def test_the_learned_distance_lies_in_the_run_and_decides_as_in_training(films, 
     trainer = SiameseTrainer(**SMALL | {"n_epochs": 4}, loss="pair_bce", distance="l1", margin=None)
     trained = trainer.fit(films, out=tmp_path)
     assert trained.card["head"] == {"kind": "weighted_l1", "is_nonnegative": False}
-    options = template_options(tmp_path)
+    options = template_options(trained.encoder, tmp_path)
     tensors, _ = load_head(tmp_path)
     assert torch.equal(options["weights"], tensors["alpha"])
     assert options["bias"] == tensors["bias"].item()
     known = SiameseTrainer(**SMALL).fit(films, out=tmp_path / "plain")
     assert "head" not in known.card
-    assert template_options(tmp_path / "plain") == {}
+    assert template_options(known.encoder, tmp_path / "plain") == {}
 
 
 def test_a_memory_and_two_views_change_what_is_learnt(films):

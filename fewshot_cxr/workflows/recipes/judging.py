@@ -74,7 +74,7 @@ class ExemplarJudge:
         chosen = sample_exemplars(train, rules.n_exemplars, seed=seed) if rules.n_exemplars else train
         films = work.decode(chosen, trained.encoder.image_spec, "exemplar")
         options: dict[str, Any] = {"k": rules.k} if rules.rule == "knn" else {}
-        options |= template_options(folder) if rules.rule == "template" else {}
+        options |= template_options(trained.encoder, folder) if rules.rule == "template" else {}
         known = work.embed(trained.encoder, films, "exemplar")
         return cls(rules.rule, trained.card["distance"], options, films, known)
 

@@ -82,7 +82,7 @@ def run_recipe(
             result.json, episodes.json, and the figures and tables.
         published: take the published settings, as far as they lead to no wrong number.
         smoke: a trial of two steps (published) or of one epoch at 64 px.
-        settings: dotted key, or its unique last part -> value; laid over all else.
+        settings: dotted key, or its unique last part -> value; laid over all else but the weights of `start_from`.
         start_from: run folder of an earlier recipe whose encoder this one starts from.
         keep_out: a manifest; the patients of its test and val are left out of train and val here.
         resume: go on from `out`/last.ckpt, exactly as if never stopped.
@@ -127,7 +127,7 @@ def settled(
     settings: Mapping[str, Any] | None = None,
     start_from: Path | None = None,
 ) -> Recipe:
-    """Return the recipe with the settings of a run: published, then a trial's, then those that were given."""
+    """Return the recipe with the settings of a run: published, a trial's, those given, weights to start from."""
     recipe = recipe.as_published() if published else recipe
     recipe = recipe.for_smoke(published=published) if smoke else recipe
     recipe = recipe.with_settings(settings or {})
