@@ -8,6 +8,7 @@ from fewshot_cxr._checks import check_at_least, check_bool
 CROPS = ("square", "none")
 EQUALISERS = ("none", "clahe")
 LARGEST_PX = 4096  # of a side; a larger one is a slip of the hand
+BORDER_SHARE = 1 / 8  # of the side, on each of the four: there are markers, collimation and the bed, but little lung
 
 
 @dataclass(frozen=True, slots=True)

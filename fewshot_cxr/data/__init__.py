@@ -11,6 +11,7 @@ from fewshot_cxr.data.choose import (
 )
 from fewshot_cxr.data.dataset import XrayDataset, findings_table, keep_batch
 from fewshot_cxr.data.images import is_image_name, read_gray
+from fewshot_cxr.data.masks import LungMasks, lung_masks
 from fewshot_cxr.data.merge import merge_records
 from fewshot_cxr.data.preprocess import to_square
 from fewshot_cxr.data.readers import READERS, read_dataset
@@ -36,6 +37,7 @@ __all__ = [
     "Augmentation",
     "CachedFilms",
     "FilmStatistics",
+    "LungMasks",
     "XrayDataset",
     "assert_no_leak",
     "augment",
@@ -52,6 +54,7 @@ __all__ = [
     "keep_batch",
     "keep_findings",
     "leave_one_source_out",
+    "lung_masks",
     "mark_unstated",
     "merge_records",
     "novel_classes",

@@ -6,9 +6,9 @@ from torch.nn import functional
 
 from fewshot_cxr.data import CachedFilms
 from fewshot_cxr.embeddings import Embeddings
+from fewshot_cxr.image_spec import BORDER_SHARE
 from fewshot_cxr.inference.embed import with_facts
 
-_BORDER_SHARE = 1 / 8  # of the side, on each of the four: there are markers, collimation and the bed, but little lung
 _CHUNK = 512
 
 
@@ -26,7 +26,7 @@ def embed_pixels(films: CachedFilms, side_px: int = 32) -> Embeddings:
 
 def embed_border(films: CachedFilms, side_px: int = 32) -> Embeddings:
     """Return the outer eighth of each side of the thumbnail alone; what it tells cannot be lung."""
-    width = max(1, round(side_px * _BORDER_SHARE))
+    width = max(1, round(side_px * BORDER_SHARE))
     is_border = np.ones((side_px, side_px), dtype=bool)
     is_border[width:-width, width:-width] = False
     return with_facts(_thumbnails(films, side_px)[:, is_border.ravel()], films.records)

@@ -1,11 +1,19 @@
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 from scipy.stats import chi2_contingency
 
 from fewshot_cxr.data.synthetic import SCANNERS, SYNTHETIC_FINDINGS, draw_film, make_synthetic
-from fewshot_cxr.data.synthetic.anatomy import draw_patient, draw_pose, film_pixels, outline_chest, patient_coordinates
-from fewshot_cxr.data.synthetic.films import _plan
+from fewshot_cxr.data.synthetic.anatomy import (
+    draw_patient,
+    draw_pose,
+    film_pixels,
+    outline_chest,
+    patient_coordinates,
+    pose_patient,
+)
+from fewshot_cxr.data.synthetic.films import _plan, draw_film_and_lungs
 from fewshot_cxr.data.synthetic.signs import enlarge_heart
 
 SIZE_PX = 96
@@ -156,16 +164,45 @@ def test_set_on_disk_equals_its_records(tmp_path):
     )
     assert calls == [(done, len(records)) for done in range(1, len(records) + 1)]
     assert records.findings == tuple(sorted(SYNTHETIC_FINDINGS))
-    assert {film.path for film in records} == {str(p.relative_to(tmp_path).as_posix()) for p in tmp_path.rglob("*.*")}
+    named = {film.path for film in records} | {film.mask_path for film in records}
+    assert named == {str(path.relative_to(tmp_path).as_posix()) for path in tmp_path.rglob("*.*")}
     for film in records:
-        with Image.open(records.file(film)) as image:
-            assert (image.mode, image.size, image.format) == ("L", (48, 48), "PNG")
+        for path in (film.path, film.mask_path):
+            with Image.open(tmp_path / path) as image:
+                assert (image.mode, image.size, image.format) == ("L", (48, 48), "PNG")
+        assert film.mask_path == film.path.replace("films/", "masks/")
         assert film.view in ("PA", "AP")
         assert film.attributes["marker"] in ("L", "R")
         assert film.attributes["scanner"] == SCANNERS[film.source].name
     first = records[0]
     drawn = draw_film(first.finding, seed=0, patient=int(first.patient_id[1:]), film=0, source=first.source, size_px=48)
     np.testing.assert_array_equal(np.asarray(Image.open(records.file(first))), drawn)
+
+
+def test_mask_is_the_lungs_of_its_own_film(tmp_path):
+    records = make_synthetic(tmp_path, n_patients=2, findings=("normal", "effusion", "cardiomegaly"), size_px=SIZE_PX)
+    for film in records:
+        mask = np.asarray(Image.open(tmp_path / film.mask_path))
+        assert set(np.unique(mask)) == {0, 255}
+        number = int(film.path[-5])
+        patient = int(film.patient_id[1:])
+        measures = enlarge_heart(film.finding, draw_patient(0, patient), 0, patient)
+        pose = draw_pose(0, patient, number, portable=SCANNERS[film.source].is_portable)
+        chest = outline_chest(pose_patient(measures, pose), pose, SIZE_PX)
+        np.testing.assert_array_equal(mask > 0, chest.lungs > 0.5)
+        assert ndimage.label(mask)[1] == 2
+        assert 0.15 < (mask > 0).mean() < 0.45
+        if film.finding == "normal":
+            image = np.asarray(Image.open(records.file(film))).astype(float)
+            assert image[mask > 0].mean() < image[chest.central > 0.9].mean() - 30
+
+
+def test_film_drawn_with_its_lungs_is_the_film_drawn_alone():
+    keys = {"seed": 2, "patient": 4, "film": 1, "source": "hospital_b", "size_px": 64}
+    image, lungs = draw_film_and_lungs("effusion", **keys)
+    np.testing.assert_array_equal(image, draw_film("effusion", **keys))
+    assert lungs.dtype == bool
+    assert lungs.shape == image.shape
 
 
 def test_a_film_depends_on_neither_the_number_of_patients_nor_the_other_findings(tmp_path):
@@ -237,7 +274,7 @@ def test_a_stop_in_the_middle_leaves_whole_films_only(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         make_synthetic(tmp_path, n_patients=2, size_px=32, progress=stop)
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert len(written) == 2
+    assert len(written) == 4  # two films and their masks
     for path in written:
         with Image.open(path) as image:
             image.load()

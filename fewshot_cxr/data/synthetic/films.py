@@ -40,6 +40,19 @@ def draw_film(
     Raises:
         ValueError: unknown finding or source, or a film below 32 pixels.
     """
+    image, _ = draw_film_and_lungs(finding, seed=seed, patient=patient, film=film, source=source, size_px=size_px)
+    return image
+
+
+def draw_film_and_lungs(
+    finding: str, *, seed: int, patient: int, film: int, source: str, size_px: int = 256
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Draw one film as `draw_film` does, and where its lungs are.
+
+    Returns:
+        The film, uint8, and its lungs, bool, each shape (size_px, size_px). A finding that fills a lung leaves it lung;
+        the heart and what lies below the diaphragm are none.
+    """
     fill = lookup(SIGNS, finding, what="finding")
     scanner = lookup(SCANNERS, source, what="source")
     check_at_least(size_px, 32, "size_px")
@@ -51,7 +64,8 @@ def draw_film(
     depth = 0.62 + 0.38 * np.clip(chest.wall * 4, 0, 1)
     air = 0.46 * chest.lungs * depth * (1 - 0.30 * branches) * (1 - np.clip(filled, 0, 1.4))
     attenuation = soft_tissue(posed, chest) - air + bones(posed, chest, pose)
-    return develop(attenuation, scanner, draw_marker(seed, patient, film), generator(seed, "scanner", patient, film))
+    chance = generator(seed, "scanner", patient, film)
+    return develop(attenuation, scanner, draw_marker(seed, patient, film), chance), chest.lungs > 0.5
 
 
 def make_synthetic(
@@ -63,13 +77,16 @@ def make_synthetic(
     size_px: int = 192,
     progress: Callable[[int, int], None] | None = None,
 ) -> Records:
-    """Draw a set of films into `folder` as 8-bit PNG files, each written whole; a file of the same name is replaced.
+    """Draw a set of films and their lung masks into `folder` as 8-bit PNG files, each written whole.
+
+    A file of the same name is replaced. A mask is 255 inside the lungs and 0 elsewhere.
 
     Every patient has one finding, 1 to 4 films and one hospital, drawn without regard to the finding. A film depends on
     seed, finding, patient and film alone: more patients, or other findings, leave it as it was.
 
     Args:
-        folder: where the films go, as `films/<finding>/p0007_2.png`; made if absent.
+        folder: where the films go, as `films/<finding>/p0007_2.png`, and the masks, as `masks/<finding>/p0007_2.png`;
+            made if absent.
         n_patients: patients of each finding, one number for all or one per finding.
         findings: which of SYNTHETIC_FINDINGS to draw.
         seed: of the whole set.
@@ -77,7 +94,8 @@ def make_synthetic(
         progress: called with (films done, films in all).
 
     Returns:
-        The films with patient_id, source, view and the attributes `marker` and `scanner`, rooted at `folder`.
+        The films with patient_id, source, view, mask_path and the attributes `marker` and `scanner`, rooted at
+        `folder`.
 
     Raises:
         ValueError: an unknown finding, one without patients, counts for others than `findings`, a film below 32 pixels;
@@ -88,14 +106,20 @@ def make_synthetic(
     planned = [row for finding, count in counts.items() for row in _plan(finding, count, seed)]
     folder = Path(folder)
     for done, (record, patient, film) in enumerate(planned, start=1):
-        image = draw_film(
+        image, lungs = draw_film_and_lungs(
             record.finding, seed=seed, patient=patient, film=film, source=str(record.source), size_px=size_px
         )
-        with whole_file(folder / record.path) as part:
-            Image.fromarray(image).save(part, format="PNG", compress_level=1)
+        # The mask first: who is stopped between the two has no film whose mask is missing.
+        _write(folder / str(record.mask_path), lungs.astype(np.uint8) * 255)
+        _write(folder / record.path, image)
         if progress is not None:
             progress(done, len(planned))
     return Records(films=tuple(record for record, _, _ in planned), root=folder)
+
+
+def _write(path: Path, image: NDArray[np.uint8]) -> None:
+    with whole_file(path) as part:
+        Image.fromarray(image).save(part, format="PNG", compress_level=1)
 
 
 def _checked_counts(findings: Sequence[str], n_patients: int | Mapping[str, int]) -> dict[str, int]:
@@ -125,12 +149,13 @@ def _plan(finding: str, n_patients: int, seed: int) -> list[tuple[Record, int, i
 
 
 def _record(finding: str, seed: int, patient: int, film: int, source: str) -> Record:
-    scanner = SCANNERS[source]
+    scanner, name = SCANNERS[source], f"{finding}/p{patient:04d}_{film}.png"
     return Record(
-        path=f"films/{finding}/p{patient:04d}_{film}.png",
+        path=f"films/{name}",
         findings=(finding,),
         patient_id=f"p{patient:04d}",
         source=source,
         view=draw_pose(seed, patient, film, portable=scanner.is_portable).view,
+        mask_path=f"masks/{name}",
         attributes={"marker": draw_marker(seed, patient, film), "scanner": scanner.name},
     )

@@ -1,0 +1,189 @@
+"""Where the lungs are on each film: masks read through the geometry that the film itself went through."""
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from fewshot_cxr.data.images import read_gray
+from fewshot_cxr.data.preprocess import to_square
+from fewshot_cxr.data.readers.film_walk import walk_films
+from fewshot_cxr.image_spec import ImageSpec
+from fewshot_cxr.records import Problem, Record, Records, resolve_below
+
+_ASPECT_TOLERANCE = 0.02  # of the ratio of the sides: far above rounding to whole pixels
+_MOST_GRAY = 1 / 5  # of a mask's pixels, between black and white; nearly every film has twice as many
+_CHUNK = 256
+
+
+@dataclass(frozen=True, eq=False)
+class LungMasks:
+    """The lungs of N films, a bit for each pixel: 20,000 films of 224 px take 125 MB.
+
+    Args:
+        bits: uint8, shape (N, ceil(size_px^2 / 8)), as np.packbits makes them; 0 where there is no mask.
+        has_mask: bool, shape (N,).
+        size_px: side of the masks.
+        problems: masks that are named and cannot be used; `path` is the mask's, below the films'
+            root or the folder of masks.
+    """
+
+    bits: np.ndarray
+    has_mask: np.ndarray
+    size_px: int
+    problems: tuple[Problem, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.has_mask)
+
+    def rows(self, indices: np.ndarray | Sequence[int]) -> np.ndarray:
+        """Return the masks of these films: bool, shape (len(indices), S, S); all False where there is none."""
+        packed = self.bits[np.asarray(indices, dtype=np.int64)]
+        masks = np.unpackbits(packed, axis=1, count=self.size_px**2)
+        return masks.view(bool).reshape(-1, self.size_px, self.size_px)
+
+
+def lung_masks(
+    films: Records,
+    spec: ImageSpec,
+    *,
+    folder: str | Path | None = None,
+    n_workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> LungMasks:
+    """Read the lung mask of every film that has one, cut and resized as the film is.
+
+    A mask may have another resolution than its film (those of the COVID-19 Radiography Database have 256 px, their
+    films 299), but not another ratio of its sides: the crops are shares of the sides, and would cut other places out.
+    What is at least half as bright as a mask's brightest pixel is lung: masks of 0 and 1 serve as those of 0 and 255.
+
+    Args:
+        films: N films.
+        spec: what the films are cut and resized by; its equaliser changes no mask.
+        folder: of masks, in any picture format, as `<path of the film>`, also without its first folders, or
+            `<finding>/<name of the film>`; the suffix may differ. None: each film's own `mask_path`.
+        n_workers: threads that decode; None: one for each processor.
+        progress: called with (films done, films in all).
+
+    Returns:
+        Row i belongs to film i. A film without a mask has `has_mask` False and is no problem; a mask that is missing
+        though named, damaged, of another shape, no mask, claimed by several films or outside its folder is one.
+
+    Raises:
+        FileNotFoundError: `folder` is absent, or holds the mask of no film.
+    """
+    base = (films.root if folder is None else Path(folder)).resolve()
+    files, problems = _named_files(films) if folder is None else _folder_files(films, Path(folder))
+    plain = replace(spec, equalise="none")
+    bits = np.zeros((len(films), -(-(spec.size_px**2) // 8)), dtype=np.uint8)
+    has_mask = np.zeros(len(films), dtype=bool)
+
+    def read(row: int) -> np.ndarray | str:
+        try:
+            return _read_mask(files[row], films.file(films[row]), plain)
+        except (OSError, ValueError) as error:
+            return str(error)
+
+    rows = list(files)
+    with ThreadPoolExecutor(n_workers or os.cpu_count()) as pool:
+        for start in range(0, len(rows), _CHUNK):
+            some = rows[start : start + _CHUNK]
+            for row, mask in zip(some, pool.map(read, some), strict=True):
+                if isinstance(mask, str):
+                    kind = "other" if files[row].is_file() else "missing"
+                    problems.append(Problem(None, files[row].relative_to(base).as_posix(), mask, kind))
+                else:
+                    bits[row], has_mask[row] = np.packbits(mask), True
+            if progress is not None:
+                progress(start + len(some), len(rows))
+    return LungMasks(bits, has_mask, spec.size_px, tuple(problems))
+
+
+def _read_mask(file: Path, film: Path, spec: ImageSpec) -> np.ndarray:
+    """Return the mask in the frame of the decoded film, bool (S, S)."""
+    gray = read_gray(file)
+    brightest = int(gray.max())
+    share_gray = float(((gray > 0.25 * brightest) & (gray < 0.75 * brightest)).mean())
+    if share_gray > _MOST_GRAY:
+        raise ValueError(f"it is no mask: {share_gray:.0%} of its pixels are neither black nor white")
+    try:
+        height, width = read_gray(film, bit_depth=spec.bit_depth).shape
+    except OSError as error:
+        raise OSError(f"its film {film.name}: {error}") from error
+    ratio = (gray.shape[1] / gray.shape[0]) / (width / height)
+    if abs(ratio - 1) > _ASPECT_TOLERANCE:
+        shape = f"{gray.shape[1]} x {gray.shape[0]}"
+        raise ValueError(
+            f"the mask has {shape} pixels, its film {width} x {height}: with another ratio of the sides it does not "
+            "lie on the film; make it from the whole film"
+        )
+    is_lung = gray >= max(1.0, brightest / 2)
+    mask: np.ndarray = to_square(is_lung.astype(np.uint8) * 255, spec) > 127
+    if not mask.any() or mask.all():
+        raise ValueError(f"the mask marks {'the whole film' if mask.any() else 'no lung'} in the part that is kept")
+    return mask
+
+
+def _named_files(films: Records) -> tuple[dict[int, Path], list[Problem]]:
+    """Return by row where the mask lies that a film names, and those that leave the root."""
+    files: dict[int, Path] = {}
+    problems: list[Problem] = []
+    for row, film in enumerate(films):
+        if film.mask_path is not None:
+            try:
+                files[row] = resolve_below(films.root, film.mask_path)
+            except (OSError, ValueError) as error:
+                problems.append(Problem(None, film.mask_path, str(error)))
+    return files, problems
+
+
+def _folder_files(films: Records, folder: Path) -> tuple[dict[int, Path], list[Problem]]:
+    """Return by row the one file of the folder that is named as the film is, and what cannot be told apart."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder of masks; name the one that holds them (--masks)")
+    paths, problems = walk_films(folder, any_name=False)
+    listed: dict[str, list[str]] = defaultdict(list)
+    for path in paths:
+        listed[_stem(path)].append(path)
+    claims: dict[str, list[int]] = defaultdict(list)
+    for row, film in enumerate(films):
+        if found := next((name for name in _names(film) if name in listed), None):
+            claims[found].append(row)
+    if not claims:
+        raise FileNotFoundError(
+            f"{folder} holds the mask of none of {len(films)} films: the first was looked for as "
+            f"{' or '.join(_names(films[0])) if films else 'nothing'}, with any suffix; name another folder (--masks)"
+        )
+    files: dict[int, Path] = {}
+    for name, rows in claims.items():
+        try:
+            files |= {
+                row: resolve_below(folder, _only(listed[name], [films[row].path for row in rows])) for row in rows
+            }
+        except (OSError, ValueError) as error:
+            problems.append(Problem(None, listed[name][0], str(error)))
+    return dict(sorted(files.items())), problems
+
+
+def _only(paths: list[str], films: list[str]) -> str:
+    """Return the file that is one film's mask."""
+    if len(paths) > 1:
+        raise ValueError(f"{' and '.join(paths)} may both be the mask of {films[0]}; remove one")
+    if len(films) > 1:
+        raise ValueError(f"{films[0]} and {films[1]} would share this mask; put each into a folder named as its film's")
+    return paths[0]
+
+
+def _names(film: Record) -> list[str]:
+    """Return how a film's mask may be called, without suffix: the fullest name first, then with the finding."""
+    parts = PurePosixPath(_stem(film.path)).parts
+    tails = ["/".join(parts[first:]) for first in range(len(parts))]
+    return list(dict.fromkeys([*tails[:-1], *(f"{finding}/{parts[-1]}" for finding in film.findings), parts[-1]]))
+
+
+def _stem(path: str) -> str:
+    return path.removesuffix(PurePosixPath(path).suffix)
