@@ -44,10 +44,12 @@ class Encoder(nn.Module, ABC):
         recipe: {"encoder": name, "options": {...}}, from which `build_encoder` makes the same again; it sets this.
         card: what a training run says of its encoder; {} for one not trained.
         n_frozen: how many of `layer_groups` are frozen; see `freeze`. No file keeps it.
+        heat_layer: of the class: whose map Grad-CAM looks at unless told otherwise, "features" or a module's name.
     """
 
     backbone: nn.Module
     min_size_px: int = 1
+    heat_layer: str = "features"
 
     def __init__(
         self,

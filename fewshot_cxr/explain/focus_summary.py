@@ -1,0 +1,213 @@
+"""Shares of the heat of many films, averaged by finding and source, and two runs compared; intervals over patients."""
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special, stats
+
+from fewshot_cxr.metrics import t_interval
+
+_NOT_STATED = "not stated"
+_ONE_PATIENT = "it rests on one patient: no interval"
+_ROUNDING = 1e-12
+
+
+@dataclass(frozen=True)
+class FocusRow:
+    """The mean share of the heat in one region, over the films of one group.
+
+    Args:
+        measure: "lungs", "border" or "corners".
+        group_kind: "all", "finding" or "source".
+        group: its name; "all" for all films.
+        n_films, n_patients: with a value.
+        mean: over films, 0..1; None where no film has a value.
+        ci95: over patients.
+        area: the same mean of a flat map, which is what chance would give.
+        reason: why the mean or the interval is absent.
+    """
+
+    measure: str
+    group_kind: str
+    group: str
+    n_films: int
+    n_patients: int
+    mean: float | None
+    ci95: tuple[float, float] | None
+    area: float | None
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class FocusDifference:
+    """A share of the heat in two runs on the same films: second minus first, with its interval over patients.
+
+    Args:
+        measure: "lungs", "border" or "corners".
+        n_films, n_patients: with a value in both runs.
+        n_left_out: films without a value in one of the runs, or in both.
+        mean_first, mean_second: over these films.
+        difference: mean_second - mean_first.
+        ci95, p_value: of the difference, p two-sided.
+        reason: why one of these is absent.
+    """
+
+    measure: str
+    n_films: int
+    n_patients: int
+    mean_first: float | None
+    mean_second: float | None
+    difference: float | None
+    ci95: tuple[float, float] | None
+    p_value: float | None
+    reason: str | None
+    n_left_out: int = 0
+
+
+def summarise_focus(
+    shares: Mapping[str, np.ndarray],
+    areas: Mapping[str, np.ndarray],
+    *,
+    findings: Sequence[str],
+    sources: Sequence[str],
+    patients: Sequence[Hashable],
+) -> tuple[FocusRow, ...]:
+    """Average shares over all films, over those of each finding and of each source.
+
+    Args:
+        shares: of `focus_shares`, each shape (N,).
+        areas: of `area_shares`, each shape (N,), with the same names.
+        findings, sources, patients: of the N films; a source "" is called "not stated".
+
+    Returns:
+        Rows by measure, then all films, findings and sources by name. Films without a value are left out. The
+        interval is over patients, since films of one patient are not independent: Student's t of the log odds of the
+        mean, by the delta method. On shares near 0 or 1 that errs less than t of the mean itself, which leaves 0..1.
+
+    Raises:
+        ValueError: the lengths differ, or `areas` has other names than `shares`.
+    """
+    if set(areas) != set(shares):
+        raise ValueError(f"areas must have the names of shares, {sorted(shares)}, got {sorted(areas)}")
+    _check_lengths(findings=findings, sources=sources, patients=patients, **shares)
+    _check_lengths(findings=findings, **areas)
+    patient_ids = _numbered(patients)
+    return tuple(
+        _row((measure, kind, group), values[chosen], np.asarray(areas[measure])[chosen], patient_ids[chosen])
+        for measure, values in shares.items()
+        for kind, group, chosen in _groups(findings, sources)
+    )
+
+
+def compare_focus(
+    first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray], *, patients: Sequence[Hashable]
+) -> tuple[FocusDifference, ...]:
+    """Test whether two runs look at the same places: each film's shares in both, paired.
+
+    The test is Student's t of the mean difference over films, with the variance between patients (films of one patient
+    count as one cluster) and one degree of freedom less than there are patients; where each patient has one film it is
+    the paired t-test. Measure both runs in one frame: see `in_film_frame`.
+
+    Args:
+        first, second: shares of the same N films, as `focus_shares` gives them, in the same order.
+        patients: of the N films.
+
+    Returns:
+        A row for each measure. Films without a value in either run are left out, and counted.
+
+    Raises:
+        ValueError: the lengths or the measures differ.
+
+    Source: the linearised variance of a mean of clusters: Cochran, "Sampling techniques", 1977, chapter 9A.
+    """
+    if set(first) != set(second):
+        raise ValueError(
+            f"both runs must have the same measures, got {sorted(first)} and {sorted(second)}; "
+            "give both masks (--masks) or none"
+        )
+    _check_lengths(patients=patients, **first)
+    _check_lengths(patients=patients, **second)
+    patient_ids = _numbered(patients)
+    return tuple(
+        _difference(measure, np.asarray(first[measure]), np.asarray(second[measure]), patient_ids) for measure in first
+    )
+
+
+def _row(name: tuple[str, str, str], values: np.ndarray, areas: np.ndarray, patients: np.ndarray) -> FocusRow:
+    has_value = np.isfinite(values)
+    values, areas, patients = values[has_value], areas[has_value], patients[has_value]
+    n_films, n_patients = len(values), len(np.unique(patients))
+    if not n_films:
+        return FocusRow(*name, 0, 0, None, None, None, "no film has a value")
+    mean, area = float(values.mean()), float(areas.mean())
+    if n_patients < 2:
+        return FocusRow(*name, n_films, n_patients, mean, None, area, _ONE_PATIENT)
+    interval = _share_interval(mean, _variance_of_mean(values, patients), n_patients - 1)
+    return FocusRow(*name, n_films, n_patients, mean, interval, area, None)
+
+
+def _difference(measure: str, first: np.ndarray, second: np.ndarray, patients: np.ndarray) -> FocusDifference:
+    both = np.isfinite(first) & np.isfinite(second)
+    first, second, patients = first[both], second[both], patients[both]
+    n_films, n_patients, n_left_out = len(first), len(np.unique(patients)), int((~both).sum())
+    counts = measure, n_films, n_patients
+    if not n_films:
+        return FocusDifference(*counts, None, None, None, None, None, "no film has a value in both runs", n_left_out)
+    gap = float((second - first).mean())
+    means = float(first.mean()), float(second.mean()), gap
+    if n_patients < 2:
+        return FocusDifference(*counts, *means, None, None, _ONE_PATIENT, n_left_out)
+    variance = _variance_of_mean(second - first, patients)
+    if variance == 0:
+        interval, p_value, reason = (
+            ((0.0, 0.0), 1.0, None)
+            if gap == 0
+            else (None, None, "the two differ, but nothing varies to measure chance by")
+        )
+        return FocusDifference(*counts, *means, interval, p_value, reason, n_left_out)
+    low, high = t_interval(gap, variance, n_patients - 1)
+    p_value = float(2 * stats.t.sf(abs(gap) / variance**0.5, n_patients - 1))
+    return FocusDifference(*counts, *means, (max(low, -1.0), min(high, 1.0)), p_value, None, n_left_out)
+
+
+def _share_interval(mean: float, variance: float, degrees: int) -> tuple[float, float]:
+    """Return the interval of a mean share, 0..1, by its log odds; without variance it has no width.
+
+    `bounded_interval` is for shares of yes and no: where few patients say no it must assume the worst, and on shares
+    that vary little it is many times too wide.
+    """
+    if variance == 0 or not 0 < mean < 1:
+        return mean, mean
+    slope = mean * (1 - mean)
+    low, high = special.expit(t_interval(float(special.logit(mean)), variance / slope**2, degrees))
+    return float(low), float(high)
+
+
+def _variance_of_mean(values: np.ndarray, patients: np.ndarray) -> float:
+    """Return G / (G - 1) times the sum over the G patients of their squared excess over the mean, over N^2."""
+    excess = np.bincount(np.unique(patients, return_inverse=True)[1], weights=values - values.mean())
+    # Values that differ by rounding alone vary not at all: a p-value of 0 would look like certainty.
+    if np.abs(excess).max() <= _ROUNDING * len(values):
+        return 0.0
+    return float((excess**2).sum()) / len(values) ** 2 * len(excess) / (len(excess) - 1)
+
+
+def _groups(findings: Sequence[str], sources: Sequence[str]) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Yield the kind and the name of each group, and which films it has, bool (N,)."""
+    yield "all", "all", np.ones(len(findings), dtype=bool)
+    for kind, names in (("finding", list(findings)), ("source", [source or _NOT_STATED for source in sources])):
+        for name in sorted(set(names)):
+            yield kind, name, np.array([one == name for one in names], dtype=bool)
+
+
+def _check_lengths(**columns: Sequence[object] | np.ndarray) -> None:
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"each column must have one value for each film, got {lengths}")
+
+
+def _numbered(patients: Sequence[Hashable]) -> np.ndarray:
+    """Return a number for each patient's name, int64, shape (N,)."""
+    numbers: dict[Hashable, int] = {}
+    return np.array([numbers.setdefault(patient, len(numbers)) for patient in patients], dtype=np.int64)

@@ -1,0 +1,41 @@
+"""Small encoders with settled statistics, and images for them."""
+
+from torch import Generator as TorchGenerator
+from torch import Tensor, nn, no_grad, rand
+from torch.nn import functional
+
+from fewshot_cxr.encoders import Encoder, build_encoder
+from fewshot_cxr.image_spec import ImageSpec
+
+SMALL = {  # smaller is quicker
+    "covidnet": {"width": 32},
+    "efficientnet_attention": {"gate_width": 16},
+    "vgg16": {"fc_width": 64},
+}
+
+
+def make_images(n_images: int, size_px: int = 64, seed: int = 0) -> Tensor:
+    """Return soft clouds, float (n_images, 1, size_px, size_px), with mean about 0."""
+    coarse = rand(n_images, 1, 6, 6, generator=TorchGenerator().manual_seed(seed))
+    return (functional.interpolate(coarse, size=size_px, mode="bilinear") - 0.5) / 0.25
+
+
+def settled_encoder(name: str, *, seed: int = 0, size_px: int = 64, **options: object) -> Encoder:
+    """Build a small encoder whose batch normalisation knows `make_images`, as after training, in eval mode."""
+    options = SMALL.get(name, {}) | options
+    encoder = build_encoder(name, image_spec=ImageSpec(size_px=size_px), embedding_dim=8, seed=seed, **options)
+    settle(encoder, make_images(8, size_px))
+    return encoder
+
+
+def settle(encoder: Encoder, images: Tensor) -> None:
+    """Give batch normalisation the statistics of these images and switch to eval mode."""
+    norms = [layer for layer in encoder.modules() if isinstance(layer, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 1.0
+    with no_grad():
+        encoder.train()(images)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    encoder.eval()
