@@ -1,0 +1,103 @@
+"""One few-shot episode: its labelled films by finding, and how each film that was asked was decided."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import SubFigure
+
+from fewshot_cxr.visualise.films import check_images, draw_film
+from fewshot_cxr.visualise.style import PAGE_WIDTH, Figure, Theme, drawing, put_title, wrapped
+
+_COLUMNS = 4
+_MOST_SHOTS = 10  # labelled films of a finding that are drawn
+_LETTERS = 19  # of a line below a film
+_RIGHT, _WRONG = "✓", "✗"
+
+
+@dataclass(frozen=True, eq=False)
+class QueryTile:
+    """A film that was asked: uint8 (H, W), its finding, what it was taken for (several where they tie).
+
+    `distances`: finding -> what the rule compares, smaller is closer; it holds the finding and those taken for.
+    """
+
+    film: np.ndarray
+    finding: str
+    predicted: tuple[str, ...]
+    distances: Mapping[str, float]
+
+    @property
+    def is_right(self) -> bool:
+        """Whether it was taken for its finding and for no other."""
+        return self.predicted == (self.finding,)
+
+
+def episode_figure(
+    support: Mapping[str, Sequence[np.ndarray]], queries: Sequence[QueryTile], *, title: str = "", theme: str = "light"
+) -> Figure:
+    """Draw the labelled films of an episode, a row for each finding, and below them the films that were asked.
+
+    A film decided wrongly is framed in the second colour and marked with a cross; below each stand its finding, its
+    distance to what it was taken for and, where that was wrong, its distance to its own finding.
+
+    Args:
+        support: finding -> its labelled films, uint8 (H, W) each; of more than ten the first ten are drawn.
+        queries: in the order in which they are drawn.
+        title: above the figure.
+        theme: "light" or "dark".
+
+    Raises:
+        ValueError: no labelled film or none asked; a film that is no uint8 (H, W); unknown theme.
+    """
+    if not any(len(films) for films in support.values()) or not queries:
+        raise ValueError("an episode has labelled films and films that are asked, got none of one of them")
+    check_images([film for films in support.values() for film in films] + [query.film for query in queries])
+    n_shots = min(_MOST_SHOTS, max(map(len, support.values())))
+    n_rows = -(-len(queries) // _COLUMNS)
+    shot_inches = min(1.0, (PAGE_WIDTH - 1.5) / n_shots)
+    above, below = shot_inches * len(support) + 0.45, 2.1 * n_rows + 0.3
+    with drawing(theme, PAGE_WIDTH, above + below + (0.4 if title else 0)) as (figure, colours):
+        known, asked = figure.subfigures(2, 1, height_ratios=[above, below], squeeze=False)[:, 0]
+        put_title(known, "Labelled films", size=11)
+        _draw_support(known, support, n_shots, colours)
+        put_title(asked, "Films that were asked", size=11)
+        grid = asked.subplots(n_rows, _COLUMNS, squeeze=False).ravel()
+        for axes, query in zip(grid, queries, strict=False):
+            _draw_query(axes, query, colours)
+        for axes in grid[len(queries) :]:
+            axes.set_axis_off()
+        put_title(figure, title)
+    return figure
+
+
+def _draw_support(figure: SubFigure, support: Mapping[str, Sequence[np.ndarray]], n_shots: int, colours: Theme) -> None:
+    # The first column holds the names: as text of the films they would take their width from the films.
+    widths = [1.4, *([1.0] * n_shots)]
+    grid = figure.subplots(len(support), n_shots + 1, squeeze=False, gridspec_kw={"width_ratios": widths})
+    for line, (name, films) in zip(grid, support.items(), strict=True):
+        for axes in line:
+            axes.set_axis_off()
+        place = {"ha": "left", "va": "center", "color": colours.ink, "fontsize": 9.5}
+        line[0].text(0, 0.5, wrapped(name, 15), transform=line[0].transAxes, **place)
+        for axes, film in zip(line[1:], films, strict=False):
+            draw_film(axes, film)
+
+
+def _draw_query(axes: Axes, query: QueryTile, colours: Theme) -> None:
+    draw_film(axes, query.film)
+    colour = colours.accent if query.is_right else colours.contrast
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set(visible=True, color=colour, linewidth=1.5 if query.is_right else 3)
+    mark = _RIGHT if query.is_right else _WRONG
+    axes.set_title(f"{mark} {wrapped(query.finding, _LETTERS, n_lines=2)}", fontsize=9.5, pad=3)
+    lines = [_line(query, name) for name in query.predicted]
+    if query.finding not in query.predicted:
+        lines.append(_line(query, query.finding))
+    axes.set_xlabel("\n".join(lines[:3]), color=colours.ink, fontsize=9, labelpad=3)
+
+
+def _line(query: QueryTile, name: str) -> str:
+    short = wrapped(name, _LETTERS - 5, n_lines=1)
+    return f"{short} {query.distances[name]:#.3g}".rstrip(".")

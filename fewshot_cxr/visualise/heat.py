@@ -1,0 +1,204 @@
+"""Where a network looked: heat beside a film and over it, so that the film stays readable where there is none."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib import colormaps, patheffects
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
+from matplotlib.figure import SubFigure
+from matplotlib.ticker import PercentFormatter
+
+from fewshot_cxr._checks import check_at_least
+from fewshot_cxr.visualise.captions import caption_lines
+from fewshot_cxr.visualise.films import check_images, draw_film
+from fewshot_cxr.visualise.style import OKABE_ITO, PAGE_WIDTH, Figure, drawing, put_title
+
+_MOST_TILES = 48
+_MOST_OPACITY = 0.65  # of the largest heat: the film is seen through it
+_SAME = 1e-6  # of the largest heat; heat that differs by less has no place
+_LINE_INCHES = 0.15
+_LETTERS_PER_INCH = 13
+_OUTLINE = "#ffffff"
+_UNSIGNED = colormaps["inferno"]
+# Black in the middle as inferno is black at 0, and as light at either end: no sign looks stronger than the other.
+_SIGNED = LinearSegmentedColormap.from_list(
+    "signed heat", ["#a8dcfa", OKABE_ITO["blue"], "#000000", OKABE_ITO["vermillion"], "#ffd9a8"]
+)
+
+
+@dataclass(frozen=True, eq=False)
+class HeatTile:
+    """A film, uint8 (S, S), with its heat (S, S), the words below it, and where its lungs are, bool (S, S)."""
+
+    film: np.ndarray
+    heat: np.ndarray
+    caption: str
+    lungs: np.ndarray | None = None
+
+
+def heat_figure(
+    film: np.ndarray,
+    heat: np.ndarray,
+    *,
+    title: str = "",
+    lungs: np.ndarray | None = None,
+    is_signed: bool = False,
+    theme: str = "light",
+) -> Figure:
+    """Draw a film, its heat, and the heat over the film, as shares of the largest heat of this film.
+
+    Black is no heat, and covers nothing of the film; the more heat, the less is seen through it. No heat at all, and
+    heat that is the same everywhere, is said in words.
+
+    Args:
+        film: uint8 (S, S).
+        heat: float (S, S), finite, in any unit.
+        title: above the figure, such as the finding and its distance.
+        lungs: bool (S, S); their outline is drawn over film and heat.
+        is_signed: from -100 % to 100 % though no heat is below 0; heat below 0 is always drawn so.
+        theme: "light" or "dark".
+
+    Raises:
+        ValueError: film, heat and lungs do not fit each other; heat that is not finite; unknown theme.
+    """
+    tile = HeatTile(film, heat, "", lungs)
+    _check_tile(tile, "heat")
+    is_signed = is_signed or _has_negative(tile)
+    label = f"share of the largest heat of this film, {_largest(tile.heat):.3g}"
+    with drawing(theme, PAGE_WIDTH, 3.15) as (figure, _):
+        panels = figure.subplots(1, 3)
+        for axes, name in zip(panels, ("film", "heat", "overlay"), strict=True):
+            axes.set_axis_off()
+            axes.set_title(name)
+        draw_film(panels[0], film)
+        _draw_heat(panels[1], tile, is_signed=is_signed)
+        _draw_overlay(panels[2], tile, is_signed=is_signed)
+        for axes in panels[:2]:
+            _draw_outline(axes, lungs)
+        _put_colour_bar(figure, list(panels), label, is_signed=is_signed)
+        put_title(figure, title)
+    return figure
+
+
+def heat_sheet_figure(
+    tiles: Sequence[HeatTile], *, title: str = "", n_columns: int = 4, theme: str = "light"
+) -> Figure:
+    """Draw a contact sheet: films with their heat over them, each as shares of its own largest heat.
+
+    Args:
+        tiles: 1 to 48, of which any below 0 makes the scale of all run from -100 % to 100 %.
+        title: above the figure.
+        n_columns: films side by side; four are legible at the width of a page.
+        theme: "light" or "dark".
+
+    Raises:
+        ValueError: no tile or more than 48; film, heat and lungs do not fit each other; heat that is not finite; fewer
+            than one column; unknown theme.
+    """
+    if not 1 <= len(tiles) <= _MOST_TILES:
+        raise ValueError(f"a sheet holds 1 to {_MOST_TILES} films, got {len(tiles)}; draw several sheets")
+    check_at_least(n_columns, 1, "n_columns")
+    for place, tile in enumerate(tiles):
+        _check_tile(tile, f"tile {place}")
+    is_signed = any(_has_negative(tile) for tile in tiles)
+    n_rows, side = -(-len(tiles) // n_columns), PAGE_WIDTH / n_columns - 0.16
+    captions = [caption_lines(tile.caption, max(8, int(side * _LETTERS_PER_INCH))) for tile in tiles]
+    row_lines = [
+        max(text.count("\n") + 1 for text in captions[first : first + n_columns])
+        for first in range(0, len(captions), n_columns)
+    ]
+    inches = n_rows * (side + 0.08) + _LINE_INCHES * sum(row_lines) + 0.75
+    with drawing(theme, PAGE_WIDTH, inches) as (figure, colours):
+        ratios = [side + 0.08 + _LINE_INCHES * n_lines for n_lines in row_lines]
+        grid = figure.subplots(n_rows, n_columns, squeeze=False, height_ratios=ratios)
+        for axes, tile, text in zip(grid.ravel(), tiles, captions, strict=False):
+            _draw_overlay(axes, tile, is_signed=is_signed)
+            axes.set(xticks=[], yticks=[], anchor="N")
+            axes.spines[:].set_visible(False)
+            axes.set_xlabel(text, fontsize=8, color=colours.ink, labelpad=3)
+        for axes in grid.ravel()[len(tiles) :]:
+            axes.set_axis_off()
+        label = "share of the largest heat of each film: colours compare places, not films"
+        _put_colour_bar(figure, list(grid.ravel()), label, is_signed=is_signed)
+        put_title(figure, title)
+    return figure
+
+
+def _check_tile(tile: HeatTile, name: str) -> None:
+    check_images([tile.film])
+    if tile.heat.shape != tile.film.shape:
+        raise ValueError(f"{name}: the heat must have the shape of its film, {tile.film.shape}, got {tile.heat.shape}")
+    if not np.isfinite(tile.heat).all():
+        raise ValueError(f"{name}: the heat must be finite; look at the encoder and the target it comes from")
+    lungs = tile.lungs
+    if lungs is not None and (lungs.dtype != np.bool_ or lungs.shape != tile.film.shape):
+        raise ValueError(f"{name}: lungs must be bool {tile.film.shape}, got {lungs.dtype} {lungs.shape}")
+
+
+def _has_negative(tile: HeatTile) -> bool:
+    return bool((tile.heat < 0).any())
+
+
+def _largest(heat: np.ndarray) -> float:
+    return float(np.abs(heat).max())
+
+
+def _shares(heat: np.ndarray) -> np.ndarray | None:
+    """Return heat as shares of its largest, -1..1, or None where it is the same everywhere, 0 too."""
+    largest = _largest(heat)
+    return None if np.ptp(heat) <= _SAME * largest else heat.astype(np.float64) / largest
+
+
+def _colours(is_signed: bool) -> ScalarMappable:
+    shades: Colormap = _SIGNED if is_signed else _UNSIGNED
+    return ScalarMappable(Normalize(-1 if is_signed else 0, 1), shades)
+
+
+def _draw_heat(axes: Axes, tile: HeatTile, *, is_signed: bool) -> None:
+    shares = _shares(tile.heat)
+    axes.imshow(_colours(is_signed).to_rgba(np.zeros(tile.heat.shape) if shares is None else shares))
+    if shares is None:
+        _say_flat(axes, tile.heat)
+
+
+def _draw_overlay(axes: Axes, tile: HeatTile, *, is_signed: bool) -> None:
+    draw_film(axes, tile.film)
+    shares = _shares(tile.heat)
+    if shares is None:
+        _say_flat(axes, tile.heat)
+    else:
+        shown = _colours(is_signed).to_rgba(shares)
+        shown[..., 3] = _MOST_OPACITY * np.abs(shares)
+        axes.imshow(shown)
+    _draw_outline(axes, tile.lungs)
+
+
+def _say_flat(axes: Axes, heat: np.ndarray) -> None:
+    words = "the same\neverywhere" if heat.any() else "no heat"
+    text = axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color="white")
+    text.set_path_effects([patheffects.withStroke(linewidth=3, foreground="black")])
+
+
+def _draw_outline(axes: Axes, lungs: np.ndarray | None) -> None:
+    if lungs is not None and 0 < lungs.sum() < lungs.size:
+        lines = axes.contour(lungs, levels=[0.5], colors=_OUTLINE, linewidths=0.9)
+        lines.set_path_effects([patheffects.withStroke(linewidth=1.9, foreground="black")])
+
+
+def _put_colour_bar(figure: Figure | SubFigure, panels: Sequence[Axes], label: str, *, is_signed: bool) -> None:
+    bar = figure.colorbar(
+        _colours(is_signed),
+        ax=panels,
+        location="bottom",
+        fraction=0.05,
+        aspect=45,
+        pad=0.02,
+        format=PercentFormatter(1, decimals=0, symbol=" %"),
+    )
+    bar.set_ticks([-1, -0.5, 0, 0.5, 1] if is_signed else [0, 0.25, 0.5, 0.75, 1])
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(length=0, labelsize=8.5)
+    bar.set_label(label, fontsize=9)
