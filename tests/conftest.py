@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from browser import started_browser
 
 # These are read when torch, matplotlib and the hub are first imported, which is after this file.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -31,3 +32,10 @@ def fscxr_data():
     if not Path(place).is_dir():
         pytest.fail(f"FSCXR_DATA names {place}, which is no folder")
     return Path(place)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Headless Chromium. It lives no longer than a module: playwright's event loop is in the way of any other."""
+    with started_browser() as found:
+        yield found

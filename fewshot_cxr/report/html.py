@@ -1,11 +1,15 @@
 """One self-contained page: no network, no script, every text escaped."""
 
+import re
 from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fewshot_cxr.report.pictures import Picture, data_uri
 from fewshot_cxr.report.tables import Table
+
+_MOST_WITHOUT_CONTENTS = 5  # sections; a page of more begins with links to them
+_LONGEST_FIGURES = 24  # letters; a longer cell is a text, and its lines may break
 
 
 @dataclass(frozen=True)
@@ -18,10 +22,21 @@ class Headline:
 
 
 @dataclass(frozen=True)
-class Section:
-    """A part of a page: its heading and, in this order, paragraphs, pictures, a table, facts as (name, text) pairs.
+class PictureGroup:
+    """Pictures of one kind within a section, under a heading of their own; a gallery shows them small, side by side."""
 
-    A gallery shows its pictures side by side, small.
+    heading: str
+    pictures: tuple[Picture, ...]
+    paragraphs: tuple[str, ...] = ()
+    is_gallery: bool = True
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a page.
+
+    Its heading and, in this order, paragraphs, pictures, groups of pictures, a table, further tables with their
+    `below`, facts as (name, text) pairs. A gallery shows its pictures side by side, small.
     """
 
     heading: str
@@ -30,6 +45,8 @@ class Section:
     table: Table | None = None
     facts: tuple[tuple[str, str], ...] = ()
     is_gallery: bool = False
+    tables: tuple[Table, ...] = ()
+    groups: tuple[PictureGroup, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,13 +69,24 @@ def render_page(page: Page) -> str:
 
     It reads in light and dark, on paper and on a telephone. Texts are data: a finding called `<b>` is shown as `<b>`.
     """
+    return templates().get_template("page.html").render(page=page, most_without_contents=_MOST_WITHOUT_CONTENTS)
+
+
+def templates() -> Environment:
+    """Return the templates of the pages, every text of which is escaped."""
     # Made anew for each page: that costs milliseconds and leaves no state behind.
-    templates = Environment(
+    found = Environment(
         loader=PackageLoader("fewshot_cxr.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters["data_uri"] = data_uri
-    return templates.get_template("page.html").render(page=page)
+    found.filters["data_uri"] = data_uri
+    found.tests["figures"] = _is_figures
+    return found
+
+
+def _is_figures(cell: str) -> bool:
+    """Tell whether a cell holds a number or an interval, which no line may break."""
+    return all(len(line) <= _LONGEST_FIGURES for line in cell.split("\n")) and bool(re.match(r"\s*[-+<>=~[(]*\d", cell))

@@ -1,55 +1,73 @@
-"""Figures become PNG: as bytes for a page, or as a file."""
+"""Figures become PNG or JPEG: as bytes for a page, or as a file."""
 
 import base64
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
+from fewshot_cxr._checks import lookup
 from fewshot_cxr.storage import whole_file
 from fewshot_cxr.visualise import Figure
 
 _DPI = 200
 _N_COLOURS = 256
+_FORMS_BY_START = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg"}
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image of a page: PNG bytes, the text for who cannot see it, and a caption.
+    """An image of a page: PNG or JPEG bytes, the text for who cannot see it, and a caption.
 
-    `dark_png` is shown in its stead where the reader prefers dark pages.
+    `dark_image` is shown in its stead where the reader prefers dark pages.
 
     Raises:
         ValueError: no alternative text.
     """
 
-    png: bytes
+    image: bytes
     alt: str
     caption: str = ""
-    dark_png: bytes | None = None
+    dark_image: bytes | None = None
 
     def __post_init__(self) -> None:
         if not self.alt.strip():
             raise ValueError("alt is empty; say in a sentence what the picture shows")
 
     @classmethod
-    def drawn(cls, draw: Callable[..., Figure], *, alt: str, caption: str = "") -> "Picture":
+    def drawn(
+        cls,
+        draw: Callable[..., Figure],
+        *,
+        alt: str,
+        caption: str = "",
+        themes: Sequence[str] = ("light", "dark"),
+        form: str = "png",
+    ) -> "Picture":
         """Draw a figure for light and for dark pages.
 
         Args:
             draw: called as draw(theme="light") and draw(theme="dark"); functools.partial of a function of `visualise`.
             alt: what the picture shows, in a sentence.
             caption: printed below it.
+            themes: one theme, for every page alike, or the light one and the dark one. Films are heavy: draw them once.
+            form: "png" for lines and letters, "jpeg" for films, which it makes several times smaller.
+
+        Raises:
+            ValueError: no theme or more than two, or an unknown form.
         """
-        light, dark = (figure_png(draw(theme=theme), n_colours=_N_COLOURS) for theme in ("light", "dark"))
-        return cls(light, alt, caption, dark)
+        if not 1 <= len(themes) <= 2:
+            raise ValueError(f"a picture has one theme or two (a light one, a dark one), got {tuple(themes)}")
+        write = lookup(_WRITERS, form, what="form of a picture")
+        images = [write(draw(theme=theme)) for theme in themes]
+        return cls(images[0], alt, caption, images[1] if len(images) == 2 else None)
 
     @property
     def size_px(self) -> tuple[int, int]:
         """Width and height as shown: half the pixels there are."""
-        width, height = Image.open(io.BytesIO(self.png)).size
+        width, height = Image.open(io.BytesIO(self.image)).size
         return width // 2, height // 2
 
 
@@ -71,6 +89,19 @@ def figure_png(figure: Figure, *, n_colours: int | None = None) -> bytes:
     return smaller.getvalue()
 
 
+def figure_jpeg(figure: Figure, *, quality: int = 80) -> bytes:
+    """Return a figure as JPEG; the same figure gives the same bytes.
+
+    Args:
+        figure: of `visualise`, or any other.
+        quality: 1 to 95; below 70 letters grow rings.
+    """
+    drawn = Image.open(io.BytesIO(figure_png(figure))).convert("RGB")
+    buffer = io.BytesIO()
+    drawn.save(buffer, format="jpeg", quality=quality, optimize=True)
+    return buffer.getvalue()
+
+
 def save_figure(figure: Figure, path: str | Path) -> None:
     """Write a figure as a PNG file, whole or not at all.
 
@@ -83,6 +114,20 @@ def save_figure(figure: Figure, path: str | Path) -> None:
         part.write_bytes(figure_png(figure))
 
 
-def data_uri(png: bytes) -> str:
-    """Return PNG bytes as the text of an image's `src`."""
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+def data_uri(image: bytes) -> str:
+    """Return PNG or JPEG bytes as the text of an image's `src`.
+
+    Raises:
+        ValueError: the bytes are neither.
+    """
+    for start, form in _FORMS_BY_START.items():
+        if image.startswith(start):
+            return f"data:image/{form};base64,{base64.b64encode(image).decode('ascii')}"
+    raise ValueError(f"a picture of a page is PNG or JPEG, got bytes that start with {image[:4]!r}")
+
+
+def _few_colours(figure: Figure) -> bytes:
+    return figure_png(figure, n_colours=_N_COLOURS)
+
+
+_WRITERS: dict[str, Callable[[Figure], bytes]] = {"png": _few_colours, "jpeg": figure_jpeg}

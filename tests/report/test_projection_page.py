@@ -1,0 +1,124 @@
+import base64
+import hashlib
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fewshot_cxr.report.projection_page import projection_page
+
+EVIL = "</script><script>alert(1)</script>\"'&<!--"
+POINTS = np.array([[0.0, 0.0], [4.0, 1.0], [2.0, 2.0], [1.0, 0.5]])
+GROUPS = {"finding": ["normal", EVIL, "normal", "normal"], "patient": ["a", "b", "c", "d"]}
+PATHS = [f"films/{EVIL}.png", "b.png", "c.png", "d.png"]
+
+
+def made(points=POINTS, **changes):
+    values = {"groups": GROUPS, "paths": PATHS, "thumbnails": None, "title": f"A map of {EVIL}"}
+    return projection_page(points, **values | changes)
+
+
+def data_of(html):
+    (block,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', html, flags=re.DOTALL)
+    return json.loads(block)
+
+
+def test_names_are_data():
+    html = made(lead=(EVIL,))
+    assert html.count("<script") == html.count("</script") == 2
+    assert "alert(1)</script" not in html
+    assert "<!--" not in html
+    data = data_of(html)
+    assert data["paths"] == PATHS
+    for kind, (name, groups) in zip(data["kinds"], GROUPS.items(), strict=True):
+        assert kind["name"] == name
+        assert [kind["names"][code] for code in kind["codes"]] == groups
+    assert data["kinds"][0]["names"] == ["normal", EVIL]  # the largest first
+
+
+def test_the_policy_allows_this_script_and_no_other():
+    html = made()
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', html)[1]
+    script = re.findall(r"<script>(.*?)</script>", html, flags=re.DOTALL)[0]
+    script_hash = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{script_hash}';" in policy
+    assert policy.startswith("default-src 'none'; img-src data:;")
+    assert not re.search(r"https?:|@import|url\(", html)
+
+
+def test_points_keep_their_shape():
+    layout = data_of(made(POINTS * 3 - 7))["layouts"][0]
+    placed = np.stack([layout["x"], layout["y"]], axis=1)
+    assert placed.dtype == np.int64
+    assert (placed.min(), placed.max()) == (0, 65535)
+    np.testing.assert_allclose((placed - placed[0]) / 65535, POINTS / 4, atol=2e-5)
+    assert (layout["span_x"], layout["span_y"]) == (65535, pytest.approx(65535 / 2, abs=1))
+
+
+def test_one_place_for_all_is_a_point_in_the_middle():
+    layout = data_of(made(np.ones((4, 2))))["layouts"][0]
+    assert set(layout["x"]) == set(layout["y"]) == {32768}
+
+
+def test_before_training_comes_first():
+    layouts = data_of(made(before=POINTS[:, ::-1]))["layouts"]
+    assert [layout["name"] for layout in layouts] == ["before training", "after training"]
+    assert layouts[0]["x"] == layouts[1]["y"]
+
+
+@pytest.mark.parametrize(("n_films", "side"), [(1, 40), (7, 21), (30, 40)])
+def test_each_thumbnail_is_where_the_page_looks_for_it(n_films, side):
+    grays = np.linspace(0, 255, n_films).astype(np.uint8)
+    thumbnails = np.broadcast_to(grays[:, None, None], (n_films, side, side)).copy()
+    names = [str(place) for place in range(n_films)]
+    html = made(np.zeros((n_films, 2)), groups={"finding": names}, paths=names, thumbnails=thumbnails)
+    atlas = data_of(html)["atlas"]
+    head, encoded = atlas["uri"].split(",")
+    assert head == "data:image/jpeg;base64"
+    sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(encoded))), dtype=int)
+    for place, gray in enumerate(grays):
+        top, left = (atlas["cell"] * index for index in divmod(place, atlas["columns"]))
+        film = sheet[top : top + atlas["film"], left : left + atlas["film"]]
+        assert film.shape == (side, side)
+        assert np.abs(film - int(gray)).max() <= 2  # none bleeds into its neighbour
+
+
+def test_the_same_films_give_the_same_bytes():
+    assert made() == made()
+
+
+WRONG = {
+    "no films": ({"paths": []}, r"a projection needs films and at least one kind of group, got 0 and 2"),
+    "no groups": ({"groups": {}}, r"a projection needs films and at least one kind of group, got 4 and 0"),
+    "short groups": (
+        {"groups": {"split": ["train"]}},
+        r"groups\['split'\] must name a group for each of 4",
+    ),
+    "a wide before": (
+        {"before": np.zeros((4, 3))},
+        r"before must have shape \(4, 2\), one row for each path",
+    ),
+    "no number": ({"before": POINTS * [np.nan, 1]}, r"before must be finite, got 4 rows that are not"),
+    "grays of 0 to 1": (
+        {"thumbnails": np.zeros((4, 8, 8))},
+        r"thumbnails must be uint8 \(N, side, side\), got f",
+    ),
+    "few thumbnails": (
+        {"thumbnails": np.zeros((3, 8, 8), np.uint8)},
+        "must be one for each of 4 paths, got 3",
+    ),
+    "large thumbnails": (
+        {"thumbnails": np.zeros((4, 9000, 9000), np.uint8)},
+        r"4 thumbnails of 9000 px make a picture 18000 px wide, browsers take 16384; make them smaller or pass None",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", sorted(WRONG))
+def test_wrong_input_is_refused(name):
+    changes, message = WRONG[name]
+    with pytest.raises(ValueError, match=message):
+        made(**changes)
