@@ -14,7 +14,17 @@ from fewshot_cxr.evaluation.compare import Result, compare_results, result_from_
 from fewshot_cxr.evaluation.comparison import Comparison, Difference
 from fewshot_cxr.evaluation.curves import roc_points
 from fewshot_cxr.evaluation.data_hash import data_hash
-from fewshot_cxr.evaluation.episodic import PROTOCOLS, Plan, evaluate_episodes, evaluate_plan, plan_episodes
+from fewshot_cxr.evaluation.episodic import (
+    PROTOCOLS,
+    Plan,
+    ShownEpisode,
+    ShownQuery,
+    evaluate_episodes,
+    evaluate_plan,
+    extreme_episodes,
+    plan_episodes,
+    replay_plan,
+)
 from fewshot_cxr.evaluation.estimates import Calibration, Estimate, OpenSet, Reliability, Scores
 from fewshot_cxr.evaluation.multi_label import FindingScores, MultiLabelResult, evaluate_multi_label
 from fewshot_cxr.evaluation.results import EpisodicResult, Replicates
@@ -38,6 +48,8 @@ __all__ = [
     "Replicates",
     "Result",
     "Scores",
+    "ShownEpisode",
+    "ShownQuery",
     "audit_films",
     "compare_results",
     "data_hash",
@@ -47,9 +59,11 @@ __all__ = [
     "evaluate_episodes",
     "evaluate_multi_label",
     "evaluate_plan",
+    "extreme_episodes",
     "floor_warning",
     "plan_episodes",
     "read_predictions",
+    "replay_plan",
     "result_from_json",
     "roc_points",
     "sources_apart",

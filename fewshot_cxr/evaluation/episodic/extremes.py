@@ -1,0 +1,219 @@
+"""The best and the worst episodes: found in one pass that keeps no others, then shown film by film."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from fewshot_cxr._checks import check_whole
+from fewshot_cxr.embeddings import Embeddings
+from fewshot_cxr.episodes import EpisodeBlock, EpisodePart, Episodes, EpisodeSource
+from fewshot_cxr.evaluation.episodic.fold_episodes import FoldEpisodes
+from fewshot_cxr.evaluation.episodic.judge import Judge
+from fewshot_cxr.evaluation.episodic.protocols import Plan
+from fewshot_cxr.evaluation.episodic.tally import Layout
+from fewshot_cxr.evaluation.episodic.threads import in_order
+from fewshot_cxr.evaluation.results import EpisodicResult
+from fewshot_cxr.inference.device import choose_device
+from fewshot_cxr.metrics import tie_credits
+
+Progress = Callable[[int, int], None]
+# What a result holds of its protocol and the two draws take.
+_FOLDED = ("n_folds", "n_repeats", "seed", "never")
+_DRAWN = (
+    *("n_way", "n_shot", "n_query", "n_episodes", "seed", "prevalence", "if_too_small", "allow_patient_overlap"),
+    *("always", "never"),
+)
+
+
+@dataclass(frozen=True)
+class ShownQuery:
+    """A query of an episode: its film, its finding, what it was taken for (several where they tie).
+
+    `distances` are the rule's, to each finding of the episode: smaller is closer.
+    """
+
+    path: str
+    finding: str
+    predicted: tuple[str, ...]
+    distances: dict[str, float]
+
+    @property
+    def is_right(self) -> bool:
+        """Whether it was taken for its finding and for no other."""
+        return self.predicted == (self.finding,)
+
+
+@dataclass(frozen=True)
+class ShownEpisode:
+    """One episode: its number in the plan, which end it is of, the share decided rightly, and its films.
+
+    `support` holds (finding, path) of each labelled film. A decision tied between k findings counts 1/k.
+    """
+
+    number: int
+    is_best: bool
+    accuracy: float
+    support: tuple[tuple[str, str], ...]
+    queries: tuple[ShownQuery, ...]
+
+
+def replay_plan(embeddings: Embeddings, result: EpisodicResult) -> Plan:
+    """Draw the episodes of a result again.
+
+    Args:
+        embeddings: of the films it was judged on, by any encoder, in any order.
+        result: of `evaluate_episodes`; its protocol and seed settle the draw, its hash names the episodes.
+
+    Raises:
+        ValueError: these films give other episodes, or the result does not say all that decided the draw.
+    """
+    asked = result.protocol
+    if asked.get("n_may_support") is not None or asked.get("n_may_query") is not None:
+        raise ValueError(
+            f"the episodes of protocol {asked.get('name')} were drawn from chosen sources, which a result does not "
+            "hold: they cannot be drawn again from it"
+        )
+    told = "the films are not those that the result was judged on; name these (--data, --split)"
+    try:
+        episodes = _drawn(embeddings, asked)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"the episodes cannot be drawn again ({error}): {told}") from error
+    if episodes.hash != result.episodes_hash:
+        raise ValueError(
+            f"the episodes are others (hash {episodes.hash[:12]}, not {result.episodes_hash[:12]}): {told}"
+        )
+    return Plan(str(asked.get("name", "closed")), episodes, tuple(asked.get("seen", ())), tuple(asked.get("novel", ())))
+
+
+def episode_accuracies(
+    embeddings: Embeddings,
+    plan: Plan,
+    *,
+    rule: str,
+    distance: str,
+    rule_options: Mapping[str, Any] | None = None,
+    device: str = "auto",
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield block by block (number of its first episode, share of its queries decided rightly in each).
+
+    Args:
+        embeddings, plan, rule, distance, rule_options, device: as for `evaluate_plan`.
+
+    Raises:
+        ValueError: films of several findings: there is no one accuracy.
+    """
+    judge = _judge(embeddings, rule=rule, distance=distance, options=rule_options, device=device)
+
+    def judged(block: EpisodeBlock) -> np.ndarray:
+        right = np.empty(len(block))
+        for part in block.parts():
+            right[part.positions] = _right(judge, part)
+        return right
+
+    for block, right in in_order(judged, plan.episodes.blocks(), judge.n_threads):
+        yield block.first, right
+
+
+def extreme_episodes(
+    embeddings: Embeddings,
+    plan: Plan,
+    *,
+    rule: str,
+    distance: str,
+    rule_options: Mapping[str, Any] | None = None,
+    n_best: int = 1,
+    n_worst: int = 1,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> tuple[ShownEpisode, ...]:
+    """Find the episodes with the highest and the lowest accuracy, in memory that does not grow with their number.
+
+    Args:
+        embeddings, plan, rule, distance, rule_options, device: as for `evaluate_plan`.
+        n_best, n_worst: how many of each; of equals, those with the lowest number. None is shown twice.
+        progress: called with (episodes done, episodes in all).
+
+    Returns:
+        The best, best first, then the worst, worst first.
+
+    Raises:
+        ValueError: films of several findings: there is no one accuracy.
+    """
+    check_whole(n_best, "n_best", 0)
+    check_whole(n_worst, "n_worst", 0)
+    settings: dict[str, Any] = {"rule": rule, "distance": distance, "device": device}
+    best, worst = _Kept(n_best, sign=-1), _Kept(n_worst + n_best, sign=1)  # some of the worst may be among the best
+    for first, right in episode_accuracies(embeddings, plan, rule_options=rule_options, **settings):
+        best.add(first, right)
+        worst.add(first, right)
+        if progress is not None:
+            progress(first + len(right), plan.episodes.n_episodes)
+    ends = [(number, True) for number in best.numbers.tolist()]
+    ends += [(number, False) for number in worst.numbers.tolist() if number not in best.numbers][:n_worst]
+    judge = _judge(embeddings, options=rule_options, **settings)
+    return tuple(_shown(embeddings, judge, plan.episodes, number, is_best=is_best) for number, is_best in ends)
+
+
+class _Kept:
+    """The first few episodes in the order of sign * accuracy, then of their numbers."""
+
+    def __init__(self, n_kept: int, *, sign: int) -> None:
+        self._n_kept, self._sign = n_kept, sign
+        self.numbers, self._keys = np.zeros(0, dtype=np.int64), np.zeros(0)
+
+    def add(self, first: int, right: np.ndarray) -> None:
+        numbers = np.concatenate([self.numbers, first + np.arange(len(right))])
+        keys = np.concatenate([self._keys, self._sign * right])
+        order = np.lexsort((numbers, keys))[: self._n_kept]
+        self.numbers, self._keys = numbers[order], keys[order]
+
+
+def _judge(
+    embeddings: Embeddings, *, rule: str, distance: str, options: Mapping[str, Any] | None, device: str
+) -> Judge:
+    if embeddings.is_multi_label:
+        raise ValueError("films of several findings have no one accuracy by which an episode is the best or the worst")
+    layout = Layout(tuple(embeddings.class_names or ()), is_wide=True)
+    chosen = choose_device(device)
+    return Judge(embeddings, rule=rule, distance=distance, layout=layout, options=options, device=chosen)
+
+
+def _right(judge: Judge, part: EpisodePart) -> np.ndarray:
+    """Return the share of the queries of each episode that are decided rightly, float64 (b,)."""
+    labels = torch.from_numpy(part.query_labels)
+    credits = tie_credits(judge.distances(part)).cpu().double()
+    return np.asarray(credits[:, torch.arange(len(labels)), labels].mean(dim=1).numpy())
+
+
+def _shown(films: Embeddings, judge: Judge, episodes: EpisodeSource, number: int, *, is_best: bool) -> ShownEpisode:
+    (part,) = episodes.block(number, 1).parts()
+    distances = judge.distances(part).cpu()[0]
+    names = [judge.layout.findings[class_id] for class_id in part.class_ids[0].tolist()]
+
+    def path(row: int) -> str:
+        return f"row {row}" if films.paths is None else films.paths[row]
+
+    queries = []
+    is_nearest = tie_credits(distances) > 0
+    for row, label, near, own in zip(
+        part.query[0].tolist(), part.query_labels.tolist(), is_nearest.tolist(), distances.tolist(), strict=True
+    ):
+        predicted = tuple(name for name, is_taken in zip(names, near, strict=True) if is_taken)
+        queries.append(ShownQuery(path(row), names[label], predicted, dict(zip(names, own, strict=True))))
+    support = zip(part.support_labels.tolist(), part.support[0].tolist(), strict=True)
+    return ShownEpisode(
+        number=number,
+        is_best=is_best,
+        accuracy=float(_right(judge, part)[0]),
+        support=tuple((names[label], path(row)) for label, row in support),
+        queries=tuple(queries),
+    )
+
+
+def _drawn(films: Embeddings, asked: Mapping[str, Any]) -> Episodes | FoldEpisodes:
+    if "n_folds" in asked:
+        return FoldEpisodes.draw(films, **{name: asked[name] for name in _FOLDED})
+    return Episodes.draw(films, **{name: asked[name] for name in _DRAWN})
