@@ -7,7 +7,7 @@ import click
 from fewshot_cxr.cli.console import progress_bars, say, write_result
 from fewshot_cxr.cli.flags import json_flag, seed_flag, set_threads
 from fewshot_cxr.cli.results import show_prediction, show_result
-from fewshot_cxr.workflows import NEW_FINDING, run_demo
+from fewshot_cxr.workflows.demo import NEW_FINDING, run_demo
 
 
 @click.command()

@@ -1,15 +1,3 @@
-"""Whole stories, from films to a page or to a result."""
+"""Whole stories, from films to a page or to a result: each loads when it is imported by its own name."""
 
-from fewshot_cxr.workflows.demo import NEW_FINDING, DemoResult, run_demo
-from fewshot_cxr.workflows.recipes import Recipe, RecipeResult, load_recipe, recipe_names, run_recipe
-
-__all__ = [
-    "NEW_FINDING",
-    "DemoResult",
-    "Recipe",
-    "RecipeResult",
-    "load_recipe",
-    "recipe_names",
-    "run_demo",
-    "run_recipe",
-]
+__all__: list[str] = []

@@ -1,5 +1,9 @@
 """Test films beside exemplars in the order of their distance, as the ResNet-9 report shows them."""
 
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -9,11 +13,42 @@ from fewshot_cxr.distances import pairwise_distances
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.inference import RULES, TRANSDUCTIVE, sample_exemplars
 from fewshot_cxr.seeding import generator
-from fewshot_cxr.workflows.recipes.judging import ExemplarJudge
-from fewshot_cxr.workflows.recipes.shows import RankTable
+from fewshot_cxr.visualise import Figure, rank_table_figure
+from fewshot_cxr.workflows.exemplar_judge import ExemplarJudge
 
 _MOST_EXEMPLARS = 60
 _DRAWN_PER_FINDING = 3  # where all training films are exemplars: too many to look at
+
+
+@dataclass(frozen=True, eq=False)
+class RankTable:
+    """A film, and exemplars it was compared with.
+
+    `film` and the films of `rows` are uint8 (S, S); `rows` holds (film, finding, distance) of each exemplar in any
+    order, `paths` their names in the same order, where they are known. `means` are what the rule compares (finding ->
+    score, smaller is closer), over all `n_exemplars`, of which the rows may be some; None: the mean over the rows.
+    `truth` and `decision` are the film's finding and the one that the rule takes it for; "": not known.
+    """
+
+    film: np.ndarray
+    name: str
+    rows: Sequence[tuple[np.ndarray, str, float]]
+    paths: Sequence[str] = ()
+    means: Mapping[str, float] | None = None
+    rule: str = "mean_distance"
+    truth: str = ""
+    decision: str = ""
+    n_exemplars: int | None = None
+
+    def mean_distances(self) -> dict[str, float]:
+        """Return finding -> what the rule compares, closest first."""
+        found: dict[str, list[float]] = {}
+        for _, finding, distance in self.rows:
+            found.setdefault(finding, []).append(float(distance))
+        means = (
+            {name: math.fsum(some) / len(some) for name, some in found.items()} if self.means is None else self.means
+        )
+        return dict(sorted(means.items(), key=lambda item: item[1]))
 
 
 def rank_tables(
@@ -56,6 +91,22 @@ def rank_tables(
         )
         tables.append(table)
     return tuple(tables)
+
+
+def draw_rank_table(table: RankTable, *, title: str = "", theme: str = "light") -> Figure:
+    """Draw a table; see `rank_table_figure`."""
+    return rank_table_figure(
+        table.film,
+        table.name,
+        table.rows,
+        table.mean_distances(),
+        rule=table.rule,
+        truth=table.truth,
+        decision=table.decision,
+        n_exemplars=table.n_exemplars,
+        title=title,
+        theme=theme,
+    )
 
 
 def _to_exemplars(judge: ExemplarJudge, asked: Tensor, kept: list[int]) -> Tensor:

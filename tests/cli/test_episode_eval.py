@@ -77,6 +77,7 @@ def test_the_json_keeps_its_fields_and_gains_what_was_promised(evaluate):
     assert "--calibrate-split" in result["calibration"]["reason"]
     assert result["open_set"] is None
     assert "--unknown" in result["open_set_reason"]
+    assert result.pop("made_by")["command"].startswith("fscxr episode-eval --checkpoint")
     assert json.loads(json.dumps(EpisodicResult.from_json(result).to_json())) == result
     assert said.out.index("95 % over patients") < said.out.index("95 % over episodes")
     for text in ("floor: nearest centroid on border", "accuracy above it", "macro F1", "AUPRC", "queries of"):

@@ -14,9 +14,9 @@ from fewshot_cxr.evaluation import Decisions, evaluate_closed_set, evaluate_mult
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.inference import RULES
 from fewshot_cxr.records import Record, Records
-from fewshot_cxr.workflows.recipes.judging import ExemplarJudge
-from fewshot_cxr.workflows.recipes.rank_tables import rank_tables
-from fewshot_cxr.workflows.recipes.shows import RankTable, write_shows
+from fewshot_cxr.workflows.exemplar_judge import ExemplarJudge
+from fewshot_cxr.workflows.rank_tables import RankTable, rank_tables
+from fewshot_cxr.workflows.recipes.shows import write_shows
 
 FINDINGS = ("covid", "normal", "pneumonia")
 HISTORY = [

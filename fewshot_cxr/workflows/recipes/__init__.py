@@ -1,7 +1,6 @@
 """The five published systems, each a file of settings: corrected by default, as published on demand."""
 
 from fewshot_cxr.workflows.recipes.check import VARIANTS, CheckRow, check_recipes
-from fewshot_cxr.workflows.recipes.judging import Work
 from fewshot_cxr.workflows.recipes.recipe import Recipe, load_recipe, parse_recipe, recipe_names
 from fewshot_cxr.workflows.recipes.run import RecipeResult, run_recipe, settled
 from fewshot_cxr.workflows.recipes.settings import parse_setting
@@ -11,7 +10,6 @@ __all__ = [
     "CheckRow",
     "Recipe",
     "RecipeResult",
-    "Work",
     "check_recipes",
     "load_recipe",
     "parse_recipe",

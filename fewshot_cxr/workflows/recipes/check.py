@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fewshot_cxr.workflows.recipes.judging import Work
 from fewshot_cxr.workflows.recipes.recipe import Recipe, load_recipe, recipe_names
 from fewshot_cxr.workflows.recipes.run import run_recipe
+from fewshot_cxr.workflows.work import Work
 
 VARIANTS = ("corrected", "published")
 _FOLDERS = {"covid_chestxray": "ieee8023"}  # the others lie in folders of their reader's name

@@ -1,17 +1,15 @@
 """The test films of a recipe, judged once: by the trained classifier, or by exemplars of the training films."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from fewshot_cxr.data import CachedFilms, cache_films, findings_table, patient_groups
+from fewshot_cxr.data import CachedFilms, findings_table, patient_groups
 from fewshot_cxr.embeddings import Embeddings
-from fewshot_cxr.encoders import Encoder
 from fewshot_cxr.evaluation import (
     ClosedSetResult,
     Decisions,
@@ -21,66 +19,13 @@ from fewshot_cxr.evaluation import (
     evaluate_closed_set,
     evaluate_multi_label,
 )
-from fewshot_cxr.image_spec import ImageSpec
-from fewshot_cxr.inference import classify_films, embed_films, embed_floors, sample_exemplars, template_options
+from fewshot_cxr.inference import classify_films, embed_floors, sample_exemplars, template_options
 from fewshot_cxr.records import Records
 from fewshot_cxr.training import TrainedClassifier, TrainedEncoder
+from fewshot_cxr.workflows.exemplar_judge import ExemplarJudge
 from fewshot_cxr.workflows.recipes.division import Division
 from fewshot_cxr.workflows.recipes.settings import JudgeRules
-
-Progress = Callable[[str, int, int], None]
-_BATCH = 64
-
-
-@dataclass(frozen=True, kw_only=True)
-class Work:
-    """Where and how films are decoded and embedded; it changes no number."""
-
-    device: str = "auto"
-    cache_folder: Path | None = None
-    n_workers: int | None = None
-    progress: Progress | None = None
-
-    def decode(self, records: Records, spec: ImageSpec, what: str) -> CachedFilms:
-        """Decode films, or find them in the cache."""
-        report = self.report(f"decoding {what} films")
-        return cache_films(records, spec, folder=self.cache_folder, n_workers=self.n_workers, progress=report)
-
-    def embed(self, encoder: Encoder, films: CachedFilms, what: str) -> Embeddings:
-        """Embed decoded films."""
-        report = self.report(f"embedding {what} films")
-        return embed_films(encoder, films, batch_size=_BATCH, device=self.device, progress=report)
-
-    def report(self, what: str) -> Callable[[int, int], None] | None:
-        """Return how to tell of one kind of work."""
-        return None if self.progress is None else partial(self.progress, what)
-
-
-@dataclass(frozen=True, eq=False)
-class ExemplarJudge:
-    """What classifies by exemplars: the rule with its options, the labelled films, and their embeddings."""
-
-    rule: str
-    distance: str
-    options: dict[str, Any]
-    films: CachedFilms
-    known: Embeddings
-
-    @classmethod
-    def of(
-        cls, trained: TrainedEncoder, rules: JudgeRules, train: Records, *, folder: Path, seed: int, work: Work
-    ) -> "ExemplarJudge":
-        """Draw and embed the exemplars, and take the weights of the distance from the run folder where it has any."""
-        chosen = sample_exemplars(train, rules.n_exemplars, seed=seed) if rules.n_exemplars else train
-        films = work.decode(chosen, trained.encoder.image_spec, "exemplar")
-        options: dict[str, Any] = {"k": rules.k} if rules.rule == "knn" else {}
-        options |= template_options(trained.encoder, folder) if rules.rule == "template" else {}
-        known = work.embed(trained.encoder, films, "exemplar")
-        return cls(rules.rule, trained.card["distance"], options, films, known)
-
-    def decide(self, films: Embeddings) -> Decisions:
-        """Decide films by the rule."""
-        return decide_by_exemplars(films, self.known, rule=self.rule, distance=self.distance, options=self.options)
+from fewshot_cxr.workflows.work import BATCH, Work
 
 
 def known_films(records: Records, findings: tuple[str, ...]) -> tuple[Records, tuple[str, ...]]:
@@ -117,7 +62,7 @@ def judge_classifier(
 
     def logits(films: CachedFilms, what: str) -> np.ndarray:
         report = work.report(f"classifying {what} films")
-        return classify_films(classifier, films, batch_size=_BATCH, device=work.device, progress=report)
+        return classify_films(classifier, films, batch_size=BATCH, device=work.device, progress=report)
 
     asked, notes = known_films(division.test, classifier.findings)
     test = work.decode(asked, spec, "test")
@@ -138,6 +83,18 @@ def judge_classifier(
     floors = _floors(test, support, decisions)
     result = evaluate_closed_set(decisions, calibration=calibration, floors=floors)
     return replace(result, notes=(*result.notes, *notes))
+
+
+def draw_judge(
+    trained: TrainedEncoder, rules: JudgeRules, train: Records, *, folder: Path, seed: int, work: Work
+) -> ExemplarJudge:
+    """Draw and embed the exemplars, and take the weights of the distance from the run folder where it has any."""
+    chosen = sample_exemplars(train, rules.n_exemplars, seed=seed) if rules.n_exemplars else train
+    films = work.decode(chosen, trained.encoder.image_spec, "exemplar")
+    options: dict[str, Any] = {"k": rules.k} if rules.rule == "knn" else {}
+    options |= template_options(trained.encoder, folder) if rules.rule == "template" else {}
+    known = work.embed(trained.encoder, films, "exemplar")
+    return ExemplarJudge(rules.rule, trained.card["distance"], options, films, known)
 
 
 def judge_by_exemplars(

@@ -12,22 +12,14 @@ from fewshot_cxr.encoders import ENCODER_FILE
 from fewshot_cxr.evaluation import ClosedSetResult, EpisodicResult, MultiLabelResult, evaluate_plan, plan_episodes
 from fewshot_cxr.storage import write_json, write_text
 from fewshot_cxr.training import ClassifierTrainer, SiameseTrainer, TrainedClassifier, TrainedEncoder
-from fewshot_cxr.workflows.recipes.division import (
-    SPLIT_FILE,
-    Division,
-    divide,
-    patients_by_part,
-)
-from fewshot_cxr.workflows.recipes.judging import (
-    ExemplarJudge,
-    Work,
-    judge_by_exemplars,
-    judge_classifier,
-)
-from fewshot_cxr.workflows.recipes.rank_tables import rank_tables
+from fewshot_cxr.workflows.exemplar_judge import ExemplarJudge
+from fewshot_cxr.workflows.rank_tables import RankTable, rank_tables
+from fewshot_cxr.workflows.recipes.division import SPLIT_FILE, Division, divide, patients_by_part
+from fewshot_cxr.workflows.recipes.judging import draw_judge, judge_by_exemplars, judge_classifier
 from fewshot_cxr.workflows.recipes.recipe import Recipe
-from fewshot_cxr.workflows.recipes.shows import RankTable, write_shows
+from fewshot_cxr.workflows.recipes.shows import write_shows
 from fewshot_cxr.workflows.recipes.sources import Sources, choose_findings, listed, read_sources
+from fewshot_cxr.workflows.work import Work
 
 Trained = TrainedEncoder | TrainedClassifier
 RESULT_FILE, EPISODES_FILE, RECIPE_FILE = "result.json", "episodes.json", "recipe.toml"
@@ -190,7 +182,7 @@ def _judge(recipe: Recipe, trained: Trained, division: Division, *, out: Path, s
         is_multi_label = recipe.findings.is_multi_label
         return _Judged(judge_classifier(trained, division, is_multi_label=is_multi_label, work=work))
     rules = recipe.judge
-    judge = ExemplarJudge.of(trained, rules, division.train, folder=out, seed=seed, work=work)
+    judge = draw_judge(trained, rules, division.train, folder=out, seed=seed, work=work)
     result, films, embedded = judge_by_exemplars(judge, trained, division, work=work)
     tables = rank_tables(judge, films, embedded, rules.rank_tables, seed=seed)
     if not rules.n_episodes:

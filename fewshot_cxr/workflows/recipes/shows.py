@@ -4,7 +4,6 @@ import csv
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -21,44 +20,13 @@ from fewshot_cxr.visualise import (
     class_counts_figure,
     confusion_matrix_figure,
     learning_curves_figure,
-    rank_table_figure,
     roc_figure,
 )
+from fewshot_cxr.workflows.rank_tables import RankTable, draw_rank_table
 from fewshot_cxr.workflows.recipes.result_rows import Result, Row, cells, result_tables
 
 Draw = Callable[..., Figure]
 Curves = dict[str, tuple[np.ndarray, np.ndarray, Estimate]]  # finding -> false and true positive rates, area
-
-
-@dataclass(frozen=True, eq=False)
-class RankTable:
-    """A film, and exemplars it was compared with.
-
-    `film` and the films of `rows` are uint8 (S, S); `rows` holds (film, finding, distance) of each exemplar in any
-    order, `paths` their names in the same order, where they are known. `means` are what the rule compares (finding ->
-    score, smaller is closer), over all `n_exemplars`, of which the rows may be some; None: the mean over the rows.
-    `truth` and `decision` are the film's finding and the one that the rule takes it for; "": not known.
-    """
-
-    film: np.ndarray
-    name: str
-    rows: Sequence[tuple[np.ndarray, str, float]]
-    paths: Sequence[str] = ()
-    means: Mapping[str, float] | None = None
-    rule: str = "mean_distance"
-    truth: str = ""
-    decision: str = ""
-    n_exemplars: int | None = None
-
-    def mean_distances(self) -> dict[str, float]:
-        """Return finding -> what the rule compares, closest first."""
-        found: dict[str, list[float]] = {}
-        for _, finding, distance in self.rows:
-            found.setdefault(finding, []).append(float(distance))
-        means = (
-            {name: math.fsum(some) / len(some) for name, some in found.items()} if self.means is None else self.means
-        )
-        return dict(sorted(means.items(), key=lambda item: item[1]))
 
 
 def write_shows(
@@ -106,7 +74,7 @@ def write_shows(
     tables = result_tables(result) | {"history": _history_rows(history), "class_counts": _count_rows(counts)}
     for number, table in enumerate(rank_tables, start=1):
         tables[f"rank_{number}"] = _rank_rows(table)
-        figures[f"rank_{number}"] = _draw_ranks(table, title)
+        figures[f"rank_{number}"] = draw_rank_table(table, title=title)
     about = {"title": title, "data_hash": result.data_hash, "n_films": result.n_films, "n_patients": result.n_patients}
     about |= {"seed": seed, "command": command or None, "best_epoch": best_epoch}
     # JSON keeps the areas below the curves: thousands of points are for a plot.
@@ -153,20 +121,6 @@ def _draws(result: Result, curves: Curves) -> dict[str, Draw]:
         readings = {name: (false, true, (area.value, area.ci95)) for name, (false, true, area) in curves.items()}
         draws["roc"] = partial(roc_figure, readings)
     return draws
-
-
-def _draw_ranks(table: RankTable, title: str) -> Figure:
-    return rank_table_figure(
-        table.film,
-        table.name,
-        table.rows,
-        table.mean_distances(),
-        rule=table.rule,
-        truth=table.truth,
-        decision=table.decision,
-        n_exemplars=table.n_exemplars,
-        title=title,
-    )
 
 
 def _points(curves: Curves) -> list[Row]:
