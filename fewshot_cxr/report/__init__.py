@@ -21,18 +21,26 @@ from fewshot_cxr.report.episode_tables import (
     recall_table,
 )
 from fewshot_cxr.report.episode_words import is_alarm, patients_text, protocol_facts, reading_text
+from fewshot_cxr.report.extremes_section import extremes_section
 from fewshot_cxr.report.html import Headline, Page, Section, render_page
 from fewshot_cxr.report.multi_label_tables import multi_label_csv, multi_label_table
 from fewshot_cxr.report.number_rows import numbers_csv
 from fewshot_cxr.report.pictures import Picture, figure_png, save_figure
+from fewshot_cxr.report.projection_section import projection_section
+from fewshot_cxr.report.run_page import PageParts, run_page
+from fewshot_cxr.report.run_sections import ShownResult, ShownRun
 from fewshot_cxr.report.sections import prediction_section, samples_section, training_section
+from fewshot_cxr.report.som_section import som_section
 from fewshot_cxr.report.tables import Table
 
 __all__ = [
     "Headline",
     "Page",
+    "PageParts",
     "Picture",
     "Section",
+    "ShownResult",
+    "ShownRun",
     "Table",
     "accuracy_section",
     "accuracy_table",
@@ -45,6 +53,7 @@ __all__ = [
     "counts_table",
     "episode_page",
     "episodic_headlines",
+    "extremes_section",
     "figure_png",
     "findings_section",
     "findings_table",
@@ -57,12 +66,15 @@ __all__ = [
     "open_set_section",
     "patients_text",
     "prediction_section",
+    "projection_section",
     "protocol_facts",
     "reading_text",
     "recall_section",
     "recall_table",
     "render_page",
+    "run_page",
     "samples_section",
     "save_figure",
+    "som_section",
     "training_section",
 ]

@@ -1,7 +1,7 @@
 """The library's story on synthetic films: train on the findings that are known, then a new one arrives with 5 films."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,15 +9,16 @@ from typing import Any
 
 from fewshot_cxr.data import CachedFilms, cache_films, split_by_patient, write_manifest
 from fewshot_cxr.data.synthetic import make_synthetic
-from fewshot_cxr.encoders import Encoder
-from fewshot_cxr.evaluation import EpisodicResult, evaluate_episodes
+from fewshot_cxr.evaluation import EpisodicResult, decide_by_exemplars, evaluate_closed_set, evaluate_episodes
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.inference import Prediction, embed_films, embed_floors, predict, sample_exemplars
 from fewshot_cxr.records import Record, Records
 from fewshot_cxr.seeding import generator
 from fewshot_cxr.storage import write_text
-from fewshot_cxr.training import SiameseTrainer
-from fewshot_cxr.workflows.demo_page import DemoFilms, demo_page, save_figures
+from fewshot_cxr.training import SiameseTrainer, TrainedEncoder
+from fewshot_cxr.workflows.demo_page import DemoFilms, DemoResults, demo_page, save_figures
+from fewshot_cxr.workflows.made_by import made_by
+from fewshot_cxr.workflows.run_report import ReportFilms, film_sections
 
 Progress = Callable[[str, int, int], None]
 NEW_FINDING = "peripheral_ground_glass"
@@ -50,7 +51,8 @@ def run_demo(
     """Draw films, train on all findings but one, judge in episodes that hold the new one too, and write a page.
 
     Args:
-        out: folder for films/, manifest.csv, checkpoint/, figures/ and report.html.
+        out: folder for films/, masks/, manifest.csv, checkpoint/, episodes.json, closed_set.json, figures/ and
+            report.html.
         seed: of everything.
         n_patients: of each finding, with 1 to 4 films each.
         n_epochs: of training.
@@ -67,28 +69,55 @@ def run_demo(
     known_train, known_val = (part.where(lambda film: film.finding != NEW_FINDING) for part in (train, val))
     trainer = SiameseTrainer(**_TRAINING, n_epochs=n_epochs, seed=seed, device=device)
     trained = trainer.fit(known_train, known_val, out=out / "checkpoint", progress=progress)
-    films = cache_films(test, trained.encoder.image_spec)
-    episodes = evaluate_episodes(
-        embed_films(trained.encoder, films, device=device, progress=_named(progress, "embedding")),
+    labelled = cache_films(sample_exemplars(train, N_SHOT, seed=seed), trained.encoder.image_spec)
+    used = _embedded(trained, test, labelled, seed=seed, device=device, progress=progress)
+    episodes = _episodes(used, trained.card["findings"], _named(progress, "episodes"))
+    known = embed_films(used.encoder, labelled, device=device)
+    decided = decide_by_exemplars(used.embeddings, known, rule=RULE, distance=used.distance)
+    results = DemoResults(episodes, evaluate_closed_set(decided), made_by(f"fscxr demo --seed {seed}"))
+    asked = _one_new_film(used.test.records, seed)
+    query = used.embeddings.vectors[used.test.records.films.index(asked)][None]
+    prediction = predict(query, [asked.path], known, rule=RULE, distance=used.distance)[0]
+    sections = film_sections(used, result=episodes, device=device, progress=progress)
+    shown = DemoFilms(used.test.records, asked, labelled.records)
+    page = demo_page(results, prediction, trained, shown, sections, new_finding=NEW_FINDING, n_shot=N_SHOT)
+    save_figures(episodes, prediction, trained, shown, out / "figures")
+    results.write(out)
+    write_text(out / "report.html", page)
+    return DemoResult(episodes, prediction, asked.finding, out / "report.html", time.perf_counter() - start)
+
+
+def _embedded(
+    trained: TrainedEncoder, test: Records, exemplars: CachedFilms, *, seed: int, device: str, progress: Progress | None
+) -> ReportFilms:
+    """Embed the test films, once."""
+    encoder = trained.encoder
+    films = cache_films(test, encoder.image_spec)
+    return ReportFilms(
+        encoder=encoder,
+        test=films,
+        embeddings=embed_films(encoder, films, device=device, progress=_named(progress, "embedding")),
+        exemplars=exemplars,
+        distance=trained.card["distance"],
+        rule=RULE,
+        seed=seed,
+    )
+
+
+def _episodes(used: ReportFilms, seen: Sequence[str], progress: Callable[[int, int], None] | None) -> EpisodicResult:
+    return evaluate_episodes(
+        used.embeddings,
         n_shot=N_SHOT,
         n_query=10,
         n_episodes=2000,
         rule=RULE,
-        distance=trainer.distance,
-        seed=seed,
+        distance=used.distance,
+        seed=used.seed,
         protocol="generalized",
-        seen=trained.card["findings"],
-        floor=embed_floors(films),
-        progress=_named(progress, "episodes"),
+        seen=seen,
+        floor=embed_floors(used.test),
+        progress=progress,
     )
-    asked = _one_new_film(test, seed)
-    exemplars = cache_films(sample_exemplars(train, N_SHOT, seed=seed), trained.encoder.image_spec)
-    prediction = _predict(trained.encoder, asked, test, exemplars, distance=trainer.distance, device=device)
-    shown = DemoFilms(test, asked, exemplars.records)
-    page = demo_page(episodes, prediction, trained, shown, new_finding=NEW_FINDING, n_shot=N_SHOT)
-    save_figures(episodes, prediction, trained, shown, out / "figures")
-    write_text(out / "report.html", page)
-    return DemoResult(episodes, prediction, asked.finding, out / "report.html", time.perf_counter() - start)
 
 
 def _named(progress: Progress | None, what: str) -> Callable[[int, int], None] | None:
@@ -98,12 +127,3 @@ def _named(progress: Progress | None, what: str) -> Callable[[int, int], None] |
 def _one_new_film(test: Records, seed: int) -> Record:
     arrived = test.where(lambda film: film.finding == NEW_FINDING)
     return arrived[int(generator(seed, "the film that is asked").integers(len(arrived)))]
-
-
-def _predict(
-    encoder: Encoder, asked: Record, test: Records, exemplars: CachedFilms, *, distance: str, device: str
-) -> Prediction:
-    query = cache_films(Records((asked,), test.root), encoder.image_spec)
-    vectors = embed_films(encoder, query, device=device).vectors
-    known = embed_films(encoder, exemplars, device=device)
-    return predict(vectors, [asked.path], known, rule=RULE, distance=distance)[0]

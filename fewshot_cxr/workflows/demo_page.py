@@ -1,31 +1,22 @@
 """The demo's page and pictures: the story in words, then its numbers."""
 
-import platform
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from fewshot_cxr.data import read_gray
-from fewshot_cxr.evaluation import EpisodicResult
+from fewshot_cxr.evaluation import ClosedSetResult, EpisodicResult
 from fewshot_cxr.inference import Prediction
 from fewshot_cxr.records import Record, Records
-from fewshot_cxr.report import (
-    Page,
-    Section,
-    accuracy_section,
-    confusion_section,
-    episodic_headlines,
-    prediction_section,
-    protocol_facts,
-    recall_section,
-    render_page,
-    samples_section,
-    save_figure,
-    training_section,
-)
+from fewshot_cxr.report import Section, prediction_section, render_page, samples_section, save_figure
 from fewshot_cxr.report.episode_words import interval_kind
+from fewshot_cxr.report.run_page import PageParts, run_page
+from fewshot_cxr.report.run_sections import ShownResult, ShownRun
 from fewshot_cxr.report.tables import interval_text, shown_interval, value_text
+from fewshot_cxr.storage import write_json
 from fewshot_cxr.training import TrainedEncoder
 from fewshot_cxr.visualise import (
     confusion_matrix_figure,
@@ -42,6 +33,24 @@ _CAUTIONS = (
     "Split by patient: no patient is in two parts, nor in both support and query. The scanner (the source) is drawn "
     "without regard to the finding, so here the two are not confounded.",
 )
+
+
+@dataclass(frozen=True)
+class DemoResults:
+    """The test films judged in episodes, and once each by the exemplars; and how."""
+
+    episodes: EpisodicResult
+    closed_set: ClosedSetResult
+    made_by: Mapping[str, Any]
+
+    def shown(self) -> tuple[ShownResult, ...]:
+        """Return both as a page shows them."""
+        return tuple(ShownResult("demo", result, self.made_by) for result in (self.episodes, self.closed_set))
+
+    def write(self, out: Path) -> None:
+        """Write both as JSON, for `fscxr report`, `plot` and `compare`."""
+        write_json(out / "episodes.json", self.episodes.to_json() | {"made_by": self.made_by})
+        write_json(out / "closed_set.json", self.closed_set.to_json() | {"made_by": self.made_by})
 
 
 @dataclass(frozen=True)
@@ -73,41 +82,47 @@ class DemoFilms:
 
 
 def demo_page(
-    episodes: EpisodicResult,
+    results: DemoResults,
     prediction: Prediction,
     trained: TrainedEncoder,
     films: DemoFilms,
+    sections: Sequence[Section],
     *,
     new_finding: str,
     n_shot: int,
 ) -> str:
-    """Return the page as HTML."""
-    known = trained.card["findings"]
+    """Return the page as HTML: the story, then all that `fscxr report` shows of a run.
+
+    Args:
+        results: of the test films.
+        prediction: of the film that was asked.
+        trained: the encoder with its card and history.
+        films: to show.
+        sections: that need the films' embeddings.
+        new_finding: which the encoder was not trained on.
+        n_shot: films of it.
+    """
+    episodes, known = results.episodes, trained.card["findings"]
     recall = episodes.per_class_recall[new_finding]
     interval = f"95 % {interval_kind(episodes)}: {interval_text(shown_interval(recall))}"
-    page = Page(
-        title="A new finding, five films",
-        lead=(
-            f"An encoder was trained on {len(known)} findings: {', '.join(known)}.",
-            f"Then a new one arrived, {new_finding}, with {n_shot} labelled films. Nothing was trained again.",
-            f"In episodes with all {episodes.n_way} findings and {n_shot} films of each, {value_text(recall)} of the "
-            f"films of the new finding were recognised ({interval}).",
-        ),
-        headlines=episodic_headlines(episodes),
-        cautions=(*_CAUTIONS, *episodes.warnings),
-        sections=(
-            recall_section(episodes),
-            accuracy_section(episodes),
-            confusion_section(episodes),
-            prediction_section(
-                prediction, films.asked_image(), films.exemplar_images(prediction), true_finding=films.asked.finding
-            ),
-            training_section(trained.history),
-            samples_section(films.samples()),
-            Section("How this was made", facts=(*protocol_facts(episodes), *_facts(trained))),
-        ),
+    asked = prediction_section(
+        prediction, films.asked_image(), films.exemplar_images(prediction), true_finding=films.asked.finding
     )
-    return render_page(page)
+    parts = PageParts(
+        runs=(ShownRun("the demo's encoder", trained.card, history=tuple(trained.history), made_by=results.made_by),),
+        results=results.shown(),
+        films=(*sections, samples_section(films.samples())),
+    )
+    page = run_page(parts, title="A new finding, five films")
+    lead = (
+        f"An encoder was trained on {len(known)} findings: {', '.join(known)}.",
+        f"Then a new one arrived, {new_finding}, with {n_shot} labelled films. Nothing was trained again.",
+        f"In episodes with all {episodes.n_way} findings and {n_shot} films of each, {value_text(recall)} of the "
+        f"films of the new finding were recognised ({interval}).",
+    )
+    return render_page(
+        replace(page, lead=lead, cautions=(*_CAUTIONS, *page.cautions), sections=(asked, *page.sections))
+    )
 
 
 def save_figures(
@@ -129,19 +144,3 @@ def save_figures(
     }
     for name, figure in figures.items():
         save_figure(figure, folder / f"{name}.png")
-
-
-def _facts(trained: TrainedEncoder) -> tuple[tuple[str, str], ...]:
-    card = trained.card
-    counts = ", ".join(f"{part} {n}" for part, n in card["n_films"].items())
-    return (
-        (
-            "encoder",
-            f"{card['encoder']['encoder']}, {card['image_spec']['size_px']} px, loss {card['training']['loss']}",
-        ),
-        ("films trained on", counts),
-        ("best epoch", f"{card['best_epoch']} of {len(trained.history)}, by episodes on validation patients"),
-        ("versions", ", ".join(f"{name} {number}" for name, number in card["versions"].items())),
-        ("machine", f"{platform.system()} {platform.machine()}"),
-        ("command", "fscxr demo --seed " + str(card["training"]["seed"])),
-    )

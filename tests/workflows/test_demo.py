@@ -3,7 +3,7 @@ import pytest
 from fewshot_cxr.cli.results import show_prediction, show_result
 from fewshot_cxr.data import read_dataset
 from fewshot_cxr.encoders import load_encoder
-from fewshot_cxr.workflows import NEW_FINDING, run_demo
+from fewshot_cxr.workflows.demo import NEW_FINDING, run_demo
 
 
 @pytest.mark.slow
@@ -12,8 +12,11 @@ def test_the_demo_leaves_a_page_and_what_it_was_made_from(tmp_path, capsys):
     result = run_demo(tmp_path / "demo", n_patients=36, n_epochs=1, progress=lambda *call: calls.append(call[0]))
     assert {path.name for path in (tmp_path / "demo").iterdir()} == {
         "films",
+        "masks",
         "manifest.csv",
         "checkpoint",
+        "episodes.json",
+        "closed_set.json",
         "figures",
         "report.html",
     }

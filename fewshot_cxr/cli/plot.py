@@ -1,0 +1,182 @@
+"""`fscxr plot`: one figure of a result, a training, films or embeddings, as a PNG file."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from fewshot_cxr._checks import lookup
+from fewshot_cxr.cli.console import check_outputs, progress_bars, say, say_problems
+from fewshot_cxr.cli.flags import seed_flag, set_threads, work_flags
+from fewshot_cxr.cli.sources import read_films, read_sources, reading_flags, take_reading
+from fewshot_cxr.data import cache_films
+from fewshot_cxr.distances import DISTANCES
+from fewshot_cxr.embeddings import Embeddings
+from fewshot_cxr.encoders import load_encoder
+from fewshot_cxr.inference import embed_films
+from fewshot_cxr.records import Records
+from fewshot_cxr.report import save_figure
+from fewshot_cxr.storage import write_text
+from fewshot_cxr.visualise import THEMES
+from fewshot_cxr.workflows.plots import PLOTS, PlotInputs, PlotKind, PlotOptions, read_history, read_result
+from fewshot_cxr.workflows.plots.maps import COLOURS, METHODS
+from fewshot_cxr.workflows.plots.table import EMBEDDINGS, FILMS, HISTORY, MAKES, RESULT
+
+_ANY_KIND = ("kind", "sources", "out", "theme", "title", "help")
+_WITH_CHECKPOINT = ("split", "device", "batch_size", "n_workers", "threads")
+_DRAWN_FROM = {RESULT: "a result", HISTORY: "a run folder", FILMS: "films", EMBEDDINGS: "embeddings"}
+_HELP = f"""Draw one figure of KIND from SOURCE, at the width of a page.
+
+{chr(8)}
+{chr(10).join(f"{name:14}{kind.shows} (of {_DRAWN_FROM[kind.source]})" for name, kind in PLOTS.items())}
+
+A result is a JSON file of evaluate or episode-eval, or the folder of a recipe; embeddings are a file of embed, or
+--checkpoint with --data. Where films themselves are drawn beside embeddings, or coloured by split, --data names them.
+A projection saved as .html is a page to explore: it pans, zooms, and shows the film under the pointer.
+
+{chr(8)}
+Example: fscxr plot confusion result.json --out confusion.png
+         fscxr plot samples split.csv --out samples.png
+         fscxr plot projection --checkpoint run --data split.csv --split test --method pca --out map.png
+         fscxr plot projection test.safetensors --data split.csv --out map.html
+"""
+
+
+def _check_suffix(kind: str, plot: PlotKind, out: Path) -> None:
+    if out.suffix.lower() == ".html" and plot.explore is None:
+        explored = ", ".join(name for name, one in PLOTS.items() if one.explore is not None)
+        raise click.UsageError(f"--out {out}: {kind} is saved as .png; a page to explore is made of {explored} alone")
+    if out.suffix.lower() not in (".png", ".html"):
+        raise click.UsageError(f"--out {out}: figures are saved as .png, and a projection to explore as .html")
+
+
+@click.command(help=_HELP)
+@click.argument("kind")
+@click.argument("sources", nargs=-1, metavar="[SOURCE]...")
+@click.option(
+    "--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="A .png; of projection also .html."
+)
+@click.option("--theme", type=click.Choice(sorted(THEMES)), default="light", show_default=True)
+@click.option("--title", default="", help="Above the figure.")
+@seed_flag
+@click.option("--method", default="tsne", show_default=True, help=f"projection: {', '.join(METHODS)}.")
+@click.option("--colour", default="finding", show_default=True, help=f"projection, som: {', '.join(COLOURS)}.")
+@click.option(
+    "--before",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="projection: embeddings of the same films by another encoder, drawn beside.",
+)
+@click.option(
+    "--film", "queries", multiple=True, metavar="PATH", help="neighbours, ranks: this film, as the data names it."
+)
+@click.option(
+    "--distance",
+    help=f"neighbours, ranks, projection: {', '.join(DISTANCES)}.  [default: as in training, or euclidean]",
+)
+@click.option("--checkpoint", type=click.Path(exists=True, path_type=Path), help="Run folder or encoder file.")
+@click.option("--data", help="Films of the embeddings: manifest CSV, image folder, or NAME:PATH (data read --help).")
+@click.option("--split", help="--checkpoint: embed the films of this split only.")
+@work_flags
+@reading_flags
+def command(*, kind: str, sources: tuple[str, ...], out: Path, **options: Any) -> None:
+    """Draw one figure; what the kinds are is said in the help."""
+    check_outputs(out)
+    plot = lookup(PLOTS, kind, what="kind of figure")
+    _check_suffix(kind, plot, out)
+    _refuse_idle_flags(kind, plot, is_embedding=options["checkpoint"] is not None)
+    with progress_bars() as progress:
+        inputs, distance = _inputs(kind, plot, sources, options, progress)
+        look = PlotOptions(
+            **{name: options[name] for name in ("title", "theme", "seed", "method", "colour", "queries")},
+            distance=options["distance"] or distance,
+            cache_folder=options["cache_folder"],
+            progress=partial(progress, kind),
+        )
+        if plot.explore is not None and out.suffix.lower() == ".html":
+            write_text(out, plot.explore(inputs, look))
+            say(f"written: {out}, {kind} of {inputs.name}, to explore in a browser")
+            return
+        figure = plot.draw(inputs, look)
+    save_figure(figure, out)
+    width, height = figure.get_size_inches()
+    say(f"written: {out}, {kind} of {inputs.name}, {width:.1f} x {height:.1f} inches")
+
+
+def _refuse_idle_flags(kind: str, plot: PlotKind, *, is_embedding: bool) -> None:
+    """Refuse flags that would change nothing in this kind of figure."""
+    heeded = {*_ANY_KIND, *plot.heeds}
+    if plot.source in (FILMS, EMBEDDINGS):
+        heeded |= {*take_reading({}), "cache_folder"}
+    if plot.source == EMBEDDINGS:
+        heeded |= {"checkpoint", "data", *(_WITH_CHECKPOINT if is_embedding else ())}
+    context = click.get_current_context()
+    idle = [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name not in heeded
+        and context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
+    ]
+    if idle:
+        raise click.UsageError(f"{', '.join(idle)} would change nothing in {kind} of {_DRAWN_FROM[plot.source]}")
+
+
+def _inputs(
+    kind: str, plot: PlotKind, sources: tuple[str, ...], options: dict[str, Any], progress: Any
+) -> tuple[PlotInputs, str]:
+    """Read what the figure is drawn from; and the distance of the training, where an encoder was given."""
+    reading = take_reading(options)
+    if plot.source == EMBEDDINGS and options["checkpoint"] is not None:
+        if sources or options["data"] is None:
+            raise click.UsageError(f"{kind}: --checkpoint goes with --data, and with no other source")
+        return _embedded_now(reading, options, progress)
+    if not sources or (len(sources) > 1 and plot.source != FILMS):
+        raise click.UsageError(f"{kind} is drawn from {MAKES[plot.source]}; got {len(sources) or 'no'} sources")
+    if plot.source == FILMS:
+        for source in sources:
+            if (Path(source) / "split.csv").is_file():  # it holds pictures, but no films
+                raise click.UsageError(f"{source} is a run folder; its films are in {Path(source) / 'split.csv'}")
+        films = read_sources(sources, reading, as_splits=True)
+        say_problems(films)
+        return PlotInputs(name=", ".join(sources), films=films), ""
+    path = Path(sources[0])
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file or folder; {kind} is drawn from {MAKES[plot.source]}")
+    if plot.source == RESULT:
+        return PlotInputs(name=str(path), result=read_result(path)), ""
+    if plot.source == HISTORY:
+        history, best_epoch = read_history(path)
+        return PlotInputs(name=str(path), history=history, best_epoch=best_epoch), ""
+    inputs = PlotInputs(
+        name=str(path),
+        embeddings=_load(kind, path),
+        films=None if options["data"] is None else read_films(options["data"], reading, allow_leak=True),
+        before=None if options["before"] is None else _load(kind, options["before"]),
+    )
+    return inputs, "euclidean"
+
+
+def _load(kind: str, path: Path) -> Embeddings:
+    if path.suffix != ".safetensors":
+        raise ValueError(f"{path}: {kind} is drawn from {MAKES[EMBEDDINGS]}")
+    try:
+        return Embeddings.load(path)
+    except ValueError as error:
+        raise ValueError(f"{error}; {kind} is drawn from {MAKES[EMBEDDINGS]}") from error
+
+
+def _embedded_now(reading: dict[str, Any], options: dict[str, Any], progress: Any) -> tuple[PlotInputs, str]:
+    set_threads(options["threads"])
+    encoder = load_encoder(options["checkpoint"])
+    records: Records = read_films(options["data"], reading, single_label=True, allow_leak=True)
+    records = records if options["split"] is None else records.of_split(options["split"])
+    cache = {"folder": options["cache_folder"], "n_workers": options["n_workers"]}
+    films = cache_films(records, encoder.image_spec, **cache, progress=partial(progress, "decoding"))
+    work = {"device": options["device"], "batch_size": options["batch_size"]}
+    embedded = embed_films(encoder, films, **work, progress=partial(progress, "embedding"))
+    say_problems(films.records)
+    before = None if options["before"] is None else _load("projection", options["before"])
+    name = f"{options['data']} by {options['checkpoint']}"
+    inputs = PlotInputs(name=name, embeddings=embedded, films=films.records, before=before)
+    return inputs, encoder.card.get("distance", "euclidean")

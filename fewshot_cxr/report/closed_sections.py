@@ -1,0 +1,87 @@
+"""Sections of a page on a classification of films: the numbers, each finding, confusion, ROC curves, calibration."""
+
+from functools import partial
+
+import numpy as np
+
+from fewshot_cxr.evaluation.closed_set.result import ClosedSetResult
+from fewshot_cxr.evaluation.curves import roc_points
+from fewshot_cxr.evaluation.estimates import Calibration, Estimate
+from fewshot_cxr.evaluation.multi_label import MultiLabelResult
+from fewshot_cxr.report.closed_tables import confusion_table, finding_table, overall_table
+from fewshot_cxr.report.html import Section
+from fewshot_cxr.report.multi_label_tables import multi_label_table
+from fewshot_cxr.report.pictures import Picture
+from fewshot_cxr.report.tables import value_text
+from fewshot_cxr.visualise import confusion_matrix_figure, reliability_figure, roc_figure
+
+_MOST_COLUMNS = 10  # findings that a confusion table has room for
+
+
+def closed_sections(result: ClosedSetResult) -> tuple[Section, ...]:
+    """Return every section of a closed-set result; what it does not hold is left out."""
+    sections = [
+        Section("Accuracy beside its floors", ("Intervals are over patients.",), table=overall_table(result)),
+        Section("Each finding against the rest", table=finding_table(result)),
+        _confusion_section(result),
+    ]
+    sections += [one for one in (_roc_section(result), _calibration_section(result.calibration)) if one is not None]
+    return tuple(sections)
+
+
+def multi_label_sections(result: MultiLabelResult) -> tuple[Section, ...]:
+    """Return every section of a result on films that may show several findings."""
+    table = multi_label_table(result)
+    roc = _roc_section(result)
+    return (Section("Each finding for itself", table=table, facts=table.below), *(() if roc is None else (roc,)))
+
+
+def _confusion_section(result: ClosedSetResult) -> Section:
+    picture = Picture.drawn(
+        partial(confusion_matrix_figure, np.array(result.confusion), result.findings),
+        alt="Confusion matrix: rows are the true findings, columns the decisions; the diagonal is right.",
+        caption="Each row adds up to 100 %. A decision tied between findings is shared among them.",
+    )
+    table = confusion_table(result) if len(result.findings) <= _MOST_COLUMNS else None
+    return Section("What was taken for what", pictures=(picture,), table=table)
+
+
+def _roc_section(result: ClosedSetResult | MultiLabelResult) -> Section | None:
+    """Return the ROC curves of the findings that have one; None: no finding has."""
+    areas = {name: area for name, area in _areas(result).items() if area.mean is not None}
+    if not areas:
+        return None
+    curves = {name: (*roc_points(result, name), (area.value, area.ci95)) for name, area in areas.items()}
+    told = ", ".join(f"{name} {area.value:.2f}" for name, area in areas.items())
+    against = "films without it" if isinstance(result, MultiLabelResult) else "all others"
+    picture = Picture.drawn(
+        partial(roc_figure, curves),
+        alt=f"ROC curves against {against}; area: {told}.",
+        caption="In brackets the 95 % interval of the area, over patients. Guessing follows the diagonal.",
+    )
+    return Section(f"How well each finding is told from {against}", pictures=(picture,))
+
+
+def _areas(result: ClosedSetResult | MultiLabelResult) -> dict[str, Estimate]:
+    if isinstance(result, MultiLabelResult):
+        return {finding: one.auroc for finding, one in result.per_finding.items()}
+    return {finding: numbers["auroc"] for finding, numbers in result.scores.per_class.items()}
+
+
+def _calibration_section(calibration: Calibration | None) -> Section | None:
+    if calibration is None:
+        return None
+    before, after = calibration.before, calibration.after
+    curves = {"as they come": before.bins}
+    told = [f"Expected calibration error {value_text(before.ece)}: how far belief and truth lie apart, on average."]
+    if after is None:
+        told.append(f"No temperature was fitted: {calibration.reason}.")
+    else:
+        curves[f"at temperature {after.temperature:.3g}"] = after.bins
+        told.append(f"At temperature {after.temperature:.3g}, fitted on other films: {value_text(after.ece)}.")
+    picture = Picture.drawn(
+        partial(reliability_figure, curves),
+        alt="Reliability diagram: the share of right answers over their probability; the diagonal is perfect.",
+        caption="Below the curves: how many films had that probability.",
+    )
+    return Section("How far the probabilities may be believed", tuple(told), (picture,))

@@ -1,0 +1,206 @@
+"""Where a network looks, as sections of a page: contact sheets, shares of the heat, deletion, two runs paired."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import numpy as np
+
+from fewshot_cxr.explain.focus_summary import FocusDifference, FocusRow
+from fewshot_cxr.report.html import Section
+from fewshot_cxr.report.pictures import Picture
+from fewshot_cxr.report.tables import Table, interval_text, points_text
+from fewshot_cxr.visualise.focus_figure import FocusBar, deletion_figure, focus_figure
+from fewshot_cxr.visualise.heat import HeatTile, heat_sheet_figure
+from fewshot_cxr.visualise.style import percent
+
+PLACES = {
+    "lungs": "in the lungs",
+    "border": "in the outer eighth of each side",
+    "corners": "in the four corners, a quarter of the side each",
+}
+READING = (
+    "Heat shows which places of the film raise the number that is asked about. It does not show that the network saw a "
+    "sign of disease there: lungs are large, and a map in the lungs may still follow the scanner's contrast.",
+    "Compare each share with that of a flat map (the same heat everywhere): only what lies clearly beside it says that "
+    "the network prefers or avoids the place. Much heat at the border or in the corners, where letters and the edge of "
+    "the collimator are, is a reason to distrust the accuracy.",
+)
+_NO_MASKS = "There are no lung masks for these films: the share in the lungs is not known."
+_ALL = "all"
+_LEAST = 0.0001  # a smaller p-value is not told
+
+
+def focus_table(rows: Sequence[FocusRow]) -> Table:
+    """Return place by place the share of the heat, its interval and that of a flat map: of all films, then by group."""
+    lines, reasons = [], []
+    for row in rows:
+        name = f"{row.measure}, all films" if row.group_kind == _ALL else f"  {group_name(row.group_kind, row.group)}"
+        counts = f"{row.n_films:,}", f"{row.n_patients:,}"
+        lines.append((name, *counts, _share(row.mean), interval_text(row.ci95), _share(row.area)))
+        if row.reason:
+            reasons.append((f"{group_name(row.group_kind, row.group)}, {row.measure}", row.reason))
+    columns = ("", "films", "patients", "share of the heat", "95 %", "flat map")
+    return Table(columns, tuple(lines), "Where the heat lies", tuple(reasons))
+
+
+def group_name(kind: str, group: str) -> str:
+    """Return what a group of films is called in a table."""
+    return "all films" if kind == _ALL else f"{kind} {group}"
+
+
+def focus_section(
+    rows: Sequence[FocusRow], *, heading: str = "Where the network looks", notes: Sequence[str] = ()
+) -> Section:
+    """Show the shares of the heat by place as charts over a table, and say how they are read."""
+    measures = list(dict.fromkeys(row.measure for row in rows))
+    words = () if "lungs" in measures else (_NO_MASKS,)
+    pictures = tuple(_focus_picture([row for row in rows if row.measure == name], name) for name in measures)
+    return Section(heading, (*READING, *words, *notes), pictures, focus_table(rows))
+
+
+def focus_bars(rows: Sequence[FocusRow]) -> list[FocusBar]:
+    """Return the rows of one measure as bars of a chart."""
+    return [FocusBar(group_name(row.group_kind, row.group), row.mean, row.ci95, row.area, row.n_films) for row in rows]
+
+
+def sheet_picture(tiles: Sequence[HeatTile], *, title: str = "", n_columns: int = 4, caption: str = "") -> Picture:
+    """Return a contact sheet as one picture: films are heavy, so for light and dark pages alike."""
+    told = "; ".join(" ".join(tile.caption.split()) for tile in tiles)
+    return Picture.drawn(
+        partial(heat_sheet_figure, tiles, title=title, n_columns=n_columns),
+        alt=f"{len(tiles)} films with their heat over them: {told}.",
+        caption=caption,
+        themes=("dark",),
+        form="jpeg",
+    )
+
+
+def sheets_section(
+    sheets: Mapping[str, Sequence[HeatTile]], *, heading: str = "Films and their heat", paragraphs: Sequence[str] = ()
+) -> Section:
+    """Show a contact sheet for each finding."""
+    pictures = tuple(sheet_picture(tiles, title=name) for name, tiles in sheets.items())
+    return Section(heading, tuple(paragraphs), pictures)
+
+
+def deletion_section(
+    curves: Mapping[str, Mapping[str, np.ndarray]],
+    gains: Mapping[str, np.ndarray],
+    *,
+    score: str,
+    heading: str = "Does the answer hang on the hot places?",
+) -> Section:
+    """Show how the score changes while the hottest places of films are covered, or uncovered, first.
+
+    Args:
+        curves: mode -> order -> scores, float (N, n_steps + 1); see `deletion_curve`.
+        gains: mode -> area between the orders by heat and at random, float (N,); above 0 the map is better.
+        score: what the curves measure.
+        heading: of the section.
+    """
+    pictures = tuple(
+        Picture.drawn(
+            partial(deletion_figure, orders, mode=mode, score=score, title=mode.capitalize()),
+            alt=f"{mode}: mean area between the order by heat and a random one is {gains[mode].mean():.3g}.",
+        )
+        for mode, orders in curves.items()
+    )
+    rows = tuple(
+        (mode, f"{len(own):,}", f"{own.mean():.3g}", percent(float((own > 0).mean()))) for mode, own in gains.items()
+    )
+    words = (
+        "The hottest places of a film are replaced by its own blur (deletion), or put back into the blur (insertion). "
+        "If the map shows what the answer hangs on, the score falls, or rises, faster than with places at random.",
+        "A covered film is one that the network never saw in training: a fall shows that the place matters, not what "
+        "is seen there.",
+    )
+    table = Table(("", "films", "mean gain over random", "films with a gain"), rows, "Deletion and insertion")
+    return Section(heading, words, pictures, table)
+
+
+def focus_difference_table(
+    rows: Sequence[FocusDifference], names: tuple[str, str], *, is_above_flat: bool = False
+) -> Table:
+    """Return place by place the mean share in both runs, second less first with its interval, and the p-value.
+
+    Args:
+        rows: of `compare_focus`.
+        names: of the runs.
+        is_above_flat: the shares are what lies above that of a flat map, and may be below 0.
+    """
+    mean = _points if is_above_flat else _share
+    lines = tuple(
+        (
+            row.measure,
+            f"{row.n_films:,}",
+            f"{row.n_patients:,}",
+            mean(row.mean_first),
+            mean(row.mean_second),
+            _points(row.difference),
+            "none" if row.ci95 is None else f"{100 * row.ci95[0]:+.1f} to {100 * row.ci95[1]:+.1f}",
+            _p_text(row.p_value),
+        )
+        for row in rows
+    )
+    reasons = tuple((row.measure, row.reason) for row in rows if row.reason)
+    first, second = names
+    return Table(
+        ("", "films", "patients", first, second, "difference", "95 %", "p"),
+        lines,
+        f"Share of the heat{' above a flat map' if is_above_flat else ''}, {second} less {first}, in points",
+        reasons,
+    )
+
+
+def versus_section(
+    rows: Sequence[FocusDifference],
+    above_flat: Sequence[FocusDifference],
+    names: tuple[str, str],
+    tiles: Sequence[HeatTile],
+    *,
+    heading: str = "Two runs on the same films",
+) -> Section:
+    """Show where two runs look: the paired differences, and films with the heat of both side by side.
+
+    Args:
+        rows: of `compare_focus`, the shares of the heat.
+        above_flat: the same of the shares above that of a flat map.
+        names: of the runs.
+        tiles: in pairs, the first run's before the second's.
+        heading: of the section.
+    """
+    words = (
+        "Every film is measured in both runs, in the square of the film before any border was cut off, so that a share "
+        "means the same place in both. The test is paired film by film, with patients as clusters.",
+        "What a run does not see has no heat: where borders are cut off, less heat there follows from the crop alone. "
+        "The second table leaves that out: it takes from each share that of a flat map of the same run, and says "
+        "whether the network prefers the place among those that it sees.",
+        "It compares these two trained networks. Another training with another seed would differ too: train each "
+        "several times before you ascribe the difference to a setting.",
+    )
+    pictures: tuple[Picture, ...] = ()
+    if tiles:
+        pictures = (sheet_picture(tiles, title=f"Left: {names[0]}; right: {names[1]}", n_columns=4),)
+    above = focus_difference_table(above_flat, names, is_above_flat=True)
+    return Section(heading, words, pictures, focus_difference_table(rows, names), tables=(above,))
+
+
+def _focus_picture(rows: Sequence[FocusRow], measure: str) -> Picture:
+    whole = next((row for row in rows if row.group_kind == _ALL), rows[0])
+    return Picture.drawn(
+        partial(focus_figure, focus_bars(rows), measure=PLACES.get(measure, measure)),
+        alt=f"Share of the heat {PLACES.get(measure, measure)}: {_share(whole.mean)} over all films, a flat map has "
+        f"{_share(whole.area)}.",
+    )
+
+
+def _share(share: float | None) -> str:
+    return "none" if share is None else percent(share)
+
+
+def _points(difference: float | None) -> str:
+    return "none" if difference is None else points_text(difference)
+
+
+def _p_text(p_value: float | None) -> str:
+    return "none" if p_value is None else f"< {_LEAST:.4f}" if p_value < _LEAST else f"{p_value:.4f}"

@@ -1,0 +1,168 @@
+"""One page on runs and results: the numbers first, what to beware of, then every part of each."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from fewshot_cxr.evaluation.audit.result import Audit
+from fewshot_cxr.evaluation.closed_set.result import ClosedSetResult
+from fewshot_cxr.evaluation.comparison import Comparison
+from fewshot_cxr.evaluation.results import EpisodicResult
+from fewshot_cxr.report.audit_section import audit_section, audit_text
+from fewshot_cxr.report.closed_sections import closed_sections, multi_label_sections
+from fewshot_cxr.report.comparison_section import (
+    comparison_section,
+    comparison_sections,
+    kind_text,
+    main_number,
+    overview_section,
+)
+from fewshot_cxr.report.episode_sections import (
+    accuracy_section,
+    calibration_section,
+    confusion_section,
+    episodic_headlines,
+    findings_section,
+    numbers_section,
+    open_set_section,
+    recall_section,
+)
+from fewshot_cxr.report.episode_words import is_alarm, protocol_text
+from fewshot_cxr.report.html import Headline, Page, Section
+from fewshot_cxr.report.run_sections import ShownResult, ShownRun, learning_section, result_facts, run_section
+from fewshot_cxr.report.tables import interval_text, value_text
+
+LEFT_OUT = "What this page leaves out"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageParts:
+    """What a page is made of.
+
+    `comparisons` and `audits` are (name, value) pairs; `films` are the sections that need films; `left_out` says what
+    the page lacks, and which flag brings it in.
+    """
+
+    runs: tuple[ShownRun, ...] = ()
+    results: tuple[ShownResult, ...] = ()
+    comparisons: tuple[tuple[str, Comparison], ...] = ()
+    audits: tuple[tuple[str, Audit], ...] = ()
+    films: tuple[Section, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
+def run_page(parts: PageParts, *, title: str = "Report") -> Page:
+    """Return the page.
+
+    Raises:
+        ValueError: there is nothing to show.
+    """
+    if not (parts.runs or parts.results or parts.comparisons or parts.audits):
+        raise ValueError("a report needs a run, a result, a comparison or an audit, got none")
+    warnings = _warnings(parts)
+    return Page(
+        title,
+        lead=_lead(parts),
+        alarms=tuple(text for text, alarms in warnings.items() if alarms),
+        headlines=_headlines(parts.results),
+        cautions=tuple(text for text, alarms in warnings.items() if not alarms),
+        sections=tuple(_sections(parts)),
+    )
+
+
+def result_sections(shown: ShownResult) -> tuple[Section, ...]:
+    """Return every section of a result, without how it was made."""
+    result = shown.result
+    if isinstance(result, EpisodicResult):
+        return tuple(_episode_sections(result))
+    return closed_sections(result) if isinstance(result, ClosedSetResult) else multi_label_sections(result)
+
+
+def _episode_sections(result: EpisodicResult) -> Iterator[Section]:
+    yield accuracy_section(result)
+    yield recall_section(result)
+    yield findings_section(result)
+    if result.confusion:
+        yield confusion_section(result)
+    if result.calibration is not None:
+        yield calibration_section(result)
+    if result.open_set is not None:
+        yield open_set_section(result)
+    yield numbers_section(result)
+
+
+def _sections(parts: PageParts) -> Iterator[Section]:
+    if len(parts.results) > 1:
+        yield overview_section(parts.results)
+    yield from comparison_sections(parts.results)
+    yield from (comparison_section(comparison) for _, comparison in parts.comparisons)
+    for shown in parts.results:
+        name = _full_name(shown, parts.results)
+        for section in result_sections(shown):
+            yield section if name is None else replace(section, heading=f"{section.heading} ({name})")
+    yield from parts.films
+    for run in parts.runs:
+        if (learning := learning_section(run)) is not None:
+            yield learning
+    hashes = [str(run.split["hash"]) for run in parts.runs if "hash" in run.split]
+    yield from (audit_section(audit, name, hashes=hashes) for name, audit in parts.audits)
+    yield from map(run_section, parts.runs)
+    for shown in parts.results:
+        name = _full_name(shown, parts.results) or shown.name
+        yield Section(f"How the numbers were made: {name}", facts=result_facts(shown))
+    if parts.left_out:
+        yield Section(LEFT_OUT, parts.left_out)
+
+
+def _lead(parts: PageParts) -> tuple[str, ...]:
+    if len(parts.results) != 1:
+        counts = {"run": len(parts.runs), "result": len(parts.results), "audit": len(parts.audits)}
+        counts["comparison"] = len(parts.comparisons)
+        return (", ".join(f"{n} {name}{'s' * (n > 1)}" for name, n in counts.items() if n) + ".",)
+    result = parts.results[0].result
+    if isinstance(result, EpisodicResult):
+        return (f"{protocol_text(result)}.",)
+    rule = f", decided by {result.rule}" if isinstance(result, ClosedSetResult) else ", each finding for itself"
+    return (f"{result.n_films:,} films of {result.n_patients:,} patients{rule}.",)
+
+
+def _headlines(results: Sequence[ShownResult]) -> tuple[Headline, ...]:
+    headlines = []
+    for shown in results:
+        name, one = main_number(shown)
+        ends = {"patients": one.ci95_patients, "episodes": one.ci95_episodes}
+        told = "; ".join(f"over {what} {interval_text(pair)}" for what, pair in ends.items() if pair is not None)
+        label = ", ".join(filter(None, (name, _full_name(shown, results))))
+        headlines.append(Headline(value_text(one), label, f"95 % {told}" if told else one.reason or "no interval"))
+    if len(results) == 1:
+        headlines += _floor_headlines(results[0])
+    return tuple(headlines)
+
+
+def _floor_headlines(shown: ShownResult) -> tuple[Headline, ...]:
+    result = shown.result
+    if isinstance(result, EpisodicResult):
+        return episodic_headlines(result)[1:]
+    if isinstance(result, ClosedSetResult):
+        floors = result.floor.items()
+        return tuple(Headline(value_text(floor), f"floor: nearest centroid on {name}") for name, floor in floors)
+    return ()
+
+
+def _warnings(parts: PageParts) -> dict[str, bool]:
+    """Return what to beware of, with the name of its result where there are several, and whether it is an alarm."""
+    told = {}
+    for shown in parts.results:
+        name = _full_name(shown, parts.results)
+        for text in shown.result.warnings:
+            told[text if name is None else f"{name}: {text}"] = is_alarm(text)
+    return told | {audit_text(audit): False for _, audit in parts.audits if audit.failed()}
+
+
+def _full_name(shown: ShownResult, results: Sequence[ShownResult]) -> str | None:
+    """Return what a result is called among these: by its name, its kind or both; None: it stands alone."""
+    if len(results) == 1:
+        return None
+    if len({other.name for other in results}) == 1 and len({kind_text(other) for other in results}) == len(results):
+        return kind_text(shown)
+    is_shared = sum(other.name == shown.name for other in results) > 1
+    return f"{shown.name}, {kind_text(shown)}" if is_shared else shown.name

@@ -1,0 +1,77 @@
+"""A self-organising map of an embedding, and which findings lie next to which on it."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+
+from fewshot_cxr.report.html import Section
+from fewshot_cxr.report.pictures import Picture
+from fewshot_cxr.report.tables import Table
+from fewshot_cxr.visualise.som import Proximity, Som, class_proximity, train_som
+from fewshot_cxr.visualise.som_figures import som_hits_figure
+from fewshot_cxr.visualise.style import percent
+
+Progress = Callable[[int, int], None]
+
+_FILMS_OF_A_CELL = 5  # on average; a grid of more cells than that is mostly empty
+_MOST_CELLS = 10  # along a side
+_MOST_FINDINGS = 4  # of which every pair is listed
+
+
+def som_section(
+    vectors: np.ndarray,
+    findings: Sequence[str],
+    *,
+    distance: str = "euclidean",
+    seed: int = 0,
+    heading: str = "Which findings lie next to which",
+    progress: Progress | None = None,
+) -> Section:
+    """Show the majority finding of each cell of a self-organising map, and how near findings lie on it.
+
+    Args:
+        vectors: embeddings, float, shape (N, dim).
+        findings: of the N films.
+        distance: "euclidean" or "cosine", as the encoder was trained.
+        seed: of the training of the map.
+        heading: of the section.
+        progress: called with (epochs done, epochs in all).
+
+    Raises:
+        ValueError: vectors that are all the same.
+    """
+    side = int(np.clip(np.sqrt(len(findings) / _FILMS_OF_A_CELL), 3, _MOST_CELLS))
+    som = train_som(vectors, grid=(side, side), seed=seed, distance=distance, progress=progress)
+    told = (
+        f"Every film is at the cell of a {side} x {side} grid that is most like its embedding; cells side by side are "
+        f"alike. Quantisation error {som.quantisation_error:.3g} (mean distance of a film from its cell), topographic "
+        f"error {percent(som.topographic_error)} (films whose second best cell does not touch the best: where the map "
+        "is torn)."
+    )
+    picture = Picture.drawn(
+        partial(som_hits_figure, som, findings),
+        alt=f"Self-organising map, {side} x {side} cells, of {len(findings):,} films; each cell shows how many films "
+        "it holds and their most frequent finding.",
+    )
+    tables = (_proximity_table(som, findings, seed),) if len(set(findings)) > 1 else ()
+    return Section(heading, (told,), (picture,), tables=tables)
+
+
+def _proximity_table(som: Som, findings: Sequence[str], seed: int) -> Table:
+    pairs = class_proximity(som, findings, seed=seed)
+    is_short = len(set(findings)) > _MOST_FINDINGS
+    shown = [pair for pair in pairs if pair.rank == 1] if is_short else pairs
+    caption = "Mean distance between films of two findings on the map, in cells"
+    return Table(
+        ("finding", "next to", "cells apart", "by chance", "95 % of chance"),
+        tuple(map(_row, shown)),
+        caption=f"{caption}; of each finding the nearest other" if is_short else caption,
+        below=(("95 % of chance", "where findings dealt out at random among these films would lie"),),
+    )
+
+
+def _row(pair: Proximity) -> tuple[str, ...]:
+    low, high = pair.chance95
+    chance = f"{pair.chance_distance:.2f}"
+    return pair.finding, pair.other, f"{pair.mean_distance:.2f}", chance, f"{low:.2f} to {high:.2f}"

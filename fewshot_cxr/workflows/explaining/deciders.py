@@ -1,0 +1,143 @@
+"""The two ways to decide on a finding, by exemplars and by a classifier: their values, and the targets of heat maps."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from fewshot_cxr._checks import lookup
+from fewshot_cxr.distances import DISTANCES, class_means, pairwise_distances
+from fewshot_cxr.explain import ClassScore, ExemplarSimilarity, LearnedSimilarity, Similarity, Target
+from fewshot_cxr.inference import RULES, Classifier
+from fewshot_cxr.objectives import WeightedL1Head
+
+
+@dataclass(frozen=True, eq=False)
+class ByExemplars:
+    """Decide by the distance to labelled films.
+
+    Args:
+        vectors: embeddings of the exemplars, float, shape (n, dim).
+        labels: class of each, int64, shape (n,), holding every value 0..n_findings-1.
+        findings: names of the classes.
+        rule: a name in EXPLAINED_RULES.
+        distance: a name in DISTANCES; not heeded by `template`.
+        options: of the rule; see `template_options`.
+
+    Raises:
+        ValueError: an unknown rule or distance, or a rule without a target; fewer than two findings.
+    """
+
+    vectors: Tensor
+    labels: Tensor
+    findings: tuple[str, ...]
+    rule: str = "mean_distance"
+    distance: str = "euclidean"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    value_name: ClassVar[str] = "distance"
+
+    def __post_init__(self) -> None:
+        lookup(RULES, self.rule, what="rule")
+        lookup(DISTANCES, self.distance, what="distance")
+        if self.rule not in EXPLAINED_RULES:
+            raise ValueError(
+                f"rule {self.rule!r} has no value whose gradient a heat map could show; explain by one of "
+                f"{', '.join(EXPLAINED_RULES)} (--rule)"
+            )
+        if len(self.findings) < 2:
+            raise ValueError(f"the exemplars show one finding only ({', '.join(self.findings)}); two are needed")
+
+    def values(self, embeddings: Tensor) -> Tensor:
+        """Return the distance to each finding, shape (N, n_findings), of embeddings (N, dim)."""
+        rule = RULES[self.rule]
+        return rule(self.vectors, self.labels, embeddings, distance=self.distance, **self.options)
+
+    def ranked(self, embeddings: Tensor) -> Tensor:
+        """Return the findings from the closest on, int64, shape (N, n_findings)."""
+        return self.values(embeddings).argsort(dim=1, stable=True)
+
+    def target(self, class_ids: Tensor, embeddings: Tensor) -> Target:
+        """Return what speaks for one finding of each film: minus the rule's distance to it.
+
+        Args:
+            class_ids: int64, shape (N,).
+            embeddings: of the same N films, shape (N, dim), without gradient.
+        """
+        return EXPLAINED_RULES[self.rule](self, class_ids, embeddings)
+
+    def nearest(self, embeddings: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the row of the nearest exemplar of each film, int64 (N,), and its distance, float (N,)."""
+        smallest = self._to_each(embeddings).min(dim=1)
+        return smallest.indices, smallest.values
+
+    def likeness(self, others: Tensor) -> Target:
+        """Return the similarity of film i to the film whose embedding is row i of `others`, shape (N, dim)."""
+        if self.rule != "template":
+            return Similarity(others, self.distance)
+        return LearnedSimilarity(self._head(), others) if self.options else Similarity(others, "l1")
+
+    def _to_each(self, embeddings: Tensor) -> Tensor:
+        if self.rule != "template":
+            return pairwise_distances(embeddings, self.vectors, self.distance)
+        alone = torch.arange(len(self.vectors), device=self.vectors.device)
+        return RULES["template"](self.vectors, alone, embeddings, **self.options)
+
+    def _head(self) -> WeightedL1Head:
+        head = WeightedL1Head(self.vectors.shape[1])
+        values = {"alpha": self.options["weights"], "bias": torch.tensor(float(self.options["bias"]))}
+        head.load_state_dict(values)
+        return head.to(self.vectors.device).requires_grad_(False)
+
+
+def _to_mean_distance(decider: ByExemplars, class_ids: Tensor, embeddings: Tensor) -> Target:
+    return ExemplarSimilarity(decider.vectors, decider.labels, class_ids, decider.distance)
+
+
+def _to_prototype(decider: ByExemplars, class_ids: Tensor, embeddings: Tensor) -> Target:
+    # Also for the rule template, which compares with the same mean by a distance of its own.
+    return decider.likeness(class_means(decider.vectors, decider.labels)[class_ids])
+
+
+def _to_nearest(decider: ByExemplars, class_ids: Tensor, embeddings: Tensor) -> Target:
+    distances = pairwise_distances(embeddings, decider.vectors, decider.distance)
+    is_other = decider.labels != class_ids.unsqueeze(1)
+    rows = distances.masked_fill(is_other, torch.inf).argmin(dim=1)
+    return decider.likeness(decider.vectors[rows])
+
+
+EXPLAINED_RULES: dict[str, Callable[[ByExemplars, Tensor, Tensor], Target]] = {
+    "mean_distance": _to_mean_distance,
+    "prototype": _to_prototype,
+    "nearest": _to_nearest,
+    "template": _to_prototype,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class ByClassifier:
+    """Decide by the largest logit of a classifier."""
+
+    classifier: Classifier
+
+    value_name: ClassVar[str] = "logit"
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """The findings that it tells."""
+        return self.classifier.findings
+
+    def values(self, embeddings: Tensor) -> Tensor:
+        """Return the logit of each finding, shape (N, n_findings), of embeddings (N, dim)."""
+        logits: Tensor = self.classifier.head(embeddings)
+        return logits
+
+    def ranked(self, embeddings: Tensor) -> Tensor:
+        """Return the findings from the largest logit on, int64, shape (N, n_findings)."""
+        return self.values(embeddings).argsort(dim=1, descending=True, stable=True)
+
+    def target(self, class_ids: Tensor, embeddings: Tensor) -> Target:
+        """Return the logit of one finding of each film; `embeddings` play no part in it."""
+        return ClassScore(self.classifier.head, class_ids)

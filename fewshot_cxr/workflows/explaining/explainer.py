@@ -1,0 +1,282 @@
+"""What is explained: which number a heat map speaks of, for the decisions of exemplars or of a classifier."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fewshot_cxr._checks import lookup, nearest
+from fewshot_cxr.data import CachedFilms, to_images
+from fewshot_cxr.encoders import Encoder
+from fewshot_cxr.explain import METHODS, Difference, Mean, Target, heat_maps
+from fewshot_cxr.explain.gradcam import FEATURES
+from fewshot_cxr.inference import Classifier, choose_device, embed_films
+from fewshot_cxr.inference.forward import embed_batches
+from fewshot_cxr.records import Records
+from fewshot_cxr.workflows.explaining.deciders import ByClassifier, ByExemplars
+
+QUESTIONS = {
+    "contrast": "what speaks for the decided finding rather than for the others",
+    "decision": "what speaks for the finding that was decided",
+    "truth": "what speaks for the film's own finding",
+    "why": "what speaks for the decided finding rather than for the next one",
+    "nearest": "what is like the nearest exemplar",
+}
+OF_A_FINDING = "finding:"
+ATTENTION, _CAM = "attention", "cam"
+_AGAINST_OTHERS = ("contrast", "why")
+
+
+@dataclass(frozen=True, eq=False)
+class Decided:
+    """What N films were decided to be.
+
+    Attributes:
+        embeddings: on the explainer's device, shape (N, dim).
+        class_ids, runner_up: the first and the second finding, int64, shape (N,); -1 where there is no second.
+        values: distance (smaller is closer) or logit (larger is more so) of each finding, shape (N, n_findings).
+    """
+
+    embeddings: Tensor
+    class_ids: Tensor
+    runner_up: Tensor
+    values: Tensor
+
+    def __len__(self) -> int:
+        return len(self.class_ids)
+
+
+@dataclass(frozen=True, eq=False)
+class Paired:
+    """The nearest exemplar of each of N films: its record, itself, uint8 (N, S, S), heat (N, S, S), distance (N,)."""
+
+    records: Records
+    films: np.ndarray
+    heat: np.ndarray
+    distances: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Explainer:
+    """An encoder, how it decides, and the question that its heat maps answer. Made by `of_exemplars`, `of_classifier`.
+
+    Args:
+        encoder: neither its weights nor its mode change; it moves to the device.
+        decider: by exemplars or by a classifier.
+        device: of both.
+        exemplars: the films that are compared with; None for a classifier.
+        question: a name in QUESTIONS, or "finding:NAME": what speaks for this finding, whatever was decided. "": the
+            contrast; of the method "cam" and of a single finding the decision. Why the contrast: what makes a film like
+            one finding's films makes it like any chest film in the main, and maps of the decision alone show that.
+        method: a name in METHODS. Attention maps follow from the film alone, whatever the question.
+        layer: see `heat_maps`; None: the method's own.
+
+    Raises:
+        ValueError: unknown question, method or finding, or two that do not go together.
+    """
+
+    encoder: Encoder
+    decider: ByExemplars | ByClassifier
+    device: torch.device
+    exemplars: CachedFilms | None = None
+    question: str = ""
+    method: str = "grad_cam"
+    layer: str | None = None
+
+    def __post_init__(self) -> None:
+        lookup(METHODS, self.method, what="method")
+        if not self.question:
+            is_plain = self.method == _CAM or len(self.findings) < 2
+            object.__setattr__(self, "question", "decision" if is_plain else "contrast")
+        name = self.question.removeprefix(OF_A_FINDING)
+        if name != self.question:
+            if name not in self.findings:
+                raise ValueError(
+                    f"no finding is called {name!r}{nearest(name, self.findings)}; {self.question!r} must name one of "
+                    f"{', '.join(self.findings)} (--question)"
+                )
+        else:
+            lookup(QUESTIONS, self.question, what="question")
+        if self.question == "nearest" and self.exemplars is None:
+            raise ValueError("a classifier has no exemplars: question 'nearest' goes with --checkpoint")
+        if self.question in _AGAINST_OTHERS and len(self.findings) < 2:
+            raise ValueError("the classifier tells one finding only, and there is no other; ask another --question")
+        if self.method == _CAM and (isinstance(self.decider, ByExemplars) or self.question in _AGAINST_OTHERS):
+            raise ValueError("method 'cam' maps one logit of a classifier; take method grad_cam (--method)")
+
+    @classmethod
+    def of_exemplars(
+        cls,
+        encoder: Encoder,
+        exemplars: CachedFilms,
+        *,
+        rule: str = "mean_distance",
+        distance: str = "euclidean",
+        rule_options: Mapping[str, Any] | None = None,
+        device: str = "auto",
+        **asked: Any,
+    ) -> "Explainer":
+        """Explain decisions by the distance to labelled films.
+
+        Args:
+            encoder: its `image_spec` says how films are prepared.
+            exemplars: films of two findings or more, one finding each.
+            rule: mean_distance, prototype, nearest or template.
+            distance: a name in DISTANCES; use the one of the training.
+            rule_options: see `template_options`.
+            device: "auto", "cpu", "cuda" or "cuda:N".
+            asked: `question`, `method` and `layer` of the class.
+
+        Raises:
+            ValueError: what `ByExemplars` and this class refuse, or exemplars of another size than the encoder takes.
+        """
+        chosen = choose_device(device)
+        known = embed_films(encoder, exemplars, device=device)
+        decider = ByExemplars(
+            torch.from_numpy(known.vectors).to(chosen),
+            torch.from_numpy(known.class_ids).to(chosen),
+            tuple(known.class_names or ()),
+            rule=rule,
+            distance=distance,
+            options=dict(rule_options or {}),
+        )
+        return cls(encoder, decider, chosen, exemplars, **asked)
+
+    @classmethod
+    def of_classifier(cls, classifier: Classifier, *, device: str = "auto", **asked: Any) -> "Explainer":
+        """Explain the logits of a classifier; arguments and errors as for `of_exemplars`."""
+        chosen = choose_device(device)
+        classifier.head.to(chosen)
+        return cls(classifier.encoder, ByClassifier(classifier), chosen, **asked)
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """The findings that are told apart."""
+        return self.decider.findings
+
+    @property
+    def value_name(self) -> str:
+        """What `Decided.values` are: "distance" or "logit"."""
+        return self.decider.value_name
+
+    def decide(self, films: np.ndarray) -> Decided:
+        """Decide on decoded films, uint8, shape (N, S, S)."""
+        vectors = torch.from_numpy(next(embed_batches(self.encoder, [films], self.device))).to(self.device)
+        with torch.inference_mode():
+            ranked, values = self.decider.ranked(vectors), self.decider.values(vectors)
+        second = ranked[:, 1] if ranked.shape[1] > 1 else torch.full_like(ranked[:, 0], -1)
+        return Decided(vectors, ranked[:, 0].clone(), second.clone(), values.clone())
+
+    def images(self, films: np.ndarray) -> Tensor:
+        """Return the encoder's input of decoded films, on the device."""
+        return to_images(torch.from_numpy(films).to(self.device), self.encoder.image_spec)
+
+    def target(self, decided: Decided, truths: Sequence[str] | None = None) -> Target:
+        """Return the number that the question asks about, for the films of `decided`.
+
+        Args:
+            decided: of these films.
+            truths: their N findings; needed for the question "truth" alone.
+
+        Raises:
+            ValueError: a film's own finding is none that is told apart.
+        """
+        if isinstance(self.decider, ByExemplars) and self.question == "nearest":
+            rows, _ = self.decider.nearest(decided.embeddings)
+            return self.decider.likeness(self.decider.vectors[rows])
+        chosen = self.decider.target(self._asked_classes(decided, truths), decided.embeddings)
+        if self.question == "contrast":
+            n_findings = len(self.findings)
+            others = [(decided.class_ids + step) % n_findings for step in range(1, n_findings)]
+            return Difference(chosen, Mean([self.decider.target(one, decided.embeddings) for one in others]))
+        if self.question == "why":
+            return Difference(chosen, self.decider.target(decided.runner_up, decided.embeddings))
+        return chosen
+
+    def heat(self, films: np.ndarray, decided: Decided, truths: Sequence[str] | None = None) -> np.ndarray:
+        """Return where the number of the question comes from: float32, shape (N, S, S), in its unit.
+
+        Args:
+            films: uint8, shape (N, S, S).
+            decided, truths: see `target`.
+        """
+        target = None if self.method == ATTENTION else self.target(decided, truths)
+        return self._mapped(films, target)
+
+    def pair_films(self, decided: Decided) -> Paired:
+        """Map the other film of each pair: the nearest exemplar, for what it has in common with the film.
+
+        Raises:
+            ValueError: the question is not "nearest".
+        """
+        if not isinstance(self.decider, ByExemplars) or self.exemplars is None or self.question != "nearest":
+            raise ValueError(f"pairs are mapped for the question 'nearest' alone, got {self.question!r}")
+        nearest_rows, distances = self.decider.nearest(decided.embeddings)
+        rows = nearest_rows.cpu().numpy()
+        films = self.exemplars.rows(rows)
+        heat = self._mapped(films, self.decider.likeness(decided.embeddings))
+        return Paired(self.exemplars.records.take(rows.tolist()), films, heat, distances.cpu().numpy())
+
+    def score(self, target: Target) -> Callable[[Tensor], Tensor]:
+        """Return a function from the encoder's input (N, C, S, S) to the target, shape (N,), without gradient."""
+
+        def judge(images: Tensor) -> Tensor:
+            was_training = self.encoder.training
+            try:
+                with torch.inference_mode():
+                    return target(self.encoder.eval()(images))
+            finally:
+                self.encoder.train(was_training)
+
+        return judge
+
+    def asked_text(self) -> str:
+        """Return the question in words."""
+        if self.method == ATTENTION:
+            return "what the attention gates let through"
+        name = self.question.removeprefix(OF_A_FINDING)
+        return f"what speaks for {name}, whatever was decided" if name != self.question else QUESTIONS[self.question]
+
+    def settings(self) -> dict[str, Any]:
+        """Return what decides of the maps, as plain JSON values."""
+        by = self.decider
+        how: dict[str, Any] = {"by": "classifier"}
+        if isinstance(by, ByExemplars):
+            how = {"by": "exemplars", "rule": by.rule, "distance": by.distance}
+            counts = by.labels.bincount().tolist()
+            how["n_exemplars"] = dict(zip(by.findings, counts, strict=True))
+        spec = self.encoder.image_spec
+        image = {
+            "encoder": self.encoder.recipe.get("encoder"),
+            "size_px": spec.size_px,
+            "border_crop": spec.border_crop,
+        }
+        return image | how | {"question": self.question, "method": self.method, "layer": self.layer_name}
+
+    @property
+    def layer_name(self) -> str:
+        """The layer whose map is drawn, by name."""
+        own = {ATTENTION: "mean of the gates", _CAM: FEATURES}.get(self.method, self.encoder.heat_layer)
+        return self.layer or own
+
+    def _mapped(self, films: np.ndarray, target: Target | None) -> np.ndarray:
+        self.encoder.to(self.device)
+        return heat_maps(self.encoder, self.images(films), target, method=self.method, layer=self.layer)
+
+    def _asked_classes(self, decided: Decided, truths: Sequence[str] | None) -> Tensor:
+        if self.question.startswith(OF_A_FINDING):
+            asked = self.findings.index(self.question.removeprefix(OF_A_FINDING))
+            return torch.full_like(decided.class_ids, asked)
+        if self.question != "truth":
+            return decided.class_ids
+        names = list(truths or ())
+        if len(names) != len(decided):
+            raise ValueError(f"truths must name the finding of {len(decided)} films, got {len(names)}")
+        if strangers := sorted(set(names) - set(self.findings)):
+            raise ValueError(
+                f"films show {', '.join(strangers)}, which is not told apart here; ask another --question than truth"
+            )
+        return torch.tensor([self.findings.index(name) for name in names], device=self.device)

@@ -1,0 +1,240 @@
+"""The folder of an explanation: tables of every film, overlays, contact sheets, charts, and one page."""
+
+import csv
+import io
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from importlib.metadata import version
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from fewshot_cxr.data import CachedFilms
+from fewshot_cxr.data.masks import LungMasks
+from fewshot_cxr.explain.focus_summary import FocusRow
+from fewshot_cxr.report import Page, Section, render_page, save_figure
+from fewshot_cxr.report.heat_sections import (
+    PLACES,
+    deletion_section,
+    focus_bars,
+    focus_section,
+    sheets_section,
+    versus_section,
+)
+from fewshot_cxr.storage import write_json, write_text
+from fewshot_cxr.visualise.focus_figure import deletion_figure, focus_figure
+from fewshot_cxr.visualise.heat import HeatTile, heat_figure, heat_sheet_figure
+from fewshot_cxr.workflows.explaining.erasing import Erasure
+from fewshot_cxr.workflows.explaining.explainer import Explainer
+from fewshot_cxr.workflows.explaining.focus_report import FilmFocus, FocusReport
+from fewshot_cxr.workflows.explaining.shown import (
+    ShownFilm,
+    choose_films,
+    decision_text,
+    overlay_title,
+    show_films,
+    shown_text,
+    tiles_of,
+)
+from fewshot_cxr.workflows.explaining.versus import Versus
+
+Progress = Callable[[int, int], None]
+PAGE = "explain.html"
+FOCUS = "focus.csv"
+_MOST_TILES = 16  # of a sheet: with more, a page grows heavy and its films small
+_LONGEST_NAME = 60
+_LIBRARIES = ("fewshot_cxr", "torch", "captum")
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """What is written: the report, and where they were asked for, deletion curves and the comparison of two runs.
+
+    `facts` are (name, text) pairs on how it was made, such as the checkpoint.
+    """
+
+    report: FocusReport
+    erasure: Erasure | None = None
+    versus: Versus | None = None
+    facts: tuple[tuple[str, str], ...] = ()
+    seed: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            **dict(self.facts),
+            "seed": self.seed,
+            **self.report.to_json(),
+            "deletion": None if self.erasure is None else self.erasure.to_json(),
+            "versus": None if self.versus is None else self.versus.to_json(),
+            "versions": {name: version(name) for name in _LIBRARIES},
+        }
+
+
+def write_explanation(
+    out: Path,
+    explainer: Explainer,
+    films: CachedFilms,
+    explanation: Explanation,
+    *,
+    masks: LungMasks | None = None,
+    n_overlays: int | None = 6,
+    progress: Progress | None = None,
+) -> Path:
+    """Write tables, overlays, contact sheets, charts and the page; each file whole or not at all.
+
+    Args:
+        out: the folder, made if absent.
+        explainer, films, masks: of which the report was made.
+        explanation: what was found.
+        n_overlays: films of each finding that are shown, half of them the worst; None takes all.
+        progress: called with (overlays done, overlays in all).
+
+    Returns:
+        Where the page lies.
+    """
+    report = explanation.report
+    write_text(out / FOCUS, focus_csv(report))
+    write_text(out / "focus_summary.csv", summary_csv(report.summary))
+    write_json(out / "focus_summary.json", explanation.to_json())
+    sheets = _write_films(out, explainer, films, explanation, masks=masks, n_overlays=n_overlays, progress=progress)
+    _write_charts(out, explanation)
+    write_text(out / PAGE, render_page(_page(explainer, explanation, sheets, n_overlays=n_overlays)))
+    return out / PAGE
+
+
+def focus_csv(report: FocusReport) -> str:
+    """Return every film, worst first, as CSV text; what is not known is empty."""
+    head = ("path", "finding", "source", "patient", "decided", report.value_name, *report.measures)
+    rows = [
+        (
+            *(film.path, film.finding, film.source, film.patient, film.decided, f"{film.value:.6g}"),
+            *("" if film.shares[name] is None else f"{film.shares[name]:.4f}" for name in report.measures),
+        )
+        for film in report.films
+    ]
+    return _csv(head, rows)
+
+
+def summary_csv(rows: Sequence[FocusRow]) -> str:
+    """Return the means by finding and source as CSV text; what is not known is empty."""
+    names = [field.name for field in fields(FocusRow) if field.name != "ci95"]
+    values = [[asdict(row)[name] for name in names] + list(row.ci95 or ("", "")) for row in rows]
+    return _csv([*names, "low", "high"], values)
+
+
+def safe_names(findings: Sequence[str]) -> dict[str, str]:
+    """Return a folder's name for each finding: letters, digits, dots and dashes, all different."""
+    names: dict[str, str] = {}
+    for finding in findings:
+        plain = re.sub(r"[^\w.-]+", "_", finding, flags=re.ASCII).strip("._-")[:_LONGEST_NAME] or "finding"
+        # Folders "Effusion" and "effusion" are one on some systems.
+        taken = [name.lower() for name in names.values()]
+        number = 2
+        name = plain
+        while name.lower() in taken:
+            name, number = f"{plain}-{number}", number + 1
+        names[finding] = name
+    return names
+
+
+def _csv(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(head)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _write_films(
+    out: Path,
+    explainer: Explainer,
+    films: CachedFilms,
+    explanation: Explanation,
+    *,
+    masks: LungMasks | None,
+    n_overlays: int | None,
+    progress: Progress | None,
+) -> dict[str, list[HeatTile]]:
+    """Write overlays and contact sheets; return the tiles of each finding's sheet."""
+    report = explanation.report
+    names = safe_names(sorted({film.finding for film in report.films}))
+    own: dict[str, list[FilmFocus]] = {name: [] for name in names}
+    for film in report.films:
+        own[film.finding].append(film)
+    chosen = {name: choose_films(some, n_overlays, seed=explanation.seed) for name, some in own.items()}
+    n_done, n_all = 0, sum(map(len, chosen.values()))
+    sheets: dict[str, list[HeatTile]] = {}
+    for finding, choices in chosen.items():
+        tiles: list[HeatTile] = []
+        for place, shown in enumerate(show_films(explainer, films, choices, masks=masks), start=1):
+            stem = re.sub(r"[^\w.-]+", "_", PurePosixPath(shown.choice.focus.path).stem)[:_LONGEST_NAME]
+            _write_overlay(out / "overlays" / names[finding], f"{place:03d}_{stem}", shown, report.value_name)
+            own_tiles = tiles_of(shown, report.value_name)
+            tiles += own_tiles if len(tiles) + len(own_tiles) <= _MOST_TILES else []
+            n_done += 1
+            if progress is not None:
+                progress(n_done, n_all)
+        save_figure(heat_sheet_figure(tiles, title=finding, theme="dark"), out / "sheets" / f"{names[finding]}.png")
+        sheets[finding] = tiles
+    return sheets
+
+
+def _write_overlay(folder: Path, stem: str, shown: ShownFilm, value_name: str) -> None:
+    figure = heat_figure(shown.film, shown.heat, title=overlay_title(shown, value_name), lungs=shown.lungs)
+    save_figure(figure, folder / f"{stem}.png")
+    if shown.exemplar is not None:
+        other = shown.exemplar
+        title = (
+            f"Nearest exemplar of it: {PurePosixPath(other.path).name}, {other.finding}, distance {other.distance:#.3g}"
+        )
+        save_figure(heat_figure(other.film, other.heat, title=title), folder / f"{stem}_exemplar.png")
+
+
+def _write_charts(out: Path, explanation: Explanation) -> None:
+    summary = explanation.report.summary
+    for measure in explanation.report.measures:
+        bars = focus_bars([row for row in summary if row.measure == measure])
+        save_figure(focus_figure(bars, measure=PLACES[measure]), out / f"focus_{measure}.png")
+    if explanation.erasure is not None:
+        for mode, orders in explanation.erasure.curves.items():
+            save_figure(deletion_figure(orders, mode=mode, score=_score_text(explanation)), out / f"{mode}.png")
+    if explanation.versus is not None and explanation.versus.tiles:
+        save_figure(heat_sheet_figure(explanation.versus.tiles, theme="dark"), out / "versus.png")
+
+
+def _page(
+    explainer: Explainer, explanation: Explanation, sheets: dict[str, list[HeatTile]], *, n_overlays: int | None
+) -> Page:
+    report, erasure, versus = explanation.report, explanation.erasure, explanation.versus
+    told = (shown_text(report, explanation.seed),) if n_overlays is not None else ()
+    worst = [f"{film.path}: {decision_text(film, report.value_name)}" for film in report.films[:3]]
+    sections = [focus_section(report.summary, notes=report.notes), sheets_section(sheets, paragraphs=told)]
+    if versus is not None:
+        sections.insert(0, versus_section(versus.rows, versus.above_flat, versus.names, versus.tiles))
+    if erasure is not None:
+        sections.append(deletion_section(erasure.curves, erasure.gains(), score=_score_text(explanation)))
+    settings = tuple((name.replace("_", " "), _fact(value)) for name, value in report.settings.items())
+    versions = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
+    facts = (*explanation.facts, ("seed", str(explanation.seed)), *settings, ("versions", versions))
+    n_patients = len({film.patient for film in report.films})
+    return Page(
+        "Where the network looks",
+        lead=(
+            f"{len(report.films):,} films of {n_patients:,} patients. Asked: {explainer.asked_text()}.",
+            f"{FOCUS} lists every film, worst first. The worst: {'; '.join(worst)}.",
+        ),
+        sections=(*sections, Section("How this was made", facts=facts)),
+    )
+
+
+def _score_text(explanation: Explanation) -> str:
+    settings = explanation.report.settings
+    is_cosine = settings.get("distance") == "cosine" and settings.get("rule") != "template"
+    similarity = "similarity (1 - distance)" if is_cosine else "similarity (minus the distance)"
+    score = "logit" if explanation.report.value_name == "logit" else similarity
+    return f"difference in {score}" if settings["question"] == "why" else score
+
+
+def _fact(value: Any) -> str:
+    return ", ".join(f"{name} {number}" for name, number in value.items()) if isinstance(value, dict) else str(value)

@@ -1,0 +1,199 @@
+"""Figures of films, of a training, and of films beside those that lie near them among the embeddings."""
+
+import numpy as np
+import torch
+from PIL import Image
+
+from fewshot_cxr._checks import nearest
+from fewshot_cxr.data import CachedFilms, cache_films, read_gray
+from fewshot_cxr.distances import pairwise_distances
+from fewshot_cxr.embeddings import Embeddings
+from fewshot_cxr.image_spec import ImageSpec
+from fewshot_cxr.inference import sample_exemplars
+from fewshot_cxr.records import Record, Records
+from fewshot_cxr.seeding import generator
+from fewshot_cxr.visualise import (
+    Figure,
+    NeighbourRow,
+    class_counts_figure,
+    learning_curves_figure,
+    neighbours_figure,
+    sample_grid_figure,
+)
+from fewshot_cxr.workflows.exemplar_judge import ExemplarJudge
+from fewshot_cxr.workflows.plots.inputs import PlotInputs, PlotOptions
+from fewshot_cxr.workflows.rank_tables import draw_rank_table, rank_tables
+
+_SIDE = 320  # pixels of a small picture
+_N_SAMPLES, _N_NEAREST, _N_EXEMPLARS = 5, 5, 5
+_MOST_QUERIES = 6
+_NO_SPLIT = "films"
+
+
+def draw_learning(inputs: PlotInputs, options: PlotOptions) -> Figure:
+    """Draw loss and accuracy by epoch."""
+    return learning_curves_figure(
+        inputs.history, best_epoch=inputs.best_epoch, title=options.title, theme=options.theme
+    )
+
+
+def draw_class_counts(inputs: PlotInputs, options: PlotOptions) -> Figure:
+    """Draw how many films of each finding each split has."""
+    films = _films(inputs)
+    splits = dict.fromkeys(sorted({film.split or "" for film in films}, key=_split_order))
+    counts = {
+        split or _NO_SPLIT: films.where(lambda film, split=split: (film.split or "") == split).count_findings()  # type: ignore[misc]  # mypy loses the default's type
+        for split in splits
+    }
+    return class_counts_figure(counts, title=options.title, theme=options.theme)
+
+
+def draw_samples(inputs: PlotInputs, options: PlotOptions) -> Figure:
+    """Draw some films of each finding, of different patients."""
+    films = sample_exemplars(_films(inputs), _N_SAMPLES, seed=options.seed)
+    rows = {name: [_picture(films, film) for film in films if film.finding == name] for name in films.findings}
+    return sample_grid_figure(rows, title=options.title, theme=options.theme)
+
+
+def draw_neighbours(inputs: PlotInputs, options: PlotOptions) -> Figure:
+    """Draw a film of each finding, or the films asked for, beside the nearest films of other patients."""
+    embedded, records = _embedded(inputs, "neighbours")
+    asked_rows, known_rows = _sides(records)
+    if options.queries:
+        asked = _rows_of(options.queries, records)
+    else:
+        some = sample_exemplars(records.take(asked_rows), 1, seed=options.seed)
+        asked = _rows_of([film.path for film in some], records)[:_MOST_QUERIES]
+    near = {row: _nearest(embedded, row, known_rows, options.distance) for row in asked}
+    pixels = {
+        row: _picture(records, records[row]) for row in {*asked, *(row for some in near.values() for row, _ in some)}
+    }
+    rows = [
+        NeighbourRow(
+            pixels[row],
+            records[row].path,
+            records[row].finding,
+            [(pixels[other], records[other].finding, far) for other, far in near[row]],
+        )
+        for row in asked
+    ]
+    return neighbours_figure(rows, title=options.title, theme=options.theme)
+
+
+def draw_ranks(inputs: PlotInputs, options: PlotOptions) -> Figure:
+    """Draw a film beside exemplars of other patients by rank, and its mean distance to each finding."""
+    embedded, records = _embedded(inputs, "ranks")
+    asked_rows, known_rows = _sides(records)
+    if len(options.queries) > 1:
+        raise ValueError(f"ranks: one film has a table, got {len(options.queries)}; name one (--film)")
+    if options.queries:
+        query = _rows_of(options.queries, records)[0]
+    else:
+        query = asked_rows[int(generator(options.seed, "plot ranks").integers(len(asked_rows)))]
+    others = [row for row in known_rows if embedded.patient_ids[row] != embedded.patient_ids[query]]
+    if not others:
+        raise ValueError("ranks: no film of another patient is there to compare with; embed more films")
+    exemplars = decoded(sample_exemplars(records.take(others), _N_EXEMPLARS, seed=options.seed), _SIDE, options)
+    known = take_rows(embedded, _rows_of([film.path for film in exemplars.records], records))
+    judge = ExemplarJudge("mean_distance", options.distance, {}, exemplars, known)
+    asked = decoded(records.take([query]), _SIDE, options)
+    table = rank_tables(judge, asked, take_rows(embedded, [query]), 1, seed=options.seed)[0]
+    return draw_rank_table(table, title=options.title, theme=options.theme)
+
+
+def take_rows(embedded: Embeddings, rows: list[int]) -> Embeddings:
+    """Return these rows of embeddings, in this order."""
+    return Embeddings(
+        embedded.vectors[rows],
+        embedded.class_ids[rows],
+        embedded.patient_ids[rows],
+        embedded.class_names,
+        None if embedded.sources is None else [embedded.sources[row] for row in rows],
+        None if embedded.paths is None else [embedded.paths[row] for row in rows],
+    )
+
+
+def matched_films(embedded: Embeddings, films: Records | None, what: str) -> Records:
+    """Return the films that the embeddings are of, in their order.
+
+    Raises:
+        ValueError: there are no films, or one that was embedded is not among them.
+    """
+    if films is None:
+        raise ValueError(f"{what} needs the films that were embedded: name them (--data)")
+    if embedded.paths is None:
+        raise ValueError(f"{what}: these embeddings have no paths of films; `fscxr embed` writes some that have")
+    place = {film.path: row for row, film in enumerate(films)}
+    strange = [path for path in embedded.paths if path not in place]
+    if strange:
+        raise ValueError(
+            f"{what}: {len(strange)} of {len(embedded)} embedded films are not among those of --data, the first: "
+            f"{strange[0]}; name the data that was embedded"
+        )
+    return films.take(place[path] for path in embedded.paths)
+
+
+def decoded(records: Records, size_px: int, options: PlotOptions) -> CachedFilms:
+    """Decode films into squares; none may be lost.
+
+    Raises:
+        OSError: one is unreadable.
+    """
+    films = cache_films(records, ImageSpec(size_px=size_px), folder=options.cache_folder)
+    if len(films) < len(records):
+        first = films.records.problems[len(records.problems)]
+        raise OSError(f"film {first.path} cannot be drawn: {first.reason}")
+    return films
+
+
+def _films(inputs: PlotInputs) -> Records:
+    if inputs.films is None or not len(inputs.films):
+        raise ValueError(f"{inputs.name} holds no films")
+    return inputs.films
+
+
+def _embedded(inputs: PlotInputs, kind: str) -> tuple[Embeddings, Records]:
+    if inputs.embeddings is None:
+        raise ValueError(f"{inputs.name} holds no embeddings; `fscxr embed` writes them")
+    return inputs.embeddings, matched_films(inputs.embeddings, inputs.films, kind)
+
+
+def _sides(records: Records) -> tuple[list[int], list[int]]:
+    """Return which films are asked and which they are compared with: test and train where there are both, else all."""
+    every = list(range(len(records)))
+    test, train = ([row for row in every if records[row].split == split] for split in ("test", "train"))
+    return (test, train) if test and train else (every, every)
+
+
+def _rows_of(paths: tuple[str, ...] | list[str], records: Records) -> list[int]:
+    place = {film.path: row for row, film in enumerate(records)}
+    for path in paths:
+        if path not in place:
+            raise ValueError(f"no embedded film is called {path!r}{nearest(path, place)}; name it as the data does")
+    return [place[path] for path in paths]
+
+
+def _nearest(embedded: Embeddings, row: int, known: list[int], distance: str) -> list[tuple[int, float]]:
+    """Return the nearest films of other patients: (row, distance), closest first."""
+    others = [other for other in known if embedded.patient_ids[other] != embedded.patient_ids[row]]
+    if not others:
+        raise ValueError("neighbours: no film of another patient is there to compare with; embed more films")
+    vectors = torch.from_numpy(embedded.vectors)
+    distances = pairwise_distances(vectors[[row]], vectors[others], distance)[0]
+    order = torch.argsort(distances, stable=True)[:_N_NEAREST].tolist()
+    return [(others[place], float(distances[place])) for place in order]
+
+
+def _picture(records: Records, film: Record) -> np.ndarray:
+    """Read a film whole, borders and markers too, for a small picture: uint8 (H, W)."""
+    try:
+        image = Image.fromarray(read_gray(records.file(film)))
+    except (OSError, ValueError) as error:
+        raise OSError(f"film {film.path} cannot be drawn: {error}") from error
+    image.thumbnail((_SIDE, _SIDE))
+    return np.asarray(image)
+
+
+def _split_order(split: str) -> tuple[int, str]:
+    usual = ("train", "val", "test")
+    return (usual.index(split) if split in usual else len(usual), split)

@@ -1,0 +1,173 @@
+"""The sections that need films: the map of the embedding, episodes film by film, where the network looks."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from fewshot_cxr.data import CachedFilms
+from fewshot_cxr.data.masks import lung_masks
+from fewshot_cxr.embeddings import Embeddings
+from fewshot_cxr.encoders import Encoder
+from fewshot_cxr.evaluation import ClosedSetResult, EpisodicResult, extreme_episodes, replay_plan
+from fewshot_cxr.evaluation.episodic.extremes import episode_accuracies
+from fewshot_cxr.inference import OWN_DISTANCE, Classifier
+from fewshot_cxr.report.extremes_section import extremes_section
+from fewshot_cxr.report.html import Section
+from fewshot_cxr.report.projection_section import projection_section
+from fewshot_cxr.report.som_section import som_section
+from fewshot_cxr.seeding import generator
+from fewshot_cxr.visualise.projection import DISTANCES
+from fewshot_cxr.visualise.style import percent
+from fewshot_cxr.workflows.explaining import Explainer, heat_section
+
+Progress = Callable[[str, int, int], None]
+_MAP, _SOM, _EXTREMES, _HEAT = (
+    "The films on a map",
+    "Which findings lie next to which",
+    "The best and the worst episode",
+    "Where the network looks",
+)
+_MOST_HEATED = 500  # films
+_SAME_ACCURACY = 0.01  # on another machine a few films may be decided otherwise
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ReportFilms:
+    """An encoder with films that it has not been trained on, and how films are decided by exemplars.
+
+    Args:
+        encoder: of the run.
+        test: the films that are shown, one finding each.
+        embeddings: of `test`, in its order.
+        exemplars: labelled films for heat maps; None: none are at hand.
+        classifier: of the run, where it has one; heat maps are then of its logits.
+        distance, rule, rule_options: by which exemplars decide.
+        seed: of every draw.
+    """
+
+    encoder: Encoder
+    test: CachedFilms
+    embeddings: Embeddings
+    exemplars: CachedFilms | None = None
+    classifier: Classifier | None = None
+    distance: str = "euclidean"
+    rule: str = "mean_distance"
+    rule_options: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+
+
+def film_sections(
+    films: ReportFilms,
+    *,
+    result: EpisodicResult | ClosedSetResult | None,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> tuple[Section, ...]:
+    """Return the map of the embedding, its self-organising map, the extreme episodes, and heat maps.
+
+    Args:
+        films: to show.
+        result: of episodes on these very films: then the best and the worst are shown; of others, or None: none.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        progress: called with (what is done, done, total).
+    """
+    named = partial(_named, progress)
+    sections = [*_maps(films, progress)]
+    if isinstance(result, EpisodicResult):
+        report = named("looking for the extreme episodes")
+        sections.append(_or_reason(_EXTREMES, partial(_extremes, films, result, device, report)))
+    if films.classifier is not None or films.exemplars is not None:
+        sections.append(_or_reason(_HEAT, partial(_heat, films, device, named("mapping heat"))))
+    return tuple(sections)
+
+
+def _maps(films: ReportFilms, progress: Progress | None) -> Iterator[Section]:
+    """Yield the map of the embedding and its self-organising map."""
+    records, vectors = films.test.records, films.embeddings.vectors
+    findings, sources = [film.finding for film in records], [film.source or "" for film in records]
+    # Of another distance there is no map: neighbours are then those of plain lengths.
+    distance = films.distance if films.distance in DISTANCES else "euclidean"
+    what = "mapping the embedding"
+    if progress is not None:
+        progress(what, 0, 1)
+    settings: dict[str, Any] = {"distance": distance, "seed": films.seed}
+    yield _or_reason(_MAP, partial(projection_section, vectors, findings, sources, **settings))
+    if progress is not None:
+        progress(what, 1, 1)
+    report = _named(progress, "training the self-organising map")
+    yield _or_reason(_SOM, partial(som_section, vectors, findings, **settings, progress=report))
+
+
+def _extremes(
+    films: ReportFilms, result: EpisodicResult, device: str, progress: Callable[[int, int], None] | None
+) -> Section:
+    plan = replay_plan(films.embeddings, result)
+    settings: dict[str, Any] = {
+        "rule": result.rule,
+        # What stands in the result of such a rule is its own geometry in words, which no distance is named after.
+        "distance": films.distance if result.rule in OWN_DISTANCE else result.distance,
+        "rule_options": films.rule_options if result.rule == films.rule else None,
+        "device": device,
+    }
+    mean = float(np.concatenate([right for _, right in episode_accuracies(films.embeddings, plan, **settings)]).mean())
+    if abs(mean - result.accuracy.value) > _SAME_ACCURACY:
+        raise ValueError(
+            f"in these episodes the run's encoder reaches {percent(mean)}, not the {percent(result.accuracy.value)} of "
+            "the result, which is of another encoder or rule; name the run that it is of first"
+        )
+    episodes = extreme_episodes(films.embeddings, plan, **settings, progress=progress)
+    place = {film.path: row for row, film in enumerate(films.test.records)}
+    return extremes_section(
+        episodes,
+        lambda path: films.test.rows([place[path]])[0],
+        n_episodes=result.n_episodes,
+        rule=result.rule,
+        heading=_EXTREMES,
+    )
+
+
+def _heat(films: ReportFilms, device: str, progress: Callable[[int, int], None] | None) -> Section:
+    some, told = _drawn(films.test, films.seed)
+    spec = films.encoder.image_spec
+    masks = lung_masks(some.records, spec) if any(film.mask_path for film in some.records) else None
+    section = heat_section(_explainer(films, device), some, masks=masks, seed=films.seed, progress=progress)
+    return replace(section, paragraphs=(*section.paragraphs, *told))
+
+
+def _drawn(films: CachedFilms, seed: int) -> tuple[CachedFilms, tuple[str, ...]]:
+    """Return films for heat maps, which cost several times an embedding, and what to say where some were drawn."""
+    if len(films) <= _MOST_HEATED:
+        return films, ()
+    order = generator(seed, "films for heat maps").permutation(len(films))
+    rows = np.sort(order[:_MOST_HEATED])
+    some = replace(
+        films,
+        records=films.records.take(rows.tolist()),
+        pack_of_film=films.pack_of_film[rows],
+        row_of_film=films.row_of_film[rows],
+    )
+    return some, (f"Measured on {_MOST_HEATED} of {len(films):,} films, drawn with seed {seed}.",)
+
+
+def _explainer(films: ReportFilms, device: str) -> Explainer:
+    if films.classifier is not None:
+        return Explainer.of_classifier(films.classifier, device=device)
+    if films.exemplars is None:
+        raise ValueError("heat maps need labelled films or a classifier, got neither")
+    settings: dict[str, Any] = {"rule": films.rule, "distance": films.distance, "rule_options": films.rule_options}
+    return Explainer.of_exemplars(films.encoder, films.exemplars, **settings, device=device)
+
+
+def _or_reason(heading: str, make: Callable[[], Section]) -> Section:
+    """Return the section, or one that says why it is left out: the rest of the page is worth having without it."""
+    try:
+        return make()
+    except ValueError as error:
+        return Section(heading, (f"Left out: {error}.",))
+
+
+def _named(progress: Progress | None, what: str) -> Callable[[int, int], None] | None:
+    return None if progress is None else partial(progress, what)

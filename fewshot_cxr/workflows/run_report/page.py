@@ -1,0 +1,163 @@
+"""Runs, results and films become one page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from fewshot_cxr.data import read_dataset
+from fewshot_cxr.encoders import load_encoder
+from fewshot_cxr.evaluation import ClosedSetResult, EpisodicResult
+from fewshot_cxr.inference import RULES, load_classifier, sample_exemplars, template_options
+from fewshot_cxr.records import Records
+from fewshot_cxr.report.html import Page
+from fewshot_cxr.report.run_page import PageParts, run_page
+from fewshot_cxr.workflows.run_report.films import ReportFilms, film_sections
+from fewshot_cxr.workflows.run_report.inputs import SPLIT, Inputs, read_inputs
+from fewshot_cxr.workflows.work import Work
+
+_N_EXEMPLARS = 20  # of each finding, as the recipes draw
+_NEED_FILMS = "maps of the embedding, the best and the worst episode, and heat maps"
+_NAME_FILMS = "name them (--data SOURCE --split test --support-split train)"
+
+
+@dataclass(frozen=True)
+class GivenFilms:
+    """Films that the reader named: those that are shown, and labelled ones for heat maps."""
+
+    test: Records
+    support: Records | None = None
+
+
+def report_page(
+    sources: Sequence[Path],
+    *,
+    given: GivenFilms | None = None,
+    title: str = "",
+    seed: int = 0,
+    work: Work | None = None,
+) -> Page:
+    """Return one page on run folders and JSON files.
+
+    Films are those of the first run folder: as `given`, else of its split.csv. What cannot be shown is told with why.
+
+    Args:
+        sources: run folders and JSON files of episode-eval, evaluate, compare and data audit, in any mix.
+        given: films to show.
+        title: of the page; "": after the sources.
+        seed: of every draw.
+        work: device, cache and progress.
+
+    Raises:
+        FileNotFoundError, ValueError: as for `read_inputs`; films that the run cannot take.
+    """
+    inputs, work = read_inputs(sources), work or Work()
+    parts = inputs.parts
+    left_out = list(_left_out(inputs))
+    if inputs.folders:
+        folder = inputs.folders[0]
+        films = given or _own_films(folder)
+        if isinstance(films, str):
+            left_out.insert(0, films)
+        else:
+            result = _result_of(inputs)
+            shown = load_films(folder, films, rules=_rules_of(inputs), seed=seed, work=work)
+            sections = film_sections(shown, result=result, device=work.device, progress=work.progress)
+            parts = replace(parts, films=sections)
+            if shown.exemplars is None and shown.classifier is None:
+                left_out.insert(0, f"Heat maps need labelled films: {_NAME_FILMS}.")
+    elif given is not None:
+        raise ValueError("films were named, but no run folder whose encoder could embed them; name one too")
+    named = [run.name for run in parts.runs] + [shown.name for shown in parts.results]
+    names = ", ".join(dict.fromkeys(named))
+    return run_page(
+        replace(parts, left_out=tuple(left_out)), title=title or (f"Report: {names}" if names else "Report")
+    )
+
+
+def load_films(
+    folder: Path, films: GivenFilms, *, rules: dict[str, Any] | None = None, seed: int = 0, work: Work | None = None
+) -> ReportFilms:
+    """Decode and embed films with the encoder of a run.
+
+    Args:
+        folder: the run folder.
+        films: to show; of the labelled ones 20 of each finding are drawn.
+        rules: `rule` and `distance` by which exemplars decide; None: mean_distance, as in training.
+        seed: of the draw.
+        work: device, cache and progress.
+
+    Raises:
+        FileNotFoundError: no encoder, or no readable film.
+    """
+    work = work or Work()
+    encoder = load_encoder(folder)
+    kind = (encoder.card.get("head") or {}).get("kind")
+    classifier = load_classifier(folder) if kind == "linear" else None
+    test = work.decode(films.test, encoder.image_spec, "test")
+    exemplars = None
+    if films.support is not None and classifier is None:
+        chosen = sample_exemplars(films.support, _N_EXEMPLARS, seed=seed)
+        exemplars = work.decode(chosen, encoder.image_spec, "labelled")
+    settings = {"rule": "mean_distance", "distance": encoder.card.get("distance", "euclidean")} | (rules or {})
+    options = template_options(encoder, folder) if settings["rule"] == "template" else {}
+    return ReportFilms(
+        encoder=encoder,
+        test=test,
+        embeddings=work.embed(encoder, test, "test"),
+        exemplars=exemplars,
+        classifier=classifier,
+        rule_options=options,
+        seed=seed,
+        **settings,
+    )
+
+
+def _own_films(folder: Path) -> GivenFilms | str:
+    """Return the films of a run's own split, or why there are none."""
+    if not (folder / SPLIT).exists():
+        return f"Left out: {_NEED_FILMS}, since {folder.name} holds no {SPLIT} with its films; {_NAME_FILMS}."
+    try:
+        records = read_dataset("manifest", folder / SPLIT)
+        test, support = (records.of_split(name) for name in ("test", "train"))
+    except (FileNotFoundError, ValueError) as error:
+        return f"Left out: {_NEED_FILMS}, since the films of {SPLIT} are not found ({error}); {_NAME_FILMS}."
+    if any(len(film.findings) != 1 for film in (*test, *support)):
+        return f"Left out: {_NEED_FILMS}, since the films of {SPLIT} may show several findings."
+    return GivenFilms(test, support)
+
+
+def _result_of(inputs: Inputs) -> EpisodicResult | None:
+    """Return the episodes of the first run or, where it has none, the first ones that are of no other run."""
+    first, *others = (run.name for run in inputs.parts.runs)
+    episodes = [(one.name, one.result) for one in inputs.parts.results if one.name not in others]
+    found = [(name != first, result) for name, result in episodes if isinstance(result, EpisodicResult)]
+    return min(found, key=lambda pair: pair[0])[1] if found else None
+
+
+def _rules_of(inputs: Inputs) -> dict[str, Any]:
+    """Return how the first run decided by exemplars, where its result says so."""
+    first = inputs.parts.runs[0].name
+    for one in inputs.parts.results:
+        result = one.result
+        if one.name == first and isinstance(result, ClosedSetResult) and result.rule in RULES:
+            return {"rule": result.rule}
+    return {}
+
+
+def _left_out(inputs: Inputs) -> list[str]:
+    """Say what other inputs would bring in."""
+    parts: PageParts = inputs.parts
+    told = []
+    if not inputs.folders:
+        told.append(f"There is no run folder, and so no films: {_NEED_FILMS} need one. Name it too.")
+    elif len(inputs.folders) > 1:
+        told.append(f"Films, maps and heat maps are of the first run alone, {parts.runs[0].name}.")
+    if inputs.folders and _result_of(inputs) is None:
+        told.append(
+            f"Episodes of {parts.runs[0].name}: name a result of them (fscxr episode-eval --checkpoint RUN --data "
+            "SOURCE --json FILE)."
+        )
+    if not parts.audits:
+        told.append("The audit of the films: name its file (fscxr data audit SOURCE --json FILE).")
+    return told

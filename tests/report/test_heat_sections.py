@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+
+from fewshot_cxr.explain.focus_summary import FocusDifference, FocusRow
+from fewshot_cxr.report import Page, render_page
+from fewshot_cxr.report.heat_sections import (
+    deletion_section,
+    focus_difference_table,
+    focus_section,
+    focus_table,
+    sheets_section,
+    versus_section,
+)
+from fewshot_cxr.visualise.heat import HeatTile
+
+ROWS = (
+    FocusRow("border", "all", "all", 12, 9, 0.512, (0.4, 0.62), 0.4375, None),
+    FocusRow("border", "finding", "<b>", 1, 1, 0.25, None, 0.4375, "it rests on one patient: no interval"),
+    FocusRow("border", "source", "not stated", 0, 0, None, None, None, "no film has a value"),
+)
+LESS = FocusDifference("border", 12, 9, 0.5, 0.2, -0.3, (-0.35, -0.25), 0.00002, None)
+NOTHING = FocusDifference("lungs", 0, 0, None, None, None, None, None, "no film has a value in both runs", 3)
+
+
+def tile(words):
+    grid = np.linspace(0, 1, 64).reshape(8, 8)
+    return HeatTile((255 * grid).astype(np.uint8), grid.astype(np.float32), words)
+
+
+def test_the_table_stands_each_share_beside_that_of_a_flat_map():
+    table = focus_table(ROWS)
+    assert table.rows == (
+        ("border, all films", "12", "9", "51.2 %", "40.0 to 62.0 %", "43.8 %"),
+        ("  finding <b>", "1", "1", "25.0 %", "none", "43.8 %"),
+        ("  source not stated", "0", "0", "none", "none", "none"),
+    )
+    assert table.below == (
+        ("finding <b>, border", "it rests on one patient: no interval"),
+        ("source not stated, border", "no film has a value"),
+    )
+
+
+def test_differences_are_told_in_points():
+    table = focus_difference_table((LESS, NOTHING), ("whole", "cropped"))
+    assert "cropped less whole" in table.caption
+    assert table.rows[0] == ("border", "12", "9", "50.0 %", "20.0 %", "-30.0", "-35.0 to -25.0", "< 0.0001")
+    assert table.rows[1][3:] == ("none",) * 5
+    assert table.below == (("lungs", "no film has a value in both runs"),)
+    above = focus_difference_table((LESS,), ("whole", "cropped"), is_above_flat=True)
+    assert above.rows[0][3:6] == ("+50.0", "+20.0", "-30.0")
+
+
+def test_without_masks_the_section_says_so_and_escapes_names():
+    section = focus_section(ROWS[:2], notes=("3 of 12 films have no positive heat",))
+    assert any("no lung masks" in text for text in section.paragraphs)
+    assert "51.2 %" in section.pictures[0].alt
+    page = render_page(Page("a page", sections=(section,)))
+    assert "<b>" not in page
+    assert "&lt;b&gt;" in page
+    with_masks = focus_section((FocusRow("lungs", "all", "all", 2, 2, 0.3, (0.1, 0.5), 0.3, None),))
+    assert not any("no lung masks" in text for text in with_masks.paragraphs)
+
+
+def test_sheets_and_pairs_are_single_pictures_with_words():
+    section = sheets_section({"covid19": [tile("covid19\ndistance 0.2")]}, paragraphs=("drawn",))
+    assert section.pictures[0].dark_image is None
+    assert section.pictures[0].image.startswith(b"\xff\xd8\xff")
+    assert "covid19 distance 0.2" in section.pictures[0].alt
+    versus = versus_section((LESS,), (LESS,), ("whole", "cropped"), [tile("whole"), tile("cropped")])
+    assert len(versus.pictures) == 1
+    assert versus.table is not None
+    assert len(versus.tables) == 1
+    assert not versus_section((LESS,), (LESS,), ("whole", "cropped"), []).pictures
+
+
+def test_deletion_tells_the_gain_over_random():
+    curves = {"deletion": {"by heat": np.array([[1.0, 0.0, 0.0]]), "at random": np.array([[1.0, 0.5, 0.0]])}}
+    section = deletion_section(curves, {"deletion": np.array([0.25])}, score="logit")
+    assert section.table.rows == (("deletion", "1", "0.25", "100.0 %"),)
+    assert "0.25" in section.pictures[0].alt
+
+
+@pytest.mark.parametrize("value", [None, 0.0])
+def test_nothing_is_told_as_none_and_zero_as_zero(value):
+    row = FocusRow("corners", "all", "all", 4, 4, value, None, None, "so")
+    assert focus_table((row,)).rows[0][3] == ("none" if value is None else "0.0 %")
