@@ -6,6 +6,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from fewshot_cxr.encoders.modes import eval_mode
+
 
 @contextmanager
 def held_still(network: nn.Module) -> Iterator[None]:
@@ -13,17 +15,13 @@ def held_still(network: nn.Module) -> Iterator[None]:
 
     With no weight asking, autograd records nothing before the layer that an explanation asks for.
     """
-    # One by one: a partly frozen encoder holds some of its batch normalisations in eval mode while it trains.
-    modes = [(module, module.training) for module in network.modules()]
     learning = [weight for weight in network.parameters() if weight.requires_grad]
     try:
-        network.eval()
         for weight in learning:
             weight.requires_grad_(False)
-        yield
+        with eval_mode(network):
+            yield
     finally:
-        for module, was_training in modes:
-            module.training = was_training
         for weight in learning:
             weight.requires_grad_(True)
 

@@ -7,6 +7,7 @@ import torch
 
 from fewshot_cxr.data import CachedFilms, to_images
 from fewshot_cxr.encoders import Encoder
+from fewshot_cxr.encoders.modes import eval_mode
 
 
 def film_batches(films: CachedFilms, batch_size: int) -> Iterator[np.ndarray]:
@@ -20,12 +21,8 @@ def embed_batches(encoder: Encoder, batches: Iterable[np.ndarray], device: torch
 
     The encoder moves to the device; its mode (train, eval) is as before afterwards.
     """
-    was_training = encoder.training
-    encoder = encoder.to(device).eval()
-    try:
+    with eval_mode(encoder.to(device)):
         for films in batches:
             with torch.inference_mode():
                 images = to_images(torch.from_numpy(films).to(device), encoder.image_spec)
                 yield encoder(images.to(memory_format=torch.channels_last)).float().cpu().numpy()
-    finally:
-        encoder.train(was_training)

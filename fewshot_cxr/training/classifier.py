@@ -116,7 +116,7 @@ class ClassifierTrainer:
         train: Records,
         val: Records | None = None,
         *,
-        out: Path | None = None,
+        out: str | Path | None = None,
         resume: bool = False,
         progress: Progress | None = None,
     ) -> TrainedClassifier:
@@ -137,6 +137,7 @@ class ClassifierTrainer:
             FloatingPointError: the loss is no longer finite.
             KeyboardInterrupt: Ctrl-C; the last whole epoch is on disk.
         """
+        out = None if out is None else Path(out)
         checkpoint, given = resumable(out, resume), (train, val)
         choose = classifier_parts if self.is_multi_label else training_parts
         train, val, notes = choose(train, val, val_fraction=self.val_fraction, seed=self.seed)

@@ -132,7 +132,7 @@ class SiameseTrainer:
         train: Records,
         val: Records | None = None,
         *,
-        out: Path | None = None,
+        out: str | Path | None = None,
         resume: bool = False,
         progress: Progress | None = None,
     ) -> TrainedEncoder:
@@ -152,6 +152,7 @@ class SiameseTrainer:
             FloatingPointError: the loss is no longer finite.
             KeyboardInterrupt: Ctrl-C; the last whole epoch is on disk.
         """
+        out = None if out is None else Path(out)
         checkpoint, given = resumable(out, resume), (train, val)
         train, val, notes = training_parts(train, val, val_fraction=self.val_fraction, seed=self.seed)
         films = Films.decode(

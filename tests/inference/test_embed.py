@@ -36,6 +36,16 @@ def test_embeddings_equal_one_film_at_a_time_and_the_mode_returns(films, encoder
     assert len(np.unique(whole.patient_ids)) == len({film.patient_id for film in films})
 
 
+def test_every_layer_gets_its_own_mode_back(films, encoder):
+    encoder.train()
+    held = [module for module in encoder.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    for module in held:
+        module.eval()
+    embed(encoder, films)
+    assert encoder.training
+    assert not any(module.training for module in held)
+
+
 def test_files_without_the_cache_give_the_same(films, encoder):
     vectors, read, problems = embed_files(encoder, [films.file(film) for film in films], batch_size=4)
     np.testing.assert_allclose(vectors, embed(encoder, films).vectors, atol=1e-5)
