@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -17,6 +17,8 @@ from fewshot_cxr.records import Problem, Record, Records, resolve_below
 
 _ASPECT_TOLERANCE = 0.02  # of the ratio of the sides: far above rounding to whole pixels
 _MOST_GRAY = 1 / 5  # of a mask's pixels, between black and white; nearly every film has twice as many
+_MOST_LABELS = 8  # gray values above the background; edges resampled or packed as JPEG have more, or few pixels
+_LEAST_LABEL = 1 / 10  # of the pixels above the background: a part of the lungs, and no edge
 _CHUNK = 256
 
 
@@ -60,18 +62,21 @@ def lung_masks(
     A mask may have another resolution than its film (those of the COVID-19 Radiography Database have 256 px, their
     films 299), but not another ratio of its sides: the crops are shares of the sides, and would cut other places out.
     What is at least half as bright as a mask's brightest pixel is lung: masks of 0 and 1 serve as those of 0 and 255.
+    A mask of several labels is refused where a label would be lost so (left 1, right 3).
 
     Args:
         films: N films.
         spec: what the films are cut and resized by; its equaliser changes no mask.
         folder: of masks, in any picture format, as `<path of the film>`, also without its first folders, or
-            `<finding>/<name of the film>`; the suffix may differ. None: each film's own `mask_path`.
+            `<finding>/<name of the film>`; the suffix may differ. None: each film's own `mask_path`. A name without
+            the first folders serves where no other picture below the films' root, asked for or not, ends in it.
         n_workers: threads that decode; None: one for each processor.
         progress: called with (films done, films in all).
 
     Returns:
         Row i belongs to film i. A film without a mask has `has_mask` False and is no problem; a mask that is missing
-        though named, damaged, of another shape, no mask, claimed by several films or outside its folder is one.
+        though named, damaged, of another shape, no mask, of several labels, claimed by several films or outside its
+        folder is one.
 
     Raises:
         FileNotFoundError: `folder` is absent, or holds the mask of no film.
@@ -107,6 +112,7 @@ def _read_mask(file: Path, film: Path, spec: ImageSpec) -> np.ndarray:
     """Return the mask in the frame of the decoded film, bool (S, S)."""
     gray = read_gray(file)
     brightest = int(gray.max())
+    _check_labels(gray)
     share_gray = float(((gray > 0.25 * brightest) & (gray < 0.75 * brightest)).mean())
     if share_gray > _MOST_GRAY:
         raise ValueError(f"it is no mask: {share_gray:.0%} of its pixels are neither black nor white")
@@ -126,6 +132,18 @@ def _read_mask(file: Path, film: Path, spec: ImageSpec) -> np.ndarray:
     if not mask.any() or mask.all():
         raise ValueError(f"the mask marks {'the whole film' if mask.any() else 'no lung'} in the part that is kept")
     return mask
+
+
+def _check_labels(gray: np.ndarray) -> None:
+    """Refuse a mask of several labels of which the threshold would drop one."""
+    counts = np.bincount(gray.ravel())
+    labels = np.flatnonzero(counts)[1:]
+    if len(labels) > _MOST_LABELS:
+        return
+    large = labels[counts[labels] >= _LEAST_LABEL * counts[labels].sum()]
+    if (large < gray.max() / 2).any():
+        held = ", ".join(map(str, sorted({*large.tolist(), int(gray.max())})))
+        raise ValueError(f"it holds several labels ({held}); make it one mask, of 0 and 255")
 
 
 def _named_files(films: Records) -> tuple[dict[int, Path], list[Problem]]:
@@ -158,23 +176,51 @@ def _folder_files(films: Records, folder: Path) -> tuple[dict[int, Path], list[P
             f"{folder} holds the mask of none of {len(films)} films: the first was looked for as "
             f"{' or '.join(_names(films[0])) if films else 'nothing'}, with any suffix; name another folder (--masks)"
         )
+    namesakes = _namesakes(films, folder, claims)
     files: dict[int, Path] = {}
     for name, rows in claims.items():
         try:
-            files |= {
-                row: resolve_below(folder, _only(listed[name], [films[row].path for row in rows])) for row in rows
-            }
+            mask = _only(listed[name], [films[row].path for row in rows], namesakes.get(name))
+            files |= {row: resolve_below(folder, mask) for row in rows}
         except (OSError, ValueError) as error:
             problems.append(Problem(None, listed[name][0], str(error)))
     return dict(sorted(files.items())), problems
 
 
-def _only(paths: list[str], films: list[str]) -> str:
+def _namesakes(films: Records, folder: Path, claims: Mapping[str, Sequence[int]]) -> dict[str, str]:
+    """Return by name, where a film is found by the end of its path alone, another picture that ends so too.
+
+    The films asked for may be some of those below their root, as of one split; all are looked at, once.
+    """
+    ends = {name: _stem(films[rows[0]].path) for name, rows in claims.items()}
+    ends = {name: stem for name, stem in ends.items() if stem.endswith(f"/{name}")}
+    if not ends:
+        return {}
+    root, folder = films.root.resolve(), folder.resolve()
+    masks = {film.mask_path for film in films}
+    others: dict[str, list[str]] = defaultdict(list)
+    for path in walk_films(root, any_name=False)[0]:
+        if path not in masks and not (root / path).is_relative_to(folder):
+            others[PurePosixPath(_stem(path)).name].append(path)
+    found: dict[str, str] = {}
+    for name, stem in ends.items():
+        for path in others[PurePosixPath(name).name]:
+            if _stem(path) != stem and f"/{_stem(path)}".endswith(f"/{name}"):
+                found.setdefault(name, path)
+    return found
+
+
+def _only(paths: list[str], films: list[str], namesake: str | None) -> str:
     """Return the file that is one film's mask."""
     if len(paths) > 1:
         raise ValueError(f"{' and '.join(paths)} may both be the mask of {films[0]}; remove one")
     if len(films) > 1:
         raise ValueError(f"{films[0]} and {films[1]} would share this mask; put each into a folder named as its film's")
+    if namesake is not None:
+        raise ValueError(
+            f"it may be the mask of {films[0]} or of {namesake}, a picture of that name below the films' root; put "
+            "masks into folders named as the films'"
+        )
     return paths[0]
 
 

@@ -4,7 +4,6 @@ import base64
 import hashlib
 import io
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,10 +12,8 @@ from PIL import Image
 
 from fewshot_cxr.report.html import Page, templates
 from fewshot_cxr.report.pictures import data_uri
-from fewshot_cxr.visualise.style import OKABE_ITO
+from fewshot_cxr.visualise.style import THEMES, group_names, largest_groups, mark_looks
 
-_HUES = ("blue", "vermillion", "bluish_green", "orange", "reddish_purple", "sky_blue", "yellow")
-_N_SHAPES = 3  # of projection.js
 _UNIT = 65535
 _BLOCK_PX = 8  # JPEG works on such squares; a film that shares one with its neighbour would bleed into it
 _WIDEST_PX = 16384  # a larger picture is not decoded by every browser
@@ -38,7 +35,8 @@ def projection_page(
     Args:
         points: one for each film, float (N, 2), finite.
         groups: kind (finding, source, patient, split) to the name of each film in it; the first kind is shown first.
-            The 21 largest groups of a kind have a colour and a shape each, the rest are one, grey.
+            They look as in `visualise.projection_figure`: the 15 largest groups of a kind have a colour and a shape
+            each, in order of their names, the rest are one, grey.
         paths: of the films; shown and searched, never opened.
         thumbnails: uint8 (N, side, side), 40 pixels will do; None: the page shows no film.
         title: of the page.
@@ -57,12 +55,12 @@ def projection_page(
     layouts = [{"name": "after training", **_layout(points, n_films, "points")}]
     if before is not None:
         layouts.insert(0, {"name": "before training", **_layout(before, n_films, "before")})
+    kinds = [_kind(kind, group_names(names, n_films)) for kind, names in groups.items()]
     data = {
         "paths": list(paths),
         "layouts": layouts,
-        "kinds": [_kind(kind, names) for kind, names in groups.items()],
-        "hues": [OKABE_ITO[hue] for hue in _HUES],
-        "n_named": len(_HUES) * _N_SHAPES,
+        "kinds": kinds,
+        "themes": _themes(max(kind["n_named"] for kind in kinds)),
         "atlas": None if thumbnails is None else _atlas(thumbnails, n_films),
     }
     found = templates()
@@ -93,11 +91,19 @@ def _layout(points: np.ndarray, n_films: int, name: str) -> dict[str, Any]:
 
 
 def _kind(kind: str, groups: Sequence[str]) -> dict[str, Any]:
-    """Return the names of the groups, the largest first, and which of them each film is in."""
-    counts = Counter(groups)
-    names = sorted(counts, key=lambda name: (-counts[name], name))
-    code_of = {name: code for code, name in enumerate(names)}
-    return {"name": kind, "names": names, "codes": [code_of[name] for name in groups]}
+    """Return the names of the groups, those with a look of their own first, and which of them each film is in."""
+    named = largest_groups(groups)
+    code_of = {name: code for code, name in enumerate(dict.fromkeys([*named, *sorted(set(groups))]))}
+    codes = [code_of[name] for name in groups]
+    return {"name": kind, "names": list(code_of), "n_named": len(named), "codes": codes}
+
+
+def _themes(n_groups: int) -> dict[str, Any]:
+    """Return by theme the (colour, marker) of each group, of the rest, and the colour of an edge between points."""
+    return {
+        name: {"looks": mark_looks(colours, n_groups), "rest": (colours.quiet, "."), "edge": colours.paper}
+        for name, colours in THEMES.items()
+    }
 
 
 def _atlas(thumbnails: np.ndarray, n_films: int) -> dict[str, Any]:

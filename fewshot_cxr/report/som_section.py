@@ -17,6 +17,11 @@ Progress = Callable[[int, int], None]
 _FILMS_OF_A_CELL = 5  # on average; a grid of more cells than that is mostly empty
 _MOST_CELLS = 10  # along a side
 _MOST_FINDINGS = 4  # of which every pair is listed
+_CHANCE = (
+    "where findings dealt out at random among these films would lie: below this range two findings lie nearer to each "
+    "other than chance, above it they are set apart; films of one patient count as independent here, so that the true "
+    "range is wider"
+)
 
 
 def som_section(
@@ -64,10 +69,10 @@ def _proximity_table(som: Som, findings: Sequence[str], seed: int) -> Table:
     shown = [pair for pair in pairs if pair.rank == 1] if is_short else pairs
     caption = "Mean distance between films of two findings on the map, in cells"
     return Table(
-        ("finding", "next to", "cells apart", "by chance", "95 % of chance"),
+        ("finding", "other finding", "cells apart", "by chance", "95 % of chance"),
         tuple(map(_row, shown)),
         caption=f"{caption}; of each finding the nearest other" if is_short else caption,
-        below=(("95 % of chance", "where findings dealt out at random among these films would lie"),),
+        below=(("95 % of chance", _CHANCE),),
     )
 
 

@@ -14,6 +14,7 @@ from fewshot_cxr.visualise.style import PAGE_WIDTH, Figure, Theme, drawing, line
 
 _WORDS = {"deletion": "share of the film that is covered"}
 _WORDS |= {"insertion": "share of the film that is uncovered"}
+_LABEL_LETTERS = 30  # beside the scale, more are cut off
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def deletion_figure(
         axes = figure.add_subplot()
         for (name, values), look in zip(scores.items(), line_looks(colours, len(scores)), strict=True):
             _draw_curve(axes, name, values, look)
-        axes.set(xlim=(0, 1), xlabel=words, ylabel=score)
+        axes.set(xlim=(0, 1), xlabel=words, ylabel=wrapped(score, _LABEL_LETTERS))
         axes.xaxis.set_major_formatter(_percent_axis())
         axes.grid()
         axes.tick_params(length=0)

@@ -35,6 +35,7 @@ _FLAT = 1e-12  # a share of the variance that is rounding
 _PERPLEXITY = 30.0
 _MANY = 2000  # films; of more, t-SNE takes the coarser of both: of 5,000, a quarter of the time, 1 % more divergence
 _ANGLES, _ITERATIONS = (0.5, 0.8), (1000, 600)
+_FARTHEST = float(np.sqrt(np.finfo(np.float32).max))
 _UMAP_INSTALL = 'UMAP is not installed; pip install "fewshot_cxr[umap]", or take the method tsne or pca'
 
 Plane = tuple[np.ndarray, dict[str, Any], list[str]]  # points (N, 2), the settings they came from, notes
@@ -189,10 +190,14 @@ def umap(rows: np.ndarray, *, seed: int, n_neighbors: int = 15, min_dist: float 
 
     Raises:
         ImportError: UMAP is not installed.
-        ValueError: fewer than 4 rows.
+        ValueError: fewer than 4 rows; values so large that UMAP cannot square their distances.
 
     Source: McInnes, Healy, Melville, "UMAP: Uniform manifold approximation and projection", 2018, arXiv:1802.03426.
     """
+    # No two rows lie farther apart; UMAP squares distances in float32.
+    if 2 * np.linalg.norm(np.abs(rows).max(axis=0)) > _FARTHEST:
+        largest = f"the vectors reach {np.abs(rows).max():.1g}, and UMAP measures no distance above {_FARTHEST:.1g}"
+        raise ValueError(f"{largest}; divide them all by one number, or take the method pca")
     try:
         from umap import UMAP  # type: ignore[import-not-found, import-untyped, unused-ignore]  # an extra
     except ImportError as error:

@@ -86,6 +86,38 @@ def test_masks_may_be_of_zero_and_one(films, white):
     np.testing.assert_array_equal(masks.rows([0])[0], to_square(lung_of((100, 80)), SPEC) > 127)
 
 
+def labels_of(left, right):
+    mask = np.zeros((100, 80), np.uint8)
+    mask[25:75, 10:35], mask[25:75, 45:70] = left, right
+    return mask
+
+
+@pytest.mark.parametrize(("left", "right"), [(1, 3), (60, 255), (3, 1)])
+def test_labels_of_which_one_would_be_lost_are_refused(films, left, right):
+    save(films.root / "m.png", labels_of(left, right))
+    masks = lung_masks(with_masks(films, "m.png", None), SPEC)
+    assert not masks.has_mask.any()
+    low, high = sorted((left, right))
+    assert masks.problems[0].reason == f"it holds several labels ({low}, {high}); make it one mask, of 0 and 255"
+
+
+@pytest.mark.parametrize(("left", "right"), [(1, 2), (200, 255)])
+def test_labels_that_all_count_serve_as_one_mask(films, left, right):
+    save(films.root / "m.png", labels_of(left, right))
+    masks = lung_masks(with_masks(films, "m.png", None), SPEC)
+    np.testing.assert_array_equal(masks.rows([0])[0], to_square(labels_of(255, 255), SPEC) > 127)
+
+
+@pytest.mark.parametrize("form", ["jpg", "half", "double"])
+def test_edges_that_are_neither_black_nor_white_are_no_labels(films, form):
+    mask = Image.fromarray(labels_of(255, 255))
+    size = {"jpg": (80, 100), "half": (40, 50), "double": (160, 200)}[form]
+    mask.resize(size, Image.Resampling.BILINEAR).save(films.root / ("m.jpg" if form == "jpg" else "m.png"))
+    masks = lung_masks(with_masks(films, "m.jpg" if form == "jpg" else "m.png", None), SPEC)
+    assert masks.problems == ()
+    assert (masks.rows([0])[0] ^ (to_square(labels_of(255, 255), SPEC) > 127)).mean() < 0.05
+
+
 def gray_ramp(shape):
     return np.linspace(0, 255, shape[0] * shape[1]).reshape(shape).astype(np.uint8)
 
@@ -168,6 +200,25 @@ def test_fuller_name_goes_first_and_a_mask_serves_one_film(tmp_path):
     (problem,) = masks.problems
     assert problem.path == "a.png"
     assert problem.reason == "y/a.png and z/a.png would share this mask; put each into a folder named as its film's"
+
+
+@pytest.mark.parametrize("place", ["masks", "../masks"])
+@pytest.mark.parametrize(("name", "other"), [("1.png", "COVID/1.png"), ("NORMAL/1.png", "b/NORMAL/1.tif")])
+def test_a_film_that_is_not_asked_for_is_another_owner_of_a_mask(tmp_path, place, name, other):
+    films = films_in(tmp_path / "root", "films/NORMAL/1.png", other)
+    folder = films.root / place
+    save(folder / name, lung_of((100, 80)))
+    for one, another in ((0, 1), (1, 0)):
+        masks = lung_masks(films.take([one]), SPEC, folder=folder)
+        assert not masks.has_mask.any()
+        (problem,) = masks.problems
+        assert problem.path == name
+        assert problem.reason == (
+            f"it may be the mask of {films[one].path} or of {films[another].path}, a picture of that name below the "
+            "films' root; put masks into folders named as the films'"
+        )
+    save(folder / "films/NORMAL/1.png", lung_of((100, 80)))
+    assert lung_masks(films.take([0]), SPEC, folder=folder).has_mask.all()
 
 
 def test_two_files_of_one_name_are_not_chosen_between(films):

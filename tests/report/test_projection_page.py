@@ -1,6 +1,7 @@
 import base64
 import hashlib
 import io
+import itertools
 import json
 import re
 
@@ -9,10 +10,14 @@ import pytest
 from PIL import Image
 
 from fewshot_cxr.report.projection_page import projection_page
+from fewshot_cxr.visualise.projection import Projection
+from fewshot_cxr.visualise.projection_figure import projection_figure
+from fewshot_cxr.visualise.style import contrast_ratio
 
 EVIL = "</script><script>alert(1)</script>\"'&<!--"
 POINTS = np.array([[0.0, 0.0], [4.0, 1.0], [2.0, 2.0], [1.0, 0.5]])
 GROUPS = {"finding": ["normal", EVIL, "normal", "normal"], "patient": ["a", "b", "c", "d"]}
+SETTINGS = {"seed": 0, "distance": "euclidean", "variance_shares": (0.6, 0.4), "n_trusted": 0}
 PATHS = [f"films/{EVIL}.png", "b.png", "c.png", "d.png"]
 
 
@@ -36,7 +41,41 @@ def test_names_are_data():
     for kind, (name, groups) in zip(data["kinds"], GROUPS.items(), strict=True):
         assert kind["name"] == name
         assert [kind["names"][code] for code in kind["codes"]] == groups
-    assert data["kinds"][0]["names"] == ["normal", EVIL]  # the largest first
+
+
+def names_of(n_each):
+    return [name for name, n_films in n_each.items() for _ in range(n_films)]
+
+
+def test_groups_look_as_they_do_in_the_figures():
+    # In order of size "normal" would be first, in order of names "covid19" is.
+    findings = names_of({"normal": 4, "covid19": 2, "finding 10": 1, "finding 9": 1, "": 1})
+    groups = {"finding": findings, "patient": [f"p{place}" for place in range(9)]}
+    data = data_of(made(np.zeros((9, 2)), groups=groups, paths=findings))
+    assert data["kinds"][0]["names"] == ["covid19", "finding 9", "finding 10", "normal", "not stated"]
+    projection = Projection(np.random.default_rng(0).normal(size=(9, 2)), "pca", SETTINGS, None, np.eye(9))
+    for theme, colours in data["themes"].items():
+        figure = projection_figure(projection, findings, theme=theme)
+        (legend,) = figure.subfigs[0].legends
+        drawn = [[mark.get_color(), mark.get_marker()] for mark in legend.legend_handles]
+        assert [text.get_text().split(" (")[0] for text in legend.get_texts()] == data["kinds"][0]["names"]
+        assert drawn == colours["looks"][:5]
+        assert all(contrast_ratio(colour, colours["edge"]) >= 3 for colour, _ in [*colours["looks"], colours["rest"]])
+
+
+def test_neighbours_in_the_legend_differ_in_shape_and_the_script_draws_every_shape():
+    names = names_of({f"finding {place:02d}": 30 - place for place in range(24)})
+    html = made(np.zeros((len(names), 2)), groups={"finding": names}, paths=names)
+    data = data_of(html)
+    (kind,) = data["kinds"]
+    assert kind["n_named"] == 15  # as many as the figures tell apart
+    assert kind["names"] == sorted(set(names))
+    for colours in data["themes"].values():
+        markers = [marker for _, marker in colours["looks"]]
+        assert all(one != other for one, other in itertools.pairwise(markers))
+        assert len({tuple(look) for look in colours["looks"]}) == 15
+        shapes = re.search(r"const SHAPES = {(.*?)\n  };", html, flags=re.DOTALL)[1]
+        assert {*markers, colours["rest"][1]} <= set(re.findall(r'^    "(.)":', shapes, flags=re.MULTILINE))
 
 
 def test_the_policy_allows_this_script_and_no_other():

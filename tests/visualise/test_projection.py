@@ -190,6 +190,15 @@ def test_options_that_do_not_exist_are_refused():
         silhouette(vectors, ["a"])
 
 
+def test_umap_refuses_what_it_cannot_measure_and_the_others_take_it():
+    vectors = blobs()[0] * 1e20
+    message = r"^the vectors reach [1-9]e\+21, and UMAP measures no distance above 2e\+19; divide them all by one"
+    with pytest.raises(ValueError, match=message):
+        project(vectors, method="umap")
+    for method in ("pca", "tsne"):
+        assert np.isfinite(project(vectors, method=method, **QUICK[method]).points).all()
+
+
 def test_umap_that_is_not_installed_says_how(monkeypatch):
     monkeypatch.setitem(sys.modules, "umap", None)
     with pytest.raises(ImportError, match=r'^UMAP is not installed; pip install "fewshot_cxr\[umap\]", or take'):

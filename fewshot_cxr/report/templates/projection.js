@@ -5,11 +5,18 @@
   const n = data.paths.length, canvas = at("points"), pen = canvas.getContext("2d"), tip = at("tip"), ring = at("ring");
   const dark = matchMedia("(prefers-color-scheme: dark)"), still = matchMedia("(prefers-reduced-motion: reduce)");
   const UNIT = 65535, CELLS = 64, MOST_FILMS = 400;
-  const SHAPES = [
-    (path, r) => path.arc(0, 0, r, 0, 2 * Math.PI),
-    (path, r) => path.rect(-0.88 * r, -0.88 * r, 1.76 * r, 1.76 * r),
-    (path, r) => { path.moveTo(0, -1.2 * r); path.lineTo(1.1 * r, 0.8 * r); path.lineTo(-1.1 * r, 0.8 * r); path.closePath(); },
-  ];
+  const polygon = (...corners) => (path, r) => { for (const [x, y] of corners) path.lineTo(x * r, y * r); path.closePath(); };
+  // By the names of matplotlib's markers, so that a group looks as it does in the figures.
+  const SHAPES = {
+    "o": (path, r) => path.arc(0, 0, r, 0, 2 * Math.PI),
+    ".": (path, r) => path.arc(0, 0, 0.65 * r, 0, 2 * Math.PI),
+    "s": polygon([-0.9, -0.9], [0.9, -0.9], [0.9, 0.9], [-0.9, 0.9]),
+    "^": polygon([0, -1.2], [1.15, 0.85], [-1.15, 0.85]),
+    "v": polygon([0, 1.2], [1.15, -0.85], [-1.15, -0.85]),
+    "D": polygon([0, -1.25], [1.25, 0], [0, 1.25], [-1.25, 0]),
+    "P": polygon([-0.4, -1.2], [0.4, -1.2], [0.4, -0.4], [1.2, -0.4], [1.2, 0.4], [0.4, 0.4], [0.4, 1.2], [-0.4, 1.2], [-0.4, 0.4], [-1.2, 0.4], [-1.2, -0.4], [-0.4, -0.4]),
+    "X": polygon([-1.2, -0.6], [-0.6, -1.2], [0, -0.6], [0.6, -1.2], [1.2, -0.6], [0.6, 0], [1.2, 0.6], [0.6, 1.2], [0, 0.6], [-0.6, 1.2], [-1.2, 0.6], [-0.6, 0]),
+  };
   const view = {x: 0.5, y: 0.5, scale: 1}, size = {width: 1, height: 1, ratio: 1};
   let layout = data.layouts.length - 1, xs, ys, grid, kind, keys, order, off = new Set(), matches = null, current = -1, sprites = [];
   let asked = false, moving = 0, atlas = null;
@@ -46,6 +53,9 @@
   }
 
   // --- drawing
+  const theme = () => data.themes[dark.matches ? "dark" : "light"];
+  const lookOf = key => key < kind.n_named ? theme().looks[key] : theme().rest;
+
   function sprite(key, radius) {
     const side = Math.ceil((2 * radius + 4) * size.ratio), image = document.createElement("canvas");
     image.width = image.height = side;
@@ -53,12 +63,13 @@
     brush.translate(side / 2, side / 2);
     brush.scale(size.ratio, size.ratio);
     brush.beginPath();
-    SHAPES[key < data.n_named ? Math.floor(key / data.hues.length) : 0](brush, radius);
-    brush.fillStyle = key < data.n_named ? data.hues[key % data.hues.length] : "#8a9099";
+    const [colour, marker] = lookOf(key);
+    SHAPES[marker](brush, radius);
+    brush.fillStyle = colour;
     brush.fill();
-    // A thin edge, or yellow is lost on white and blue on black.
-    brush.strokeStyle = dark.matches ? "#ffffff99" : "#00000099";
-    brush.lineWidth = 0.75;
+    // A thin edge, or points that overlap run into one.
+    brush.strokeStyle = theme().edge;
+    brush.lineWidth = 0.5;
     brush.stroke();
     return image;
   }
@@ -76,7 +87,7 @@
 
   function paint() {
     asked = false;
-    const radius = pointRadius(), n_keys = Math.min(kind.names.length, data.n_named + 1);
+    const radius = pointRadius(), n_keys = Math.min(kind.names.length, kind.n_named + 1);
     sprites = Array.from({length: n_keys}, (_, key) => sprite(key, radius));
     pen.setTransform(1, 0, 0, 1, 0, 0);
     pen.clearRect(0, 0, canvas.width, canvas.height);
@@ -105,7 +116,7 @@
   function drawFilm(i, sidePx) {
     const side = Math.round(sidePx * size.ratio), edge = 3 * size.ratio;
     const x = Math.round(screenX(xs[i]) * size.ratio - side / 2), y = Math.round(screenY(ys[i]) * size.ratio - side / 2);
-    pen.fillStyle = keys[i] < data.n_named ? data.hues[keys[i] % data.hues.length] : "#8a9099";
+    pen.fillStyle = lookOf(keys[i])[0];
     pen.fillRect(x - edge, y - edge, side + 2 * edge, side + 2 * edge);
     copyFilm(pen, i, x, y, side);
   }
@@ -274,10 +285,12 @@
   // --- the controls
   function setKind(place) {
     kind = data.kinds[place];
-    keys = Uint16Array.from(kind.codes, code => Math.min(code, data.n_named));
-    // The many small groups lie below: they would bury those that have a colour.
-    const all = Array.from(keys.keys());
-    order = [...all.filter(i => keys[i] === data.n_named), ...all.filter(i => keys[i] < data.n_named)];
+    keys = Uint16Array.from(kind.codes, code => Math.min(code, kind.n_named));
+    // The rest lies below and the small groups above, or a large one would bury them.
+    const counts = new Float64Array(kind.n_named + 1);
+    for (const key of keys) counts[key]++;
+    counts[kind.n_named] = Infinity;
+    order = Array.from(keys.keys()).sort((one, other) => counts[keys[other]] - counts[keys[one]] || keys[one] - keys[other]);
     off = new Set();
     at("legend-heading").textContent = kind.name;
     drawLegend();
@@ -289,8 +302,8 @@
     for (const key of keys) counts.set(key, (counts.get(key) || 0) + 1);
     at("legend").replaceChildren(...[...counts.keys()].sort((a, b) => a - b).map(key => {
       const button = document.createElement("button"), name = document.createElement("span"), count = document.createElement("small");
-      const nOthers = kind.names.length - data.n_named;
-      name.textContent = key < data.n_named ? kind.names[key] : `other (${nOthers.toLocaleString("en")})`;
+      const nOthers = kind.names.length - kind.n_named;
+      name.textContent = key < kind.n_named ? kind.names[key] : `other (${nOthers.toLocaleString("en")})`;
       count.textContent = counts.get(key).toLocaleString("en");
       const swatch = sprite(key, 5.5), item = document.createElement("li");
       button.type = "button";
