@@ -20,9 +20,10 @@ from fewshot_cxr.records import Records
 from fewshot_cxr.report import save_figure
 from fewshot_cxr.storage import write_text
 from fewshot_cxr.visualise import THEMES
+from fewshot_cxr.visualise.projection import DISTANCES as MAP_DISTANCES
 from fewshot_cxr.workflows.plots import PLOTS, PlotInputs, PlotKind, PlotOptions, read_history, read_result
-from fewshot_cxr.workflows.plots.maps import COLOURS, METHODS
-from fewshot_cxr.workflows.plots.table import EMBEDDINGS, FILMS, HISTORY, MAKES, RESULT
+from fewshot_cxr.workflows.plots.maps import COLOURS, METHODS, PUBLISHED
+from fewshot_cxr.workflows.plots.table import EMBEDDINGS, FILMS, HISTORY, MAKES, MAPS, RESULT
 
 _ANY_KIND = ("kind", "sources", "out", "theme", "title", "help")
 _WITH_CHECKPOINT = ("split", "device", "batch_size", "n_workers", "threads")
@@ -73,7 +74,8 @@ def _check_suffix(kind: str, plot: PlotKind, out: Path) -> None:
 )
 @click.option(
     "--distance",
-    help=f"neighbours, ranks, projection: {', '.join(DISTANCES)}.  [default: as in training, or euclidean]",
+    help=f"neighbours, ranks: {', '.join(DISTANCES)}; projection, som, som-distance: {', '.join(MAP_DISTANCES)}.  "
+    "[default: as in training, or euclidean]",
 )
 @click.option("--checkpoint", type=click.Path(exists=True, path_type=Path), help="Run folder or encoder file.")
 @click.option("--data", help="Films of the embeddings: manifest CSV, image folder, or NAME:PATH (data read --help).")
@@ -88,6 +90,9 @@ def command(*, kind: str, sources: tuple[str, ...], out: Path, **options: Any) -
     _refuse_idle_flags(kind, plot, is_embedding=options["checkpoint"] is not None)
     with progress_bars() as progress:
         inputs, distance = _inputs(kind, plot, sources, options, progress)
+        if kind in MAPS and distance not in (*MAP_DISTANCES, "squared_euclidean"):
+            say(f"note: {kind} knows no distance {distance}, by which the encoder was trained: euclidean is taken")
+            distance = "euclidean"
         look = PlotOptions(
             **{name: options[name] for name in ("title", "theme", "seed", "method", "colour", "queries")},
             distance=options["distance"] or distance,
@@ -112,6 +117,10 @@ def _refuse_idle_flags(kind: str, plot: PlotKind, *, is_embedding: bool) -> None
     if plot.source == EMBEDDINGS:
         heeded |= {"checkpoint", "data", *(_WITH_CHECKPOINT if is_embedding else ())}
     context = click.get_current_context()
+    if context.params["method"] == PUBLISHED:
+        heeded -= {"seed"}  # it has its own
+    if context.params["out"].suffix.lower() == ".html":
+        heeded -= {"theme"}  # the reader's browser chooses
     idle = [
         parameter.opts[0]
         for parameter in context.command.params

@@ -2,7 +2,7 @@
 
 from fewshot_cxr.evaluation.closed_set.result import ClosedSetResult
 from fewshot_cxr.evaluation.estimates import PER_CLASS, Estimate
-from fewshot_cxr.report.tables import CALIBRATION_NAMES, NUMBER_NAMES, PLAIN_NUMBERS, Table
+from fewshot_cxr.report.tables import CALIBRATION_NAMES, NUMBER_NAMES, PLAIN_NUMBERS, SHORT_HEADS, Table, two_lines
 from fewshot_cxr.visualise.style import percent
 
 
@@ -29,17 +29,15 @@ def overall_table(result: ClosedSetResult) -> Table:
 
 def finding_table(result: ClosedSetResult) -> Table:
     """Return sensitivity, specificity, PPV, NPV, F1, AUROC and AUPRC of each finding, each above its interval."""
-    heads = (
-        "finding",
-        "films",
-        *(name if name in ("sensitivity", "specificity") else name.upper() for name in PER_CLASS),
-    )
     rows = []
     for finding, counts in zip(result.findings, result.confusion, strict=True):
         numbers = result.scores.per_class[finding]
-        cells = [f"{number_text(name, numbers[name])}\n{_short_interval(numbers[name])}" for name in PER_CLASS]
+        cells = [two_lines(numbers[name], numbers[name].ci95) for name in PER_CLASS]
         rows.append((finding, f"{sum(counts):,.0f}", *cells))
-    return Table(heads, tuple(rows), caption="Each finding against the rest; below it 95 % over patients")
+    told = (
+        "Each finding against the rest, in per cent; below it 95 % over patients; sens. sensitivity, spec. specificity"
+    )
+    return Table(("finding", "films", *SHORT_HEADS), tuple(rows), caption=told)
 
 
 def confusion_table(result: ClosedSetResult) -> Table:
@@ -63,13 +61,6 @@ def _interval(name: str, estimate: Estimate) -> str:
         return f"none: {estimate.reason}"
     low, high = estimate.ci95
     return f"{low:.3f} to {high:.3f}" if name in PLAIN_NUMBERS else f"{100 * low:.1f} to {100 * high:.1f} %"
-
-
-def _short_interval(estimate: Estimate) -> str:
-    if estimate.ci95 is None:
-        return "no interval"
-    low, high = (100 * end for end in estimate.ci95)
-    return f"{low:.0f} to {high:.0f}"
 
 
 def _caption(result: ClosedSetResult) -> str:

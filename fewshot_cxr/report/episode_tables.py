@@ -9,9 +9,11 @@ from fewshot_cxr.report.tables import (
     CALIBRATION_NAMES,
     NUMBER_NAMES,
     PLAIN_NUMBERS,
+    SHORT_HEADS,
     Table,
     interval_text,
     points_text,
+    two_lines,
     value_text,
 )
 from fewshot_cxr.visualise.style import percent
@@ -23,7 +25,6 @@ OPEN_SET_NAMES = {
 }
 _HEADS = ("", "value", "95 % over patients", "95 % over episodes")
 _NO_INTERVAL = "interval over patients"
-_SHORT_HEADS = ("sens.", "spec.", "PPV", "NPV", "F1", "AUROC", "AUPRC")
 _MOST_FINDINGS = 10
 
 Numbered = tuple[str, Estimate, bool]  # text of a row, its number, whether that is a share
@@ -63,11 +64,12 @@ def findings_table(result: EpisodicResult) -> Table:
     rows, numbers = [], []
     for finding, own in result.scores.per_class.items():
         shown = {name: own.get(name, Estimate(None, reason="it was not measured")) for name in PER_CLASS}
-        rows.append((finding, *(_two_lines(one, kind) for one in shown.values())))
+        ends = [one.ci95_patients if kind == "over patients" else one.ci95_episodes for one in shown.values()]
+        rows.append((finding, *map(two_lines, shown.values(), ends)))
         numbers += [(f"{finding}, {name}", one, True) for name, one in shown.items()]
     told = f"Each finding against the rest, in per cent; below it 95 % {kind}; sens. sensitivity, spec. specificity"
     undefined = [number for number in numbers if number[1].mean is None]
-    return Table(("finding", *_SHORT_HEADS), tuple(rows), _caption(result, told), below=_below(undefined))
+    return Table(("finding", *SHORT_HEADS), tuple(rows), _caption(result, told), below=_below(undefined))
 
 
 def recall_table(result: EpisodicResult) -> Table:
@@ -131,14 +133,6 @@ def _points_row(text: str, estimate: Estimate) -> tuple[str, str, str, str]:
     )
     over_patients, over_episodes = intervals
     return text, points_text(estimate.value), over_patients, over_episodes
-
-
-def _two_lines(estimate: Estimate, kind: str) -> str:
-    if estimate.mean is None:
-        return "undefined"
-    interval = estimate.ci95_patients if kind == "over patients" else estimate.ci95_episodes
-    ends = "none" if interval is None else f"[{100 * interval[0]:.0f}-{100 * interval[1]:.0f}]"
-    return f"{100 * estimate.mean:.1f}\n{ends}"
 
 
 def _calibration_numbers(result: EpisodicResult) -> Iterator[Numbered]:

@@ -14,7 +14,7 @@ from fewshot_cxr.visualise.episode_figure import QueryTile, episode_figure
 from fewshot_cxr.visualise.style import percent
 
 _MOST_QUERIES = 16  # of an episode that are drawn
-_MOST_FINDINGS = 6  # beyond, a table with a distance to each does not fit
+_MOST_FINDINGS = 3  # beyond, a table with a distance to each does not fit
 
 Film = Callable[[str], np.ndarray]
 
@@ -54,14 +54,14 @@ def _episode_text(episode: ShownEpisode) -> str:
 
 
 def _queries_to_draw(episode: ShownEpisode) -> list[ShownQuery]:
-    """Return the queries that are drawn: the wrong ones first, then as many right ones of each finding."""
-    wrong = [query for query in episode.queries if not query.is_right]
-    findings = dict.fromkeys(query.finding for query in episode.queries)
-    right = [[query for query in episode.queries if query.is_right and query.finding == name] for name in findings]
-    turns = [query for query in chain.from_iterable(zip_longest(*right)) if query is not None]
-    kept = (wrong + turns)[:_MOST_QUERIES]
-    place = {name: number for number, name in enumerate(findings)}
-    return sorted(kept, key=lambda query: (query.is_right, place[query.finding]))
+    """Return the queries that are drawn: wrong ones of each finding in turn, then right ones likewise."""
+    findings = list(dict.fromkeys(query.finding for query in episode.queries))
+    kept: list[ShownQuery] = []
+    for is_right in (False, True):
+        alike = [query for query in episode.queries if query.is_right is is_right]
+        turns = zip_longest(*([query for query in alike if query.finding == name] for name in findings))
+        kept += [query for query in chain.from_iterable(turns) if query is not None]
+    return sorted(kept[:_MOST_QUERIES], key=lambda query: (query.is_right, findings.index(query.finding)))
 
 
 def _picture(episode: ShownEpisode, queries: Sequence[ShownQuery], film: Film) -> Picture:

@@ -7,7 +7,7 @@ import numpy as np
 
 from fewshot_cxr.inference.predictor import Prediction
 from fewshot_cxr.report.html import Section
-from fewshot_cxr.report.pictures import Picture, figure_png
+from fewshot_cxr.report.pictures import Picture, figure_jpeg
 from fewshot_cxr.visualise import exemplar_figure, learning_curves_figure, sample_grid_figure
 
 
@@ -42,6 +42,7 @@ def prediction_section(
         draw,
         alt=f"{prediction.path}, its {len(exemplar_images)} nearest exemplars; distances: {_ranked(prediction)}.",
         caption="Distances are in the unit of the embedding; they are no probabilities.",
+        form="jpeg",
     )
     return Section(heading, (f"Nearest finding: {decided}.{told}", *prediction.notes), (picture,))
 
@@ -60,8 +61,8 @@ def training_section(history: Sequence[Mapping[str, float]], heading: str = "How
 def samples_section(rows: Mapping[str, Sequence[np.ndarray]], heading: str = "The films") -> Section:
     """Show sample films of each finding, on dark as on a light box."""
     # One theme only: two copies of many films would make the page heavy.
-    png = figure_png(sample_grid_figure(rows, theme="dark"), n_colours=256)
-    return Section(heading, pictures=(Picture(png, alt=f"Sample films of {', '.join(rows)}."),))
+    image = figure_jpeg(sample_grid_figure(rows, theme="dark"))
+    return Section(heading, pictures=(Picture(image, alt=f"Sample films of {', '.join(rows)}."),))
 
 
 def _ranked(prediction: Prediction) -> str:

@@ -16,6 +16,7 @@ NUMBER_NAMES = {
     "auprc": "AUPRC, mean over findings",
 }
 CALIBRATION_NAMES = {"ece": "calibration error (ECE)", "brier": "Brier score (0 to 2)"}
+SHORT_HEADS = ("sens.", "spec.", "PPV", "NPV", "F1", "AUROC", "AUPRC")  # of PER_CLASS
 PLAIN_NUMBERS = frozenset({"mcc", "kappa", "brier"})  # all others are shares, and shown as per cent
 
 
@@ -66,6 +67,14 @@ def interval_text(interval: Interval | None, *, is_share: bool = True) -> str:
         return "none"
     low, high = interval
     return f"{100 * low:.1f} to {100 * high:.1f} %" if is_share else f"{low:.3f} to {high:.3f}"
+
+
+def two_lines(estimate: Estimate, interval: Interval | None) -> str:
+    """Return a share in per cent above its interval, as '81.2' and '[79-84]', for tables of many numbers."""
+    if estimate.mean is None:
+        return "undefined"
+    ends = "none" if interval is None else f"[{100 * interval[0]:.0f}-{100 * interval[1]:.0f}]"
+    return f"{100 * estimate.mean:.1f}\n{ends}"
 
 
 def points_text(difference: float) -> str:

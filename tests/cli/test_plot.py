@@ -21,6 +21,7 @@ from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.seeding import seeded_torch
 from fewshot_cxr.storage import write_json
 from fewshot_cxr.workflows.plots import PLOTS, PlotInputs, PlotOptions, read_history
+from fewshot_cxr.workflows.plots.films import take_rows
 from fewshot_cxr.workflows.plots.table import EMBEDDINGS, FILMS, HISTORY
 from fewshot_cxr.workflows.plots.table import RESULT as OF_RESULT
 
@@ -261,6 +262,11 @@ def test_films_are_coloured_by_what_they_have_in_common(place, colour):
         ),
         (("confusion", "result.json", "--method", "pca", "--seed", "1"), 2, ["--seed, --method would change nothing"]),
         (("samples", "split.csv", "--colour", "source"), 2, ["--colour would change nothing in samples of films"]),
+        (
+            ("projection", "embeddings.safetensors", "--method", "tsne-published", "--seed", "1"),
+            2,
+            ["--seed would change nothing in projection"],
+        ),
         (("confusion", "result.json", "--theme", "drak"), 2, ["'drak' is not one of 'dark', 'light'"]),
     ],
 )
@@ -272,6 +278,28 @@ def test_wrong_use_is_one_line(place, capsys, monkeypatch, tmp_path, arguments, 
 
 def test_other_forms_than_png_are_refused_before_any_work(place, capsys, tmp_path):
     failure(capsys, 2, ("plot", "roc", "absent.json", "--out", tmp_path / "roc.pdf"), ["figures are saved as .png"])
+
+
+def test_a_projection_becomes_a_page_to_explore(place, capsys, tmp_path):
+    out = tmp_path / "map.html"
+    source = (place / "embeddings.safetensors", "--data", place / "split.csv")
+    assert run("plot", "projection", *source, "--method", "pca", "--colour", "split", "--out", out) == 0
+    assert "to explore in a browser" in capsys.readouterr().err
+    page = out.read_text()
+    for word in ("data:image/jpeg", '"split"', '"finding"', "Trustworthiness", "effusion"):
+        assert word in page
+    failure(capsys, 2, ("plot", "som", source[0], "--out", out), ["som is saved as .png; a page to explore is made of"])
+    words = ["--theme would change nothing in projection"]
+    failure(capsys, 2, ("plot", "projection", source[0], "--theme", "dark", "--out", out), words)
+
+
+def test_too_few_films_for_the_published_settings_name_the_other_method(place, capsys, tmp_path):
+    few = tmp_path / "few.safetensors"
+    embedded = Embeddings.load(place / "embeddings.safetensors")
+    few_of_each = [row for name in range(3) for row in np.flatnonzero(embedded.class_ids == name)[:4].tolist()]
+    take_rows(embedded, few_of_each).save(few)
+    arguments = ("plot", "projection", few, "--method", "tsne-published", "--out", tmp_path / "map.png")
+    failure(capsys, 2, arguments, ["needs more than 25; take --method tsne"])
 
 
 def test_a_run_folder_is_no_folder_of_films(place, capsys, tmp_path):

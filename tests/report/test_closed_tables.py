@@ -47,9 +47,9 @@ def test_each_finding_has_a_row_and_what_is_absent_is_none():
     decisions = make_decisions(probabilities=np.eye(2)[[0, 1, 0, 1, 0, 1, 0, 0]], has_probabilities=False)
     result = evaluate_closed_set(decisions)
     effusion, normal = finding_table(result).rows
-    assert effusion[:3] == ("effusion", "4", f"100.0 %\n{effusion[2].split(chr(10))[1]}")
-    assert normal[2].startswith("75.0 %\n")
-    assert normal[-1] == "none\nno interval"
+    assert effusion[:3] == ("effusion", "4", f"100.0\n{effusion[2].split(chr(10))[1]}")
+    assert normal[2].startswith("75.0\n[")
+    assert normal[-1] == "undefined"
     assert confusion_table(result).columns == ("films of", "as effusion", "as normal")
     assert confusion_table(result).rows == (("effusion", "4", "0"), ("normal", "1", "3"))
 

@@ -1,13 +1,19 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from fewshot_cxr.explain.deletion import FILLS
 from fewshot_cxr.explain.focus_summary import FocusDifference, FocusRow
+from fewshot_cxr.explain.gains import GainRow
 from fewshot_cxr.report import Page, render_page
 from fewshot_cxr.report.heat_sections import (
+    FILL_WORDS,
     deletion_section,
     focus_difference_table,
     focus_section,
     focus_table,
+    gain_text,
     sheets_section,
     versus_section,
 )
@@ -46,8 +52,8 @@ def test_differences_are_told_in_points():
     assert table.rows[0] == ("border", "12", "9", "50.0 %", "20.0 %", "-30.0", "-35.0 to -25.0", "< 0.0001")
     assert table.rows[1][3:] == ("none",) * 5
     assert table.below == (("lungs", "no film has a value in both runs"),)
-    above = focus_difference_table((LESS,), ("whole", "cropped"), is_above_flat=True)
-    assert above.rows[0][3:6] == ("+50.0", "+20.0", "-30.0")
+    inner = focus_difference_table((LESS,), ("whole", "cropped"), is_inner=True)
+    assert "in the part that both see" in inner.caption
 
 
 def test_without_masks_the_section_says_so_and_escapes_names():
@@ -73,11 +79,40 @@ def test_sheets_and_pairs_are_single_pictures_with_words():
     assert not versus_section((LESS,), (LESS,), ("whole", "cropped"), []).pictures
 
 
-def test_deletion_tells_the_gain_over_random():
+def test_deletion_tells_the_gain_over_random_its_interval_and_what_covers_a_film():
     curves = {"deletion": {"by heat": np.array([[1.0, 0.0, 0.0]]), "at random": np.array([[1.0, 0.5, 0.0]])}}
-    section = deletion_section(curves, {"deletion": np.array([0.25])}, score="logit")
-    assert section.table.rows == (("deletion", "1", "0.25", "100.0 %"),)
-    assert "0.25" in section.pictures[0].alt
+    gain = GainRow("deletion", 16, 12, 3, 2.77, (-0.4, 5.94), 0.4375, None)
+    section = deletion_section(curves, [gain], score="logit", fill="mean")
+    assert section.table.rows == (("deletion", "16", "12", "3", "+2.77", "-0.4 to +5.94", "43.8 %"),)
+    assert "2.77" in section.pictures[0].alt
+    assert "replaced by its own mean grey" in section.paragraphs[0]
+    assert "blur" not in " ".join(section.paragraphs)
+    assert gain_text(gain) == (
+        "the order by heat gains +2.77 over a random one (95 % -0.4 to +5.94 over 12 patients), mean of 16 films, of "
+        "which 43.8 % gain; left out, as they have no heat: 3"
+    )
+
+
+def test_films_without_heat_alone_have_no_gain_and_no_chart():
+    curves = {"deletion": {"by heat": np.empty((0, 3)), "at random": np.empty((0, 3))}}
+    gain = GainRow("deletion", 0, 0, 2, None, None, None, "no film has heat")
+    section = deletion_section(curves, [gain], score="logit", fill="mean")
+    assert not section.pictures
+    assert section.table.rows == (("deletion", "0", "0", "2", "none", "none", "none"),)
+    assert gain_text(gain) == "no gain is known: no film has heat; left out, as they have no heat: 2"
+
+
+def test_every_fill_has_words():
+    assert FILL_WORDS.keys() == FILLS.keys()
+
+
+def test_a_long_finding_leaves_the_numbers_their_room():
+    row = replace(ROWS[1], group="very " * 20 + "long")
+    table = focus_table((row,))
+    assert len(table.rows[0][0]) == len("  ") + 32
+    assert table.rows[0][0].startswith("  finding very")
+    assert table.rows[0][0].endswith("very long")
+    assert len(table.below[0][0]) < 45
 
 
 @pytest.mark.parametrize("value", [None, 0.0])

@@ -268,6 +268,9 @@ def test_the_wrong_films_of_an_episode_are_drawn_first(monkeypatch):
     assert [row[0] for row in worst.rows[:3]] == ["q22", "q20", "q23"]  # by finding, as they are drawn
     assert len(worst.rows) == len(best.rows) == 16
     assert worst.rows[0] == ("q22", "b", "c", "2.500", "2.500", "1.000")
+    many = extremes_section([shown_episode(*range(24))], film, n_episodes=9, rule="prototype").tables[0]
+    taken = [row[1] for row in many.rows]  # all wrong: no finding crowds out the others
+    assert {name: taken.count(name) for name in "abc"} == {"a": 6, "b": 5, "c": 5}
     taken = [row[1] for row in best.rows]
     assert {name: taken.count(name) for name in "abc"} == {"a": 6, "b": 5, "c": 5}
     assert {path for path in asked if path.startswith("s-")} == {

@@ -191,7 +191,11 @@ def test_episodes_of_another_encoder_are_left_out(place):
     gap = place.one.episodes.accuracy.value - place.two.episodes.accuracy.value
     assert abs(gap) > 0.01
     found = {one.heading: one for one in film_sections(shown, result=other)}
-    assert found[EXTREMES].paragraphs[0].startswith("Left out: in these episodes the run's encoder reaches ")
+    assert found[EXTREMES].paragraphs[0].startswith("Left out: in these episodes the run's encoder decides otherwise")
+    moved = np.roll(np.array(place.one.episodes.confusion), 1, axis=0)  # as accurate, but not the same decisions
+    other = replace(place.one.episodes, confusion=tuple(map(tuple, moved.tolist())))
+    found = {one.heading: one for one in film_sections(shown, result=other)}
+    assert "which is of another encoder or rule" in found[EXTREMES].paragraphs[0]
     assert HEAT not in found  # no labelled films
     found = {one.heading: one for one in film_sections(shown, result=replace(other, episodes_hash="0" * 64))}
     assert "the films are not those that the result was judged on" in found[EXTREMES].paragraphs[0]
@@ -232,6 +236,13 @@ def test_several_runs_show_the_films_of_the_first(place):
     assert not section(page, EXTREMES).paragraphs[0].startswith("Left out")
     refused = section(page, "Not compared")
     assert refused.facts[0][0] == "one and two"  # the episodes were drawn with other seeds
+
+
+def test_a_source_named_twice_counts_once(place):
+    once = read_inputs([place.one.folder])
+    twice = read_inputs([place.one.folder, place.one.folder, place.one.folder / "episodes.json"])
+    assert [run.name for run in twice.parts.runs] == [run.name for run in once.parts.runs]
+    assert len(twice.parts.results) == len(once.parts.results)
 
 
 def test_episodes_of_another_run_are_not_those_of_the_first(place, tmp_path):

@@ -100,7 +100,8 @@ def _how_drawn(projection: Projection) -> str:
     if projection.method != "pca":
         told += " How large a cluster is and how far two lie apart means nothing."
     if projection.trustworthiness is not None:
-        told += f" Trustworthiness {projection.trustworthiness:.2f}: how far neighbours here are neighbours in truth."
+        told += f" Trustworthiness {projection.trustworthiness:.2f}: 1 where films that lie side by side here are alike"
+        told += " to the encoder; it is no share of the neighbours."
     return told
 
 
@@ -112,6 +113,11 @@ def _thumbnails(embedded: Embeddings, inputs: PlotInputs, rows: list[int], optio
 def _project(embedded: Embeddings, rows: list[int], options: PlotOptions) -> Projection:
     vectors, distance = embedded.vectors[rows], _distance(options)
     if options.method == PUBLISHED:
+        if len(rows) <= TSNE_PUBLISHED["perplexity"]:
+            raise ValueError(
+                f"{PUBLISHED} draws the first films of each finding, {len(rows)} here, and needs more than "
+                f"{TSNE_PUBLISHED['perplexity']:g}; take --method tsne"
+            )
         return project(vectors, method="tsne", distance=distance, **TSNE_PUBLISHED)
     return project(vectors, method=options.method, seed=options.seed, distance=distance)
 

@@ -30,6 +30,7 @@ class PlotKind:
     explore: Callable[[PlotInputs, PlotOptions], str] | None = None
 
 
+MAPS = ("projection", "som", "som-distance")
 _NEAR = ("distance", "queries")
 PLOTS: dict[str, PlotKind] = {
     "confusion": PlotKind(RESULT, results.draw_confusion, "where the films of each finding went"),

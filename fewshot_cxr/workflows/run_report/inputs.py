@@ -45,7 +45,11 @@ def read_inputs(sources: Sequence[Path]) -> Inputs:
     runs: list[ShownRun] = []
     folders: list[Path] = []
     found: dict[str, list[Any]] = {"results": [], "comparisons": [], "audits": []}
+    read: set[Path] = set()
     for source, name in zip(sources, names, strict=True):
+        if source.resolve() in read:  # named twice, or a run's own result: it would be compared with itself
+            continue
+        read.add(source.resolve())
         if not source.exists():
             raise FileNotFoundError(f"{source}: no such file or folder")
         if not source.is_dir():
@@ -55,7 +59,8 @@ def read_inputs(sources: Sequence[Path]) -> Inputs:
         runs.append(_read_run(source, name))
         folders.append(source)
         for file in _RESULTS:
-            if (source / file).exists():
+            if (source / file).resolve() not in read and (source / file).exists():
+                read.add((source / file).resolve())
                 part, value = _read_value(source / file, name)
                 # A recipe judges in the command that trains.
                 found[part].append(replace(value, made_by=value.made_by or runs[-1].made_by))
