@@ -8,7 +8,7 @@ eye. Each seed splits 60/10/30 by patient, trains ResNet-9 twice from the same w
 their border, and explains both on the same test films, for the decision by all training films as exemplars. The heat
 of both is measured in the square of the whole film. Printed are the paired differences (cropped less whole) of the
 share of the heat in each place, and of accuracy and AUROC, with intervals over patients. What is cut off has no heat by
-itself: "above flat" takes from each share that of a flat map of the same run, and leaves what the network prefers.
+itself, and what is left has more: "seen by both" counts the heat in the part of the film that both runs see alone.
 
 In cxr3 class and source are confounded: every covid19 film is from one source, so that a network may know the source,
 and neither accuracy nor heat says that it knows the disease. It has no lung masks; with --synthetic films, masks and
@@ -66,8 +66,8 @@ def judge_seed(records, arguments, seed):
     versus = compare_runs(*runs, n_shown=1, seed=seed)
     for row in versus.rows:
         tell(seed, f"heat: {row.measure}", row.mean_first, row.mean_second, row)
-    for row in versus.above_flat:
-        tell(seed, f"above flat: {row.measure}", row.mean_first, row.mean_second, row)
+    for row in versus.inner_rows:
+        tell(seed, f"seen by both: {row.measure}", row.mean_first, row.mean_second, row)
     comparison = compare_results(results[1], results[0], names=("cropped", "whole"))
     for row in comparison.rows:
         if row.number in NUMBERS:
@@ -80,14 +80,14 @@ def judge_seed(records, arguments, seed):
 def tell(seed, name, whole, cropped, row):
     """Print one difference in points."""
     if row.difference is None:
-        print(f"{seed:4d}  {name:19s}  {row.reason}")
+        print(f"{seed:4d}  {name:21s}  {row.reason}")
         return
     interval = "no interval"
     if row.ci95 is not None:
         interval = f"[{100 * row.ci95[0]:+.1f}, {100 * row.ci95[1]:+.1f}]"
     p_text = "none" if row.p_value is None else f"{row.p_value:.2g}"
     print(
-        f"{seed:4d}  {name:19s}  whole {100 * whole:5.1f}  cropped {100 * cropped:5.1f}  "
+        f"{seed:4d}  {name:21s}  whole {100 * whole:5.1f}  cropped {100 * cropped:5.1f}  "
         f"difference {100 * row.difference:+5.1f} {interval}  p {p_text}",
         flush=True,
     )

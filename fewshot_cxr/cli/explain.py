@@ -15,11 +15,12 @@ from fewshot_cxr.cli.flags import json_flag, seed_flag, set_threads, work_flags
 from fewshot_cxr.cli.sources import reading_flags
 from fewshot_cxr.distances import DISTANCES
 from fewshot_cxr.explain import METHODS
-from fewshot_cxr.report.heat_sections import focus_difference_table, focus_table
+from fewshot_cxr.report.heat_sections import focus_difference_table, focus_table, gain_text
 from fewshot_cxr.workflows.explaining import EXPLAINED_RULES, QUESTIONS, explain_films
 from fewshot_cxr.workflows.explaining.erasing import erase_films
 from fewshot_cxr.workflows.explaining.explainer import ATTENTION
 from fewshot_cxr.workflows.explaining.folder import FOCUS, PAGE, Explanation, write_explanation
+from fewshot_cxr.workflows.explaining.shown import with_strangers
 from fewshot_cxr.workflows.explaining.versus import RunFilms, compare_runs
 
 _ALL = "all"
@@ -96,7 +97,7 @@ def command(*, out: Path, json_file: str | None, **options: Any) -> None:
 def _check(out: Path, json_file: str | None, options: dict[str, Any]) -> None:
     """Refuse, before any work is done, flags that do not go together; attention explains no number to be deleted."""
     check_outputs(json_file, out / PAGE)
-    if (out / FOCUS).exists():
+    if (out / PAGE).exists():
         raise click.UsageError(f"{out} holds an explanation already: name another folder (--out)")
     if (options["checkpoint"] is None) == (options["classifier"] is None):
         raise click.UsageError("name an encoder (--checkpoint) or a classifier (--classifier), one of them")
@@ -117,6 +118,7 @@ def _explain(runs: list[RunFilms], options: dict[str, Any], progress: Callable[[
     size = min(options["batch_size"], _MOST_AT_ONCE)
     heat = partial(progress, "heat")
     report = explain_films(run.explainer, run.films, masks=run.masks, batch_size=size, progress=heat)
+    report = with_strangers(report, run.explainer)
     erasure = versus = None
     if options["n_covered"]:
         asked = {"n_films": options["n_covered"], "n_steps": _N_STEPS, "seed": seed}
@@ -132,13 +134,15 @@ def _show(explanation: Explanation, *, to_stderr: bool) -> None:
     if explanation.versus is not None:
         versus = explanation.versus
         tables.append(focus_difference_table(versus.rows, versus.names))
-        tables.append(focus_difference_table(versus.above_flat, versus.names, is_above_flat=True))
+        if versus.inner_rows:
+            tables.append(focus_difference_table(versus.inner_rows, versus.names, is_inner=True))
     for table in tables:
         show_table(table.caption, table.columns, table.rows, to_stderr=to_stderr)
         for name, why in table.below:
             say(f"{name}: {why}")
     if explanation.erasure is not None:
-        for mode, gains in explanation.erasure.gains().items():
-            say(f"{mode}: the order by heat gains {gains.mean():+.3g} over a random one, mean of {len(gains)} films")
+        say(f"covering films changes the score: {explanation.erasure.score}")
+        for row in explanation.erasure.gains():
+            say(f"{row.mode}: {gain_text(row)}")
     for note in explanation.report.notes:
         say(f"note: {note}")

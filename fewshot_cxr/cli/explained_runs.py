@@ -18,6 +18,7 @@ from fewshot_cxr.inference import load_classifier, sample_exemplars, template_op
 from fewshot_cxr.records import Records
 from fewshot_cxr.workflows.explaining import Explainer
 from fewshot_cxr.workflows.explaining.versus import RunFilms
+from fewshot_cxr.workflows.short_names import short_names
 
 Progress = Callable[[str, int, int], None]
 _OF_NO_READER = ("findings", "with_others")
@@ -33,8 +34,8 @@ def load_runs(options: dict[str, Any], progress: Progress) -> list[RunFilms]:
     """
     sides = _sides(options)
     paths = [options["classifier"] or options["checkpoint"], *filter(None, [options["versus"]])]
-    names = [path.name for path in paths] if len({path.name for path in paths}) == len(paths) else list(map(str, paths))
-    runs = [_run(name, path, sides, options, progress) for name, path in zip(names, paths, strict=True)]
+    named = zip(short_names(paths), paths, strict=True)
+    runs = [_run(name, path, sides, options, progress) for name, path in named]
     say_problems(runs[0].films.records)
     return runs
 

@@ -3,7 +3,7 @@
 from fewshot_cxr.explain.attention import attention_maps
 from fewshot_cxr.explain.class_activation import class_activation_map
 from fewshot_cxr.explain.deletion import area_under, deletion_curve
-from fewshot_cxr.explain.film_frame import film_frame_spec, in_film_frame
+from fewshot_cxr.explain.film_frame import film_frame_spec, in_film_frame, uncropped
 from fewshot_cxr.explain.focus import area_shares, focus_shares
 from fewshot_cxr.explain.focus_summary import FocusDifference, FocusRow, compare_focus, summarise_focus
 from fewshot_cxr.explain.gradcam import grad_cam, map_layers, pair_maps
@@ -45,4 +45,5 @@ __all__ = [
     "map_layers",
     "pair_maps",
     "summarise_focus",
+    "uncropped",
 ]

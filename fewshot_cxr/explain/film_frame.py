@@ -1,5 +1,6 @@
 """Heat back into the square that was cut out of the film, so that runs with and without border crop are comparable."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,14 @@ def film_frame_spec(spec: ImageSpec) -> ImageSpec:
     of the film, and what those cut off cannot be put back without the film's own shape.
     """
     return replace(spec, border_crop=0.0)
+
+
+def uncropped(size_px: int, border_crop: float) -> np.ndarray:
+    """Return which pixels of the film's square a border crop leaves whole, bool, shape (size_px, size_px)."""
+    first = math.ceil(size_px * border_crop)
+    kept = np.zeros((size_px, size_px), dtype=bool)
+    kept[first : size_px - first, first : size_px - first] = True
+    return kept
 
 
 def in_film_frame(heat: np.ndarray, spec: ImageSpec) -> np.ndarray:

@@ -134,6 +134,24 @@ def compare_focus(
     )
 
 
+def variance_of_mean(values: np.ndarray, patients: np.ndarray) -> float:
+    """Return the variance of a mean over films, with the films of one patient as one cluster.
+
+    G / (G - 1) times the sum over the G patients of their squared excess over the mean, over N^2.
+
+    Args:
+        values: of N films, float, shape (N,), finite.
+        patients: a number for the patient of each, int64, shape (N,), of two patients or more.
+
+    Source: the linearised variance of a mean of clusters: Cochran, "Sampling techniques", 1977, chapter 9A.
+    """
+    excess = np.bincount(np.unique(patients, return_inverse=True)[1], weights=values - values.mean())
+    # Values that differ by rounding alone vary not at all: a p-value of 0 would look like certainty.
+    if np.abs(excess).max() <= _ROUNDING * len(values):
+        return 0.0
+    return float((excess**2).sum()) / len(values) ** 2 * len(excess) / (len(excess) - 1)
+
+
 def _row(name: tuple[str, str, str], values: np.ndarray, areas: np.ndarray, patients: np.ndarray) -> FocusRow:
     has_value = np.isfinite(values)
     values, areas, patients = values[has_value], areas[has_value], patients[has_value]
@@ -143,7 +161,7 @@ def _row(name: tuple[str, str, str], values: np.ndarray, areas: np.ndarray, pati
     mean, area = float(values.mean()), float(areas.mean())
     if n_patients < 2:
         return FocusRow(*name, n_films, n_patients, mean, None, area, _ONE_PATIENT)
-    interval = _share_interval(mean, _variance_of_mean(values, patients), n_patients - 1)
+    interval = _share_interval(mean, variance_of_mean(values, patients), n_patients - 1)
     return FocusRow(*name, n_films, n_patients, mean, interval, area, None)
 
 
@@ -158,7 +176,7 @@ def _difference(measure: str, first: np.ndarray, second: np.ndarray, patients: n
     means = float(first.mean()), float(second.mean()), gap
     if n_patients < 2:
         return FocusDifference(*counts, *means, None, None, _ONE_PATIENT, n_left_out)
-    variance = _variance_of_mean(second - first, patients)
+    variance = variance_of_mean(second - first, patients)
     if variance == 0:
         interval, p_value, reason = (
             ((0.0, 0.0), 1.0, None)
@@ -182,15 +200,6 @@ def _share_interval(mean: float, variance: float, degrees: int) -> tuple[float, 
     slope = mean * (1 - mean)
     low, high = special.expit(t_interval(float(special.logit(mean)), variance / slope**2, degrees))
     return float(low), float(high)
-
-
-def _variance_of_mean(values: np.ndarray, patients: np.ndarray) -> float:
-    """Return G / (G - 1) times the sum over the G patients of their squared excess over the mean, over N^2."""
-    excess = np.bincount(np.unique(patients, return_inverse=True)[1], weights=values - values.mean())
-    # Values that differ by rounding alone vary not at all: a p-value of 0 would look like certainty.
-    if np.abs(excess).max() <= _ROUNDING * len(values):
-        return 0.0
-    return float((excess**2).sum()) / len(values) ** 2 * len(excess) / (len(excess) - 1)
 
 
 def _groups(findings: Sequence[str], sources: Sequence[str]) -> Iterator[tuple[str, str, np.ndarray]]:

@@ -6,9 +6,11 @@ from functools import partial
 import numpy as np
 
 from fewshot_cxr.explain.focus_summary import FocusDifference, FocusRow
+from fewshot_cxr.explain.gains import GainRow
 from fewshot_cxr.report.html import Section
 from fewshot_cxr.report.pictures import Picture
 from fewshot_cxr.report.tables import Table, interval_text, points_text
+from fewshot_cxr.visualise.captions import shortened
 from fewshot_cxr.visualise.focus_figure import FocusBar, deletion_figure, focus_figure
 from fewshot_cxr.visualise.heat import HeatTile, heat_sheet_figure
 from fewshot_cxr.visualise.style import percent
@@ -26,7 +28,9 @@ READING = (
     "the collimator are, is a reason to distrust the accuracy.",
 )
 _NO_MASKS = "There are no lung masks for these films: the share in the lungs is not known."
+FILL_WORDS = {"mean": "its own mean grey", "blur": "its own blur"}
 _ALL = "all"
+_LONGEST_NAME = 32  # letters of a group in a table: with more, no room is left for its numbers
 _LEAST = 0.0001  # a smaller p-value is not told
 
 
@@ -34,11 +38,13 @@ def focus_table(rows: Sequence[FocusRow]) -> Table:
     """Return place by place the share of the heat, its interval and that of a flat map: of all films, then by group."""
     lines, reasons = [], []
     for row in rows:
-        name = f"{row.measure}, all films" if row.group_kind == _ALL else f"  {group_name(row.group_kind, row.group)}"
+        n_letters = _LONGEST_NAME - len(f"{row.group_kind} ")
+        group = group_name(row.group_kind, shortened(row.group, n_letters))
+        name = f"{row.measure}, all films" if row.group_kind == _ALL else f"  {group}"
         counts = f"{row.n_films:,}", f"{row.n_patients:,}"
         lines.append((name, *counts, _share(row.mean), interval_text(row.ci95), _share(row.area)))
         if row.reason:
-            reasons.append((f"{group_name(row.group_kind, row.group)}, {row.measure}", row.reason))
+            reasons.append((f"{group}, {row.measure}", row.reason))
     columns = ("", "films", "patients", "share of the heat", "95 %", "flat map")
     return Table(columns, tuple(lines), "Where the heat lies", tuple(reasons))
 
@@ -55,7 +61,8 @@ def focus_section(
     measures = list(dict.fromkeys(row.measure for row in rows))
     words = () if "lungs" in measures else (_NO_MASKS,)
     pictures = tuple(_focus_picture([row for row in rows if row.measure == name], name) for name in measures)
-    return Section(heading, (*READING, *words, *notes), pictures, focus_table(rows))
+    table = focus_table(rows)
+    return Section(heading, (*READING, *words, *notes), pictures, table, facts=table.below)
 
 
 def focus_bars(rows: Sequence[FocusRow]) -> list[FocusBar]:
@@ -68,7 +75,7 @@ def sheet_picture(tiles: Sequence[HeatTile], *, title: str = "", n_columns: int 
     told = "; ".join(" ".join(tile.caption.split()) for tile in tiles)
     return Picture.drawn(
         partial(heat_sheet_figure, tiles, title=title, n_columns=n_columns),
-        alt=f"{len(tiles)} films with their heat over them: {told}.",
+        alt=f"{title}{title and ': '}{len(tiles)} films with their heat over them: {told}.",
         caption=caption,
         themes=("dark",),
         form="jpeg",
@@ -85,57 +92,92 @@ def sheets_section(
 
 def deletion_section(
     curves: Mapping[str, Mapping[str, np.ndarray]],
-    gains: Mapping[str, np.ndarray],
+    gains: Sequence[GainRow],
     *,
     score: str,
+    fill: str,
     heading: str = "Does the answer hang on the hot places?",
 ) -> Section:
     """Show how the score changes while the hottest places of films are covered, or uncovered, first.
 
     Args:
         curves: mode -> order -> scores, float (N, n_steps + 1); see `deletion_curve`.
-        gains: mode -> area between the orders by heat and at random, float (N,); above 0 the map is better.
+        gains: of each mode, see `summarise_gains`.
         score: what the curves measure.
+        fill: a name in FILL_WORDS: what covers a film.
         heading: of the section.
     """
+    by_mode = {row.mode: row for row in gains}
     pictures = tuple(
         Picture.drawn(
             partial(deletion_figure, orders, mode=mode, score=score, title=mode.capitalize()),
-            alt=f"{mode}: mean area between the order by heat and a random one is {gains[mode].mean():.3g}.",
+            alt=f"{mode}: {gain_text(by_mode[mode])}.",
         )
         for mode, orders in curves.items()
+        if by_mode[mode].n_films
     )
-    rows = tuple(
-        (mode, f"{len(own):,}", f"{own.mean():.3g}", percent(float((own > 0).mean()))) for mode, own in gains.items()
-    )
+    covered = FILL_WORDS[fill]
     words = (
-        "The hottest places of a film are replaced by its own blur (deletion), or put back into the blur (insertion). "
-        "If the map shows what the answer hangs on, the score falls, or rises, faster than with places at random.",
+        f"The hottest places of a film are replaced by {covered} (deletion), or come back first to a film of {covered} "
+        "(insertion). If the map shows what the answer hangs on, the score falls, or rises, faster than with places at "
+        f"random. The score: {score}.",
         "A covered film is one that the network never saw in training: a fall shows that the place matters, not what "
         "is seen there.",
     )
-    table = Table(("", "films", "mean gain over random", "films with a gain"), rows, "Deletion and insertion")
-    return Section(heading, words, pictures, table)
+    table = gain_table(gains)
+    return Section(heading, words, pictures, table, facts=table.below)
 
 
-def focus_difference_table(
-    rows: Sequence[FocusDifference], names: tuple[str, str], *, is_above_flat: bool = False
-) -> Table:
+def gain_table(gains: Sequence[GainRow]) -> Table:
+    """Return mode by mode the mean gain over a random order, its interval, and the share of films that gain."""
+    rows = tuple(
+        (
+            row.mode,
+            f"{row.n_films:,}",
+            f"{row.n_patients:,}",
+            f"{row.n_without_heat:,}",
+            "none" if row.mean is None else f"{row.mean:+.3g}",
+            "none" if row.ci95 is None else _gain_interval(row.ci95),
+            _share(row.share_gaining),
+        )
+        for row in gains
+    )
+    columns = ("", "films", "patients", "without heat", "mean gain over random", "95 %", "films with a gain")
+    reasons = tuple((row.mode, row.reason) for row in gains if row.reason)
+    return Table(columns, rows, "Deletion and insertion", reasons)
+
+
+def gain_text(row: GainRow) -> str:
+    """Return a gain in one sentence, without its mode."""
+    left_out = f"; left out, as they have no heat: {row.n_without_heat:,}" if row.n_without_heat else ""
+    if row.mean is None:
+        return f"no gain is known: {row.reason}{left_out}"
+    interval = row.reason if row.ci95 is None else f"95 % {_gain_interval(row.ci95)} over {row.n_patients:,} patients"
+    return (
+        f"the order by heat gains {row.mean:+.3g} over a random one ({interval}), mean of {row.n_films:,} films, of "
+        f"which {_share(row.share_gaining)} gain{left_out}"
+    )
+
+
+def _gain_interval(interval: tuple[float, float]) -> str:
+    return f"{interval[0]:+.3g} to {interval[1]:+.3g}"
+
+
+def focus_difference_table(rows: Sequence[FocusDifference], names: tuple[str, str], *, is_inner: bool = False) -> Table:
     """Return place by place the mean share in both runs, second less first with its interval, and the p-value.
 
     Args:
         rows: of `compare_focus`.
         names: of the runs.
-        is_above_flat: the shares are what lies above that of a flat map, and may be below 0.
+        is_inner: the shares are of the heat in the part of the film that both runs see.
     """
-    mean = _points if is_above_flat else _share
     lines = tuple(
         (
             row.measure,
             f"{row.n_films:,}",
             f"{row.n_patients:,}",
-            mean(row.mean_first),
-            mean(row.mean_second),
+            _share(row.mean_first),
+            _share(row.mean_second),
             _points(row.difference),
             "none" if row.ci95 is None else f"{100 * row.ci95[0]:+.1f} to {100 * row.ci95[1]:+.1f}",
             _p_text(row.p_value),
@@ -147,14 +189,21 @@ def focus_difference_table(
     return Table(
         ("", "films", "patients", first, second, "difference", "95 %", "p"),
         lines,
-        f"Share of the heat{' above a flat map' if is_above_flat else ''}, {second} less {first}, in points",
+        f"Share of the heat{' in the part that both see' if is_inner else ''}, {second} less {first}, in points",
         reasons,
     )
 
 
+_INNER_WORDS = (
+    "What a run does not see has no heat: where borders are cut off, less heat there, and so more elsewhere, follows "
+    "from the crop alone. The second table leaves that out: in both runs it counts the heat in the part of the film "
+    "that both see, and only that.",
+)
+
+
 def versus_section(
     rows: Sequence[FocusDifference],
-    above_flat: Sequence[FocusDifference],
+    inner_rows: Sequence[FocusDifference],
     names: tuple[str, str],
     tiles: Sequence[HeatTile],
     *,
@@ -164,7 +213,7 @@ def versus_section(
 
     Args:
         rows: of `compare_focus`, the shares of the heat.
-        above_flat: the same of the shares above that of a flat map.
+        inner_rows: the same of the heat in the part of the film that both runs see; (): both see the whole film.
         names: of the runs.
         tiles: in pairs, the first run's before the second's.
         heading: of the section.
@@ -172,17 +221,15 @@ def versus_section(
     words = (
         "Every film is measured in both runs, in the square of the film before any border was cut off, so that a share "
         "means the same place in both. The test is paired film by film, with patients as clusters.",
-        "What a run does not see has no heat: where borders are cut off, less heat there follows from the crop alone. "
-        "The second table leaves that out: it takes from each share that of a flat map of the same run, and says "
-        "whether the network prefers the place among those that it sees.",
+        *_INNER_WORDS[: bool(inner_rows)],
         "It compares these two trained networks. Another training with another seed would differ too: train each "
         "several times before you ascribe the difference to a setting.",
     )
     pictures: tuple[Picture, ...] = ()
     if tiles:
         pictures = (sheet_picture(tiles, title=f"Left: {names[0]}; right: {names[1]}", n_columns=4),)
-    above = focus_difference_table(above_flat, names, is_above_flat=True)
-    return Section(heading, words, pictures, focus_difference_table(rows, names), tables=(above,))
+    inner = (focus_difference_table(inner_rows, names, is_inner=True),) if inner_rows else ()
+    return Section(heading, words, pictures, focus_difference_table(rows, names), tables=inner)
 
 
 def _focus_picture(rows: Sequence[FocusRow], measure: str) -> Picture:

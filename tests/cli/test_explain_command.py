@@ -77,9 +77,33 @@ def test_a_classifier_is_explained_without_exemplars(place, capsys, tmp_path):
     assert run("explain", *asked, "--question", "why", "--masks", place / "masks") == 0
     captured = capsys.readouterr()
     assert "lungs, all films" in captured.out
-    assert "over a random one, mean of 2 films" in captured.err
+    assert "mean of 2 films" in captured.err
+    assert "the score: logit less the next one's" in captured.err
     head = (tmp_path / "heat" / "focus.csv").read_text().splitlines()[0]
     assert head == "path,finding,source,patient,decided,logit,lungs,border,corners"
+
+
+def test_runs_of_one_name_are_told_apart_without_the_paths_of_this_machine(place, capsys, tmp_path):
+    for name in ("first", "second"):
+        shutil.copytree(place / "run", tmp_path / name / "run")
+    runs = ("--checkpoint", tmp_path / "first" / "run", "--versus", tmp_path / "second" / "run")
+    out = tmp_path / "heat"
+    assert run("explain", *runs, "--data", place / "split.csv", "--out", out, *QUICK) == 0
+    text = (out / "focus_summary.json").read_text()
+    assert json.loads(text)["versus"]["runs"] == ["first/run", "second/run"]
+    assert json.loads(text)["run"] == "first/run"
+    for written in (text, (out / "explain.html").read_text(), (out / "focus.csv").read_text()):
+        assert str(tmp_path) not in written
+        assert str(place) not in written
+
+
+def test_a_stopped_run_is_repeated_into_the_same_folder(place, capsys, tmp_path):
+    out = tmp_path / "heat"
+    asked = ("--checkpoint", place / "run", "--data", place / "split.csv", "--out", out, *QUICK)
+    assert run("explain", *asked) == 0
+    (out / "explain.html").unlink()
+    assert run("explain", *asked) == 0
+    assert (out / "explain.html").exists()
 
 
 def test_what_cannot_be_explained_is_refused_in_one_line(place, capsys, tmp_path):

@@ -19,9 +19,18 @@ from fewshot_cxr.objectives import LinearHead
 from fewshot_cxr.report import Page, render_page
 from fewshot_cxr.seeding import seeded_torch
 from fewshot_cxr.workflows.explaining import EXPLAINED_RULES, QUESTIONS, Explainer, explain_films, heat_section
-from fewshot_cxr.workflows.explaining.erasing import AT_RANDOM, BY_HEAT, erase_films
+from fewshot_cxr.workflows.explaining.erasing import AT_RANDOM, BY_HEAT, erase_films, score_text
 from fewshot_cxr.workflows.explaining.folder import Explanation, focus_csv, safe_names, write_explanation
-from fewshot_cxr.workflows.explaining.shown import DRAWN, WORST, choose_films
+from fewshot_cxr.workflows.explaining.shown import (
+    DRAWN,
+    WORST,
+    choose_films,
+    decision_text,
+    show_films,
+    shown_text,
+    tiles_of,
+    with_strangers,
+)
 from fewshot_cxr.workflows.explaining.versus import RunFilms, compare_runs
 
 FINDINGS = ("effusion", "lobar_consolidation", "normal")
@@ -201,26 +210,102 @@ def test_the_table_of_films_names_no_patient(encoder, sides, records):
 
 def test_half_of_the_films_shown_are_the_worst_and_the_others_drawn(encoder, sides):
     films, exemplars = sides
-    ordered = explain_films(by_rule(encoder, exemplars), films).films
+    explainer = by_rule(encoder, exemplars)
+    ordered = explain_films(explainer, films).films
     chosen = choose_films(ordered, 5, seed=0)
     assert [choice.why for choice in chosen] == [WORST] * 3 + [DRAWN] * 2
     assert [choice.focus for choice in chosen[:3]] == list(ordered[:3])
     assert chosen == choose_films(ordered, 5, seed=0)
     assert any(chosen != choose_films(ordered, 5, seed=seed) for seed in range(1, 6))
     assert len(choose_films(ordered, None, seed=0)) == len(ordered)
+    assert "drawn with seed 3" in shown_text(explain_films(explainer, films), chosen, 3)
+
+
+def test_no_film_is_labelled_where_none_is_drawn(encoder, sides, monkeypatch, tmp_path):
+    films, exemplars = sides
+    explainer = by_rule(encoder, exemplars)
+    report = explain_films(explainer, films)
+    for n_shown in (None, len(report.films)):
+        chosen = choose_films(report.films, n_shown, seed=0)
+        assert {choice.why for choice in chosen} == {""}
+        assert "All films are shown, worst first" in shown_text(report, chosen, 0)
+        (tile,) = tiles_of(next(iter(show_films(explainer, films, chosen[:1]))), explainer)
+        assert len(tile.caption.split("\n")) == 4
+    monkeypatch.setattr("fewshot_cxr.workflows.explaining.folder._MOST_TILES", 2)
+    text = write_explanation(tmp_path / "out", explainer, films, Explanation(report), n_overlays=None).read_text()
+    assert "the first 2 of" in text
+    assert "drawn with seed" not in text
+
+
+def test_findings_that_are_not_told_apart_are_neither_right_nor_wrong(encoder, sides):
+    films, exemplars = sides
+    few = exemplars.records.where(lambda film: film.finding != "effusion")
+    explainer = by_rule(encoder, cache_films(few, encoder.image_spec))
+    report = with_strangers(explain_films(explainer, films), explainer)
+    n_films = sum(film.finding == "effusion" for film in films.records)
+    (note,) = (note for note in report.notes if "told apart" in note)
+    assert note.startswith("effusion: not among the findings")
+    assert f"{n_films} films are neither right nor wrong" in note
+    for film in report.films:
+        text = decision_text(film, explainer)
+        assert ("rightly" in text) == (film.decided == film.finding)
+        assert ("taken for" in text) == (film.finding != "effusion" and film.decided != film.finding)
+    assert any("not among" in text for text in heat_section(explainer, films, n_shown=1).paragraphs)
+    whole = by_rule(encoder, exemplars)
+    assert with_strangers(explain_films(whole, films), whole).notes == explain_films(whole, films).notes
 
 
 def test_deletion_compares_the_heat_with_chance(encoder, sides):
     films, exemplars = sides
     erasure = erase_films(by_rule(encoder, exemplars), films, n_films=4, n_steps=3)
-    assert len(erasure.paths) == 4
+    n_warm = 4 - erasure.n_without_heat
+    assert len(erasure.paths) == len(erasure.patients) == n_warm > 1
+    told = {row["mode"]: row for row in erasure.to_json()["gain_over_random"]}
+    assert set(told) == {"deletion", "insertion"}
+    assert told["deletion"]["n_films"] == n_warm
+    assert told["deletion"]["ci95"][0] < told["deletion"]["mean"] < told["deletion"]["ci95"][1]
     for orders in erasure.curves.values():
         assert set(orders) == {BY_HEAT, AT_RANDOM}
-        assert all(scores.shape == (4, 4) for scores in orders.values())
+        assert all(scores.shape == (n_warm, 4) for scores in orders.values())
     deletion, insertion = erasure.curves["deletion"][BY_HEAT], erasure.curves["insertion"][AT_RANDOM]
     assert deletion[:, 0] == pytest.approx(insertion[:, -1], rel=1e-4)
     with pytest.raises(ValueError, match="attention maps explain no number"):
         erase_films(replace(by_rule(encoder, exemplars), method="attention"), films)
+
+
+def test_films_without_heat_count_in_no_gain(encoder, sides, monkeypatch, tmp_path):
+    films, exemplars = sides
+    explainer = by_rule(encoder, exemplars)
+    drawn = np.random.default_rng(0).random((6, 64, 64), dtype=np.float32)
+    drawn[::2] = 0
+    monkeypatch.setattr(Explainer, "heat", lambda self, images, *asked: drawn[: len(images)])
+    erasure = erase_films(explainer, films, n_films=6, n_steps=2)
+    assert (len(erasure.paths), erasure.n_without_heat) == (3, 3)
+    assert all(len(scores) == 3 for orders in erasure.curves.values() for scores in orders.values())
+    assert all(row.n_films == 3 and row.n_without_heat == 3 for row in erasure.gains())
+    monkeypatch.setattr(Explainer, "heat", lambda self, images, *asked: np.zeros(images.shape, dtype=np.float32))
+    none = erase_films(explainer, films, n_films=2, n_steps=2)
+    json.dumps(none.to_json(), allow_nan=False)
+    explanation = Explanation(explain_films(explainer, films), none)
+    page = write_explanation(tmp_path / "out", explainer, films, explanation, n_overlays=1)
+    assert "no film has heat" in page.read_text()
+    assert not (tmp_path / "out" / "deletion.png").exists()
+
+
+def test_the_score_is_called_what_it_is(encoder, classifier, sides):
+    def told(**asked):
+        return score_text(by_rule(encoder, sides[1], **asked))
+
+    assert told() == "how much nearer than the others"
+    assert told(question="why") == "how much nearer than the next"
+    assert told(question="decision") == "similarity (minus the distance)"
+    assert told(question="nearest", distance="cosine") == "similarity (1 - distance)"
+    assert told(rule="template", question="decision", distance="cosine") == "logit of 'same'"
+    assert told(rule="template") == "logit of 'same' less the others'"
+    by_classifier = Explainer.of_classifier(classifier, device="cpu")
+    assert score_text(by_classifier) == "logit less the others'"
+    assert score_text(replace(by_classifier, question="decision")) == "logit"
+    assert score_text(replace(by_classifier, question="why")) == "logit less the next one's"
 
 
 def test_the_folder_holds_tables_overlays_sheets_and_a_page(encoder, sides, tmp_path):
@@ -242,7 +327,7 @@ def test_the_folder_of_pairs_masks_and_deletion(encoder, sides, tmp_path):
     explainer = by_rule(encoder, exemplars, question="nearest")
     masks = lung_masks(films.records, encoder.image_spec)
     report = explain_films(explainer, films, masks=masks)
-    explanation = Explanation(report, erase_films(explainer, films, n_films=2, n_steps=2), facts=(("run", "a run"),))
+    explanation = Explanation(report, erase_films(explainer, films, n_films=8, n_steps=2), facts=(("run", "a run"),))
     page = write_explanation(tmp_path / "out", explainer, films, explanation, masks=masks, n_overlays=1)
     names = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.*")}
     charts = {f"focus_{name}.png" for name in ("lungs", "border", "corners")} | {"deletion.png", "insertion.png"}
@@ -251,7 +336,7 @@ def test_the_folder_of_pairs_masks_and_deletion(encoder, sides, tmp_path):
     assert sum(name.startswith("overlays/") for name in names) == 3 * 2
     assert "Deletion" in page.read_text()
     summary = json.loads((tmp_path / "out" / "focus_summary.json").read_text())
-    wanted = {"question": "nearest", "method": "grad_cam", "layer": "features", "seed": 0}
+    wanted = {"question": "nearest", "method": "grad_cam", "layer": encoder.heat_layer, "seed": 0}
     assert wanted.items() <= summary.items()
     assert summary["data_hash"] == films.records.data_hash
     assert not [name for name in names if name.endswith(".part")]
@@ -269,8 +354,9 @@ def test_a_run_beside_itself_does_not_differ(encoder, sides):
     films, exemplars = sides
     explainer = by_rule(encoder, exemplars)
     versus = compare_runs(RunFilms("a", explainer, films), RunFilms("b", explainer, films), n_shown=2)
-    for row in (*versus.rows, *versus.above_flat):
+    for row in versus.rows:
         assert (row.difference, row.p_value) == (0, 1)
+    assert not versus.inner_rows
     assert [tile.caption.split("\n")[0] for tile in versus.tiles] == ["a", "b"] * 2
 
 
@@ -287,12 +373,33 @@ def test_a_cropped_run_is_measured_in_the_square_of_the_whole_film(encoder, side
     border = next(row for row in versus.rows if row.measure == "border")
     assert border.mean_second == 0
     assert border.mean_first > 0.1
-    above = next(row for row in versus.above_flat if row.measure == "border")
-    assert above.mean_second == pytest.approx(0, abs=1e-6)
+    assert {row.measure for row in versus.inner_rows} == {"lungs", "corners"}
+    lungs = next(row for row in versus.inner_rows if row.measure == "lungs")
+    assert lungs.mean_second == pytest.approx(next(row for row in versus.rows if row.measure == "lungs").mean_second)
     assert {row.measure for row in versus.rows} == {"lungs", "border", "corners"}
     assert all(tile.film.shape == (64, 64) for tile in versus.tiles)
     assert versus.tiles[1].heat[:8].max() == 0
     json.dumps(versus.to_json(), allow_nan=False)
+
+
+def test_heat_that_only_a_crop_has_moved_does_not_differ_inside(encoder, sides, monkeypatch):
+    films, exemplars = sides
+    cropped = make_encoder(border_crop=0.0625)
+    drawn = np.random.default_rng(0).random((len(films), 64, 64)).astype(np.float32)
+    monkeypatch.setattr(Explainer, "heat", lambda self, images, *_: drawn[: len(images)])
+    inside = np.zeros((64, 64), dtype=bool)
+    inside[4:-4, 4:-4] = True
+    monkeypatch.setattr(
+        "fewshot_cxr.workflows.explaining.focus_report.in_film_frame",
+        lambda heat, spec: heat * inside if spec.border_crop else heat,
+    )
+    other = tuple(cache_films(some.records, cropped.image_spec) for some in sides)
+    runs = RunFilms("whole", by_rule(encoder, exemplars), films), RunFilms("cut", by_rule(cropped, other[1]), other[0])
+    versus = compare_runs(*runs, n_shown=1)
+    assert {row.measure for row in versus.inner_rows} == {"border", "corners"}
+    for row in versus.inner_rows:
+        assert (row.difference, row.p_value) == (0, 1)
+    assert next(row for row in versus.rows if row.measure == "border").difference < -0.1
 
 
 def test_runs_that_cannot_be_paired_are_refused(encoder, classifier, sides):

@@ -1,20 +1,23 @@
 """Does the answer hang on the places of the heat? Films covered bit by bit, hottest places first, and at random."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from fewshot_cxr._checks import check_at_least
-from fewshot_cxr.data import CachedFilms
+from fewshot_cxr.data import CachedFilms, patient_groups
 from fewshot_cxr.explain.deletion import MODES, area_under, deletion_curve
+from fewshot_cxr.explain.gains import GainRow, summarise_gains
 from fewshot_cxr.seeding import hashed_bits, text_key
+from fewshot_cxr.workflows.explaining.deciders import ByExemplars
 from fewshot_cxr.workflows.explaining.explainer import ATTENTION, Explainer
 
 Progress = Callable[[int, int], None]
 BY_HEAT, AT_RANDOM = "by heat", "at random"
 _BATCH = 32
+_FILL = "mean"
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,34 +26,44 @@ class Erasure:
 
     Attributes:
         curves: mode -> order ("by heat", "at random") -> the target, float64, shape (N, n_steps + 1).
-        paths: of the N films.
+        paths, patients: of the N films; a patient is a number that stands for it here alone.
+        n_without_heat: films that were drawn too, but whose map is the same everywhere and gives no order.
+        score: what the target is, in words.
+        fill: a name in FILLS: what covers a film.
         seed: of the draw of films and of the random order.
     """
 
     curves: dict[str, dict[str, np.ndarray]]
     paths: tuple[str, ...]
+    patients: tuple[int, ...]
+    n_without_heat: int
+    score: str
+    fill: str
     seed: int
 
-    def gains(self) -> dict[str, np.ndarray]:
-        """Return by mode how much better than chance the map orders each film, shape (N,), in the target's unit.
-
-        That is the area between the two curves: above 0, the hot places matter more than any.
-        """
-        return {
+    def gains(self) -> tuple[GainRow, ...]:
+        """Return by mode how much better than chance the maps order the films: the area between the two curves."""
+        gains = {
             mode: (-1 if mode == "deletion" else 1) * (area_under(orders[BY_HEAT]) - area_under(orders[AT_RANDOM]))
             for mode, orders in self.curves.items()
         }
+        return summarise_gains(gains, patients=self.patients, n_without_heat=self.n_without_heat)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
+        curves = {
+            mode: {order: scores.mean(axis=0).tolist() for order, scores in orders.items()}
+            for mode, orders in self.curves.items()
+            if self.paths
+        }
         return {
             "n_films": len(self.paths),
+            "n_without_heat": self.n_without_heat,
             "seed": self.seed,
-            "curves": {
-                mode: {order: scores.mean(axis=0).tolist() for order, scores in orders.items()}
-                for mode, orders in self.curves.items()
-            },
-            "gain_over_random": {mode: float(gains.mean()) for mode, gains in self.gains().items()},
+            "score": self.score,
+            "fill": self.fill,
+            "curves": curves,
+            "gain_over_random": [asdict(row) for row in self.gains()],
         }
 
 
@@ -64,6 +77,8 @@ def erase_films(
     progress: Progress | None = None,
 ) -> Erasure:
     """Cover and uncover some films in the order of their heat, and in random blots.
+
+    Films without heat are drawn, counted and left out: their map gives no order.
 
     Args:
         explainer: what is asked, of which encoder.
@@ -82,17 +97,45 @@ def erase_films(
     keys = [int(hashed_bits(seed, text_key(film.path))) for film in films.records]
     chosen = sorted(sorted(range(len(films)), key=keys.__getitem__)[:n_films])
     parts: dict[tuple[str, str], list[np.ndarray]] = {}
+    has_heat: list[bool] = []
     for first in range(0, len(chosen), _BATCH):
         rows = chosen[first : first + _BATCH]
         images = films.rows(rows)
         decided, truths = explainer.decide(images), [films.records[row].finding for row in rows]
         heat = explainer.heat(images, decided, truths)
+        is_warm = np.ptp(heat, axis=(1, 2)) > 0
         score, inputs = explainer.score(explainer.target(decided, truths)), explainer.images(images)
         for mode in MODES:
             for order, values in ((BY_HEAT, heat), (AT_RANDOM, np.zeros_like(heat))):
-                curve = deletion_curve(score, inputs, values, n_steps=n_steps, mode=mode, seed=seed)
-                parts.setdefault((mode, order), []).append(curve)
+                curve = deletion_curve(score, inputs, values, n_steps=n_steps, mode=mode, fill=_FILL, seed=seed)
+                parts.setdefault((mode, order), []).append(curve[is_warm])
+        has_heat += is_warm.tolist()
         if progress is not None:
             progress(first + len(rows), len(chosen))
     curves = {mode: {order: np.concatenate(parts[mode, order]) for order in (BY_HEAT, AT_RANDOM)} for mode in MODES}
-    return Erasure(curves, tuple(films.records[row].path for row in chosen), seed)
+    kept = [row for row, is_warm in zip(chosen, has_heat, strict=True) if is_warm]
+    groups = patient_groups(films.records)
+    return Erasure(
+        curves,
+        paths=tuple(films.records[row].path for row in kept),
+        patients=tuple(int(groups[row]) for row in kept),
+        n_without_heat=len(chosen) - len(kept),
+        score=score_text(explainer),
+        fill=_FILL,
+        seed=seed,
+    )
+
+
+def score_text(explainer: Explainer) -> str:
+    """Return in words what the number is that an explainer's question asks about, short enough for a small axis."""
+    by = explainer.decider
+    is_learned = isinstance(by, ByExemplars) and by.rule == "template" and bool(by.options)
+    if is_learned or not isinstance(by, ByExemplars):
+        score = "logit of 'same'" if is_learned else "logit"
+        less = {"contrast": " less the others'", "why": " less the next one's"}
+        return score + less.get(explainer.question, "")
+    nearer = {"contrast": "the others", "why": "the next"}.get(explainer.question)
+    if nearer is not None:
+        return f"how much nearer than {nearer}"
+    is_cosine = by.distance == "cosine" and by.rule != "template"
+    return "similarity (1 - distance)" if is_cosine else "similarity (minus the distance)"

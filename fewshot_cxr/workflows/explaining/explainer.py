@@ -1,6 +1,6 @@
 """What is explained: which number a heat map speaks of, for the decisions of exemplars or of a classifier."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor
 from fewshot_cxr._checks import lookup, nearest
 from fewshot_cxr.data import CachedFilms, to_images
 from fewshot_cxr.encoders import Encoder
+from fewshot_cxr.encoders.modes import eval_mode
 from fewshot_cxr.explain import METHODS, Difference, Mean, Target, heat_maps
 from fewshot_cxr.explain.gradcam import FEATURES
 from fewshot_cxr.inference import Classifier, choose_device, embed_films
@@ -157,6 +158,10 @@ class Explainer:
         """The findings that are told apart."""
         return self.decider.findings
 
+    def strangers(self, findings: Iterable[str]) -> list[str]:
+        """Return those of these findings that are not told apart, by name."""
+        return sorted(set(findings) - set(self.findings))
+
     @property
     def value_name(self) -> str:
         """What `Decided.values` are: "distance" or "logit"."""
@@ -224,12 +229,8 @@ class Explainer:
         """Return a function from the encoder's input (N, C, S, S) to the target, shape (N,), without gradient."""
 
         def judge(images: Tensor) -> Tensor:
-            was_training = self.encoder.training
-            try:
-                with torch.inference_mode():
-                    return target(self.encoder.eval()(images))
-            finally:
-                self.encoder.train(was_training)
+            with eval_mode(self.encoder), torch.inference_mode():
+                return target(self.encoder(images))
 
         return judge
 
@@ -275,7 +276,7 @@ class Explainer:
         names = list(truths or ())
         if len(names) != len(decided):
             raise ValueError(f"truths must name the finding of {len(decided)} films, got {len(names)}")
-        if strangers := sorted(set(names) - set(self.findings)):
+        if strangers := self.strangers(names):
             raise ValueError(
                 f"films show {', '.join(strangers)}, which is not told apart here; ask another --question than truth"
             )

@@ -1,14 +1,14 @@
 """One pass over films: what was decided, and which share of the heat lies in the lungs, the border, the corners."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from fewshot_cxr.data import CachedFilms, patient_groups
 from fewshot_cxr.data.masks import LungMasks
-from fewshot_cxr.explain.film_frame import in_film_frame
+from fewshot_cxr.explain.film_frame import in_film_frame, uncropped
 from fewshot_cxr.explain.focus import area_shares, focus_shares
 from fewshot_cxr.explain.focus_summary import FocusRow, summarise_focus
 from fewshot_cxr.records import Records
@@ -49,6 +49,8 @@ class FocusReport:
         measures: the shares that there are.
         settings: what was asked, of which films; plain JSON values.
         notes: what was left out, and why.
+        inner: measure -> the share of the heat that lies in the middle square, float (N,), in the order in which the
+            films were given; {}: not asked for.
     """
 
     films: tuple[FilmFocus, ...]
@@ -57,6 +59,7 @@ class FocusReport:
     value_name: str
     settings: dict[str, Any]
     notes: tuple[str, ...] = ()
+    inner: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; the films stand in focus.csv."""
@@ -77,19 +80,13 @@ class FocusReport:
         films = self.in_order()
         return {name: np.array([film.shares[name] for film in films], dtype=float) for name in self.measures}
 
-    def above_flat(self) -> dict[str, np.ndarray]:
-        """Return `shares` less those of a flat map, -1..1: what no crop of the film explains."""
-        films = self.in_order()
-        areas = {name: np.array([film.areas[name] for film in films], dtype=float) for name in self.measures}
-        return {name: values - areas[name] for name, values in self.shares().items()}
-
 
 def explain_films(
     explainer: Explainer,
     films: CachedFilms,
     *,
     masks: LungMasks | None = None,
-    in_whole_film: bool = False,
+    shared_crop: float | None = None,
     batch_size: int = _BATCH,
     progress: Progress | None = None,
 ) -> FocusReport:
@@ -99,8 +96,9 @@ def explain_films(
         explainer: what is asked, of which encoder.
         films: decoded as its encoder takes them, one finding each.
         masks: of the lungs of these films, in the frame that is measured.
-        in_whole_film: measure in the square of the film before `border_crop` (so that two runs with other crops are
-            measured alike), not in that of the encoder's input. `masks` are then of a spec without border_crop.
+        shared_crop: measure in the square of the film before `border_crop`, not in that of the encoder's input, so that
+            two runs with other crops are measured alike; and the heat inside this border crop by itself, which is what
+            both see. `masks` are then of a spec without border_crop.
         batch_size: films at a time.
         progress: called with (films done, films in all).
 
@@ -118,14 +116,17 @@ def explain_films(
     values: list[np.ndarray] = []
     shares: list[dict[str, np.ndarray]] = []
     areas: list[dict[str, np.ndarray]] = []
+    inner: list[dict[str, np.ndarray]] = []
     for rows in _batches(len(films), batch_size):
         images = films.rows(rows)
         found = explainer.decide(images)
         heat = explainer.heat(images, found, [truths[row] for row in rows])
-        heat = in_film_frame(heat, spec) if in_whole_film else heat
+        heat = heat if shared_crop is None else in_film_frame(heat, spec)
         lungs, has_lungs = (None, None) if masks is None else (masks.rows(rows), masks.has_mask[rows])
         shares.append(focus_shares(heat, lungs, has_lungs=has_lungs))
-        areas.append(area_shares(heat.shape, lungs, has_lungs=has_lungs, spec=spec if in_whole_film else None))
+        areas.append(area_shares(heat.shape, lungs, has_lungs=has_lungs, spec=None if shared_crop is None else spec))
+        if shared_crop is not None:
+            inner.append(focus_shares(heat * uncropped(spec.size_px, shared_crop), lungs, has_lungs=has_lungs))
         chosen = found.class_ids.cpu().numpy()
         values.append(np.take_along_axis(found.values.cpu().numpy(), chosen[:, None], axis=1)[:, 0])
         decided += [explainer.findings[class_id] for class_id in chosen]
@@ -133,7 +134,8 @@ def explain_films(
             progress(int(rows[-1]) + 1, len(films))
     joined = {name: np.concatenate([part[name] for part in shares]) for name in shares[0]}
     flat = {name: np.concatenate([part[name] for part in areas]) for name in areas[0]}
-    return _report(explainer, films.records, decided, np.concatenate(values), joined=joined, areas=flat)
+    report = _report(explainer, films.records, decided, np.concatenate(values), joined=joined, areas=flat)
+    return replace(report, inner={name: np.concatenate([part[name] for part in inner]) for name in joined if inner})
 
 
 def _batches(n_films: int, batch_size: int) -> Iterator[np.ndarray]:

@@ -28,6 +28,7 @@ from fewshot_cxr.workflows.explaining.erasing import Erasure
 from fewshot_cxr.workflows.explaining.explainer import Explainer
 from fewshot_cxr.workflows.explaining.focus_report import FilmFocus, FocusReport
 from fewshot_cxr.workflows.explaining.shown import (
+    Choice,
     ShownFilm,
     choose_films,
     decision_text,
@@ -94,12 +95,14 @@ def write_explanation(
         Where the page lies.
     """
     report = explanation.report
+    # The page comes last: where it is there, all is, and without it the same may be written again.
     write_text(out / FOCUS, focus_csv(report))
     write_text(out / "focus_summary.csv", summary_csv(report.summary))
     write_json(out / "focus_summary.json", explanation.to_json())
-    sheets = _write_films(out, explainer, films, explanation, masks=masks, n_overlays=n_overlays, progress=progress)
+    chosen = _choose(explanation, n_overlays)
+    sheets = _write_films(out, explainer, films, chosen, masks=masks, progress=progress)
     _write_charts(out, explanation)
-    write_text(out / PAGE, render_page(_page(explainer, explanation, sheets, n_overlays=n_overlays)))
+    write_text(out / PAGE, render_page(_page(explainer, explanation, chosen, sheets)))
     return out / PAGE
 
 
@@ -146,42 +149,48 @@ def _csv(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return text.getvalue()
 
 
+def _choose(explanation: Explanation, n_overlays: int | None) -> dict[str, tuple[Choice, ...]]:
+    """Return the films of each finding that are shown."""
+    films = explanation.report.films
+    own: dict[str, list[FilmFocus]] = {name: [] for name in sorted({film.finding for film in films})}
+    for film in films:
+        own[film.finding].append(film)
+    return {name: choose_films(some, n_overlays, seed=explanation.seed) for name, some in own.items()}
+
+
 def _write_films(
     out: Path,
     explainer: Explainer,
     films: CachedFilms,
-    explanation: Explanation,
+    chosen: dict[str, tuple[Choice, ...]],
     *,
     masks: LungMasks | None,
-    n_overlays: int | None,
     progress: Progress | None,
 ) -> dict[str, list[HeatTile]]:
-    """Write overlays and contact sheets; return the tiles of each finding's sheet."""
-    report = explanation.report
-    names = safe_names(sorted({film.finding for film in report.films}))
-    own: dict[str, list[FilmFocus]] = {name: [] for name in names}
-    for film in report.films:
-        own[film.finding].append(film)
-    chosen = {name: choose_films(some, n_overlays, seed=explanation.seed) for name, some in own.items()}
+    """Write overlays and contact sheets; return the tiles of each sheet by its title."""
+    names = safe_names(list(chosen))
     n_done, n_all = 0, sum(map(len, chosen.values()))
     sheets: dict[str, list[HeatTile]] = {}
     for finding, choices in chosen.items():
         tiles: list[HeatTile] = []
+        n_tiled = 0
         for place, shown in enumerate(show_films(explainer, films, choices, masks=masks), start=1):
             stem = re.sub(r"[^\w.-]+", "_", PurePosixPath(shown.choice.focus.path).stem)[:_LONGEST_NAME]
-            _write_overlay(out / "overlays" / names[finding], f"{place:03d}_{stem}", shown, report.value_name)
-            own_tiles = tiles_of(shown, report.value_name)
-            tiles += own_tiles if len(tiles) + len(own_tiles) <= _MOST_TILES else []
+            _write_overlay(out / "overlays" / names[finding], f"{place:03d}_{stem}", shown, explainer)
+            own_tiles = tiles_of(shown, explainer)
+            if len(tiles) + len(own_tiles) <= _MOST_TILES:
+                tiles, n_tiled = tiles + own_tiles, n_tiled + 1
             n_done += 1
             if progress is not None:
                 progress(n_done, n_all)
-        save_figure(heat_sheet_figure(tiles, title=finding, theme="dark"), out / "sheets" / f"{names[finding]}.png")
-        sheets[finding] = tiles
+        title = f"{finding}: the first {n_tiled} of {len(choices)}, worst first" if n_tiled < len(choices) else finding
+        save_figure(heat_sheet_figure(tiles, title=title, theme="dark"), out / "sheets" / f"{names[finding]}.png")
+        sheets[title] = tiles
     return sheets
 
 
-def _write_overlay(folder: Path, stem: str, shown: ShownFilm, value_name: str) -> None:
-    figure = heat_figure(shown.film, shown.heat, title=overlay_title(shown, value_name), lungs=shown.lungs)
+def _write_overlay(folder: Path, stem: str, shown: ShownFilm, explainer: Explainer) -> None:
+    figure = heat_figure(shown.film, shown.heat, title=overlay_title(shown, explainer), lungs=shown.lungs)
     save_figure(figure, folder / f"{stem}.png")
     if shown.exemplar is not None:
         other = shown.exemplar
@@ -196,24 +205,29 @@ def _write_charts(out: Path, explanation: Explanation) -> None:
     for measure in explanation.report.measures:
         bars = focus_bars([row for row in summary if row.measure == measure])
         save_figure(focus_figure(bars, measure=PLACES[measure]), out / f"focus_{measure}.png")
-    if explanation.erasure is not None:
-        for mode, orders in explanation.erasure.curves.items():
-            save_figure(deletion_figure(orders, mode=mode, score=_score_text(explanation)), out / f"{mode}.png")
+    erasure = explanation.erasure
+    if erasure is not None and erasure.paths:
+        for mode, orders in erasure.curves.items():
+            save_figure(deletion_figure(orders, mode=mode, score=erasure.score), out / f"{mode}.png")
     if explanation.versus is not None and explanation.versus.tiles:
         save_figure(heat_sheet_figure(explanation.versus.tiles, theme="dark"), out / "versus.png")
 
 
 def _page(
-    explainer: Explainer, explanation: Explanation, sheets: dict[str, list[HeatTile]], *, n_overlays: int | None
+    explainer: Explainer,
+    explanation: Explanation,
+    chosen: dict[str, tuple[Choice, ...]],
+    sheets: dict[str, list[HeatTile]],
 ) -> Page:
     report, erasure, versus = explanation.report, explanation.erasure, explanation.versus
-    told = (shown_text(report, explanation.seed),) if n_overlays is not None else ()
-    worst = [f"{film.path}: {decision_text(film, report.value_name)}" for film in report.films[:3]]
+    choices = [choice for some in chosen.values() for choice in some]
+    told = (shown_text(report, choices, explanation.seed),)
+    worst = [f"{film.path}: {decision_text(film, explainer)}" for film in report.films[:3]]
     sections = [focus_section(report.summary, notes=report.notes), sheets_section(sheets, paragraphs=told)]
     if versus is not None:
-        sections.insert(0, versus_section(versus.rows, versus.above_flat, versus.names, versus.tiles))
+        sections.insert(0, versus_section(versus.rows, versus.inner_rows, versus.names, versus.tiles))
     if erasure is not None:
-        sections.append(deletion_section(erasure.curves, erasure.gains(), score=_score_text(explanation)))
+        sections.append(deletion_section(erasure.curves, erasure.gains(), score=erasure.score, fill=erasure.fill))
     settings = tuple((name.replace("_", " "), _fact(value)) for name, value in report.settings.items())
     versions = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
     facts = (*explanation.facts, ("seed", str(explanation.seed)), *settings, ("versions", versions))
@@ -226,14 +240,6 @@ def _page(
         ),
         sections=(*sections, Section("How this was made", facts=facts)),
     )
-
-
-def _score_text(explanation: Explanation) -> str:
-    settings = explanation.report.settings
-    is_cosine = settings.get("distance") == "cosine" and settings.get("rule") != "template"
-    similarity = "similarity (1 - distance)" if is_cosine else "similarity (minus the distance)"
-    score = "logit" if explanation.report.value_name == "logit" else similarity
-    return f"difference in {score}" if settings["question"] == "why" else score
 
 
 def _fact(value: Any) -> str:

@@ -10,9 +10,10 @@ from fewshot_cxr.data import CachedFilms, cache_films
 from fewshot_cxr.data.masks import LungMasks
 from fewshot_cxr.explain.film_frame import film_frame_spec, in_film_frame
 from fewshot_cxr.explain.focus_summary import FocusDifference, compare_focus
+from fewshot_cxr.image_spec import BORDER_SHARE
 from fewshot_cxr.visualise.heat import HeatTile
 from fewshot_cxr.workflows.explaining.explainer import Explainer
-from fewshot_cxr.workflows.explaining.focus_report import FocusReport, explain_films
+from fewshot_cxr.workflows.explaining.focus_report import BORDER, FocusReport, explain_films
 from fewshot_cxr.workflows.explaining.shown import Choice, choose_films, tile_text
 
 Progress = Callable[[str, int, int], None]
@@ -38,14 +39,15 @@ class Versus:
     Attributes:
         names: of the runs.
         rows: the share of the heat in each place, second less first. What a crop cuts off has no heat by itself.
-        above_flat: the same of what each share has above that of a flat map of the same run, which no crop explains.
+        inner_rows: the same of the heat in the part of the film that both runs see, which no crop explains; places that
+            lie outside it are left out, and where both see the whole film there are none.
         reports: of each run, in the frame of the whole film.
         tiles: some films with the heat of the first run, then that of the second.
     """
 
     names: tuple[str, str]
     rows: tuple[FocusDifference, ...]
-    above_flat: tuple[FocusDifference, ...]
+    inner_rows: tuple[FocusDifference, ...]
     reports: tuple[FocusReport, FocusReport]
     tiles: tuple[HeatTile, ...]
 
@@ -55,7 +57,7 @@ class Versus:
             "runs": list(self.names),
             "difference": "second less first",
             "focus": [asdict(row) for row in self.rows],
-            "focus_above_flat_map": [asdict(row) for row in self.above_flat],
+            "focus_in_what_both_see": [asdict(row) for row in self.inner_rows],
             "settings": [report.settings for report in self.reports],
             "notes": [note for report in self.reports for note in report.notes],
         }
@@ -84,17 +86,27 @@ def compare_runs(
     """
     _check_pair(first, second)
     reports = []
+    shared_crop = max(run.explainer.encoder.image_spec.border_crop for run in (first, second))
     for run in (first, second):
         report = None if progress is None else partial(progress, f"heat of {run.name}")
-        reports.append(explain_films(run.explainer, run.films, masks=run.masks, in_whole_film=True, progress=report))
+        reports.append(
+            explain_films(run.explainer, run.films, masks=run.masks, shared_crop=shared_crop, progress=report)
+        )
     one, other = reports
     patients = [film.patient for film in one.in_order()]
     rows = compare_focus(one.shares(), other.shares(), patients=patients)
-    above_flat = compare_focus(one.above_flat(), other.above_flat(), patients=patients)
+    places = _places_inside(shared_crop, tuple(one.inner))
+    inner = [{name: report.inner[name] for name in places} for report in (one, other)]
+    inner_rows = compare_focus(*inner, patients=patients) if shared_crop else ()
     choices = choose_films(one.films, n_shown, seed=seed)
     pairs = zip(_tiles(first, one, choices, cache_folder), _tiles(second, other, choices, cache_folder), strict=True)
     tiles = tuple(tile for pair in pairs for tile in pair)
-    return Versus((first.name, second.name), rows, above_flat, (one, other), tiles)
+    return Versus((first.name, second.name), rows, inner_rows, (one, other), tiles)
+
+
+def _places_inside(border_crop: float, measures: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the measures that have a place inside a border crop: not the border, once that is cut off."""
+    return tuple(name for name in measures if name != BORDER or border_crop < BORDER_SHARE)
 
 
 def _check_pair(first: RunFilms, second: RunFilms) -> None:

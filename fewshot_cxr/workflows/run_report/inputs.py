@@ -11,6 +11,7 @@ from fewshot_cxr.evaluation import Audit, Comparison, result_from_json
 from fewshot_cxr.report.run_page import PageParts
 from fewshot_cxr.report.run_sections import ShownResult, ShownRun
 from fewshot_cxr.workflows.made_by import MADE_BY_FILE
+from fewshot_cxr.workflows.short_names import short_names
 
 CARD, HISTORY, SPLIT = "card.json", "history.csv", "split.csv"
 _RESULTS = ("episodes.json", "result.json")  # of a run folder, as the recipes write them
@@ -41,7 +42,7 @@ def read_inputs(sources: Sequence[Path]) -> Inputs:
     """
     if not sources:
         raise ValueError(f"a report needs a run folder or a JSON file, got none; {_WAYS}")
-    names = _names(sources)
+    names = short_names(sources)
     runs: list[ShownRun] = []
     folders: list[Path] = []
     found: dict[str, list[Any]] = {"results": [], "comparisons": [], "audits": []}
@@ -66,17 +67,6 @@ def read_inputs(sources: Sequence[Path]) -> Inputs:
                 found[part].append(replace(value, made_by=value.made_by or runs[-1].made_by))
     parts = PageParts(runs=tuple(runs), **{name: tuple(values) for name, values in found.items()})
     return Inputs(parts, tuple(folders))
-
-
-def _names(sources: Sequence[Path]) -> list[str]:
-    """Name each source after its file or folder, with as many folders before it as tell them apart."""
-    places = [source.resolve() for source in sources]
-    parts = [place.parts if place.is_dir() else (*place.parts[:-1], place.stem) for place in places]
-    for length in range(1, max(map(len, parts)) + 1):
-        names = ["/".join(own[-length:]) for own in parts]
-        if len(set(names)) == len(set(places)):
-            return names
-    return [str(place) for place in places]
 
 
 def _read_run(folder: Path, name: str) -> ShownRun:
