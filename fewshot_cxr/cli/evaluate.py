@@ -13,9 +13,9 @@ from fewshot_cxr._checks import lookup
 from fewshot_cxr.cli.classifier_eval import judge_classifier
 from fewshot_cxr.cli.console import check_outputs, progress_bars, say, say_problems, show_table, write_result
 from fewshot_cxr.cli.episode_plan import check_distance
-from fewshot_cxr.cli.flags import json_flag, seed_flag, set_threads, work_flags
-from fewshot_cxr.cli.sides import of_split, refuse_shared_patients
-from fewshot_cxr.cli.sources import check_fit, fits, read_films, reader_and_path, reading_flags, take_reading
+from fewshot_cxr.cli.flags import ALL, count_or_all, json_flag, seed_flag, set_threads, work_flags
+from fewshot_cxr.cli.sides import of_split, read_sides, refuse_shared_patients
+from fewshot_cxr.cli.sources import reading_flags, take_reading
 from fewshot_cxr.data import CachedFilms, cache_films
 from fewshot_cxr.distances import DISTANCES
 from fewshot_cxr.embeddings import Embeddings
@@ -35,21 +35,11 @@ from fewshot_cxr.records import Records
 from fewshot_cxr.report.closed_tables import confusion_table, finding_table, overall_table
 from fewshot_cxr.report.multi_label_tables import multi_label_table
 
-_ALL = "all"
 _SOURCE = "manifest CSV, image folder, or NAME:PATH (data read --help)"
 _WITH_PREDICTIONS = ("predictions", "json_file")
 _OF_EXEMPLARS = ("checkpoint", "support", "support_split", "n_exemplars", "rule", "distance", "seed")
 _DECIDED = "the decisions are made"
 _NO_EXEMPLARS = "a classifier compares with no exemplars"
-_OF_NO_READER = ("findings", "with_others")
-
-
-def _count(context: click.Context, parameter: click.Parameter, value: str) -> int | None:
-    if value == _ALL:
-        return None
-    if not value.isdigit() or int(value) < 1:
-        raise click.BadParameter(f"{value!r} is neither a number of 1 or more nor {_ALL!r}")
-    return int(value)
 
 
 @click.command()
@@ -64,7 +54,12 @@ def _count(context: click.Context, parameter: click.Parameter, value: str) -> in
 @click.option("--support", help=f"Labelled films to compare with: {_SOURCE}.  [default: --data]")
 @click.option("--support-split", help="Take these of the support only.  [default: train, where there is one]")
 @click.option(
-    "--n-exemplars", metavar="N|all", default=_ALL, show_default=True, callback=_count, help="Per finding, by seed."
+    "--n-exemplars",
+    metavar="N|all",
+    default=ALL,
+    show_default=True,
+    callback=count_or_all,
+    help="Per finding, by seed.",
 )
 @click.option("--rule", default="mean_distance", show_default=True, help=f"{', '.join(RULES)}.")
 @click.option("--distance", help=f"{', '.join(DISTANCES)}.  [default: as in training]")
@@ -191,14 +186,7 @@ def _floors(films: dict[str, CachedFilms], known: Embeddings) -> dict[str, Decis
 def _sides(options: dict[str, Any]) -> dict[str, Records]:
     """Return the films of the support, the test and, where asked for, the calibration."""
     sources = {"test": options["source"], "support": options["support"] or options["source"]}
-    readers = {side: reader_and_path(source)[0] for side, source in sources.items()}
-    reading = take_reading(options)
-    flags = [name for name, value in reading.items() if value is not None and name not in _OF_NO_READER]
-    check_fit(flags, tuple(readers.values()))
-    data = {}
-    for side, source in sources.items():
-        own = {name: value for name, value in reading.items() if name in _OF_NO_READER or fits(name, readers[side])}
-        data[side] = read_films(source, own, single_label=True, allow_leak=True)
+    data, readers = read_sides(sources, take_reading(options))
     support = of_split(data["support"], options["support_split"], "train", "--support-split")
     sides = {"support": support, "test": of_split(data["test"], options["split"], "test", "--split")}
     if options["calibrate_split"] is not None:

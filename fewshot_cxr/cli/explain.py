@@ -11,7 +11,7 @@ from click.core import ParameterSource
 from fewshot_cxr.cli.console import check_outputs, progress_bars, say, show_table, write_result
 from fewshot_cxr.cli.episode_plan import check_distance
 from fewshot_cxr.cli.explained_runs import in_whole_film, load_runs
-from fewshot_cxr.cli.flags import json_flag, seed_flag, set_threads, work_flags
+from fewshot_cxr.cli.flags import ALL, count_or_all, json_flag, seed_flag, set_threads, work_flags
 from fewshot_cxr.cli.sources import reading_flags
 from fewshot_cxr.distances import DISTANCES
 from fewshot_cxr.explain import METHODS
@@ -23,7 +23,6 @@ from fewshot_cxr.workflows.explaining.folder import FOCUS, PAGE, Explanation, wr
 from fewshot_cxr.workflows.explaining.shown import with_strangers
 from fewshot_cxr.workflows.explaining.versus import RunFilms, compare_runs
 
-_ALL = "all"
 _SOURCE = "manifest CSV, image folder, or NAME:PATH (data read --help)"
 _OF_EXEMPLARS = ("support", "support_split", "n_exemplars", "rule", "distance")
 _QUESTIONS = "; ".join(f"{name}: {text}" for name, text in QUESTIONS.items())
@@ -32,16 +31,10 @@ _MOST_AT_ONCE = 64  # films; a map and its gradient take more room than an embed
 _path = click.Path(exists=True, path_type=Path)
 
 
-def _count(context: click.Context, parameter: click.Parameter, value: str) -> int | None:
-    if value == _ALL:
-        return None
-    if not value.isdigit() or int(value) < 1:
-        raise click.BadParameter(f"{value!r} is neither a number of 1 or more nor {_ALL!r}")
-    return int(value)
-
-
 def _counted(flag: str, name: str, default: str, text: str) -> Callable[..., Any]:
-    return click.option(flag, name, metavar="N|all", default=default, show_default=True, callback=_count, help=text)
+    return click.option(
+        flag, name, metavar="N|all", default=default, show_default=True, callback=count_or_all, help=text
+    )
 
 
 @click.command()
@@ -52,7 +45,7 @@ def _counted(flag: str, name: str, default: str, text: str) -> Callable[..., Any
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="The folder to write.")
 @click.option("--support", help=f"Labelled films to compare with: {_SOURCE}.  [default: --data]")
 @click.option("--support-split", help="Take these of the support only.  [default: train, where there is one]")
-@_counted("--n-exemplars", "n_exemplars", _ALL, "Per finding, by seed.")
+@_counted("--n-exemplars", "n_exemplars", ALL, "Per finding, by seed.")
 @click.option("--rule", default="mean_distance", show_default=True, help=f"{', '.join(EXPLAINED_RULES)}.")
 @click.option("--distance", help=f"{', '.join(DISTANCES)}.  [default: as in training]")
 @click.option(

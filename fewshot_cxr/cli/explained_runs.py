@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from fewshot_cxr.cli.console import say, say_problems
-from fewshot_cxr.cli.sides import of_split, refuse_shared_patients
-from fewshot_cxr.cli.sources import check_fit, fits, read_films, reader_and_path, take_reading
+from fewshot_cxr.cli.sides import of_split, read_sides, refuse_shared_patients
+from fewshot_cxr.cli.sources import take_reading
 from fewshot_cxr.data import cache_films
 from fewshot_cxr.data.masks import LungMasks, lung_masks
 from fewshot_cxr.encoders import load_encoder
@@ -21,7 +21,6 @@ from fewshot_cxr.workflows.explaining.versus import RunFilms
 from fewshot_cxr.workflows.short_names import short_names
 
 Progress = Callable[[str, int, int], None]
-_OF_NO_READER = ("findings", "with_others")
 _MOST_PROBLEMS = 3
 
 
@@ -53,14 +52,7 @@ def _sides(options: dict[str, Any]) -> dict[str, Records]:
     sources = {"test": options["source"]}
     if options["classifier"] is None:
         sources["support"] = options["support"] or options["source"]
-    readers = {side: reader_and_path(source)[0] for side, source in sources.items()}
-    reading = take_reading(options)
-    flags = [name for name, value in reading.items() if value is not None and name not in _OF_NO_READER]
-    check_fit(flags, tuple(readers.values()))
-    data = {}
-    for side, source in sources.items():
-        own = {name: value for name, value in reading.items() if name in _OF_NO_READER or fits(name, readers[side])}
-        data[side] = read_films(source, own, single_label=True, allow_leak=True)
+    data, readers = read_sides(sources, take_reading(options))
     sides = {"test": of_split(data["test"], options["split"], "test", "--split")}
     if "support" in data:
         sides["support"] = of_split(data["support"], options["support_split"], "train", "--support-split")

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+ALL = "all"
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -51,6 +52,15 @@ seed_flag = click.option("--seed", default=0, show_default=True, help="Of every 
 checkpoint_flag = click.option(
     "--checkpoint", required=True, type=click.Path(exists=True, path_type=Path), help="Run folder or encoder file."
 )
+
+
+def count_or_all(context: click.Context, parameter: click.Parameter, value: str) -> int | None:
+    """Take a number of 1 or more, or None for "all"."""
+    if value == ALL:
+        return None
+    if not value.isdigit() or int(value) < 1:
+        raise click.BadParameter(f"{value!r} is neither a number of 1 or more nor {ALL!r}")
+    return int(value)
 
 
 def set_threads(threads: int | None) -> None:

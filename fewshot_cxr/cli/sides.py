@@ -3,8 +3,28 @@
 from typing import Any
 
 from fewshot_cxr.cli.console import say
+from fewshot_cxr.cli.sources import check_fit, fits, read_films, reader_and_path
 from fewshot_cxr.data import merge_records, patient_groups
 from fewshot_cxr.records import Records
+
+_OF_NO_READER = ("findings", "with_others")
+
+
+def read_sides(sources: dict[str, str], reading: dict[str, Any]) -> tuple[dict[str, Records], dict[str, str]]:
+    """Read the films of each side, and say by which reader; a reading flag goes to the sides whose reader has it.
+
+    Args:
+        sources: side -> as a person wrote it.
+        reading: of `take_reading`.
+    """
+    readers = {side: reader_and_path(source)[0] for side, source in sources.items()}
+    flags = [name for name, value in reading.items() if value is not None and name not in _OF_NO_READER]
+    check_fit(flags, tuple(readers.values()))
+    data = {}
+    for side, source in sources.items():
+        own = {name: value for name, value in reading.items() if name in _OF_NO_READER or fits(name, readers[side])}
+        data[side] = read_films(source, own, single_label=True, allow_leak=True)
+    return data, readers
 
 
 def of_split(records: Records, split: str | None, usual: str, flag: str) -> Records:

@@ -6,14 +6,14 @@ import numpy as np
 
 from fewshot_cxr.evaluation.closed_set.result import ClosedSetResult
 from fewshot_cxr.evaluation.curves import roc_points
-from fewshot_cxr.evaluation.estimates import Calibration, Estimate
+from fewshot_cxr.evaluation.estimates import Estimate
 from fewshot_cxr.evaluation.multi_label import MultiLabelResult
+from fewshot_cxr.report.calibration_section import reliability_section
 from fewshot_cxr.report.closed_tables import confusion_table, finding_table, overall_table
 from fewshot_cxr.report.html import Section
 from fewshot_cxr.report.multi_label_tables import multi_label_table
 from fewshot_cxr.report.pictures import Picture
-from fewshot_cxr.report.tables import value_text
-from fewshot_cxr.visualise import confusion_matrix_figure, reliability_figure, roc_figure
+from fewshot_cxr.visualise import confusion_matrix_figure, roc_figure
 
 _MOST_COLUMNS = 10  # findings that a confusion table has room for
 
@@ -25,7 +25,11 @@ def closed_sections(result: ClosedSetResult) -> tuple[Section, ...]:
         Section("Each finding against the rest", table=finding_table(result)),
         _confusion_section(result),
     ]
-    sections += [one for one in (_roc_section(result), _calibration_section(result.calibration)) if one is not None]
+    roc = _roc_section(result)
+    sections += [] if roc is None else [roc]
+    if result.calibration is not None:
+        caption = "Below the curves: how many films had that probability."
+        sections.append(reliability_section(result.calibration, first_curve="as they come", caption=caption))
     return tuple(sections)
 
 
@@ -66,22 +70,3 @@ def _areas(result: ClosedSetResult | MultiLabelResult) -> dict[str, Estimate]:
     if isinstance(result, MultiLabelResult):
         return {finding: one.auroc for finding, one in result.per_finding.items()}
     return {finding: numbers["auroc"] for finding, numbers in result.scores.per_class.items()}
-
-
-def _calibration_section(calibration: Calibration | None) -> Section | None:
-    if calibration is None:
-        return None
-    before, after = calibration.before, calibration.after
-    curves = {"as they come": before.bins}
-    told = [f"Expected calibration error {value_text(before.ece)}: how far belief and truth lie apart, on average."]
-    if after is None:
-        told.append(f"No temperature was fitted: {calibration.reason}.")
-    else:
-        curves[f"at temperature {after.temperature:.3g}"] = after.bins
-        told.append(f"At temperature {after.temperature:.3g}, fitted on other films: {value_text(after.ece)}.")
-    picture = Picture.drawn(
-        partial(reliability_figure, curves),
-        alt="Reliability diagram: the share of right answers over their probability; the diagonal is perfect.",
-        caption="Below the curves: how many films had that probability.",
-    )
-    return Section("How far the probabilities may be believed", tuple(told), (picture,))

@@ -7,6 +7,7 @@ import numpy as np
 
 from fewshot_cxr.evaluation.estimates import Estimate
 from fewshot_cxr.evaluation.results import EpisodicResult
+from fewshot_cxr.report.calibration_section import HEADING, reliability_section
 from fewshot_cxr.report.episode_tables import (
     accuracy_table,
     asked_confusion,
@@ -22,7 +23,6 @@ from fewshot_cxr.report.tables import Table, interval_text, points_text, shown_i
 from fewshot_cxr.visualise import (
     confusion_matrix_figure,
     recall_figure,
-    reliability_figure,
     risk_coverage_figure,
 )
 from fewshot_cxr.visualise.style import percent
@@ -91,7 +91,7 @@ def confusion_section(result: EpisodicResult, heading: str = "What was taken for
     return Section(heading, pictures=(picture,), table=confusion_table(result))
 
 
-def calibration_section(result: EpisodicResult, heading: str = "How far the probabilities may be believed") -> Section:
+def calibration_section(result: EpisodicResult, heading: str = HEADING) -> Section:
     """Show the reliability diagram, before and after a temperature where one was fitted.
 
     Raises:
@@ -99,20 +99,12 @@ def calibration_section(result: EpisodicResult, heading: str = "How far the prob
     """
     if result.calibration is None:
         raise ValueError("the result has no calibration: leave the section out")
-    before, after = result.calibration.before, result.calibration.after
-    curves = {"as the rule gives them": before.bins}
-    told = [f"Expected calibration error {value_text(before.ece)}: how far belief and truth lie apart, on average."]
-    if after is None:
-        told.append(f"No temperature was fitted: {result.calibration.reason}.")
-    else:
-        curves[f"at temperature {after.temperature:.3g}"] = after.bins
-        told.append(f"At temperature {after.temperature:.3g}, fitted on other films: {value_text(after.ece)}.")
-    picture = Picture.drawn(
-        partial(reliability_figure, curves),
-        alt="Reliability diagram: the share of right answers over their probability; the diagonal is perfect.",
+    return reliability_section(
+        result.calibration,
+        first_curve="as the rule gives them",
         caption="Probabilities are a softmax over minus the distances. Below: how many queries had that probability.",
+        heading=heading,
     )
-    return Section(heading, tuple(told), (picture,))
 
 
 def open_set_section(result: EpisodicResult, heading: str = "None of these") -> Section:
