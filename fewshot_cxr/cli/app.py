@@ -21,15 +21,15 @@ COMMANDS = {
         "Judge the classification of a test split: by exemplars, a classifier, a file of predictions.",
     ),
     "compare": ("fewshot_cxr.cli.compare", "Compare two results on the same films or episodes."),
-    "report": ("fewshot_cxr.cli.report", "Write one page on runs and results, to read, print and send."),
+    "recipes": ("fewshot_cxr.cli.recipes", "Run the published systems, corrected or as published."),
+    "embed": ("fewshot_cxr.cli.embed", "Write the embeddings of films to a file."),
+    "predict": ("fewshot_cxr.cli.predict", "Name the finding of new films by labelled exemplars."),
     "explain": (
         "fewshot_cxr.cli.explain",
         "Show where the network looks: heat maps, and their share in lungs, border and corners.",
     ),
-    "recipes": ("fewshot_cxr.cli.recipes", "Run the published systems, corrected or as published."),
     "plot": ("fewshot_cxr.cli.plot", "Draw one figure from a result, a run, embeddings or films."),
-    "embed": ("fewshot_cxr.cli.embed", "Write the embeddings of films to a file."),
-    "predict": ("fewshot_cxr.cli.predict", "Name the finding of new films by labelled exemplars."),
+    "report": ("fewshot_cxr.cli.report", "Write one page on runs and results, to read, print and send."),
 }
 FAILED, WRONG_USE, NOTHING_READABLE, INTERRUPTED = 1, 2, 4, 130
 
