@@ -25,7 +25,7 @@ class FilmFocus:
     """One film: its row among the films, what is known of it, what was decided, and the shares of its heat.
 
     `value` is the distance to (or logit of) the decided finding; `patient` a number that stands for the patient in this
-    report alone; `shares` are 0..1, None where there is no heat or no mask; `areas` those of a flat map.
+    report alone; `shares` are 0..1, None where there is no heat or no mask.
     """
 
     row: int
@@ -36,7 +36,6 @@ class FilmFocus:
     decided: str
     value: float
     shares: dict[str, float | None]
-    areas: dict[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -170,7 +169,6 @@ def _report(
             decided=decided[row],
             value=float(values[row]),
             shares={name: _known(of_all[row]) for name, of_all in joined.items()},
-            areas={name: _known(of_all[row]) for name, of_all in areas.items()},
         )
         for row, film in enumerate(records)
     ]
