@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from fewshot_cxr.evaluation.episodic.assemble import OVERLAP
-from fewshot_cxr.evaluation.estimates import OVERALL, PER_CLASS, Calibration, Estimate, OpenSet, Reliability, Scores
+from fewshot_cxr.evaluation.estimates import OVERALL, PER_CLASS, Calibration, OpenSet, Reliability, Scores
 from fewshot_cxr.evaluation.results import EpisodicResult
+from fewshot_cxr.metrics import Estimate
 
 ESTIMATE = Estimate(0.8123, (0.805, 0.8199), (0.701, 0.8888))
 NOT_ASKED = "the interval over patients was not asked for"

@@ -1,7 +1,7 @@
 """What a reader must know before believing a number: floors it does not pass, findings that a source gives away."""
 
 from fewshot_cxr.embeddings import Embeddings
-from fewshot_cxr.evaluation.estimates import Estimate
+from fewshot_cxr.metrics import Estimate
 
 
 def floor_warning(name: str, gap: Estimate) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from fewshot_cxr.evaluation.estimates import Interval
+from fewshot_cxr.metrics import Interval
 
 NO_CHANCE = "the two differ, but nothing varies to measure chance by"
 

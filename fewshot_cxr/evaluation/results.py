@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from fewshot_cxr.evaluation.estimates import Calibration, Estimate, OpenSet, Scores
+from fewshot_cxr.evaluation.estimates import Calibration, OpenSet, Scores
+from fewshot_cxr.metrics import Estimate
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from fewshot_cxr.metrics.calibration import (
     reliability_bins,
 )
 from fewshot_cxr.metrics.confusion import confusion_counts, tie_credits
+from fewshot_cxr.metrics.estimate import Estimate, Interval
 from fewshot_cxr.metrics.intervals import RunningMean, RunningMoments, t_interval, wilson_interval
 from fewshot_cxr.metrics.open_set import area_under_risk_coverage, open_set_scores, risk_coverage
 from fewshot_cxr.metrics.paired import DeLong, McNemar, delong, mcnemar
@@ -19,6 +20,8 @@ from fewshot_cxr.metrics.scores import confusion_scores
 
 __all__ = [
     "DeLong",
+    "Estimate",
+    "Interval",
     "McNemar",
     "RunningMean",
     "RunningMoments",

@@ -6,8 +6,8 @@ import numpy as np
 
 from fewshot_cxr.evaluation.closed_set.result import ClosedSetResult
 from fewshot_cxr.evaluation.curves import roc_points
-from fewshot_cxr.evaluation.estimates import Estimate
 from fewshot_cxr.evaluation.multi_label import MultiLabelResult
+from fewshot_cxr.metrics import Estimate
 from fewshot_cxr.report.calibration_section import reliability_section
 from fewshot_cxr.report.closed_tables import confusion_table, finding_table, overall_table
 from fewshot_cxr.report.html import Section

@@ -1,7 +1,8 @@
 """A closed-set result as rows of text: the numbers over all films, and finding by finding."""
 
 from fewshot_cxr.evaluation.closed_set.result import ClosedSetResult
-from fewshot_cxr.evaluation.estimates import PER_CLASS, Estimate
+from fewshot_cxr.evaluation.estimates import PER_CLASS
+from fewshot_cxr.metrics import Estimate
 from fewshot_cxr.report.tables import CALIBRATION_NAMES, NUMBER_NAMES, PLAIN_NUMBERS, SHORT_HEADS, Table, two_lines
 from fewshot_cxr.visualise.style import percent
 

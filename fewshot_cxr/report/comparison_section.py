@@ -5,9 +5,9 @@ from itertools import groupby
 
 from fewshot_cxr.evaluation.compare import compare_results
 from fewshot_cxr.evaluation.comparison import Comparison
-from fewshot_cxr.evaluation.estimates import Estimate
 from fewshot_cxr.evaluation.multi_label import MultiLabelResult
 from fewshot_cxr.evaluation.results import EpisodicResult
+from fewshot_cxr.metrics import Estimate
 from fewshot_cxr.report.compare_tables import comparison_table
 from fewshot_cxr.report.html import Section
 from fewshot_cxr.report.run_sections import ShownResult

@@ -5,8 +5,8 @@ from functools import partial
 
 import numpy as np
 
-from fewshot_cxr.evaluation.estimates import Estimate
 from fewshot_cxr.evaluation.results import EpisodicResult
+from fewshot_cxr.metrics import Estimate
 from fewshot_cxr.report.calibration_section import HEADING, reliability_section
 from fewshot_cxr.report.episode_tables import (
     accuracy_table,

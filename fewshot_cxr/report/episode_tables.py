@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Iterator
 
-from fewshot_cxr.evaluation.estimates import PER_CLASS, Estimate
+from fewshot_cxr.evaluation.estimates import PER_CLASS
 from fewshot_cxr.evaluation.results import EpisodicResult
+from fewshot_cxr.metrics import Estimate
 from fewshot_cxr.report.episode_words import floor_name, interval_kind, protocol_text
 from fewshot_cxr.report.tables import (
     CALIBRATION_NAMES,

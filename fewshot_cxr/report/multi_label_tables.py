@@ -4,8 +4,8 @@ import csv
 import io
 from collections.abc import Iterator
 
-from fewshot_cxr.evaluation.estimates import Estimate
 from fewshot_cxr.evaluation.multi_label import FindingScores, MultiLabelResult
+from fewshot_cxr.metrics import Estimate
 from fewshot_cxr.report.number_rows import COLUMNS
 from fewshot_cxr.report.tables import Table, value_text
 

@@ -4,8 +4,9 @@ import csv
 import io
 from collections.abc import Iterator
 
-from fewshot_cxr.evaluation.estimates import OVERALL, Estimate
+from fewshot_cxr.evaluation.estimates import OVERALL
 from fewshot_cxr.evaluation.results import EpisodicResult
+from fewshot_cxr.metrics import Estimate
 
 COLUMNS = ("number", "finding", "mean", "low", "high", "low_episodes", "high_episodes")
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from fewshot_cxr.evaluation.estimates import Estimate, Interval
+from fewshot_cxr.metrics import Estimate, Interval
 from fewshot_cxr.visualise.style import percent
 
 NUMBER_NAMES = {

@@ -16,7 +16,7 @@ from made_results import (
     made_result,
 )
 
-from fewshot_cxr.evaluation.estimates import Estimate
+from fewshot_cxr.metrics import Estimate
 from fewshot_cxr.report import (
     accuracy_table,
     confusion_table,

@@ -1,6 +1,6 @@
 import pytest
 
-from fewshot_cxr.evaluation.estimates import Estimate
+from fewshot_cxr.metrics import Estimate
 from fewshot_cxr.report import Table
 from fewshot_cxr.report.tables import interval_text, points_text, value_text
 

@@ -20,8 +20,8 @@ from fewshot_cxr.evaluation.closed_set.numbers import (
 )
 from fewshot_cxr.evaluation.closed_set.result import ClosedSetResult, film_decisions
 from fewshot_cxr.evaluation.episodic.patients import PatientUnits
-from fewshot_cxr.evaluation.estimates import OVERALL, PER_CLASS, Calibration, Estimate, Reliability, Scores
-from fewshot_cxr.metrics import bounded_interval, class_probabilities, fit_temperature, t_interval
+from fewshot_cxr.evaluation.estimates import OVERALL, PER_CLASS, Calibration, Reliability, Scores
+from fewshot_cxr.metrics import Estimate, bounded_interval, class_probabilities, fit_temperature, t_interval
 
 # Of numbers that are no shares: mean (1 - mean) is no measure of their spread, so Student's t, cut.
 _ENDS = {"mcc": (-1.0, 1.0), "kappa": (-1.0, 1.0)}  # all others are 0..1, or not shares at all:

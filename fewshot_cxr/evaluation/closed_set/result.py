@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from fewshot_cxr.evaluation.closed_set.decisions import Decisions
-from fewshot_cxr.evaluation.estimates import Calibration, Estimate, Scores
+from fewshot_cxr.evaluation.estimates import Calibration, Scores
+from fewshot_cxr.metrics import Estimate
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from fewshot_cxr.evaluation.episodic.patients import PatientPlan
 from fewshot_cxr.evaluation.episodic.protocols import Plan
 from fewshot_cxr.evaluation.episodic.summary import Summary, paired_difference
 from fewshot_cxr.evaluation.episodic.tally import OPEN_SCORES, Key
-from fewshot_cxr.evaluation.estimates import OVERALL, PER_CLASS, Calibration, Estimate, OpenSet, Reliability, Scores
+from fewshot_cxr.evaluation.estimates import OVERALL, PER_CLASS, Calibration, OpenSet, Reliability, Scores
 from fewshot_cxr.evaluation.results import EpisodicResult
 from fewshot_cxr.inference.rules import EVEN, OWN_DISTANCE, TRANSDUCTIVE
-from fewshot_cxr.metrics import confusion_scores
+from fewshot_cxr.metrics import Estimate, confusion_scores
 
 _FEW_PATIENTS = 10
 _NOT_CALIBRATED = "no films outside the test were named for it (--calibrate-split, or calibrate=)"

@@ -16,9 +16,8 @@ from fewshot_cxr.evaluation.episodic.patients import (
     population_variance,
 )
 from fewshot_cxr.evaluation.episodic.tally import Key, Layout
-from fewshot_cxr.evaluation.estimates import Estimate, Interval
 from fewshot_cxr.evaluation.results import Replicates
-from fewshot_cxr.metrics import RunningMoments, bounded_interval, t_interval
+from fewshot_cxr.metrics import Estimate, Interval, RunningMoments, bounded_interval, t_interval
 
 AnyLayout = Layout | MultiLabelLayout
 N_BATCHES = 20

@@ -7,7 +7,6 @@ import numpy as np
 
 from fewshot_cxr.evaluation.closed_set.numbers import RANKING, jackknife_variance
 from fewshot_cxr.evaluation.episodic.patients import PatientUnits
-from fewshot_cxr.evaluation.estimates import Estimate
 from fewshot_cxr.evaluation.multi_label.answers import Answers
 from fewshot_cxr.evaluation.multi_label.numbers import (
     OF_FINDING,
@@ -17,7 +16,7 @@ from fewshot_cxr.evaluation.multi_label.numbers import (
     mean_values,
 )
 from fewshot_cxr.evaluation.multi_label.result import FindingScores, MultiLabelResult, film_answers
-from fewshot_cxr.metrics import bounded_interval
+from fewshot_cxr.metrics import Estimate, bounded_interval
 
 _FEWEST = 2
 _BOTH_SIDES = "films with {0} and films without it are needed"

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from fewshot_cxr.evaluation.estimates import Estimate
 from fewshot_cxr.evaluation.multi_label.answers import Answers
 from fewshot_cxr.evaluation.multi_label.numbers import OF_FINDING
+from fewshot_cxr.metrics import Estimate
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,9 +8,9 @@ import torch
 
 from fewshot_cxr.evaluation.closed_set.numbers import closed_units, count_confusion, jackknife_variance
 from fewshot_cxr.evaluation.closed_set.result import ClosedSetResult
-from fewshot_cxr.evaluation.estimates import OVERALL, Estimate
+from fewshot_cxr.evaluation.estimates import OVERALL
 from fewshot_cxr.evaluation.multi_label import MultiLabelResult
-from fewshot_cxr.metrics import bounded_interval, confusion_scores
+from fewshot_cxr.metrics import Estimate, bounded_interval, confusion_scores
 
 Result = ClosedSetResult | MultiLabelResult
 Row = dict[str, Any]

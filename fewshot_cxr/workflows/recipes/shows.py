@@ -11,8 +11,8 @@ import numpy as np
 
 from fewshot_cxr.evaluation.closed_set.result import ClosedSetResult
 from fewshot_cxr.evaluation.curves import roc_points
-from fewshot_cxr.evaluation.estimates import Estimate
 from fewshot_cxr.evaluation.multi_label import MultiLabelResult
+from fewshot_cxr.metrics import Estimate
 from fewshot_cxr.report import save_figure
 from fewshot_cxr.storage import write_json, write_text
 from fewshot_cxr.visualise import (
