@@ -211,6 +211,19 @@ def parameters_are_few(module):
             yield node.lineno, f"{node.name} takes {n_positional} positional parameters; keyword-only after five"
 
 
+def names_are_bound_once(module):
+    bound = {}
+    for node in module.tree.body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        names = [target.id for target in targets if isinstance(target, ast.Name)]
+        if isinstance(node, (*FUNCTIONS, ast.ClassDef)) and not node.decorator_list:  # not an overload
+            names = [node.name]
+        for name in names:
+            if name in bound and not isinstance(node, ast.AugAssign):
+                yield node.lineno, f"{name} is bound in line {bound[name]} already, and the second wins; take two names"
+            bound[name] = node.lineno
+
+
 def nothing_prints(module):
     if module.room == "cli":
         return
@@ -272,6 +285,7 @@ RULES = {
         modules_are_short,
         functions_are_short,
         parameters_are_few,
+        names_are_bound_once,
         nothing_prints,
         errors_are_not_swallowed,
         global_state_is_left_alone,
@@ -346,6 +360,8 @@ BROKEN = [
     ("modules_are_short", "data/x.py", "\n" * 300),
     ("functions_are_short", "data/x.py", "def f():\n" + "    f()\n" * 60),
     ("parameters_are_few", "data/x.py", "def f(a, b, c, d, e, f): ..."),
+    ("names_are_bound_once", "data/x.py", "_ROUNDING = 1e-12\n_MOST = 2\n_ROUNDING: float = 1e-9"),
+    ("names_are_bound_once", "data/x.py", "def _f(): ...\n_f = 1"),
     ("nothing_prints", "data/x.py", "print('loading')"),
     ("errors_are_not_swallowed", "data/x.py", "try:\n    f()\nexcept:\n    raise"),
     ("errors_are_not_swallowed", "data/x.py", "try:\n    f()\nexcept OSError:\n    pass"),

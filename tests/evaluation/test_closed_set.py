@@ -7,7 +7,13 @@ from sklearn import metrics as oracle
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.evaluation.closed_set import evaluate_closed_set
 from fewshot_cxr.evaluation.closed_set.decisions import Decisions, decide_by_exemplars
-from fewshot_cxr.evaluation.closed_set.numbers import closed_numbers, closed_units, ranking_without
+from fewshot_cxr.evaluation.closed_set.numbers import (
+    closed_numbers,
+    closed_units,
+    jackknife_variance,
+    ranking_without,
+    sums_without,
+)
 from fewshot_cxr.evaluation.closed_set.result import ClosedSetResult
 from fewshot_cxr.evaluation.data_hash import data_hash
 from fewshot_cxr.inference import RULES
@@ -122,6 +128,16 @@ def test_numbers_are_those_of_scikit_learn():
         assert row["auprc"].value == pytest.approx(oracle.average_precision_score(truth == index, sure[:, index]))
     assert result.calibration.before.brier.value == pytest.approx(((sure - np.eye(3)[truth]) ** 2).sum(axis=1).mean())
     assert np.array_equal(result.confusion, oracle.confusion_matrix(truth, answer))
+
+
+def test_rounding_of_a_spread_is_another_than_that_of_counts():
+    # A jackknife that differs in the tenth digit is no rounding, for its values are ratios of whole counts ...
+    spread = np.array([0.5, 0.5 + 5e-11, 0.5 - 5e-11])
+    assert jackknife_variance(spread) == pytest.approx(2.5e-21, rel=1e-4)
+    assert jackknife_variance(np.array([0.5, 0.5 + 1e-13, 0.5])) == 0.0
+    # ... and a tenth digit of a count is, for counts are sums of thirds.
+    assert sums_without(np.array([1.0, 1e-10]))[1] == 0.0
+    assert sums_without(np.array([1.0, 1e-8]))[1] > 0.0
 
 
 def test_the_jackknife_is_a_slow_loop_over_patients():

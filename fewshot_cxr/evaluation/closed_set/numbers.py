@@ -17,14 +17,14 @@ from fewshot_cxr.metrics import confusion_scores, expected_calibration_error, re
 Key = tuple[str, ...]
 Numbers = dict[Key, np.ndarray]
 """(name,) or (finding, name) -> float64 (1 + n_units,): with everybody, then without each unit. NaN: undefined."""
-_ROUNDING = 1e-12
+_SPREAD_ROUNDING = 1e-12  # of the largest of the values of a jackknife
+_COUNT_ROUNDING = 1e-9  # of counts of films, with thirds of a decision
 
 FROM_CONFUSION = ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "mcc", "kappa")
 OF_FINDING = ("sensitivity", "specificity", "ppv", "npv", "f1")
 RANKING = ("auroc", "auprc")
 _MOST_UNITS = 200
 _CELLS = 1 << 22
-_ROUNDING = 1e-9
 
 
 def closed_units(decisions: Decisions) -> PatientUnits:
@@ -54,7 +54,7 @@ def count_confusion(decisions: Decisions, units: PatientUnits) -> np.ndarray:
     cells = (units.unit_of_row * n + decisions.true_ids)[:, None] * n + np.arange(n)
     size = units.n_units * n * n
     own = np.bincount(cells.ravel(), decisions.credits.ravel(), size).reshape(units.n_units, n, n)
-    return _without(own)
+    return sums_without(own)
 
 
 def closed_numbers(decisions: Decisions, units: PatientUnits) -> Numbers:
@@ -106,7 +106,7 @@ def brier_numbers(probabilities: np.ndarray, true_ids: np.ndarray, units: Patien
     """Return the multi-class Brier score with everybody and without each unit, float64 (1 + n_units,)."""
     truth = np.arange(probabilities.shape[1]) == true_ids[:, None]
     squares = ((probabilities - truth) ** 2).sum(axis=1)
-    sums = _without(np.bincount(units.unit_of_row, squares, units.n_units))
+    sums = sums_without(np.bincount(units.unit_of_row, squares, units.n_units))
     return np.asarray(sums / _films_left(units))
 
 
@@ -117,7 +117,7 @@ def calibration_bins(decisions: Decisions, probabilities: np.ndarray, units: Pat
     per_film = reliability_bins(confidence[:, None], torch.from_numpy(correct)[:, None])
     where = torch.from_numpy(units.unit_of_row)
     own = [one.new_zeros(units.n_units, one.shape[1]).index_add_(0, where, one).numpy() for one in per_film]
-    return np.stack([_without(one) for one in own])
+    return np.stack([sums_without(one) for one in own])
 
 
 def ece_numbers(bins: np.ndarray) -> np.ndarray:
@@ -132,7 +132,7 @@ def jackknife_variance(values: np.ndarray) -> float:
     Values that differ by rounding alone have none: an interval of no width would look like certainty.
     """
     without = values[1:]
-    if np.ptp(without) <= _ROUNDING * np.abs(without).max(initial=0.0):
+    if np.ptp(without) <= _SPREAD_ROUNDING * np.abs(without).max(initial=0.0):
         return 0.0
     return float(((without - without.mean()) ** 2).sum()) * (len(without) - 1) / len(without)
 
@@ -150,17 +150,17 @@ def _areas(true: np.ndarray, false: np.ndarray) -> np.ndarray:
     return np.where(is_defined, both / whole, np.nan)
 
 
-def _without(own: np.ndarray) -> np.ndarray:
-    """From sums of each unit (n_units, ...) to sums with everybody and without each (1 + n_units, ...)."""
+def sums_without(own: np.ndarray) -> np.ndarray:
+    """Turn sums of each unit, (n_units, ...), into sums with everybody and without each, (1 + n_units, ...)."""
     total = own.sum(axis=0, keepdims=True)
     sums = np.concatenate([total, total - own])
     # Thirds of a decision leave rounding where nothing is left, and a class without a film must have 0.
-    sums[np.abs(sums) < _ROUNDING] = 0.0
+    sums[np.abs(sums) < _COUNT_ROUNDING] = 0.0
     return np.asarray(sums)
 
 
 def _films_left(units: PatientUnits) -> np.ndarray:
-    n_left = _without(np.bincount(units.unit_of_row, minlength=units.n_units).astype(np.float64))
+    n_left = sums_without(np.bincount(units.unit_of_row, minlength=units.n_units).astype(np.float64))
     return np.asarray(np.where(n_left > 0, n_left, np.nan))
 
 
