@@ -1,22 +1,5 @@
 """The loops, and the only room that knows Lightning."""
 
-from fewshot_cxr.training.batches import SAMPLERS
-from fewshot_cxr.training.classifier import ClassifierTrainer, TrainedClassifier
-from fewshot_cxr.training.course import OPTIMIZERS, PRECISIONS
-from fewshot_cxr.training.fitting import STANDARDISATIONS
-from fewshot_cxr.training.judgement import MONITORS
-from fewshot_cxr.training.schedules import SCHEDULES
-from fewshot_cxr.training.siamese import SiameseTrainer, TrainedEncoder
+import lazy_loader
 
-__all__ = [
-    "MONITORS",
-    "OPTIMIZERS",
-    "PRECISIONS",
-    "SAMPLERS",
-    "SCHEDULES",
-    "STANDARDISATIONS",
-    "ClassifierTrainer",
-    "SiameseTrainer",
-    "TrainedClassifier",
-    "TrainedEncoder",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,6 +1,5 @@
 """Synthetic chest films for the demo, the tests and the examples: drawn, never taken from a person."""
 
-from fewshot_cxr.data.synthetic.films import SYNTHETIC_FINDINGS, draw_film, make_synthetic
-from fewshot_cxr.data.synthetic.scanners import SCANNERS
+import lazy_loader
 
-__all__ = ["SCANNERS", "SYNTHETIC_FINDINGS", "draw_film", "make_synthetic"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

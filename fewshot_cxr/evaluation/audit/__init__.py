@@ -1,6 +1,5 @@
 """What ruins a study before it begins, found in one pass over the films."""
 
-from fewshot_cxr.evaluation.audit.audit import audit_films
-from fewshot_cxr.evaluation.audit.result import CHECKS, Audit
+import lazy_loader
 
-__all__ = ["CHECKS", "Audit", "audit_films"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

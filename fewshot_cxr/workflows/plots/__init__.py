@@ -1,6 +1,5 @@
 """Figures by name, of a result, a training, films or embeddings."""
 
-from fewshot_cxr.workflows.plots.inputs import PlotInputs, PlotOptions, read_history, read_result
-from fewshot_cxr.workflows.plots.table import PLOTS, PlotKind
+import lazy_loader
 
-__all__ = ["PLOTS", "PlotInputs", "PlotKind", "PlotOptions", "read_history", "read_result"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

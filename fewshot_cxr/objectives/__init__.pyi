@@ -1,0 +1,17 @@
+from .auxiliary import AUXILIARIES as AUXILIARIES
+from .auxiliary import Auxiliary as Auxiliary
+from .auxiliary import build_auxiliary as build_auxiliary
+from .classification import CLASS_WEIGHTS as CLASS_WEIGHTS
+from .classification import CLASSIFICATION_LOSSES as CLASSIFICATION_LOSSES
+from .classification import ClassificationLoss as ClassificationLoss
+from .classification import build_classification_loss as build_classification_loss
+from .classification import class_weights as class_weights
+from .heads import LinearHead as LinearHead
+from .heads import WeightedL1Head as WeightedL1Head
+from .losses import LOSSES as LOSSES
+from .losses import MetricLoss as MetricLoss
+from .losses import build_loss as build_loss
+from .memory import CrossBatchMemory as CrossBatchMemory
+from .miners import MINERS as MINERS
+from .miners import build_miner as build_miner
+from .statistics import triplet_statistics as triplet_statistics

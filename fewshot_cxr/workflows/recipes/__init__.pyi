@@ -1,0 +1,11 @@
+from .check import VARIANTS as VARIANTS
+from .check import CheckRow as CheckRow
+from .check import check_recipes as check_recipes
+from .recipe import Recipe as Recipe
+from .recipe import load_recipe as load_recipe
+from .recipe import parse_recipe as parse_recipe
+from .recipe import recipe_names as recipe_names
+from .run import RecipeResult as RecipeResult
+from .run import run_recipe as run_recipe
+from .run import settled as settled
+from .settings import parse_setting as parse_setting
