@@ -11,7 +11,7 @@ import torch
 from fewshot_cxr.storage import load_tensors, save_tensors
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Embeddings:
     """One row per film. Ids may be any hashable values; they are relabelled, so that gaps and strings do no harm.
 
@@ -22,42 +22,51 @@ class Embeddings:
         patient_ids: N ids of whatever episodes must not split (`Record.group`); None: each row is its own patient, as
             is a row whose id is None, NaN or an empty text.
         class_names: names in the order of `class_ids`; None: the sorted distinct ids.
-        sources, paths: N texts each, if known. Paths make a draw independent of the order of rows.
+        sources: N texts, if known.
+        paths: N texts, if known; they make a draw independent of the order of rows.
 
-    After construction `class_ids` is int64 (N,) into `class_names` (or float32 (N, n_findings)), and `patient_ids`
-    int64 (N,).
+    After construction `class_ids` is int64 (N,) into `class_names` (or float32 (N, n_findings)), `patient_ids` int64
+    (N,), and texts are tuples.
 
     Raises:
         ValueError: lengths differ, a vector is not finite, an id is not in `class_names`.
     """
 
-    vectors: Any
-    class_ids: Any
-    patient_ids: Any = None
-    class_names: Sequence[str] | None = None
-    sources: Sequence[str] | None = None
-    paths: Sequence[str] | None = None
+    vectors: np.ndarray
+    class_ids: np.ndarray
+    patient_ids: np.ndarray
+    class_names: tuple[str, ...]
+    sources: tuple[str, ...] | None
+    paths: tuple[str, ...] | None
 
-    def __post_init__(self) -> None:
-        vectors = np.ascontiguousarray(_array(self.vectors), dtype=np.float32)
-        if vectors.ndim != 2 or not vectors.size:
-            raise ValueError(f"vectors must have shape (N, dim) with N and dim above 0, got {vectors.shape}")
-        if not np.isfinite(vectors).all():
-            row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
+    def __init__(
+        self,
+        vectors: Any,
+        class_ids: Any,
+        patient_ids: Any = None,
+        class_names: Sequence[str] | None = None,
+        sources: Sequence[str] | None = None,
+        *,
+        paths: Sequence[str] | None = None,
+    ) -> None:
+        rows = np.ascontiguousarray(_array(vectors), dtype=np.float32)
+        if rows.ndim != 2 or not rows.size:
+            raise ValueError(f"vectors must have shape (N, dim) with N and dim above 0, got {rows.shape}")
+        if not np.isfinite(rows).all():
+            row = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
             raise ValueError(f"row {row} of vectors is not finite; a diverged encoder? Lower the learning rate")
-        class_ids, class_names = _classes(self.class_ids, self.class_names)
-        patient_ids = patient_codes([None] * len(vectors) if self.patient_ids is None else self.patient_ids)
+        ids, names = _classes(class_ids, class_names)
         values: dict[str, Any] = {
-            "vectors": vectors,
-            "class_ids": class_ids,
-            "patient_ids": patient_ids,
-            "class_names": class_names,
-            "sources": None if self.sources is None else tuple("" if s is None else str(s) for s in self.sources),
-            "paths": None if self.paths is None else tuple(map(str, self.paths)),
+            "vectors": rows,
+            "class_ids": ids,
+            "patient_ids": patient_codes([None] * len(rows) if patient_ids is None else patient_ids),
+            "class_names": names,
+            "sources": None if sources is None else tuple("" if s is None else str(s) for s in sources),
+            "paths": None if paths is None else tuple(map(str, paths)),
         }
         for name, value in values.items():
-            if value is not None and name != "class_names" and len(value) != len(vectors):
-                raise ValueError(f"{name} has {len(value)} entries for {len(vectors)} vectors")
+            if value is not None and name != "class_names" and len(value) != len(rows):
+                raise ValueError(f"{name} has {len(value)} entries for {len(rows)} vectors")
             object.__setattr__(self, name, value)
 
     def __len__(self) -> int:

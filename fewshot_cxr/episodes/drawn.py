@@ -100,7 +100,7 @@ class Episodes:
         return cls(
             class_ids=films.class_ids,
             group_ids=films.patient_ids,
-            class_names=tuple(films.class_names or ()),
+            class_names=films.class_names,
             n_shot=n_shot,
             n_query=n_query,
             n_episodes=n_episodes,

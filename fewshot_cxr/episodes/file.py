@@ -157,10 +157,10 @@ class SavedEpisodes:
             rows = listed.rows_in(films)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
-        here = {name: index for index, name in enumerate(films.class_names or ())}
+        here = {name: index for index, name in enumerate(films.class_names)}
         protocol = header["protocol"]
         saved = cls(
-            class_names=tuple(films.class_names or ()),
+            class_names=films.class_names,
             n_way=tensors["class_ids"].shape[1],
             n_episodes=len(tensors["class_ids"]),
             seed=protocol["seed"],
@@ -240,7 +240,7 @@ def _has_finding(films: Embeddings, rows: np.ndarray, class_ids: np.ndarray) -> 
 
 def _check_drawn_over(episodes: EpisodeSource, block: EpisodeBlock, films: Embeddings) -> None:
     """Refuse films that the episodes cannot have been drawn over."""
-    here = {name: index for index, name in enumerate(films.class_names or ())}
+    here = {name: index for index, name in enumerate(films.class_names)}
     class_ids = np.array([here.get(name, -1) for name in episodes.class_names], dtype=np.int64)[block.class_ids]
     for rows in (block.support, block.query, block.outside):
         if rows is not None and rows.size and rows.max() >= len(films):

@@ -103,7 +103,7 @@ class FilmList:
 
 
 def _findings(films: Embeddings) -> list[str]:
-    names = films.class_names or ()
+    names = films.class_names
     if not films.is_multi_label:
         return [names[index] for index in films.class_ids.tolist()]
     present = (sorted(names[index] for index in np.flatnonzero(row == 1).tolist()) for row in films.class_ids)

@@ -24,7 +24,7 @@ def sources_apart(films: Embeddings) -> str:
     """Warn of findings that share no source with any other; '' where none stands alone."""
     if films.sources is None or films.is_multi_label:
         return ""
-    names = films.class_names or ()
+    names = films.class_names
     found: dict[str, set[str]] = {}
     for class_id, source in zip(films.class_ids.tolist(), films.sources, strict=True):
         found.setdefault(names[class_id], set()).add(source)

@@ -31,7 +31,7 @@ def data_hash(films: Embeddings) -> str:
 
     Films without paths are known by their row. A film of several findings counts as such; what is not stated does not.
     """
-    names = films.class_names or ()
+    names = films.class_names
     if films.is_multi_label:
         findings = ["|".join(names[index] for index in np.flatnonzero(row == 1).tolist()) for row in films.class_ids]
     else:

@@ -114,7 +114,7 @@ def predict(
             "take an inductive rule such as mean_distance"
         )
     if len(np.unique(support.class_ids)) < 2:
-        raise ValueError(f"the support holds one finding only ({', '.join(support.class_names or ())}); two are needed")
+        raise ValueError(f"the support holds one finding only ({', '.join(support.class_names)}); two are needed")
     films = torch.from_numpy(np.ascontiguousarray(queries, dtype=np.float32))
     to_exemplars = pairwise_distances(films, torch.from_numpy(support.vectors), distance)
 
@@ -122,7 +122,7 @@ def predict(
         is_other = ~_is_same_film(queries[row], support.vectors)
         kept = np.flatnonzero(is_other)
         findings, labels = np.unique(support.class_ids[kept], return_inverse=True)
-        names = [(support.class_names or ())[index] for index in findings]
+        names = [support.class_names[index] for index in findings]
         known = torch.from_numpy(support.vectors[kept])
         values = judge(known, torch.from_numpy(labels), films[row : row + 1], distance=distance, **options or {})[0]
         is_nearest = (values == values.min()).tolist()
@@ -147,4 +147,4 @@ def _is_same_film(query: np.ndarray, exemplars: np.ndarray) -> np.ndarray:
 
 def _exemplar(support: Embeddings, row: int, distance: float) -> Exemplar:
     path = support.paths[row] if support.paths is not None else f"row {row}"
-    return Exemplar(path, (support.class_names or ())[support.class_ids[row]], distance)
+    return Exemplar(path, support.class_names[support.class_ids[row]], distance)

@@ -34,7 +34,7 @@ def plan_validation(films: Embeddings, *, n_shot: int, n_query: int, n_episodes:
         n_shot, n_query: wanted per class.
         n_episodes: that will be drawn.
     """
-    names = films.class_names or ()
+    names = films.class_names
     sizes = {
         class_id: np.unique(films.patient_ids[films.class_ids == class_id], return_counts=True)[1].tolist()
         for class_id in np.unique(films.class_ids).tolist()

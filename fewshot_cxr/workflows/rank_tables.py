@@ -124,5 +124,5 @@ def _to_findings(judge: ExemplarJudge, films: Embeddings, order: np.ndarray) -> 
     known, asked = torch.from_numpy(judge.known.vectors), torch.from_numpy(films.vectors[rows])
     with torch.inference_mode():
         found = RULES[judge.rule](known, torch.from_numpy(labels), asked, distance=judge.distance, **judge.options)
-    names = judge.known.class_names or ()
+    names = judge.known.class_names
     return [names[index] for index in held], found[torch.from_numpy(order)] if judge.rule in TRANSDUCTIVE else found

@@ -40,7 +40,7 @@ def reorder(films, rows, rename=lambda patient: f"p{patient}"):
         [rename(patient) for patient in films.patient_ids[rows].tolist()],
         films.class_names,
         [films.sources[row] for row in rows],
-        [films.paths[row] for row in rows],
+        paths=[films.paths[row] for row in rows],
     )
 
 

@@ -151,10 +151,10 @@ def decide_by_exemplars(
     judge = lookup(RULES, rule, what="rule")
     lookup(DISTANCES, distance, what="distance")
     held, labels = _check_sides(queries, support)
-    names = support.class_names or ()
+    names = support.class_names
     findings = tuple(names[index] for index in held)
     position = {name: index for index, name in enumerate(findings)}
-    true_ids = [position[(queries.class_names or ())[index]] for index in queries.class_ids.tolist()]
+    true_ids = [position[queries.class_names[index]] for index in queries.class_ids.tolist()]
     vectors, known = torch.from_numpy(queries.vectors), torch.from_numpy(support.vectors)
     size = len(queries) if rule in TRANSDUCTIVE else _AT_ONCE
     parts: list[Tensor] = []
@@ -197,10 +197,10 @@ def _check_sides(queries: Embeddings, support: Embeddings) -> tuple[list[int], T
         if all(row.tobytes() in known for row in queries.vectors):
             raise ValueError("queries and support are the same films; take films of another split as support")
     held, labels = np.unique(support.class_ids, return_inverse=True)
-    names = [(support.class_names or ())[index] for index in held.tolist()]
+    names = [support.class_names[index] for index in held.tolist()]
     if len(names) < 2:
         raise ValueError(f"the support holds one finding only ({', '.join(names)}); two are needed")
-    asked = [(queries.class_names or ())[index] for index in np.unique(queries.class_ids).tolist()]
+    asked = [queries.class_names[index] for index in np.unique(queries.class_ids).tolist()]
     if lacking := [name for name in asked if name not in names]:
         raise ValueError(
             f"the support has no film of {', '.join(lacking)}, which the films to judge show; "

@@ -121,7 +121,7 @@ def _open_set(films: Embeddings, plan: Plan, judge: AnyJudge, summary: Summary) 
     if isinstance(judge, MultiLabelJudge) or not judge.layout.has_outside:
         return None
     outside = plan.episodes.block(0, min(256, plan.episodes.n_episodes)).outside
-    names = films.class_names or ()
+    names = films.class_names
     rows = np.unique(outside) if outside is not None else np.zeros(0, dtype=np.int64)
     asked = np.unique(films.class_ids[rows])
     return OpenSet(
@@ -151,7 +151,7 @@ def _warnings(
         told.append("transductive: the rule saw all queries of an episode at once; one film alone is judged otherwise")
     if rule in EVEN and plan.episodes.to_json().get("prevalence") == "natural":
         told.append(f"{rule} expects as many queries of each finding, which these episodes do not have")
-    names = films.class_names or ()
+    names = films.class_names
     few = {names[c]: n for c, n in summary.units.patients_of_class.items() if n < _FEW_PATIENTS}
     if few:
         counts = ", ".join(f"{name} {number}" for name, number in few.items())

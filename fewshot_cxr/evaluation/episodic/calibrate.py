@@ -45,7 +45,7 @@ def fit_on_episodes(films: Embeddings, judged: Embeddings, episodes: EpisodeSour
     n_classes = len({int(class_id) for class_id in films.class_ids})
     n_shot = shape.get("n_shot") or 5
     if isinstance(n_shot, Mapping):
-        n_shot = {name: n for name, n in n_shot.items() if name in (films.class_names or ())}
+        n_shot = {name: n for name, n in n_shot.items() if name in films.class_names}
     try:
         drawn = Episodes.draw(
             films,
@@ -58,6 +58,6 @@ def fit_on_episodes(films: Embeddings, judged: Embeddings, episodes: EpisodeSour
         )
     except ValueError as error:
         raise ValueError(f"the films for calibration do not serve: {error}") from error
-    judge = Judge(films, layout=Layout(tuple(films.class_names or ())), **settings)
+    judge = Judge(films, layout=Layout(films.class_names), **settings)
     largest = max(drawn.block(0, _N_EPISODES).parts(), key=len)
     return fit_temperature(judge.distances(largest).cpu(), torch.from_numpy(largest.query_labels))

@@ -165,7 +165,7 @@ def _seconds(elapsed: float, clock: Clock, judges: Mapping[str, AnyJudge]) -> di
 
 def _floor_judges(floors: Mapping[str, Embeddings], device: torch.device) -> dict[str, AnyJudge]:
     """Classify by nearest centroid; only accuracy is wanted, so the confusion of each episode is left out."""
-    layouts = {name: Layout(tuple(films.class_names or ()), is_wide=True) for name, films in floors.items()}
+    layouts = {name: Layout(films.class_names, is_wide=True) for name, films in floors.items()}
     settings: dict[str, Any] = {"rule": "prototype", "distance": "euclidean", "device": device}
     return {name: Judge(films, layout=layouts[name], **settings) for name, films in floors.items()}
 
@@ -178,7 +178,7 @@ def _judge(films: Embeddings, plan: Plan, calibrate: Embeddings | None, settings
     temperatures: tuple[float, ...] = (1.0,)
     if calibrate is not None:
         temperatures = (1.0, fit_on_episodes(calibrate, films, plan.episodes, **settings))
-    findings = tuple(films.class_names or ())
+    findings = films.class_names
     probe = plan.episodes.block(0, 1)
     is_mixed = plan.protocol == "generalized"
     layout = Layout(
@@ -198,7 +198,7 @@ def _check_films(embeddings: Embeddings, floors: Mapping[str, Embeddings], plan:
     if plan.episodes.class_names != embeddings.class_names:
         raise ValueError(
             f"the plan is for films of {', '.join(plan.episodes.class_names)}, the embeddings have "
-            f"{', '.join(embeddings.class_names or ())}; plan the episodes on these embeddings"
+            f"{', '.join(embeddings.class_names)}; plan the episodes on these embeddings"
         )
     if embeddings.is_multi_label and floors:
         raise ValueError("floors are judged on films of one finding each, and these may have several; leave floor out")

@@ -176,7 +176,7 @@ def _judge(
 ) -> Judge:
     if embeddings.is_multi_label:
         raise ValueError("films of several findings have no one accuracy by which an episode is the best or the worst")
-    layout = Layout(tuple(embeddings.class_names or ()), is_wide=True)
+    layout = Layout(embeddings.class_names, is_wide=True)
     chosen = choose_device(device)
     return Judge(embeddings, rule=rule, distance=distance, layout=layout, options=options, device=chosen)
 

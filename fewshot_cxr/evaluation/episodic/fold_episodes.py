@@ -63,7 +63,7 @@ class FoldEpisodes:
         check_at_least(n_repeats, 1, name="n_repeats")
         if films.is_multi_label:
             raise ValueError("episodes need one finding per film; keep the single-label films first")
-        names = tuple(films.class_names or ())
+        names = films.class_names
         is_outside = np.array([name in never for name in names])[films.class_ids]
         keys = _film_keys(films, names)
         patients = _Patients.of(films, keys, is_outside)

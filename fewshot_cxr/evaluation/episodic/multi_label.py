@@ -84,7 +84,7 @@ class MultiLabelJudge:
         self._vectors = torch.tensor(films.vectors, device=self._device)
         self._stated = films.class_ids
         self.n_threads = threads_for(self._device)
-        self.layout, self.clock = MultiLabelLayout(tuple(films.class_names or ())), Clock(self.n_threads)
+        self.layout, self.clock = MultiLabelLayout(films.class_names), Clock(self.n_threads)
         self.confusion = np.zeros((0, 0))
 
     @torch.inference_mode()

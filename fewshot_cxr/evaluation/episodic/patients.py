@@ -48,7 +48,7 @@ class PatientUnits:
         texts = films.paths if films.paths is not None else tuple(map(str, range(len(films))))
         keys = np.array([text_key(text) for text in texts], dtype=np.uint64)
         if not films.is_multi_label:  # films of different findings may go by one name, such as 1.png in two folders
-            names = np.array([text_key(name) for name in films.class_names or ()], dtype=np.uint64)
+            names = np.array([text_key(name) for name in films.class_names], dtype=np.uint64)
             keys = hashed_bits(names[films.class_ids], keys)
         patients = np.unique(films.patient_ids, return_inverse=True)[1]
         smallest = np.full(int(patients.max()) + 1, np.iinfo(np.uint64).max, dtype=np.uint64)
@@ -251,4 +251,4 @@ def paired_variances(batches: np.ndarray, influence: np.ndarray | None, n_patien
 def _membership(films: Embeddings) -> np.ndarray:
     if films.is_multi_label:
         return np.asarray(films.class_ids == 1)
-    return np.asarray(films.class_ids[:, None] == np.arange(len(films.class_names or ()))[None, :])
+    return np.asarray(films.class_ids[:, None] == np.arange(len(films.class_names))[None, :])

@@ -294,6 +294,6 @@ def _count_by_source(films: Embeddings) -> dict[str, dict[str, int]]:
     else:
         rows, class_ids = np.arange(len(films)), films.class_ids
     sources = np.array([""] * len(films) if films.sources is None else films.sources)
-    names = films.class_names or ()
+    names = films.class_names
     counts = {index: Counter(sources[rows[class_ids == index]].tolist()) for index in np.unique(class_ids).tolist()}
     return {names[index]: dict(counter) for index, counter in counts.items()}

@@ -139,7 +139,7 @@ class Explainer:
         decider = ByExemplars(
             torch.from_numpy(known.vectors).to(chosen),
             torch.from_numpy(known.class_ids).to(chosen),
-            tuple(known.class_names or ()),
+            known.class_names,
             rule=rule,
             distance=distance,
             options=dict(rule_options or {}),

@@ -152,7 +152,7 @@ def _groups(embedded: Embeddings, inputs: PlotInputs, colour: str) -> Sequence[s
         if not any(film.split for film in films):
             raise ValueError("--colour split: the films of --data are in no split; `fscxr data split` makes some")
         return [film.split or _NOT_STATED for film in films]
-    return [(embedded.class_names or ())[index] for index in embedded.class_ids.tolist()]
+    return [embedded.class_names[index] for index in embedded.class_ids.tolist()]
 
 
 def _same_films(before: Embeddings, after: Embeddings) -> Embeddings:

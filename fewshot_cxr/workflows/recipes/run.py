@@ -213,7 +213,7 @@ def _episodes(recipe: Recipe, judge: ExemplarJudge, films: Embeddings, seed: int
     rules = recipe.judge
     plan = plan_episodes(
         films,
-        n_way=min(rules.n_way, len(films.class_names or ())),
+        n_way=min(rules.n_way, len(films.class_names)),
         n_shot=rules.n_shot,
         n_query=_N_QUERY,
         n_episodes=rules.n_episodes,
