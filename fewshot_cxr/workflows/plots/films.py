@@ -109,7 +109,7 @@ def take_rows(embedded: Embeddings, rows: list[int]) -> Embeddings:
         embedded.patient_ids[rows],
         embedded.class_names,
         None if embedded.sources is None else [embedded.sources[row] for row in rows],
-        None if embedded.paths is None else [embedded.paths[row] for row in rows],
+        paths=None if embedded.paths is None else [embedded.paths[row] for row in rows],
     )
 
 
