@@ -10,9 +10,10 @@ from fewshot_cxr.explain.gains import GainRow
 from fewshot_cxr.report.html import Section
 from fewshot_cxr.report.pictures import Picture
 from fewshot_cxr.report.tables import Table, interval_text, points_text
-from fewshot_cxr.visualise.captions import shortened
-from fewshot_cxr.visualise.focus_figure import FocusBar, deletion_figure, focus_figure
+from fewshot_cxr.visualise.curves import deletion_figure
+from fewshot_cxr.visualise.films import shortened
 from fewshot_cxr.visualise.heat import HeatTile, heat_sheet_figure
+from fewshot_cxr.visualise.rows import FocusBar, focus_figure
 from fewshot_cxr.visualise.style import percent
 
 PLACES = {

@@ -12,7 +12,8 @@ from PIL import Image
 
 from fewshot_cxr.report.html import Page, templates
 from fewshot_cxr.report.pictures import data_uri
-from fewshot_cxr.visualise.style import THEMES, group_names, largest_groups, mark_looks
+from fewshot_cxr.visualise.groups import group_names, largest_groups, mark_looks
+from fewshot_cxr.visualise.style import THEMES
 
 _UNIT = 65535
 _BLOCK_PX = 8  # JPEG works on such squares; a film that shares one with its neighbour would bleed into it

@@ -1,14 +1,10 @@
+from .confusion import confusion_matrix_figure as confusion_matrix_figure
+from .curves import deletion_figure as deletion_figure
 from .curves import pr_figure as pr_figure
 from .curves import roc_figure as roc_figure
 from .exemplars import exemplar_figure as exemplar_figure
 from .exemplars import rank_table_figure as rank_table_figure
-from .figures import class_counts_figure as class_counts_figure
-from .figures import confusion_matrix_figure as confusion_matrix_figure
-from .figures import recall_figure as recall_figure
 from .films import sample_grid_figure as sample_grid_figure
-from .focus_figure import FocusBar as FocusBar
-from .focus_figure import deletion_figure as deletion_figure
-from .focus_figure import focus_figure as focus_figure
 from .heat import HeatTile as HeatTile
 from .heat import heat_figure as heat_figure
 from .heat import heat_sheet_figure as heat_sheet_figure
@@ -24,6 +20,10 @@ from .projection_figure import projection_figure as projection_figure
 from .projection_figure import projections_figure as projections_figure
 from .reliability import reliability_figure as reliability_figure
 from .reliability import risk_coverage_figure as risk_coverage_figure
+from .rows import FocusBar as FocusBar
+from .rows import class_counts_figure as class_counts_figure
+from .rows import focus_figure as focus_figure
+from .rows import recall_figure as recall_figure
 from .som import Som as Som
 from .som import class_proximity as class_proximity
 from .som import train_som as train_som

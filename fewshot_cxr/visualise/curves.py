@@ -1,21 +1,33 @@
-"""How well each finding is told from the rest, at every threshold: ROC and precision-recall curves."""
+"""Curves over the whole range: ROC and precision-recall at every threshold, and what covering a film does."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
-from fewshot_cxr.visualise.style import PAGE_WIDTH, Figure, Theme, drawing, line_looks, put_title, wrapped
+from fewshot_cxr._checks import lookup
+from fewshot_cxr.visualise.style import (
+    Figure,
+    Reading,
+    Theme,
+    draw_plain_axes,
+    drawing,
+    films_text,
+    line_looks,
+    percent_scale,
+    wrapped,
+)
 
-Reading = tuple[float, tuple[float, float] | None]  # a mean, 0..1, with its interval where there is one
 Curve = tuple[ArrayLike, ArrayLike, Reading]
 
 _SIDE = 5.2  # inches; the square with its ticks and labels
 _LEGEND_LETTERS = 66  # what two names that stand beside each other may have
 _NAME_LETTERS = 46
+_WORDS = {"deletion": "share of the film that is covered", "insertion": "share of the film that is uncovered"}
+_LABEL_LETTERS = 30  # beside the scale, more are cut off
 
 
 def roc_figure(curves: Mapping[str, Curve], *, title: str = "", theme: str = "light") -> Figure:
@@ -30,18 +42,10 @@ def roc_figure(curves: Mapping[str, Curve], *, title: str = "", theme: str = "li
     Raises:
         ValueError: no curve; rates that do not pair up, fall or leave 0..1; an AUC outside 0..1; unknown theme.
     """
-    points = _points(curves, ("fpr", "tpr", "AUC"))
-    labels = {name: f"{_name(name)} (AUC {_reading_text(curve[2])})" for name, curve in curves.items()}
-    with drawing(theme, PAGE_WIDTH, _SIDE + _legend_inches(labels)) as (figure, colours):
-        axes = figure.add_subplot()
+    with _drawing_curves(curves, ("fpr", "tpr", "AUC"), {}, theme=theme, title=title) as (figure, axes, colours):
         axes.plot((0, 1), (0, 1), color=colours.quiet, linestyle=(0, (2, 4)), linewidth=1.4, zorder=1)
         axes.annotate("chance", (0.72, 0.69), va="top", color=colours.quiet, fontsize=9.5)
-        looks = zip(points.items(), line_looks(colours, len(points)), strict=True)
-        lines = {name: _draw(axes, rates, hits, look) for (name, (rates, hits)), look in looks}
         axes.set(xlabel="false alarms (1 - specificity)", ylabel="sensitivity")
-        _finish_axes(axes, colours)
-        _put_legend(figure, {name: (lines[name], labels[name]) for name in _rising(curves)})
-        put_title(figure, title)
     return figure
 
 
@@ -61,29 +65,119 @@ def pr_figure(
     Raises:
         ValueError: no curve; arrays that do not pair up or leave 0..1; falling sensitivities; unknown theme.
     """
-    points = _points(curves, ("recall", "precision", "AP"))
     guessed = {name: f", chance {share:.2f}" for name, share in (chance or {}).items()}
-    labels = {
-        name: f"{_name(name)} (AP {_reading_text(curve[2])}{guessed.get(name, '')})" for name, curve in curves.items()
-    }
-    with drawing(theme, PAGE_WIDTH, _SIDE + _legend_inches(labels)) as (figure, colours):
-        axes = figure.add_subplot()
-        looks = zip(points.items(), line_looks(colours, len(points)), strict=True)
-        lines = {name: _draw(axes, recalls, precisions, look) for (name, (recalls, precisions)), look in looks}
-        for line in lines.values():
-            # A step holds the precision of its right end: what lies under the line is the average precision.
-            line.set_drawstyle("steps-pre")
+    names = "recall", "precision", "AP"
+    # A step holds the precision of its right end: what lies under the line is the average precision.
+    with _drawing_curves(curves, names, guessed, style="steps-pre", theme=theme, title=title) as (figure, axes, _):
         axes.set(xlabel="sensitivity (recall)", ylabel="precision (PPV)")
-        _finish_axes(axes, colours)
-        _put_legend(figure, {name: (lines[name], labels[name]) for name in _rising(curves)})
-        put_title(figure, title)
     return figure
 
 
-def _points(curves: Mapping[str, Curve], names: tuple[str, str, str]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def deletion_figure(
+    curves: Mapping[str, np.ndarray],
+    *,
+    mode: str = "deletion",
+    score: str = "score of the decision",
+    title: str = "",
+    theme: str = "light",
+) -> Figure:
+    """Draw how the score changes while the film is covered, hottest first: the mean over films, and their middle half.
+
+    A map that shows what matters falls steeper than a random order (mode "insertion": rises).
+
+    Args:
+        curves: name of an order, such as "by heat" and "at random" -> scores, float (N, n_steps + 1), finite: of N
+            films, from none to all of the film.
+        mode: "deletion" or "insertion".
+        score: what is measured, beside the scale, in its own unit.
+        title: above the figure.
+        theme: "light" or "dark".
+
+    Raises:
+        ValueError: no curve; scores that are no finite (N, n_steps + 1); unknown mode or theme.
+
+    Source: Petsiuk, Das, Saenko, "RISE", 2018, arXiv:1806.07421, section 4.2.
+    """
+    words = lookup(_WORDS, mode, what="mode")
+    if not curves:
+        raise ValueError("curves must hold at least one order, got none")
+    scores = {name: _checked_scores(name, values) for name, values in curves.items()}
+    with drawing(theme, 3.6, title) as (figure, colours):
+        axes = figure.add_subplot()
+        for (name, values), (colour, dashes) in zip(scores.items(), line_looks(colours, len(scores)), strict=True):
+            steps = np.linspace(0, 1, values.shape[1])
+            if len(values) > 1:
+                low, high = np.quantile(values, [0.25, 0.75], axis=0)
+                axes.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
+            axes.plot(steps, values.mean(axis=0), color=colour, linestyle=dashes, label=name)
+        axes.set(xlim=(0, 1), xlabel=words, ylabel=wrapped(score, _LABEL_LETTERS))
+        axes.xaxis.set_major_formatter(percent_scale())
+        draw_plain_axes(axes)
+        n_films = {len(values) for values in scores.values()}
+        told = films_text(n_films.pop()) if len(n_films) == 1 else "the films"
+        figure.legend(
+            loc="outside lower right",
+            title=f"line: mean of {told}; band: their middle half",
+            title_fontsize=9,
+            fontsize=9.5,
+            ncols=min(2, len(scores)),
+            frameon=False,
+        )
+    return figure
+
+
+@contextmanager
+def _drawing_curves(
+    curves: Mapping[str, Curve],
+    names: tuple[str, str, str],
+    said: Mapping[str, str],
+    *,
+    style: Literal["default", "steps-pre"] = "default",
+    theme: str,
+    title: str,
+) -> Iterator[tuple[Figure, Axes, Theme]]:
+    """Yield a figure, its axes and the colours; the curves come over what is drawn there, and their legend below.
+
+    Args:
+        curves: finding -> points across and up, and the number that sums them up.
+        names: of these three.
+        said: finding -> what stands after its number.
+        style: how points are joined.
+        theme: a name in THEMES.
+        title: above the figure.
+    """
     if not curves:
         raise ValueError("curves must hold at least one finding, got none")
-    return {name: _checked(name, curve, names) for name, curve in curves.items()}
+    points = {name: _checked(name, curve, names) for name, curve in curves.items()}
+    labels = {
+        name: f"{wrapped(name, _NAME_LETTERS, n_lines=1)} ({names[2]} {_reading_text(reading)}{said.get(name, '')})"
+        for name, (_, _, reading) in curves.items()
+    }
+    is_narrow = len(labels) > 1 and sum(sorted(map(len, labels.values()))[-2:]) <= _LEGEND_LETTERS
+    n_columns = 2 if is_narrow else 1
+    with drawing(theme, _SIDE + 0.3 + 0.19 * -(-len(labels) // n_columns), title) as (figure, colours):
+        axes = figure.add_subplot()
+        yield figure, axes, colours
+        lines = {}
+        for (name, (across, up)), (colour, dashes) in zip(
+            points.items(), line_looks(colours, len(points)), strict=True
+        ):
+            # Not clipped: a curve along the edge keeps its whole width.
+            look = {"color": colour, "linestyle": dashes, "linewidth": 1.7, "drawstyle": style}
+            (lines[name],) = axes.plot(across, up, clip_on=False, **look)
+        axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xticks=np.linspace(0, 1, 6), yticks=np.linspace(0, 1, 6))
+        draw_plain_axes(axes)
+        axes.tick_params(labelcolor=colours.ink, pad=7)
+        rising = sorted(curves, key=lambda name: curves[name][2][0])
+        figure.legend(
+            [lines[name] for name in rising],
+            [labels[name] for name in rising],
+            loc="outside lower center",
+            ncols=n_columns,
+            fontsize=9,
+            handlelength=3.4,
+            frameon=False,
+        )
 
 
 def _checked(name: str, curve: Curve, names: tuple[str, str, str]) -> tuple[np.ndarray, np.ndarray]:
@@ -100,44 +194,13 @@ def _checked(name: str, curve: Curve, names: tuple[str, str, str]) -> tuple[np.n
     return across, up
 
 
-def _rising(curves: Mapping[str, Curve]) -> list[str]:
-    return sorted(curves, key=lambda name: curves[name][2][0])
-
-
-def _draw(axes: Axes, across: np.ndarray, up: np.ndarray, look: tuple[str, Any]) -> Line2D:
-    # Not clipped: a curve along the edge keeps its whole width.
-    (line,) = axes.plot(across, up, color=look[0], linestyle=look[1], linewidth=1.7, clip_on=False)
-    return line
-
-
-def _finish_axes(axes: Axes, colours: Theme) -> None:
-    axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
-    axes.set_xticks(np.linspace(0, 1, 6))
-    axes.set_yticks(np.linspace(0, 1, 6))
-    axes.grid()
-    axes.tick_params(labelcolor=colours.ink, length=0, pad=7)
-    axes.spines[:].set_visible(False)
-
-
-def _put_legend(figure: Figure, entries: Mapping[str, tuple[Line2D, str]]) -> None:
-    lines, labels = zip(*entries.values(), strict=True)
-    columns = _n_columns(labels)
-    figure.legend(lines, labels, loc="outside lower center", ncols=columns, fontsize=9, handlelength=3.4, frameon=False)
-
-
-def _n_columns(labels: Sequence[str]) -> int:
-    return 2 if len(labels) > 1 and sum(sorted(map(len, labels))[-2:]) <= _LEGEND_LETTERS else 1
-
-
-def _legend_inches(labels: Mapping[str, str]) -> float:
-    n_lines = -(-len(labels) // _n_columns(list(labels.values())))
-    return 0.3 + 0.19 * n_lines
-
-
-def _name(finding: str) -> str:
-    return wrapped(finding, _NAME_LETTERS, n_lines=1)
-
-
 def _reading_text(reading: Reading) -> str:
     mean, interval = reading
     return f"{mean:.2f}" + ("" if interval is None else f" [{interval[0]:.2f}, {interval[1]:.2f}]")
+
+
+def _checked_scores(name: str, values: np.ndarray) -> np.ndarray:
+    scores = np.asarray(values, dtype=np.float64)
+    if scores.ndim != 2 or not len(scores) or scores.shape[1] < 2 or not np.isfinite(scores).all():
+        raise ValueError(f"{name}: scores must be finite, (N, n_steps + 1) of a film or more, got {scores.shape}")
+    return scores

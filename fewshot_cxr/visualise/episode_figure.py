@@ -7,13 +7,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 
-from fewshot_cxr.visualise.films import check_images, draw_film
+from fewshot_cxr.visualise.films import check_images, draw_film, draw_framed_film, film_axes
 from fewshot_cxr.visualise.style import PAGE_WIDTH, Figure, Theme, drawing, put_title, wrapped
 
 _COLUMNS = 4
 _MOST_SHOTS = 10  # labelled films of a finding that are drawn
 _LETTERS = 19  # of a line below a film
-_RIGHT, _WRONG = "✓", "✗"
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,17 +57,13 @@ def episode_figure(
     n_rows = -(-len(queries) // _COLUMNS)
     shot_inches = min(1.0, (PAGE_WIDTH - 1.5) / n_shots)
     above, below = shot_inches * len(support) + 0.45, 2.1 * n_rows + 0.3
-    with drawing(theme, PAGE_WIDTH, above + below + (0.4 if title else 0)) as (figure, colours):
+    with drawing(theme, above + below + (0.4 if title else 0), title) as (figure, colours):
         known, asked = figure.subfigures(2, 1, height_ratios=[above, below], squeeze=False)[:, 0]
         put_title(known, "Labelled films", size=11)
         _draw_support(known, support, n_shots, colours)
         put_title(asked, "Films that were asked", size=11)
-        grid = asked.subplots(n_rows, _COLUMNS, squeeze=False).ravel()
-        for axes, query in zip(grid, queries, strict=False):
+        for axes, query in zip(film_axes(asked, len(queries), _COLUMNS), queries, strict=True):
             _draw_query(axes, query, colours)
-        for axes in grid[len(queries) :]:
-            axes.set_axis_off()
-        put_title(figure, title)
     return figure
 
 
@@ -86,16 +81,11 @@ def _draw_support(figure: SubFigure, support: Mapping[str, Sequence[np.ndarray]]
 
 
 def _draw_query(axes: Axes, query: QueryTile, colours: Theme) -> None:
-    draw_film(axes, query.film)
-    colour = colours.accent if query.is_right else colours.contrast
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set(visible=True, color=colour, linewidth=1.5 if query.is_right else 3)
-    mark = _RIGHT if query.is_right else _WRONG
+    names = query.predicted if query.finding in query.predicted else (*query.predicted, query.finding)
+    label = "\n".join(_line(query, name) for name in names[:3])
+    mark, frame, width = ("✓", colours.accent, 1.5) if query.is_right else ("✗", colours.contrast, 3)
+    draw_framed_film(axes, query.film, label, frame=frame, ink=colours.ink, size=9, gap=3, width=width)
     axes.set_title(f"{mark} {wrapped(query.finding, _LETTERS, n_lines=2)}", fontsize=9.5, pad=3)
-    lines = [_line(query, name) for name in query.predicted]
-    if query.finding not in query.predicted:
-        lines.append(_line(query, query.finding))
-    axes.set_xlabel("\n".join(lines[:3]), color=colours.ink, fontsize=9, labelpad=3)
 
 
 def _line(query: QueryTile, name: str) -> str:

@@ -1,12 +1,13 @@
 """One film beside the exemplars it was compared with, and its distance to each finding."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 
-from fewshot_cxr.visualise.films import check_images, draw_film
+from fewshot_cxr.visualise.films import check_images, draw_framed_film, film_axes
 from fewshot_cxr.visualise.style import PAGE_WIDTH, Figure, Theme, drawing, put_title, wrapped
 
 _MOST_COLUMNS = 3
@@ -16,7 +17,6 @@ _SMALL_COLUMNS = 5
 _RANKS_WIDTH = 4.8  # inches for all exemplars
 _NAME_LETTERS, _NAME_WIDTH = 60, 17  # of the name below the film, and of a line of it
 _LINE_INCHES = 0.17
-_CLOSER = " (smaller is closer)"
 _RULE_TITLES = {"mean_distance": "Mean distance to each finding"}  # of any other rule, a longer title in two lines
 
 
@@ -51,19 +51,16 @@ def exemplar_figure(
         raise ValueError(f"each exemplar needs an image and a title, got {n_images} images and {n_titles} titles")
     if not mean_distances:
         raise ValueError("mean_distances must hold at least one finding, got none")
-    n_lines = -(-len(exemplar_images) // _MOST_COLUMNS)
-    films_inches, bars_inches = 2.1 * n_lines + 0.3, 0.9 + 0.38 * len(mean_distances)
-    with drawing(theme, PAGE_WIDTH, films_inches + bars_inches + 0.4) as (figure, colours):
-        films, bars = figure.subfigures(2, 1, height_ratios=[films_inches, bars_inches], squeeze=False)[:, 0]
-        asked, shown = films.subfigures(1, 2, width_ratios=[1, 2], squeeze=False)[0]
-        axes = asked.subplots()
-        _frame_film(axes, query_image, colours.contrast)
-        axes.set_title("this film")
-        axes.set_xlabel(wrapped(query_title, 22), color=colours.ink)
-        _draw_exemplars(shown, exemplar_images, exemplar_titles, colours)
-        put_title(bars, f"Distance to each finding{_CLOSER}", size=11.5)
-        _draw_distances(bars.subplots(), mean_distances, colours)
-        put_title(figure, title)
+    n_exemplars, n_columns = len(exemplar_images), min(len(exemplar_images), _MOST_COLUMNS)
+    heights = 2.1 * -(-n_exemplars // _MOST_COLUMNS) + 0.3, 0.9 + 0.38 * len(mean_distances)
+    bars = "Distance to each finding", mean_distances, ""
+    with _drawing(heights, (1, 2), bars, theme=theme, title=title) as (figure, colours, axes, others):
+        draw_framed_film(axes, query_image, wrapped(query_title, 22), frame=colours.contrast, ink=colours.ink)
+        framed = zip(film_axes(others, n_exemplars, n_columns), exemplar_images, exemplar_titles, strict=True)
+        for rank, (axes, image, (finding, distance)) in enumerate(framed, start=1):
+            label = f"{wrapped(finding, 13)}\n{_digits(distance)}"
+            draw_framed_film(axes, image, label, frame=colours.line, ink=colours.ink)
+            axes.set_title(f"nearest {rank}")
     return figure
 
 
@@ -107,25 +104,47 @@ def rank_table_figure(
     _check_ranks(query_name, rows, means, decision)
     ranked = sorted(rows, key=lambda row: row[2])
     n_columns = min(len(ranked), _RANK_COLUMNS if len(ranked) <= _MANY else _SMALL_COLUMNS)
-    n_lines = -(-len(ranked) // n_columns)
     label, is_part = _film_label(query_name, truth, decision), n_exemplars not in (None, len(rows))
-    films_inches = n_lines * (_RANKS_WIDTH / max(n_columns, _RANK_COLUMNS) + 0.62) + 0.3 * is_part
+    films_inches = -(-len(ranked) // n_columns) * (_RANKS_WIDTH / max(n_columns, _RANK_COLUMNS) + 0.62) + 0.3 * is_part
     films_inches = max(films_inches, 1.8 + _LINE_INCHES * (label.count("\n") + 1)) + 0.1
-    bars_inches = 0.6 + 0.36 * len(means) + 0.2 * (rule not in _RULE_TITLES)
-    with drawing(theme, PAGE_WIDTH, films_inches + bars_inches + 0.4) as (figure, colours):
-        films, bars = figure.subfigures(2, 1, height_ratios=[films_inches, bars_inches], squeeze=False)[:, 0]
-        asked, shown = films.subfigures(1, 2, width_ratios=[PAGE_WIDTH - _RANKS_WIDTH, _RANKS_WIDTH], squeeze=False)[0]
-        axes = asked.subplots()
-        _frame_film(axes, query_film, colours.contrast)
+    heights = films_inches, 0.6 + 0.36 * len(means) + 0.2 * (rule not in _RULE_TITLES)
+    bars = _RULE_TITLES.get(rule, f"Score of each finding by the rule {rule}"), means, decision
+    widths = PAGE_WIDTH - _RANKS_WIDTH, _RANKS_WIDTH
+    with _drawing(heights, widths, bars, theme=theme, title=title) as (figure, colours, axes, others):
+        draw_framed_film(axes, query_film, label, frame=colours.contrast, ink=colours.ink, size=9.5)
         axes.set_anchor("N")
-        axes.set_title("this film")
-        axes.set_xlabel(label, color=colours.ink, fontsize=9.5)
-        put_title(shown, f"{len(rows)} of {n_exemplars} exemplars shown" if is_part else "", size=9.5)
-        _draw_ranks(shown, ranked, [decision] if decision else _nearest(means), n_columns, colours)
-        put_title(bars, _RULE_TITLES.get(rule, f"Score of each finding by the rule {rule}") + _CLOSER, size=11.5)
-        _draw_distances(bars.subplots(), means, colours, decision)
-        put_title(figure, title)
+        put_title(others, f"{len(rows)} of {n_exemplars} exemplars shown" if is_part else "", size=9.5)
+        _draw_ranks(others, ranked, [decision] if decision else _nearest(means), n_columns, colours)
     return figure
+
+
+@contextmanager
+def _drawing(
+    heights: tuple[float, float],
+    widths: tuple[float, float],
+    bars: tuple[str, Mapping[str, float], str],
+    *,
+    theme: str,
+    title: str,
+) -> Iterator[tuple[Figure, Theme, Axes, SubFigure]]:
+    """Yield a figure, its colours, the place of the film, and the part for its exemplars; see `drawing`.
+
+    Args:
+        heights: inches of the films and of the bars below them.
+        widths: shares of the film and of its exemplars.
+        bars: what stands above the bars, the distance to each finding, and the finding that was decided, or "".
+        theme: a name in THEMES.
+        title: above the figure.
+    """
+    with drawing(theme, sum(heights) + 0.4, title) as (figure, colours):
+        films, below = figure.subfigures(2, 1, height_ratios=heights, squeeze=False)[:, 0]
+        asked, others = films.subfigures(1, 2, width_ratios=widths, squeeze=False)[0]
+        axes = asked.subplots()
+        axes.set_title("this film")
+        yield figure, colours, axes, others
+        heading, distances, decision = bars
+        put_title(below, f"{heading} (smaller is closer)", size=11.5)
+        _draw_distances(below.subplots(), distances, colours, decision)
 
 
 def _check_ranks(
@@ -151,25 +170,6 @@ def _film_label(name: str, truth: str, decision: str) -> str:
     return "\n".join(lines)
 
 
-def _frame_film(axes: Axes, image: np.ndarray, colour: str) -> None:
-    draw_film(axes, image)
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set(visible=True, color=colour, linewidth=2.5)
-
-
-def _draw_exemplars(
-    figure: SubFigure, images: Sequence[np.ndarray], titles: Sequence[tuple[str, float]], colours: Theme
-) -> None:
-    n_columns = min(len(images), _MOST_COLUMNS)
-    grid = figure.subplots(-(-len(images) // n_columns), n_columns, squeeze=False).ravel()
-    for rank, (axes, image, (finding, distance)) in enumerate(zip(grid, images, titles, strict=False), start=1):
-        _frame_film(axes, image, colours.line)
-        axes.set_title(f"nearest {rank}")
-        axes.set_xlabel(f"{wrapped(finding, 13)}\n{_digits(distance)}", color=colours.ink)
-    for axes in grid[len(images) :]:
-        axes.set_axis_off()
-
-
 def _draw_ranks(
     figure: SubFigure,
     ranked: Sequence[tuple[np.ndarray, str, float]],
@@ -177,20 +177,14 @@ def _draw_ranks(
     n_columns: int,
     colours: Theme,
 ) -> None:
-    is_small = n_columns > _RANK_COLUMNS
-    size, letters = (7.5, 14) if is_small else (9, 14)
-    grid = figure.subplots(-(-len(ranked) // n_columns), n_columns, squeeze=False).ravel()
+    size = 7.5 if n_columns > _RANK_COLUMNS else 9
     distances = [distance for _, _, distance in ranked]
-    for axes, (film, finding, distance) in zip(grid, ranked, strict=False):
-        is_nearest = finding in nearest
-        _frame_film(axes, film, colours.accent if is_nearest else colours.line)
+    for axes, (film, finding, distance) in zip(film_axes(figure, len(ranked), n_columns), ranked, strict=True):
+        frame, weight = (colours.accent, "bold") if finding in nearest else (colours.line, "normal")
+        label = f"{wrapped(finding, 14, n_lines=2)}\n{_digits(distance)}"
+        draw_framed_film(axes, film, label, frame=frame, ink=colours.ink, size=size, weight=weight, gap=3)
         is_tied = distances.count(distance) > 1
         axes.set_title(f"{distances.index(distance) + 1}{' tied' * is_tied}", fontsize=size, pad=3)
-        label = f"{wrapped(finding, letters, n_lines=2)}\n{_digits(distance)}"
-        weight = "bold" if is_nearest else "normal"
-        axes.set_xlabel(label, color=colours.ink, fontsize=size, fontweight=weight, labelpad=3)
-    for axes in grid[len(ranked) :]:
-        axes.set_axis_off()
 
 
 def _nearest(distances: Mapping[str, float]) -> list[str]:
@@ -203,26 +197,22 @@ def _digits(distance: float) -> str:
     return f"{distance:#.4g}".rstrip(".")
 
 
-def _draw_distances(axes: Axes, distances: Mapping[str, float], colours: Theme, decision: str = "") -> None:
-    ranked = sorted(distances.items(), key=lambda item: item[1])
-    values = [value for _, value in ranked]
-    near = _nearest(distances)
-    chosen = [decision] if decision else near
-    is_nearest = [name in chosen for name, _ in ranked]
-    words = []
-    for name, _ in ranked:
-        said = ["decision" if decision else "nearest"] * (name in chosen) + ["tied"] * (name in near and len(near) > 1)
-        words.append("  " * bool(said) + ", ".join(said))
+def _draw_distances(axes: Axes, distances: Mapping[str, float], colours: Theme, decision: str) -> None:
+    names, near = sorted(distances, key=distances.__getitem__), _nearest(distances)
+    chosen, word = ([decision], "decision") if decision else (near, "nearest")
+    labels = []
+    for name in names:
+        words = [word] * (name in chosen) + ["tied"] * (name in near and len(near) > 1)
+        labels.append(f"{_digits(distances[name])}  {', '.join(words)}".rstrip())
     bars = axes.barh(
-        range(len(values)),
-        values,
+        range(len(names)),
+        [distances[name] for name in names],
         height=0.62,
-        color=[colours.accent if nearest else colours.paper for nearest in is_nearest],
-        edgecolor=[colours.accent if nearest else colours.quiet for nearest in is_nearest],
+        color=[colours.accent if name in chosen else colours.paper for name in names],
+        edgecolor=[colours.accent if name in chosen else colours.quiet for name in names],
     )
-    labels = [_digits(value) + word for value, word in zip(values, words, strict=True)]
     axes.bar_label(bars, labels, padding=5)
-    axes.set_yticks(range(len(values)), [wrapped(name, 24, n_lines=2) for name, _ in ranked])
+    axes.set_yticks(range(len(names)), [wrapped(name, 24, n_lines=2) for name in names])
     axes.invert_yaxis()
     axes.margins(x=0.18)
     axes.set_xticks([])

@@ -9,12 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
 from matplotlib.figure import SubFigure
-from matplotlib.ticker import PercentFormatter
 
 from fewshot_cxr._checks import check_at_least
-from fewshot_cxr.visualise.captions import caption_lines
-from fewshot_cxr.visualise.films import check_images, draw_film
-from fewshot_cxr.visualise.style import OKABE_ITO, PAGE_WIDTH, Figure, drawing, put_title
+from fewshot_cxr.visualise.films import caption_lines, check_images, draw_film
+from fewshot_cxr.visualise.style import OKABE_ITO, PAGE_WIDTH, Figure, drawing, percent_scale
 
 _MOST_TILES = 48
 _MOST_OPACITY = 0.65  # of the largest heat: the film is seen through it
@@ -68,7 +66,7 @@ def heat_figure(
     _check_tile(tile, "heat")
     is_signed = is_signed or _has_negative(tile)
     label = f"share of the largest heat of this film, {_largest(tile.heat):.3g}"
-    with drawing(theme, PAGE_WIDTH, 3.15) as (figure, _):
+    with drawing(theme, 3.15, title) as (figure, _):
         panels = figure.subplots(1, 3)
         for axes, name in zip(panels, ("film", "heat", "overlay"), strict=True):
             axes.set_axis_off()
@@ -79,7 +77,6 @@ def heat_figure(
         for axes in panels[:2]:
             _draw_outline(axes, lungs)
         _put_colour_bar(figure, list(panels), label, is_signed=is_signed)
-        put_title(figure, title)
     return figure
 
 
@@ -111,7 +108,7 @@ def heat_sheet_figure(
         for first in range(0, len(captions), n_columns)
     ]
     inches = n_rows * (side + 0.08) + _LINE_INCHES * sum(row_lines) + 0.75
-    with drawing(theme, PAGE_WIDTH, inches) as (figure, colours):
+    with drawing(theme, inches, title) as (figure, colours):
         ratios = [side + 0.08 + _LINE_INCHES * n_lines for n_lines in row_lines]
         grid = figure.subplots(n_rows, n_columns, squeeze=False, height_ratios=ratios)
         for axes, tile, text in zip(grid.ravel(), tiles, captions, strict=False):
@@ -123,7 +120,6 @@ def heat_sheet_figure(
             axes.set_axis_off()
         label = "share of the largest heat of each film: colours compare places, not films"
         _put_colour_bar(figure, list(grid.ravel()), label, is_signed=is_signed)
-        put_title(figure, title)
     return figure
 
 
@@ -196,7 +192,7 @@ def _put_colour_bar(figure: Figure | SubFigure, panels: Sequence[Axes], label: s
         fraction=0.05,
         aspect=45,
         pad=0.02,
-        format=PercentFormatter(1, decimals=0, symbol=" %"),
+        format=percent_scale(),
     )
     bar.set_ticks([-1, -0.5, 0, 0.5, 1] if is_signed else [0, 0.25, 0.5, 0.75, 1])
     bar.outline.set_visible(False)

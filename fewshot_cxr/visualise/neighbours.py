@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
-from matplotlib.axes import Axes
 
-from fewshot_cxr.visualise.captions import caption_lines
-from fewshot_cxr.visualise.films import check_images, draw_film
-from fewshot_cxr.visualise.style import PAGE_WIDTH, Figure, Theme, drawing, put_title
+from fewshot_cxr.visualise.films import caption_lines, check_images, draw_framed_film
+from fewshot_cxr.visualise.style import PAGE_WIDTH, Figure, drawing
 
 _MOST_ROWS, _MOST_NEIGHBOURS = 12, 6
 _LETTERS_PER_INCH = 13.5
@@ -46,22 +45,24 @@ def neighbours_figure(rows: Sequence[NeighbourRow], *, title: str = "", theme: s
     n_columns = 1 + max(len(row.neighbours) for row in rows)
     side = (PAGE_WIDTH - 0.3) / n_columns - 0.1
     width = max(8, int(side * _LETTERS_PER_INCH))
-    with drawing(theme, PAGE_WIDTH, len(rows) * (min(side, 1.7) + 0.7) + 0.65) as (figure, colours):
+    with drawing(theme, len(rows) * (min(side, 1.7) + 0.7) + 0.65, title) as (figure, colours):
         grid = figure.subplots(len(rows), n_columns, squeeze=False)
+        draw = partial(draw_framed_film, ink=colours.ink, size=8)
+        same, other = ("=", colours.accent, "-"), ("≠", colours.contrast, (0, (2, 1.2)))
         for line, row in zip(grid, rows, strict=True):
             label = f"{caption_lines(row.name, width, n_lines=2)}\n{caption_lines(row.finding, width, n_lines=2)}"
-            _draw(line[0], row.film, label, colours.ink, colours)
+            draw(line[0], row.film, label, frame=colours.ink)
             for axes, (film, finding, distance) in zip(line[1:], row.neighbours, strict=False):
-                is_same = finding == row.finding
-                words = caption_lines(f"{'=' if is_same else '≠'} {finding}", width, n_lines=2)
-                frame = colours.accent if is_same else colours.contrast
-                _draw(axes, film, f"{words}\n{distance:#.4g}", frame, colours, dashes="-" if is_same else (0, (2, 1.2)))
+                sign, frame, dashes = same if finding == row.finding else other
+                words = caption_lines(f"{sign} {finding}", width, n_lines=2)
+                draw(axes, film, f"{words}\n{distance:#.4g}", frame=frame, dashes=dashes)
+            for axes in line[: 1 + len(row.neighbours)]:
+                axes.set_anchor("N")
             for axes in line[1 + len(row.neighbours) :]:
                 axes.set_axis_off()
         grid[0, 0].set_title("film", fontsize=9.5)
         grid[0, 1].set_title("nearest first", fontsize=9.5)
         figure.supxlabel(_LEGEND, fontsize=8.5, color=colours.quiet)
-        put_title(figure, title)
     return figure
 
 
@@ -72,13 +73,3 @@ def _check(row: NeighbourRow) -> None:
     distances = np.array([distance for _, _, distance in row.neighbours])
     if not np.isfinite(distances).all() or (np.diff(distances) < 0).any():
         raise ValueError(f"{row.name}: distances must be finite, the smallest first, got {distances.tolist()}")
-
-
-def _draw(
-    axes: Axes, film: np.ndarray, label: str, frame: str, colours: Theme, *, dashes: str | tuple[float, object] = "-"
-) -> None:
-    draw_film(axes, film)
-    axes.set(xticks=[], yticks=[])
-    axes.set_anchor("N")
-    axes.spines[:].set(visible=True, color=frame, linewidth=2.5, linestyle=dashes)
-    axes.set_xlabel(label, color=colours.ink, fontsize=8, labelpad=4)

@@ -6,36 +6,30 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import SubFigure
-from matplotlib.lines import Line2D
 
-from fewshot_cxr.visualise.projection import N_SILHOUETTE, Projection, silhouette
-from fewshot_cxr.visualise.style import (
-    PAGE_WIDTH,
-    Figure,
-    Theme,
-    drawing,
+from fewshot_cxr.visualise.groups import (
+    LINE_INCHES,
+    LINE_LETTERS,
+    Looks,
+    drawing_over_words,
     group_names,
     largest_groups,
-    legend_columns,
+    legend_rows,
     mark_looks,
-    percent,
-    put_title,
-    wrapped,
+    put_legend,
 )
+from fewshot_cxr.visualise.projection import N_SILHOUETTE, Projection, silhouette
+from fewshot_cxr.visualise.style import PAGE_WIDTH, Figure, Theme, percent, wrapped
 
 Panel = tuple[str, Projection, Sequence[Hashable]]  # title, the plane, the group of each film
 
 _MOST_PANELS = 4
-_NAME_LETTERS, _LINE_LETTERS = 30, 92
-_LINE_INCHES = 0.18
 _SIDE = 5.4  # inches; the height of a single panel with its numbers
 _NAMES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 _TRUST = "Trustworthiness: 1 where films that lie side by side here are alike to the encoder, too."
 _APART = "Silhouette: 1 where groups lie apart for the encoder, 0 where they overlap, below 0 mixed."
 _NEIGHBOURS_ONLY = "Only who lies beside whom has a meaning: axes, places and gaps between groups have none."
-
-Looks = dict[str, tuple[str, str]]  # name of a group -> (colour, marker)
+_OTHERS = ""  # the groups beyond the largest
 
 
 def projection_figure(
@@ -87,70 +81,57 @@ def _draw(panels: Sequence[Panel], group_name: str, title: str, theme: str) -> F
     legends = [_legend(names) for names in named]
     is_shared = all(legend.keys() == legends[0].keys() for legend in legends)
     if is_shared and any(legend != legends[0] for legend in legends):
-        legends = [dict.fromkeys(legends[0], "")] * len(panels)
+        legends = [{name: "" if name else "others" for name in legends[0]}] * len(panels)
     n_columns = min(2, len(panels))
-    n_letters = _LINE_LETTERS if is_shared else _LINE_LETTERS // n_columns
+    n_letters = LINE_LETTERS if is_shared else LINE_LETTERS // n_columns
+    legend_inches = [0.2 + 0.19 * legend_rows(legend, n_letters) for legend in legends]
     panel_inches = _SIDE if n_columns == 1 else PAGE_WIDTH / 2 + 0.6
-    row_inches = [panel_inches] * -(-len(panels) // n_columns)
-    if not is_shared:
-        for place, legend in enumerate(legends):
-            row = place // n_columns
-            row_inches[row] = max(row_inches[row], panel_inches + _legend_inches(legend, n_letters))
-    shared_inches = _legend_inches(legends[0], n_letters) + _LINE_INCHES * bool(group_name) if is_shared else 0.0
-    lines = _words([projection for _, projection, _ in panels])
-    heights = [sum(row_inches) + shared_inches, 0.1 + _LINE_INCHES * len(lines)]
-    with drawing(theme, PAGE_WIDTH, sum(heights) + 0.35 * bool(title)) as (figure, colours):
-        films, words = figure.subfigures(2, 1, height_ratios=heights, squeeze=False)[:, 0]
+    firsts = range(0, len(panels), n_columns)
+    rows = [panel_inches + (0 if is_shared else max(legend_inches[one : one + n_columns])) for one in firsts]
+    inches = sum(rows) + (legend_inches[0] + LINE_INCHES * bool(group_name) if is_shared else 0)
+    words = _words([projection for _, projection, _ in panels])
+    with drawing_over_words(theme, inches, words, title) as (figure, films, colours):
         looks = _looks(legends, colours)
-        places = _places(films, row_inches, n_columns, is_shared=is_shared)
-        for (axes, holder), (name, projection, _), names, legend in zip(places, panels, named, legends, strict=False):
-            _draw_films(axes, projection, [name if name in legend else "" for name in names], looks, colours)
+        if is_shared:
+            grid = list(films.subplots(len(rows), n_columns, squeeze=False).flat)
+            put_legend(films, legends[0], looks, title=group_name, n_letters=n_letters)
+        else:
+            holders = list(films.subfigures(len(rows), n_columns, height_ratios=rows, squeeze=False).flat)
+            grid = [holder.subplots() for holder in holders]
+            for holder, legend in zip(holders, legends, strict=False):
+                put_legend(holder, legend, looks, n_letters=n_letters)
+        for axes, (name, projection, _), names, legend in zip(grid, panels, named, legends, strict=False):
+            _draw_films(axes, projection, [name if name in legend else _OTHERS for name in names], looks, colours)
             axes.set_title(wrapped(name, 60 // n_columns, n_lines=2))
             axes.set_xlabel(_readings(projection, names, n_columns), color=colours.ink, fontsize=9.5)
             if n_columns > 1:
                 axes.set(box_aspect=1, anchor="N")
-            if holder is not None:
-                _put_legend(holder, legend, looks, n_letters)
-        for axes, _ in places[len(panels) :]:
+        for axes in grid[len(panels) :]:
             axes.set_visible(False)
-        if is_shared:
-            _put_legend(films, legends[0], looks, n_letters, group_name)
-        words.text(0.015, 1, "\n".join(lines), va="top", color=colours.quiet, fontsize=9, linespacing=1.25)
-        put_title(figure, title)
     return figure
 
 
 def _legend(names: Sequence[str]) -> dict[str, str]:
-    """Return name -> number of films, and last, under "", what is said of those beyond the largest."""
+    """Return name -> number of films, and last what is said of those beyond the largest."""
     counts = Counter(names)
     legend = {name: f" ({counts[name]:,})" for name in largest_groups(names)}
     others = [name for name in counts if name not in legend]
     if others:
-        legend[""] = f"{len(others):,} others ({sum(counts[name] for name in others):,} films)"
+        legend[_OTHERS] = f"{len(others):,} others ({sum(counts[name] for name in others):,} films)"
     return legend
 
 
 def _looks(legends: Sequence[dict[str, str]], colours: Theme) -> Looks:
     names = dict.fromkeys(name for legend in legends for name in legend if name)
     looks = dict(zip(names, mark_looks(colours, len(names)), strict=True))
-    return looks | {"": (colours.quiet, ".")}
-
-
-def _places(
-    films: SubFigure, row_inches: Sequence[float], n_columns: int, *, is_shared: bool
-) -> list[tuple[Axes, SubFigure | None]]:
-    n_rows = len(row_inches)
-    if is_shared:
-        return [(axes, None) for axes in films.subplots(n_rows, n_columns, squeeze=False).flat]
-    parts = films.subfigures(n_rows, n_columns, height_ratios=row_inches, squeeze=False).flat
-    return [(part.subplots(), part) for part in parts]
+    return looks | {_OTHERS: (colours.quiet, ".")}
 
 
 def _draw_films(axes: Axes, projection: Projection, names: Sequence[str], looks: Looks, colours: Theme) -> None:
     size = float(np.clip(7000 / len(names), 9, 36))
     groups, counts = np.array(names), Counter(names)
     # The grey ones first and the small groups last, so that a large one does not hide them.
-    for name in sorted(counts, key=lambda group: (group != "", -counts[group])):
+    for name in sorted(counts, key=lambda group: (group != _OTHERS, -counts[group])):
         colour, marker = looks[name]
         points = projection.points[groups == name]
         look: dict[str, Any] = {"color": colour, "marker": marker, "alpha": 0.8 if name else 0.45}
@@ -162,29 +143,24 @@ def _draw_films(axes: Axes, projection: Projection, names: Sequence[str], looks:
 
 
 def _readings(projection: Projection, names: Sequence[str], n_columns: int) -> str:
-    trusted, apart = projection.trustworthiness, _silhouette(projection, names)
+    trusted, settings = projection.trustworthiness, projection.settings
+    apart = silhouette(projection.vectors, names, distance=settings["distance"], seed=settings["seed"])
     trusted_text = "none (too few films)" if trusted is None else f"{trusted:.2f}"
     why = "one group" if len(set(names)) == 1 else "a group per film"
     apart_text = f"none ({why})" if apart is None else f"{apart:.2f}"
     return f"trustworthiness {trusted_text}" + (", " if n_columns == 1 else "\n") + f"silhouette {apart_text}"
 
 
-def _silhouette(projection: Projection, names: Sequence[str]) -> float | None:
-    settings = projection.settings
-    return silhouette(projection.vectors, names, distance=settings["distance"], seed=settings["seed"])
-
-
 def _words(projections: Sequence[Projection]) -> list[str]:
-    """Return the lines below the films: how they were laid out, and what may be read from it."""
-    said = list(dict.fromkeys(_how(projection) for projection in projections))
+    """Return the sentences below the films: how they were laid out, and what may be read from it."""
+    words = list(dict.fromkeys(_how(projection) for projection in projections))
     if any(projection.method != "pca" for projection in projections):
-        said.append(_NEIGHBOURS_ONLY)
-    said += [_TRUST, _APART]
+        words.append(_NEIGHBOURS_ONLY)
+    words += [_TRUST, _APART]
     n_trusted = min(projection.settings["n_trusted"] for projection in projections)
     if 0 < n_trusted < max(len(projection.points) for projection in projections):
-        said.append(f"Both numbers are of at most {n_trusted:,} and {N_SILHOUETTE:,} films, drawn by the seed.")
-    said += dict.fromkeys(note for projection in projections for note in projection.notes)
-    return [line for sentence in said for line in wrapped(sentence, _LINE_LETTERS, n_lines=9).split("\n")]
+        words.append(f"Both numbers are of at most {n_trusted:,} and {N_SILHOUETTE:,} films, drawn by the seed.")
+    return words + list(dict.fromkeys(note for projection in projections for note in projection.notes))
 
 
 def _how(projection: Projection) -> str:
@@ -195,27 +171,3 @@ def _how(projection: Projection) -> str:
         return f"{how}: {percent(across)} of the variance across, {percent(up)} up."
     asked = "perplexity" if projection.method == "tsne" else "n_neighbors"
     return f"{how}, {asked.replace('n_neighbors', 'neighbours')} {settings[asked]:.3g}, seed {settings['seed']}."
-
-
-def _labels(legend: dict[str, str]) -> list[str]:
-    return [wrapped(name, _NAME_LETTERS, n_lines=1) + said or "others" for name, said in legend.items()]
-
-
-def _legend_inches(legend: dict[str, str], n_letters: int) -> float:
-    return 0.2 + 0.19 * -(-len(legend) // legend_columns(_labels(legend), n_letters))
-
-
-def _put_legend(holder: SubFigure, legend: dict[str, str], looks: Looks, n_letters: int, group_name: str = "") -> None:
-    marks = [Line2D([], [], linestyle="", markersize=7, color=looks[name][0], marker=looks[name][1]) for name in legend]
-    holder.legend(
-        marks,
-        _labels(legend),
-        loc="outside lower center",
-        ncols=legend_columns(_labels(legend), n_letters),
-        title=group_name or None,
-        fontsize=9,
-        title_fontsize=9,
-        handletextpad=0.3,
-        columnspacing=1.2,
-        frameon=False,
-    )

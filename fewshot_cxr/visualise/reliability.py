@@ -3,9 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import PercentFormatter
 
-from fewshot_cxr.visualise.style import PAGE_WIDTH, Figure, Theme, drawing, percent, put_title
+from fewshot_cxr.visualise.style import Figure, drawing, percent, percent_scale
 
 Bin = tuple[float, float, float]  # share of the queries, their mean probability, share of them that is right; all 0..1
 
@@ -23,18 +22,20 @@ def reliability_figure(curves: Mapping[str, Sequence[Bin]], *, title: str = "", 
     """
     if not 1 <= len(curves) <= 2 or not all(curves.values()):
         raise ValueError(f"one or two curves with bins are drawn, got {[len(bins) for bins in curves.values()]} bins")
-    with drawing(theme, PAGE_WIDTH, 5.2) as (figure, colours):
+    with drawing(theme, 5.2, title) as (figure, colours):
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
         upper.plot((0, 1), (0, 1), color=colours.quiet, linestyle=":", label="perfect")
-        for (name, bins), style in zip(curves.items(), _styles(colours), strict=False):
-            _draw_bins(upper, lower, name, bins, style)
+        looks = ((colours.accent, "o", "-"), (colours.contrast, "D", "--"))  # told apart without colour too
+        for (name, bins), (colour, mark, line) in zip(curves.items(), looks, strict=False):
+            shares, believed, right = zip(*bins, strict=True)
+            upper.plot(believed, right, color=colour, marker=mark, linestyle=line, label=name, clip_on=False)
+            lower.plot(believed, shares, color=colour, marker=mark, linestyle=line, clip_on=False)
         upper.set(xlim=(0, 1), ylim=(0, 1), ylabel="share that is right")
         most = max(share for bins in curves.values() for share, _, _ in bins)
         lower.set(ylim=(0, 1.15 * most), xlabel="probability of the answer", ylabel="queries")
         for axes in (upper, lower):
             _count_in_per_cent(axes)
         upper.legend(loc="upper left", frameon=False)
-        put_title(figure, title)
     return figure
 
 
@@ -51,7 +52,7 @@ def risk_coverage_figure(curve: Sequence[tuple[float, float]], *, title: str = "
     """
     if not curve:
         raise ValueError("curve must hold at least one point, got none")
-    with drawing(theme, PAGE_WIDTH, 3.2) as (figure, colours):
+    with drawing(theme, 3.2, title) as (figure, colours):
         axes = figure.add_subplot()
         coverages, risks = zip(*curve, strict=True)
         axes.plot(coverages, risks, color=colours.accent, marker="o", markersize=4, clip_on=False)
@@ -61,23 +62,10 @@ def risk_coverage_figure(curve: Sequence[tuple[float, float]], *, title: str = "
         axes.set(xlim=(0, 1), ylim=(0, max(0.05, 1.25 * max(risks))))
         axes.set(xlabel="share of the films that is answered, the surest first", ylabel="answers that are wrong")
         _count_in_per_cent(axes)
-        put_title(figure, title)
     return figure
 
 
 def _count_in_per_cent(axes: Axes) -> None:
     axes.grid()
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
-
-
-def _styles(colours: Theme) -> tuple[tuple[str, str, str], ...]:
-    """Return colour, mark and line of each curve: told apart without colour too."""
-    return ((colours.accent, "o", "-"), (colours.contrast, "D", "--"))
-
-
-def _draw_bins(upper: Axes, lower: Axes, name: str, bins: Sequence[Bin], style: tuple[str, str, str]) -> None:
-    colour, mark, line = style
-    shares, believed, right = zip(*bins, strict=True)
-    upper.plot(believed, right, color=colour, marker=mark, linestyle=line, label=name, clip_on=False)
-    lower.plot(believed, shares, color=colour, marker=mark, linestyle=line, clip_on=False)
+        axis.set_major_formatter(percent_scale())

@@ -1,16 +1,16 @@
 """One look for every figure: colours that colour-blind readers tell apart, type that is legible at page width."""
 
 import re
-from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
 from matplotlib import style
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import PercentFormatter
 from matplotlib.typing import ColorType
 
 from fewshot_cxr._checks import lookup
@@ -20,22 +20,20 @@ __all__ = [
     "PAGE_WIDTH",
     "THEMES",
     "Figure",
+    "Reading",
     "Theme",
     "contrast_ratio",
+    "draw_plain_axes",
     "drawing",
-    "group_names",
-    "largest_groups",
-    "legend_columns",
+    "films_text",
     "line_looks",
-    "mark_looks",
     "percent",
+    "percent_scale",
     "put_title",
     "wrapped",
 ]
 
 _LETTER_WIDTH = 0.72  # of bold type on average, as a share of its size
-_MOST_GROUPS = 15
-_HANDLE_LETTERS = 6  # the mark of a legend's entry and the gap after it
 PAGE_WIDTH = 6.5  # inches; wider, and the words shrink below reading size on a telephone
 
 # Source: Okabe, Ito, "Color Universal Design", 2008.
@@ -92,14 +90,23 @@ THEMES = {
 }
 
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1.3, 1.3)), (0, (6, 1.6, 1.3, 1.6)))
-_MARKS = ("o", "s", "^", "D", "v", "P", "X")
+
+Reading = tuple[float, tuple[float, float] | None]  # a mean, 0..1, with its interval where there is one
 
 
 @contextmanager
-def drawing(theme: str, width_inches: float, height_inches: float) -> Iterator[tuple[Figure, Theme]]:
+def drawing(
+    theme: str, height_inches: float, title: str = "", *, width_inches: float = PAGE_WIDTH
+) -> Iterator[tuple[Figure, Theme]]:
     """Yield an empty figure and the colours to draw with; settings hold inside the block only.
 
     The user's own matplotlib settings play no part, and pyplot never hears of the figure.
+
+    Args:
+        theme: a name in THEMES.
+        height_inches: of the figure.
+        title: put above all that is drawn.
+        width_inches: of the figure.
 
     Raises:
         ValueError: unknown theme.
@@ -108,6 +115,7 @@ def drawing(theme: str, width_inches: float, height_inches: float) -> Iterator[t
     with style.context(["default", _settings(colours)]):
         figure = Figure(figsize=(width_inches, height_inches), layout="constrained")
         yield figure, colours
+        put_title(figure, title)
         # An axis makes its ticks when it is first drawn; later they would take the user's settings, not these.
         figure.draw_without_rendering()
 
@@ -137,43 +145,26 @@ def line_looks(colours: Theme, n_lines: int) -> list[tuple[str, Any]]:
     return [(hues[place % len(hues)], _DASHES[place % len(_DASHES)]) for place in range(n_lines)]
 
 
-def mark_looks(colours: Theme, n_groups: int) -> list[tuple[str, str]]:
-    """Return (colour, marker) of each group: neighbours differ in both, and the first 35 pairs are all different."""
-    hues = (colours.accent, colours.contrast, *colours.more, colours.ink)
-    # Five hues and seven markers have no common factor, as above.
-    return [(hues[place % len(hues)], _MARKS[place % len(_MARKS)]) for place in range(n_groups)]
+def draw_plain_axes(axes: Axes, *, grid: Literal["both", "x", "y"] = "both") -> None:
+    """Leave of the axes the grid and the labels alone: no ticks, no frame."""
+    axes.grid(axis=grid)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
 
 
-def group_names(groups: Sequence[Hashable], n_films: int) -> list[str]:
-    """Return what each group is called, "not stated" for None and an empty text.
-
-    Raises:
-        ValueError: there are not `n_films` of them.
-    """
-    if len(groups) != n_films:
-        raise ValueError(f"each film needs a group, got {len(groups)} groups for {n_films} films")
-    return ["not stated" if group is None or str(group) == "" else str(group) for group in groups]
-
-
-def largest_groups(names: Sequence[str]) -> list[str]:
-    """Return the 15 groups with the most films, in order of their names, 9 before 10: more marks nobody tells apart."""
-    counts = Counter(names)
-    largest = sorted(counts, key=lambda name: (-counts[name], name))[:_MOST_GROUPS]
-    return sorted(largest, key=_in_order)
-
-
-def legend_columns(labels: Sequence[str], n_letters: int) -> int:
-    """Return how many columns, 4 at most, a legend of these labels may have in a width of so many letters."""
-    for n_columns in range(min(4, len(labels)), 1, -1):
-        columns = np.array_split([len(label) + _HANDLE_LETTERS for label in labels], n_columns)
-        if sum(int(column.max()) for column in columns) <= n_letters:  # filled down, then across
-            return n_columns
-    return 1
+def percent_scale() -> PercentFormatter:
+    """Return what writes the ticks of a scale from 0 to 1 in per cent."""
+    return PercentFormatter(1, decimals=0, symbol=" %")
 
 
 def percent(share: float) -> str:
     """Return 0.8123 as '81.2 %'."""
     return f"{100 * share:.1f} %"
+
+
+def films_text(number: int) -> str:
+    """Return 1,200 as '1,200 films'."""
+    return f"{number:,} film{'s' * (number != 1)}"
 
 
 def contrast_ratio(one: ColorType, other: ColorType) -> float:
@@ -183,10 +174,6 @@ def contrast_ratio(one: ColorType, other: ColorType) -> float:
     """
     lighter, darker = sorted((_luminance(one), _luminance(other)), reverse=True)
     return (lighter + 0.05) / (darker + 0.05)
-
-
-def _in_order(name: str) -> list[str]:
-    return [part.zfill(12) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
 
 def _luminance(colour: ColorType) -> float:

@@ -4,9 +4,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 
-from fewshot_cxr.visualise.style import PAGE_WIDTH, Figure, Theme, drawing, percent, put_title
+from fewshot_cxr.visualise.style import Figure, Theme, drawing, percent, percent_scale
 
 _LOSSES = ("loss", "val_loss")
 _SHARES = {
@@ -49,19 +49,18 @@ def learning_curves_figure(
         raise ValueError("history must hold at least one epoch, got none")
     losses, shares = _measured(history, _LOSSES), _measured(history, _SHARES)
     best = _best(history, shares.get("val_accuracy", {}), best_epoch)
-    with drawing(theme, PAGE_WIDTH, 5.0 if shares else 2.9) as (figure, colours):
+    with drawing(theme, 5.0 if shares else 2.9, title) as (figure, colours):
         panels = figure.subplots(2 if shares else 1, 1, squeeze=False, sharex=True)[:, 0]
         _draw_panel(panels[0], losses, best, colours)
         panels[0].set_title("Loss" if "val_loss" in losses else "Training loss")
         if shares:
             _draw_panel(panels[1], shares, best, colours)
-            panels[1].yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+            panels[1].yaxis.set_major_formatter(percent_scale())
             panels[1].set_title(_shares_title(shares))
         if best is not None:
             panels[-1].set_title(f"{panels[-1].get_title(loc='left')}: {_best_text(shares, best)}")
         panels[-1].set_xlabel("epoch")
         _put_legend(figure, panels)
-        put_title(figure, title)
     return figure
 
 

@@ -6,9 +6,10 @@ import pytest
 from matplotlib import _pylab_helpers
 from matplotlib.collections import PathCollection
 
+from fewshot_cxr.visualise.groups import mark_looks
 from fewshot_cxr.visualise.projection import project
 from fewshot_cxr.visualise.projection_figure import projection_figure, projections_figure
-from fewshot_cxr.visualise.style import THEMES, Figure, mark_looks
+from fewshot_cxr.visualise.style import THEMES, Figure
 
 VECTORS = np.random.default_rng(0).standard_normal((40, 6))
 PLANE = project(VECTORS, method="pca")

@@ -32,7 +32,7 @@ def test_contrast_ratio_has_the_published_ends():
 
 def test_settings_hold_inside_the_block_only():
     before = dict(matplotlib.rcParams)
-    with drawing("dark", 3, 2) as (figure, colours):
+    with drawing("dark", 2, width_inches=3) as (figure, colours):
         assert matplotlib.rcParams["text.color"] == colours.ink
         assert isinstance(figure, Figure)
     assert dict(matplotlib.rcParams) == before
@@ -40,7 +40,7 @@ def test_settings_hold_inside_the_block_only():
 
 def test_the_users_settings_play_no_part():
     def inked(theme="light"):
-        with drawing(theme, 3, 2) as (figure, _):
+        with drawing(theme, 2, width_inches=3) as (figure, _):
             figure.add_subplot().plot([0, 1], [0, 1])
         return figure.axes[0].get_xticklabels()[0].get_color(), figure.axes[0].xaxis.label.get_fontsize()
 
@@ -52,7 +52,7 @@ def test_the_users_settings_play_no_part():
 def test_an_unknown_theme_is_refused():
     with (
         pytest.raises(ValueError, match=r"unknown theme 'drak' \(did you mean 'dark'\?\); choose from dark, light"),
-        drawing("drak", 3, 2),
+        drawing("drak", 2),
     ):
         pass
 

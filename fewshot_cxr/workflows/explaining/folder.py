@@ -22,8 +22,9 @@ from fewshot_cxr.report.heat_sections import (
     versus_section,
 )
 from fewshot_cxr.storage import write_json, write_text
-from fewshot_cxr.visualise.focus_figure import deletion_figure, focus_figure
+from fewshot_cxr.visualise.curves import deletion_figure
 from fewshot_cxr.visualise.heat import HeatTile, heat_figure, heat_sheet_figure
+from fewshot_cxr.visualise.rows import focus_figure
 from fewshot_cxr.workflows.explaining.erasing import Erasure
 from fewshot_cxr.workflows.explaining.explainer import Explainer
 from fewshot_cxr.workflows.explaining.focus_report import FilmFocus, FocusReport
