@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from fewshot_cxr.evaluation.closed_set.result import ClosedSetResult
 from fewshot_cxr.evaluation.compare_closed import closed_differences
@@ -195,7 +195,7 @@ def _difference(number: str, values: tuple[float, float], variance: float, degre
         is_equal = gap == 0
         interval, p_value, reason = ((0.0, 0.0), 1.0, None) if is_equal else (None, None, NO_CHANCE)
         return Difference(number, *values, gap, interval, p_value, test, reason)
-    p_value = float(2 * stats.t.sf(abs(gap) / variance**0.5, degrees))
+    p_value = float(2 * scipy.special.stdtr(degrees, -abs(gap) / variance**0.5))
     return Difference(number, *values, gap, t_interval(gap, variance, degrees), p_value, test)
 
 

@@ -1,7 +1,7 @@
 """Two classifiers on the same films: differences by a paired jackknife, McNemar's test and DeLong's."""
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from fewshot_cxr.evaluation.closed_set.decisions import Decisions
 from fewshot_cxr.evaluation.closed_set.numbers import (
@@ -65,7 +65,7 @@ def jackknifed(number: str, first: np.ndarray, second: np.ndarray) -> Difference
     if variance <= 0:
         interval, p_value, reason = ((0.0, 0.0), 1.0, None) if gap == 0 else (None, None, NO_CHANCE)
         return Difference(number, *values, gap, interval, p_value, _JACKKNIFE, reason)
-    p_value = float(2 * stats.t.sf(abs(gap) / variance**0.5, degrees))
+    p_value = float(2 * scipy.special.stdtr(degrees, -abs(gap) / variance**0.5))
     return Difference(number, *values, gap, t_interval(gap, variance, degrees), p_value, _JACKKNIFE)
 
 

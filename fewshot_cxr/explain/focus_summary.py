@@ -4,7 +4,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special, stats
+import scipy
 
 from fewshot_cxr.metrics import t_interval
 
@@ -185,7 +185,7 @@ def _difference(measure: str, first: np.ndarray, second: np.ndarray, patients: n
         )
         return FocusDifference(*counts, *means, interval, p_value, reason, n_left_out)
     low, high = t_interval(gap, variance, n_patients - 1)
-    p_value = float(2 * stats.t.sf(abs(gap) / variance**0.5, n_patients - 1))
+    p_value = float(2 * scipy.special.stdtr(n_patients - 1, -abs(gap) / variance**0.5))
     return FocusDifference(*counts, *means, (max(low, -1.0), min(high, 1.0)), p_value, None, n_left_out)
 
 
@@ -198,7 +198,7 @@ def _share_interval(mean: float, variance: float, degrees: int) -> tuple[float, 
     if variance == 0 or not 0 < mean < 1:
         return mean, mean
     slope = mean * (1 - mean)
-    low, high = special.expit(t_interval(float(special.logit(mean)), variance / slope**2, degrees))
+    low, high = scipy.special.expit(t_interval(float(scipy.special.logit(mean)), variance / slope**2, degrees))
     return float(low), float(high)
 
 

@@ -2,7 +2,7 @@
 
 import math
 
-from scipy import stats
+import scipy
 
 _FEW = 3.0  # fewer patients than this on the rarer side: a variance from them cannot be trusted
 
@@ -30,7 +30,7 @@ def bounded_interval(
     has_few = min(mean, 1 - mean) * n_patients < _FEW
     if n_effective == math.inf or n_effective <= 0 or has_few:
         n_effective = min(n_effective, n_patients) if n_effective > 0 else n_patients
-    square = float(stats.t.ppf((1 + level) / 2, degrees)) ** 2
+    square = float(scipy.special.stdtrit(degrees, (1 + level) / 2)) ** 2
     centre = (mean + square / (2 * n_effective)) / (1 + square / n_effective)
     half = math.sqrt(square * (mean * (1 - mean) / n_effective + square / (4 * n_effective**2)))
     half /= 1 + square / n_effective

@@ -3,8 +3,8 @@
 import math
 
 import numpy as np
+import scipy
 import torch
-from scipy import optimize
 from torch import Tensor
 from torch.nn import functional
 
@@ -140,5 +140,5 @@ def fit_temperature(distances: Tensor, labels: Tensor) -> float:
 
     # Convex in 1 / temperature, so with one valley in its logarithm.
     reach = np.log(_WIDEST)
-    found = optimize.minimize_scalar(cost, bounds=(-reach, reach), method="bounded", options={"xatol": 1e-6})
+    found = scipy.optimize.minimize_scalar(cost, bounds=(-reach, reach), method="bounded", options={"xatol": 1e-6})
     return float(spread * math.exp(found.x))

@@ -1,8 +1,8 @@
 """Means, covariances and intervals, in constant memory."""
 
 import numpy as np
+import scipy
 import torch
-from scipy import stats
 from torch import Tensor
 
 
@@ -33,7 +33,7 @@ class RunningMean:
         if self.count < 2:
             return None
         standard_error = (self._squares / (self.count - 1) / self.count) ** 0.5
-        half = float(stats.t.ppf((1 + level) / 2, self.count - 1)) * standard_error
+        half = float(scipy.special.stdtrit(self.count - 1, (1 + level) / 2)) * standard_error
         return self.mean - half, self.mean + half
 
 
@@ -99,7 +99,7 @@ def t_interval(mean: float, variance_of_mean: float, df: float, level: float = 0
             f"t_interval needs a variance of 0 or more and df above 0, got {variance_of_mean} and {df}; "
             "where nothing can be estimated, give no interval"
         )
-    half = float(stats.t.ppf((1 + level) / 2, df)) * variance_of_mean**0.5
+    half = float(scipy.special.stdtrit(df, (1 + level) / 2)) * variance_of_mean**0.5
     return mean - half, mean + half
 
 
@@ -118,7 +118,7 @@ def wilson_interval(successes: float, n: float, level: float = 0.95) -> tuple[fl
     """
     if not n > 0 or not 0 <= successes <= n:
         raise ValueError(f"wilson_interval needs 0 <= successes <= n and n above 0, got {successes} of {n}")
-    share, squared = successes / n, float(stats.norm.ppf((1 + level) / 2)) ** 2
+    share, squared = successes / n, float(scipy.special.ndtri((1 + level) / 2)) ** 2
     centre = (share + squared / (2 * n)) / (1 + squared / n)
     half = (squared * (share * (1 - share) / n + squared / (4 * n * n))) ** 0.5 / (1 + squared / n)
     # The ends are 0 and 1 themselves for none and all, which rounding would miss.

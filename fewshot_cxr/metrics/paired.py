@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
 # Of a variance: far below what one film out of a million can change, far above the rounding of equal placements.
 _ROUNDING = 1e-28
@@ -61,7 +61,7 @@ def mcnemar(first_correct: np.ndarray, second_correct: np.ndarray, *, clusters: 
     if only_first + only_second == 0:
         p_value = 1.0
     elif clusters is None:
-        p_value = float(stats.binomtest(only_first, only_first + only_second).pvalue)
+        p_value = float(scipy.stats.binomtest(only_first, only_first + only_second).pvalue)
     else:
         patients, n_patients = _patients(clusters)
         gains = np.bincount(patients, weights=first.astype(float) - second, minlength=n_patients)
@@ -114,18 +114,18 @@ def delong(
         variance = 0.0
         if abs(difference) > _ROUNDING**0.5:
             return DeLong(auroc_a, auroc_b, difference, variance, None, None)
-    half = float(stats.norm.ppf(0.975)) * variance**0.5
+    half = float(scipy.special.ndtri(0.975)) * variance**0.5
     p_value = _two_sided(difference, variance) if variance else 1.0
     return DeLong(auroc_a, auroc_b, difference, variance, (difference - half, difference + half), p_value)
 
 
 def _placements(scores: np.ndarray, positive: np.ndarray) -> np.ndarray:
     """Share of the other side that each film is ranked rightly against (Sun, Xu 2014, eq. 5 and 6)."""
-    ranks = stats.rankdata(scores)
+    ranks = scipy.stats.rankdata(scores)
     placements = np.empty(len(scores))
     n_positive, n_negative = int(positive.sum()), int((~positive).sum())
-    placements[positive] = (ranks[positive] - stats.rankdata(scores[positive])) / n_negative
-    placements[~positive] = 1 - (ranks[~positive] - stats.rankdata(scores[~positive])) / n_positive
+    placements[positive] = (ranks[positive] - scipy.stats.rankdata(scores[positive])) / n_negative
+    placements[~positive] = 1 - (ranks[~positive] - scipy.stats.rankdata(scores[~positive])) / n_positive
     return placements
 
 
@@ -150,7 +150,7 @@ def _patients(clusters: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def _two_sided(difference: float, variance: float) -> float:
-    return float(2 * stats.norm.sf(abs(difference) / variance**0.5))
+    return float(2 * scipy.special.ndtr(-abs(difference) / variance**0.5))
 
 
 def _check_same_length(*columns: np.ndarray | None) -> None:

@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+import scipy
 
 from fewshot_cxr.records import Record, Records
 
@@ -26,8 +25,8 @@ def patient_groups(records: Iterable[Record]) -> np.ndarray:
                 edges.append((row, len(films) + nodes.setdefault((kind, name), len(nodes))))
     size = len(films) + len(nodes)
     ends = np.array(edges, dtype=np.int64).reshape(-1, 2)
-    graph = coo_array((np.ones(len(ends), dtype=np.int8), (ends[:, 0], ends[:, 1])), shape=(size, size))
-    labels = connected_components(graph, directed=False)[1][: len(films)]
+    graph = scipy.sparse.coo_array((np.ones(len(ends), dtype=np.int8), (ends[:, 0], ends[:, 1])), shape=(size, size))
+    labels = scipy.sparse.csgraph.connected_components(graph, directed=False)[1][: len(films)]
     return np.unique(labels, return_inverse=True)[1].astype(np.int64)
 
 
