@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import timm
+import lazy_loader
 
 from fewshot_cxr._checks import lookup
 from fewshot_cxr.encoders.base import Encoder
@@ -19,6 +19,8 @@ from fewshot_cxr.encoders.vgg16 import Vgg16
 from fewshot_cxr.encoders.weights import load_weights, weights_name
 from fewshot_cxr.encoders.xrv_encoder import xrv_encoder
 from fewshot_cxr.seeding import seeded_torch
+
+timm = lazy_loader.load("timm")
 
 # Where timm has several published weights of a network, torchvision's are taken, as the transfer systems did.
 ENCODERS: dict[str, Callable[..., Encoder]] = {

@@ -2,14 +2,15 @@
 
 from typing import Any
 
-import timm
+import lazy_loader
 import torch
-from timm.models import get_pretrained_cfg
 from torch import Tensor, nn
 
 from fewshot_cxr._checks import nearest
 from fewshot_cxr.encoders.base import Encoder
 from fewshot_cxr.image_spec import ImageSpec
+
+timm = lazy_loader.load("timm")
 
 
 class TimmEncoder(Encoder):
@@ -147,7 +148,7 @@ def _published_config(name: str) -> Any:
         close = nearest(name, timm.list_models())
         raise ValueError(f"timm has no network {name!r}{close}; timm.list_models() names them all")
     try:
-        return get_pretrained_cfg(name)
+        return timm.models.get_pretrained_cfg(name)
     except RuntimeError as error:
         known = timm.list_models(name.split(".")[0], pretrained=True)
         raise ValueError(

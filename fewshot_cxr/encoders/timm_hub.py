@@ -6,12 +6,14 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
-from timm.models import load_model_config_from_hf, load_state_dict_from_hf
+import lazy_loader
 
 from fewshot_cxr.encoders.base import Encoder
 from fewshot_cxr.encoders.timm_encoder import TimmEncoder
 from fewshot_cxr.encoders.weights import load_weights, take_weights
 from fewshot_cxr.image_spec import ImageSpec
+
+timm = lazy_loader.load("timm")
 
 _CONFIG = "config.json"
 _FILES = ("model.safetensors", "pytorch_model.bin")
@@ -43,8 +45,8 @@ def hub_encoder(
     """
     name = f"timm:hf-hub:{repository}"
     try:
-        config, architecture, arguments = load_model_config_from_hf(repository)
-        tensors = load_state_dict_from_hf(repository, weights_only=True) if pretrained else None
+        config, architecture, arguments = timm.models.load_model_config_from_hf(repository)
+        tensors = timm.models.load_state_dict_from_hf(repository, weights_only=True) if pretrained else None
     except Exception as error:  # the hub's client, its transport, JSON and pickle each have their own
         reason = shorten(str(error), 120, placeholder="...")
         raise OSError(
