@@ -24,6 +24,8 @@ class Embeddings:
         class_names: names in the order of `class_ids`; None: the sorted distinct ids.
         sources: N texts, if known.
         paths: N texts, if known; they make a draw independent of the order of rows.
+        distance: a name in DISTANCES, the one that their encoder was trained with, by which they want to be compared;
+            None: not known.
 
     After construction `class_ids` is int64 (N,) into `class_names` (or float32 (N, n_findings)), `patient_ids` int64
     (N,), and texts are tuples.
@@ -38,6 +40,7 @@ class Embeddings:
     class_names: tuple[str, ...]
     sources: tuple[str, ...] | None
     paths: tuple[str, ...] | None
+    distance: str | None
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class Embeddings:
         sources: Sequence[str] | None = None,
         *,
         paths: Sequence[str] | None = None,
+        distance: str | None = None,
     ) -> None:
         rows = np.ascontiguousarray(_array(vectors), dtype=np.float32)
         if rows.ndim != 2 or not rows.size:
@@ -68,6 +72,7 @@ class Embeddings:
             if value is not None and name != "class_names" and len(value) != len(rows):
                 raise ValueError(f"{name} has {len(value)} entries for {len(rows)} vectors")
             object.__setattr__(self, name, value)
+        object.__setattr__(self, "distance", distance)
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -77,10 +82,22 @@ class Embeddings:
         """Whether a film may have several findings."""
         return bool(self.class_ids.ndim == 2)
 
+    def take(self, rows: Sequence[int] | np.ndarray) -> "Embeddings":
+        """Return the films at these positions, in this order, under the same class names."""
+        return Embeddings(
+            self.vectors[rows],
+            self.class_ids[rows],
+            self.patient_ids[rows],
+            self.class_names,
+            None if self.sources is None else [self.sources[row] for row in rows],
+            paths=None if self.paths is None else [self.paths[row] for row in rows],
+            distance=self.distance,
+        )
+
     def save(self, path: str | Path) -> None:
         """Save to one safetensors file, whole or not at all."""
         tensors = {name: torch.from_numpy(getattr(self, name)) for name in ("vectors", "class_ids", "patient_ids")}
-        header = {name: getattr(self, name) for name in ("class_names", "sources", "paths")}
+        header = {name: getattr(self, name) for name in ("class_names", "sources", "paths", "distance")}
         save_tensors(path, tensors, kind="embeddings", header=header)
 
     @classmethod

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from fewshot_cxr.embeddings import Embeddings
+from fewshot_cxr.storage import load_tensors, save_tensors
 
 
 def test_any_hashable_ids_are_relabelled():
@@ -45,6 +46,24 @@ def test_round_trip_through_a_file(tmp_path):
     for name in ("vectors", "class_ids", "patient_ids"):
         assert np.array_equal(getattr(films, name), getattr(again, name))
     assert (again.class_names, again.sources, again.paths) == (("a", "b"), ("s", "", "t"), ("x", "y", "z"))
+
+
+def test_the_distance_of_the_training_travels_and_older_files_have_none(tmp_path):
+    films = Embeddings(np.eye(3), ["a", "b", "a"], paths=["x", "y", "z"], distance="cosine")
+    films.save(tmp_path / "e.safetensors")
+    assert Embeddings.load(tmp_path / "e.safetensors").distance == films.take([2, 0]).distance == "cosine"
+    tensors, header = load_tensors(tmp_path / "e.safetensors", kind="embeddings")
+    del header["distance"]
+    save_tensors(tmp_path / "old.safetensors", tensors, kind="embeddings", header=header)
+    assert Embeddings.load(tmp_path / "old.safetensors").distance is None
+
+
+def test_rows_are_taken_in_the_order_asked_for_under_the_same_names():
+    films = Embeddings(np.eye(3), ["a", "b", "c"], ["p", "q", "r"], sources=["s", None, "t"], paths=["x", "y", "z"])
+    some = films.take([2, 0])
+    assert (some.class_names, some.sources, some.paths) == (films.class_names, ("t", "s"), ("z", "x"))
+    assert np.array_equal(some.vectors, films.vectors[[2, 0]])
+    assert (some.class_ids.tolist(), some.patient_ids.tolist()) == ([2, 0], [0, 1])
 
 
 @pytest.mark.parametrize(

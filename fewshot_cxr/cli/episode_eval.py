@@ -20,7 +20,6 @@ from fewshot_cxr.encoders import Encoder, load_encoder
 from fewshot_cxr.evaluation import EpisodicResult, evaluate_plan
 from fewshot_cxr.inference import RULES, TRANSDUCTIVE, embed_films, embed_floors, template_options
 from fewshot_cxr.inference.embed import with_facts
-from fewshot_cxr.inference.several_findings import embed_with_all_findings, with_all_findings
 from fewshot_cxr.records import Records
 from fewshot_cxr.report import episode_page, numbers_csv, render_page
 from fewshot_cxr.storage import write_text
@@ -109,19 +108,18 @@ class _Asked:
 def _judge(asked: _Asked, wanted: dict[str, Any]) -> EpisodicResult:
     options, encoder = asked.options, asked.encoder
     cache = {"folder": options["cache_folder"], "n_workers": options["n_workers"]}
-    work = {"device": options["device"], "batch_size": options["batch_size"]}
     is_multi_label = options["multi_label"]
-    embed, facts = (embed_with_all_findings, with_all_findings) if is_multi_label else (embed_films, with_facts)
+    work = {"device": options["device"], "batch_size": options["batch_size"], "is_multi_label": is_multi_label}
     with progress_bars() as progress:
         films = cache_films(asked.test, encoder.image_spec, **cache, progress=partial(progress, "decoding"))
         # Before the films are embedded, which may take long: what the flags ask for may be impossible.
-        labels = facts(np.zeros((len(films), 1)), films.records)
+        labels = with_facts(np.zeros((len(films), 1)), films.records, is_multi_label=is_multi_label)
         seen, writing = encoder.card.get("findings"), partial(progress, "writing episodes")
         plan = drawn_or_replayed(labels, wanted, file=options["episodes_file"], seen=seen, progress=writing)
-        embeddings = embed(encoder, films, **work, progress=partial(progress, "embedding"))
+        embeddings = embed_films(encoder, films, **work, progress=partial(progress, "embedding"))
         others = None
         if asked.calibration is not None:
-            others = embed(encoder, cache_films(asked.calibration, encoder.image_spec, **cache), **work)
+            others = embed_films(encoder, cache_films(asked.calibration, encoder.image_spec, **cache), **work)
         result = evaluate_plan(
             embeddings,
             plan,

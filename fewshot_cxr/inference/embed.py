@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fewshot_cxr.data import CachedFilms, cache_films, patient_groups, read_gray, to_square
+from fewshot_cxr.data import CachedFilms, cache_films, findings_table, patient_groups, read_gray, to_square
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.encoders import Encoder
 from fewshot_cxr.inference.device import choose_device
@@ -58,18 +58,20 @@ def embed_films(
     encoder: Encoder,
     films: CachedFilms,
     *,
+    is_multi_label: bool = False,
     batch_size: int = 128,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> Embeddings:
-    """Embed films that are decoded already; see `embed`."""
+    """Embed films that are decoded already; see `embed`, and `with_facts` for `is_multi_label`."""
     parts, n_done = [], 0
     for vectors in embed_batches(encoder, film_batches(films, batch_size), choose_device(device)):
         parts.append(vectors)
         n_done += len(vectors)
         if progress is not None:
             progress(n_done, len(films))
-    return with_facts(np.concatenate(parts), films.records)
+    distance = encoder.card.get("distance")
+    return with_facts(np.concatenate(parts), films.records, is_multi_label=is_multi_label, distance=distance)
 
 
 def embed_files(
@@ -111,14 +113,25 @@ def embed_files(
     return np.concatenate(parts), read, problems
 
 
-def with_facts(vectors: np.ndarray, records: Records) -> Embeddings:
-    """Return vectors, float (N, dim), with the finding, patient, source and path of the N films they belong to."""
+def with_facts(
+    vectors: np.ndarray, records: Records, *, is_multi_label: bool = False, distance: str | None = None
+) -> Embeddings:
+    """Return vectors with the findings, patient, source and path of the films that they belong to.
+
+    Args:
+        vectors: float, shape (N, dim).
+        records: N films.
+        is_multi_label: a film may show several findings, or none: it has a row of `findings_table`.
+        distance: see `Embeddings`.
+    """
+    names = records.findings
     return Embeddings(
         vectors,
-        [film.finding for film in records],
+        findings_table(records, names) if is_multi_label else [film.finding for film in records],
         # As in splits: a patient whose films lie in two groups joins these, and meets itself in no episode.
         patient_ids=patient_groups(records),
-        class_names=records.findings,
+        class_names=names,
         sources=[film.source or "" for film in records],
         paths=[film.path for film in records],
+        distance=distance,
     )

@@ -87,7 +87,7 @@ def predict(
     support: Embeddings,
     *,
     rule: str = "mean_distance",
-    distance: str = "euclidean",
+    distance: str | None = None,
     options: Mapping[str, Any] | None = None,
     n_nearest: int = 3,
 ) -> list[Prediction]:
@@ -100,13 +100,14 @@ def predict(
         paths: their N names.
         support: the labelled films, of the same encoder.
         rule: a name in RULES.
-        distance: a name in DISTANCES; use the one of the training.
+        distance: a name in DISTANCES; None: the one that the support's encoder was trained with, else euclidean.
         options: further keyword arguments of the rule; see `template_options`.
         n_nearest: how many exemplars a prediction shows.
 
     Raises:
         ValueError: unknown rule or distance, a transductive rule, embeddings of another dim, fewer than two findings.
     """
+    distance = distance or support.distance or "euclidean"
     judge = lookup(RULES, rule, what="rule")
     if rule in TRANSDUCTIVE:
         raise ValueError(

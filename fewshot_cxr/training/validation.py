@@ -69,15 +69,7 @@ def _can_be_drawn(films: Embeddings, n_shot: int, n_query: int, n_episodes: int)
 
 
 def _of_classes(films: Embeddings, class_ids: tuple[int, ...]) -> Embeddings:
-    rows = np.isin(films.class_ids, class_ids)
-    paths = films.paths
-    return Embeddings(
-        films.vectors[rows],
-        films.class_ids[rows],
-        films.patient_ids[rows],
-        films.class_names,
-        paths=None if paths is None else [path for path, is_kept in zip(paths, rows, strict=True) if is_kept],
-    )
+    return films.take(np.flatnonzero(np.isin(films.class_ids, class_ids)))
 
 
 def validation_accuracy(

@@ -445,3 +445,12 @@ def test_the_hash_knows_films_findings_and_patients_but_no_names():
     table = np.array([[1, 0], [1, 1], [np.nan, 1]])
     several = Embeddings(np.eye(3), table, class_names=["a", "b"])
     assert data_hash(several) != data_hash(Embeddings(np.eye(3), np.nan_to_num(1 - table), class_names=["a", "b"]))
+
+
+def test_exemplars_decide_by_the_distance_of_their_training_unless_another_is_named():
+    queries = Embeddings([[1.0, 2.0]], ["b"], paths=["q"])
+    support = Embeddings([[1.0, 0], [0, 9]], ["a", "b"], paths=["a0", "b0"])
+    trained = Embeddings(support.vectors, ["a", "b"], paths=support.paths, distance="cosine")
+    assert [decide_by_exemplars(queries, known).distance for known in (support, trained)] == ["euclidean", "cosine"]
+    assert decide_by_exemplars(queries, trained).credits.tolist() == [[0, 1]]
+    assert decide_by_exemplars(queries, trained, distance="euclidean").credits.tolist() == [[1, 0]]

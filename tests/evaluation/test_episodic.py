@@ -1,3 +1,4 @@
+import inspect
 import json
 import tracemalloc
 from dataclasses import replace
@@ -551,3 +552,29 @@ def test_even_rules_warn_of_natural_prevalence():
     words = "pt_map expects as many queries of each finding, which these episodes do not have"
     assert words in evaluate_episodes(films, prevalence="natural", **asked).warnings
     assert words not in evaluate_episodes(films, **asked).warnings
+
+
+def test_embeddings_are_compared_by_the_distance_of_their_training_unless_another_is_named():
+    films = make_films(seed=3)
+    vectors = films.vectors * np.random.default_rng(0).uniform(0.2, 5, (len(films), 1))
+    films = change(films, vectors=vectors)
+    trained = change(films, distance="cosine")
+    accuracy = {
+        name: evaluate_episodes(films, distance=name, patient_interval=False, **FEW).accuracy.mean
+        for name in ("cosine", "euclidean")
+    }
+    assert accuracy["cosine"] != accuracy["euclidean"]
+    assert evaluate_episodes(trained, patient_interval=False, **FEW).accuracy.mean == accuracy["cosine"]
+    assert evaluate_episodes(films, patient_interval=False, **FEW).accuracy.mean == accuracy["euclidean"]
+    named = evaluate_episodes(trained, distance="euclidean", patient_interval=False, **FEW)
+    assert named.accuracy.mean == accuracy["euclidean"]
+
+
+def test_every_keyword_of_the_protocol_stands_in_the_signature():
+    signature = inspect.signature(evaluate_episodes)
+    planned = set(inspect.signature(plan_episodes).parameters) - {"films"}
+    assert planned <= set(signature.parameters)
+    assert not [item for item in signature.parameters.values() if item.kind is item.VAR_KEYWORD]
+    defaults = {name: item.default for name, item in inspect.signature(plan_episodes).parameters.items()}
+    assert all(signature.parameters[name].default == defaults[name] for name in planned)
+    assert all(f"\n    {name}: " in inspect.getdoc(evaluate_episodes) for name in signature.parameters)

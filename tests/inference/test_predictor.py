@@ -20,6 +20,14 @@ def test_a_film_is_named_by_its_mean_distance_and_shows_its_nearest_exemplars():
     assert found.notes == ()
 
 
+def test_the_distance_is_that_of_the_training_unless_another_is_named():
+    support = Embeddings([[1.0, 0], [0, 9]], ["a", "b"])
+    trained = Embeddings(support.vectors, ["a", "b"], distance="cosine")
+    asked = (np.array([[1.0, 2.0]]), ["x.png"])
+    assert [predict(*asked, known)[0].findings for known in (support, trained)] == [("a",), ("b",)]
+    assert predict(*asked, trained, distance="euclidean")[0].findings == ("a",)
+
+
 def test_a_tie_names_both():
     (found,) = predict(np.array([[5.0, 1.0]]), ["x.png"], SUPPORT)
     assert found.findings == ("a", "b")

@@ -129,7 +129,7 @@ def decide_by_exemplars(
     support: Embeddings,
     *,
     rule: str = "mean_distance",
-    distance: str = "euclidean",
+    distance: str | None = None,
     options: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Decisions:
@@ -140,7 +140,7 @@ def decide_by_exemplars(
         support: labelled films of the same encoder, one finding each; none of them may be asked. Whether the two share
             a patient cannot be seen here: their patients are numbered apart.
         rule: a name in RULES; one of TRANSDUCTIVE looks at all queries at once.
-        distance: a name in DISTANCES; use the one of the training.
+        distance: a name in DISTANCES; None: the one that the support's encoder was trained with, else euclidean.
         options: further keyword arguments of the rule.
         progress: called with (films done, films in all).
 
@@ -149,8 +149,9 @@ def decide_by_exemplars(
             two findings in the support, or a finding of the queries that the support lacks.
     """
     judge = lookup(RULES, rule, what="rule")
-    lookup(DISTANCES, distance, what="distance")
     held, labels = _check_sides(queries, support)
+    distance = distance or support.distance or "euclidean"
+    lookup(DISTANCES, distance, what="distance")
     names = support.class_names
     findings = tuple(names[index] for index in held)
     position = {name: index for index, name in enumerate(findings)}

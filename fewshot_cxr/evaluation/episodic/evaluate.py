@@ -1,6 +1,6 @@
 """Episodes on cached embeddings: each film was embedded once, an episode is indexing and arithmetic."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -38,45 +38,91 @@ N_PATIENT_EPISODES = 5000
 def evaluate_episodes(
     embeddings: Embeddings,
     *,
+    protocol: str = "auto",
+    seen: Sequence[str] | None = None,
+    novel: Sequence[str] = (),
+    unknown: Sequence[str] = (),
+    support_source: str | None = None,
+    query_source: str | None = None,
+    n_folds: int | None = None,
+    n_repeats: int | None = None,
     n_way: int | None = None,
     n_shot: int | Mapping[str, int] | None = None,
     n_query: int | None = None,
     n_episodes: int | None = None,
-    rule: str = "mean_distance",
-    distance: str = "euclidean",
+    prevalence: str | None = None,
+    if_too_small: str | None = None,
+    allow_patient_overlap: bool | None = None,
     seed: int = 0,
+    rule: str = "mean_distance",
+    distance: str | None = None,
+    rule_options: Mapping[str, Any] | None = None,
     floor: Embeddings | Mapping[str, Embeddings] | None = None,
     calibrate: Embeddings | None = None,
-    rule_options: Mapping[str, Any] | None = None,
     patient_interval: bool = True,
     device: str = "auto",
     progress: Progress | None = None,
-    **protocol: Any,
 ) -> EpisodicResult:
     """Classify the queries of many few-shot episodes and average; see `evaluate_plan` for what is returned.
 
     Args:
         embeddings: one row per film, with findings and patients (`embed` makes them).
-        n_way: classes in an episode; None: all. n_shot, n_query: films per class (None: 5 and 15); no patient is on
-            both sides. n_episodes: how many (None: 1000).
-        rule, distance, floor, calibrate, rule_options, patient_interval, device, progress: as for `evaluate_plan`.
+        protocol: which findings and films are in an episode, a name in PROTOCOLS; see `plan_episodes`.
+        seen: findings that the encoder was trained on; None: not known.
+        novel: findings that it was not trained on; (): all that are not in `seen`.
+        unknown: findings that are in no episode, but asked as "none of these".
+        support_source: source of the support films of "cross_source".
+        query_source: source of its queries; None: all others.
+        n_folds: parts of the support set of "fixed_support".
+        n_repeats: how often it is parted.
+        n_way: classes in an episode; None: all that the protocol has.
+        n_shot: support films of each class, or of each class by name; None: 5.
+        n_query: films to classify of each class, none of a support film's patient; None: 15.
+        n_episodes: how many; None: 1000.
+        prevalence: "balanced" or "natural" numbers of queries; None: balanced.
+        if_too_small: what becomes of a finding with too few films; see `Episodes.draw`.
+        allow_patient_overlap: let a patient be on both sides, to show what that does.
         seed: of the episodes.
-        protocol: protocol, seen, novel, unknown, prevalence, if_too_small and what else `plan_episodes` takes.
+        rule: how a query is classified, a name in RULES.
+        distance: a name in DISTANCES; None: the one that the embeddings' encoder was trained with, else euclidean.
+        rule_options: further keyword arguments of the rule, such as the weights of `template`.
+        floor: other embeddings of the same films, as baselines; see `evaluate_plan`.
+        calibrate: films outside the test that a temperature is fitted on; None: none is.
+        patient_interval: whether to estimate the interval over patients.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        progress: called with (episodes done, episodes in all).
 
     Raises:
         ValueError: as for `plan_episodes` and `evaluate_plan`.
     """
     lookup(RULES, rule, what="rule")
-    counts: dict[str, Any] = {"n_way": n_way, "n_shot": n_shot, "n_query": n_query, "n_episodes": n_episodes}
-    plan = plan_episodes(embeddings, seed=seed, **counts, **protocol)
+    plan = plan_episodes(
+        embeddings,
+        protocol=protocol,
+        seen=seen,
+        novel=novel,
+        unknown=unknown,
+        support_source=support_source,
+        query_source=query_source,
+        n_folds=n_folds,
+        n_repeats=n_repeats,
+        n_way=n_way,
+        n_shot=n_shot,
+        n_query=n_query,
+        n_episodes=n_episodes,
+        prevalence=prevalence,
+        if_too_small=if_too_small,
+        allow_patient_overlap=allow_patient_overlap,
+        seed=seed,
+    )
     return evaluate_plan(
         embeddings,
         plan,
         rule=rule,
         distance=distance,
+        rule_options=rule_options,
         floor=floor,
         calibrate=calibrate,
-        rule_options=rule_options,
         patient_interval=patient_interval,
         device=device,
         progress=progress,
@@ -88,7 +134,7 @@ def evaluate_plan(
     plan: Plan,
     *,
     rule: str = "mean_distance",
-    distance: str = "euclidean",
+    distance: str | None = None,
     rule_options: Mapping[str, Any] | None = None,
     floor: Embeddings | Mapping[str, Embeddings] | None = None,
     calibrate: Embeddings | None = None,
@@ -102,7 +148,8 @@ def evaluate_plan(
     Args:
         embeddings: the films that the plan was made for.
         plan: of `plan_episodes`, or one around `SavedEpisodes`.
-        rule, distance: names in RULES and DISTANCES; use the distance of the training.
+        rule: a name in RULES.
+        distance: a name in DISTANCES; None: the one that the embeddings' encoder was trained with, else euclidean.
         rule_options: further keyword arguments of the rule, such as the weights of `template`.
         floor: other embeddings of the SAME films in the same order, by name (pixels, border, source; one without a
             name: pixels), classified by nearest centroid (the rule `prototype`, euclidean) in the same episodes.
@@ -118,6 +165,7 @@ def evaluate_plan(
     Raises:
         ValueError: unknown rule or distance; embeddings that are all the same; films that are not those they must be.
     """
+    distance = distance or embeddings.distance or "euclidean"
     lookup(RULES, rule, what="rule")
     lookup(DISTANCES, distance, what="distance")
     if n_patient_episodes is None:

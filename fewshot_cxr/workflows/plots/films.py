@@ -94,23 +94,11 @@ def draw_ranks(inputs: PlotInputs, options: PlotOptions) -> Figure:
     if not others:
         raise ValueError("ranks: no film of another patient is there to compare with; embed more films")
     exemplars = decoded(sample_exemplars(records.take(others), _N_EXEMPLARS, seed=options.seed), _SIDE, options)
-    known = take_rows(embedded, _rows_of([film.path for film in exemplars.records], records))
+    known = embedded.take(_rows_of([film.path for film in exemplars.records], records))
     judge = ExemplarJudge("mean_distance", options.distance, {}, exemplars, known)
     asked = decoded(records.take([query]), _SIDE, options)
-    table = rank_tables(judge, asked, take_rows(embedded, [query]), 1, seed=options.seed)[0]
+    table = rank_tables(judge, asked, embedded.take([query]), 1, seed=options.seed)[0]
     return draw_rank_table(table, title=options.title, theme=options.theme)
-
-
-def take_rows(embedded: Embeddings, rows: list[int]) -> Embeddings:
-    """Return these rows of embeddings, in this order."""
-    return Embeddings(
-        embedded.vectors[rows],
-        embedded.class_ids[rows],
-        embedded.patient_ids[rows],
-        embedded.class_names,
-        None if embedded.sources is None else [embedded.sources[row] for row in rows],
-        paths=None if embedded.paths is None else [embedded.paths[row] for row in rows],
-    )
 
 
 def matched_films(embedded: Embeddings, films: Records | None, what: str) -> Records:

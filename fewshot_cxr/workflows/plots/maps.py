@@ -22,7 +22,7 @@ from fewshot_cxr.visualise import (
     som_hits_figure,
     train_som,
 )
-from fewshot_cxr.workflows.plots.films import decoded, matched_films, take_rows
+from fewshot_cxr.workflows.plots.films import decoded, matched_films
 from fewshot_cxr.workflows.plots.inputs import PlotInputs, PlotOptions
 
 PUBLISHED = "tsne-published"  # t-SNE with the settings of a published figure, of the first films of each finding
@@ -164,4 +164,4 @@ def _same_films(before: Embeddings, after: Embeddings) -> Embeddings:
             f"--before: {len(lacking)} of {len(after)} films are not in it, the first: {lacking[0]}; embed the very "
             "same films with both encoders"
         )
-    return take_rows(before, [place[path] for path in after.paths or ()])
+    return before.take([place[path] for path in after.paths or ()])
