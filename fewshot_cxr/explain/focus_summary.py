@@ -1,15 +1,17 @@
 """Shares of the heat of many films, averaged by finding and source, and two runs compared; intervals over patients."""
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy
 
-from fewshot_cxr.metrics import t_interval
+from fewshot_cxr.metrics import Estimate, Interval, t_interval
 
 _NOT_STATED = "not stated"
-_ONE_PATIENT = "it rests on one patient: no interval"
+ONE_PATIENT = "it rests on one patient: no interval"
 _ROUNDING = 1e-12
 
 
@@ -21,11 +23,10 @@ class FocusRow:
         measure: "lungs", "border" or "corners".
         group_kind: "all", "finding" or "source".
         group: its name; "all" for all films.
-        n_films, n_patients: with a value.
-        mean: over films, 0..1; None where no film has a value.
-        ci95: over patients.
+        n_films: films with a value.
+        n_patients: patients with a value.
+        share: the mean over films, 0..1, with its interval over patients.
         area: the same mean of a flat map, which is what chance would give.
-        reason: why the mean or the interval is absent.
     """
 
     measure: str
@@ -33,10 +34,23 @@ class FocusRow:
     group: str
     n_films: int
     n_patients: int
-    mean: float | None
-    ci95: tuple[float, float] | None
+    share: Estimate
     area: float | None
-    reason: str | None
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Find what was here before `share`, for one minor release more."""
+            if name not in ("mean", "ci95", "reason"):
+                raise AttributeError(f"FocusRow has no {name!r}")
+            warnings.warn(f"FocusRow.{name} is now FocusRow.share.{name}", DeprecationWarning, stacklevel=2)
+            return getattr(self.share, name)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        counts = {name: value for name, value in vars(self).items() if name not in ("share", "area")}
+        found = {"mean": self.share.mean, "ci95": self.share.ci95, "area": self.area, "reason": self.share.reason}
+        return counts | found
 
 
 @dataclass(frozen=True)
@@ -45,12 +59,15 @@ class FocusDifference:
 
     Args:
         measure: "lungs", "border" or "corners".
-        n_films, n_patients: with a value in both runs.
-        n_left_out: films without a value in one of the runs, or in both.
-        mean_first, mean_second: over these films.
+        n_films: films with a value in both runs.
+        n_patients: patients with a value in both runs.
+        mean_first: over these films, in the first run.
+        mean_second: over these films, in the second run.
         difference: mean_second - mean_first.
-        ci95, p_value: of the difference, p two-sided.
+        ci95: of the difference.
+        p_value: of the difference, two-sided.
         reason: why one of these is absent.
+        n_left_out: films without a value in one of the runs, or in both.
     """
 
     measure: str
@@ -59,7 +76,7 @@ class FocusDifference:
     mean_first: float | None
     mean_second: float | None
     difference: float | None
-    ci95: tuple[float, float] | None
+    ci95: Interval | None
     p_value: float | None
     reason: str | None
     n_left_out: int = 0
@@ -78,7 +95,9 @@ def summarise_focus(
     Args:
         shares: of `focus_shares`, each shape (N,).
         areas: of `area_shares`, each shape (N,), with the same names.
-        findings, sources, patients: of the N films; a source "" is called "not stated".
+        findings: of the N films.
+        sources: of the N films; "" is called "not stated".
+        patients: of the N films.
 
     Returns:
         Rows by measure, then all films, findings and sources by name. Films without a value are left out. The
@@ -92,7 +111,7 @@ def summarise_focus(
         raise ValueError(f"areas must have the names of shares, {sorted(shares)}, got {sorted(areas)}")
     _check_lengths(findings=findings, sources=sources, patients=patients, **shares)
     _check_lengths(findings=findings, **areas)
-    patient_ids = _numbered(patients)
+    patient_ids = patient_numbers(patients)
     return tuple(
         _row((measure, kind, group), values[chosen], np.asarray(areas[measure])[chosen], patient_ids[chosen])
         for measure, values in shares.items()
@@ -110,7 +129,8 @@ def compare_focus(
     the paired t-test. Measure both runs in one frame: see `in_film_frame`.
 
     Args:
-        first, second: shares of the same N films, as `focus_shares` gives them, in the same order.
+        first: shares of N films, as `focus_shares` gives them.
+        second: shares of the same films in the other run, in the same order.
         patients: of the N films.
 
     Returns:
@@ -128,7 +148,7 @@ def compare_focus(
         )
     _check_lengths(patients=patients, **first)
     _check_lengths(patients=patients, **second)
-    patient_ids = _numbered(patients)
+    patient_ids = patient_numbers(patients)
     return tuple(
         _difference(measure, np.asarray(first[measure]), np.asarray(second[measure]), patient_ids) for measure in first
     )
@@ -152,17 +172,38 @@ def variance_of_mean(values: np.ndarray, patients: np.ndarray) -> float:
     return float((excess**2).sum()) / len(values) ** 2 * len(excess) / (len(excess) - 1)
 
 
+def mean_over_patients(
+    values: np.ndarray, patients: np.ndarray, interval: Callable[[float, float, int], Interval | None], *, nothing: str
+) -> Estimate:
+    """Return the mean over films with its interval over patients, or why there is none.
+
+    Args:
+        values: of N films, float, shape (N,), finite.
+        patients: a number for the patient of each, int64, shape (N,).
+        interval: (mean, its variance, degrees of freedom) -> the ends, or None where nothing varies.
+        nothing: the reason where there is no film.
+    """
+    if not len(values):
+        return Estimate(None, reason=nothing)
+    mean, n_patients = float(values.mean()), len(np.unique(patients))
+    if n_patients < 2:
+        return Estimate(mean, reason=ONE_PATIENT)
+    ends = interval(mean, variance_of_mean(values, patients), n_patients - 1)
+    return Estimate(mean, ci95_patients=ends, reason=None if ends else "nothing varies to measure chance by")
+
+
+def patient_numbers(patients: Sequence[Hashable]) -> np.ndarray:
+    """Return a number for each patient's name, int64, shape (N,)."""
+    numbers: dict[Hashable, int] = {}
+    return np.array([numbers.setdefault(patient, len(numbers)) for patient in patients], dtype=np.int64)
+
+
 def _row(name: tuple[str, str, str], values: np.ndarray, areas: np.ndarray, patients: np.ndarray) -> FocusRow:
     has_value = np.isfinite(values)
     values, areas, patients = values[has_value], areas[has_value], patients[has_value]
-    n_films, n_patients = len(values), len(np.unique(patients))
-    if not n_films:
-        return FocusRow(*name, 0, 0, None, None, None, "no film has a value")
-    mean, area = float(values.mean()), float(areas.mean())
-    if n_patients < 2:
-        return FocusRow(*name, n_films, n_patients, mean, None, area, _ONE_PATIENT)
-    interval = _share_interval(mean, variance_of_mean(values, patients), n_patients - 1)
-    return FocusRow(*name, n_films, n_patients, mean, interval, area, None)
+    share = mean_over_patients(values, patients, _share_interval, nothing="no film has a value")
+    area = float(areas.mean()) if len(areas) else None
+    return FocusRow(*name, len(values), len(np.unique(patients)), share, area)
 
 
 def _difference(measure: str, first: np.ndarray, second: np.ndarray, patients: np.ndarray) -> FocusDifference:
@@ -175,7 +216,7 @@ def _difference(measure: str, first: np.ndarray, second: np.ndarray, patients: n
     gap = float((second - first).mean())
     means = float(first.mean()), float(second.mean()), gap
     if n_patients < 2:
-        return FocusDifference(*counts, *means, None, None, _ONE_PATIENT, n_left_out)
+        return FocusDifference(*counts, *means, None, None, ONE_PATIENT, n_left_out)
     variance = variance_of_mean(second - first, patients)
     if variance == 0:
         interval, p_value, reason = (
@@ -189,7 +230,7 @@ def _difference(measure: str, first: np.ndarray, second: np.ndarray, patients: n
     return FocusDifference(*counts, *means, (max(low, -1.0), min(high, 1.0)), p_value, None, n_left_out)
 
 
-def _share_interval(mean: float, variance: float, degrees: int) -> tuple[float, float]:
+def _share_interval(mean: float, variance: float, degrees: int) -> Interval:
     """Return the interval of a mean share, 0..1, by its log odds; without variance it has no width.
 
     `bounded_interval` is for shares of yes and no: where few patients say no it must assume the worst, and on shares
@@ -214,9 +255,3 @@ def _check_lengths(**columns: Sequence[object] | np.ndarray) -> None:
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"each column must have one value for each film, got {lengths}")
-
-
-def _numbered(patients: Sequence[Hashable]) -> np.ndarray:
-    """Return a number for each patient's name, int64, shape (N,)."""
-    numbers: dict[Hashable, int] = {}
-    return np.array([numbers.setdefault(patient, len(numbers)) for patient in patients], dtype=np.int64)

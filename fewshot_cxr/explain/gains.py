@@ -2,11 +2,12 @@
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from fewshot_cxr.explain.focus_summary import variance_of_mean
-from fewshot_cxr.metrics import t_interval
+from fewshot_cxr.explain.focus_summary import mean_over_patients, patient_numbers
+from fewshot_cxr.metrics import Estimate, Interval, t_interval
 
 
 @dataclass(frozen=True)
@@ -15,22 +16,25 @@ class GainRow:
 
     Args:
         mode: "deletion" or "insertion".
-        n_films, n_patients: whose map is not the same everywhere.
-        n_without_heat: films that are left out, because theirs is: it gives no order.
-        mean: over films; above 0 the hot places matter more than any. None where there is no film.
-        ci95: over patients.
+        n_films: films whose map is not the same everywhere.
+        n_patients: their patients.
+        n_without_heat: films that are left out, because their map is: it gives no order.
+        gain: the mean over films with its interval over patients; above 0 the hot places matter more than any.
         share_gaining: films whose own gain is above 0, 0..1.
-        reason: why the mean or the interval is absent.
     """
 
     mode: str
     n_films: int
     n_patients: int
     n_without_heat: int
-    mean: float | None
-    ci95: tuple[float, float] | None
+    gain: Estimate
     share_gaining: float | None
-    reason: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        counts = {name: value for name, value in vars(self).items() if name not in ("gain", "share_gaining")}
+        found = {"mean": self.gain.mean, "ci95": self.gain.ci95, "share_gaining": self.share_gaining}
+        return counts | found | {"reason": self.gain.reason}
 
 
 def summarise_gains(
@@ -55,14 +59,11 @@ def summarise_gains(
 
 
 def _row(mode: str, values: np.ndarray, patients: Sequence[Hashable], n_without_heat: int) -> GainRow:
-    numbers = {patient: number for number, patient in enumerate(dict.fromkeys(patients))}
-    counts = len(values), len(numbers), n_without_heat
-    if not len(values):
-        return GainRow(mode, *counts, None, None, None, "no film has heat")
-    mean, share = float(values.mean()), float((values > 0).mean())
-    if len(numbers) < 2:
-        return GainRow(mode, *counts, mean, None, share, "it rests on one patient: no interval")
-    variance = variance_of_mean(values, np.array([numbers[patient] for patient in patients]))
-    if variance == 0:
-        return GainRow(mode, *counts, mean, None, share, "nothing varies to measure chance by")
-    return GainRow(mode, *counts, mean, t_interval(mean, variance, len(numbers) - 1), share, None)
+    numbers = patient_numbers(patients)
+    gain = mean_over_patients(values, numbers, _interval, nothing="no film has heat")
+    share = float((values > 0).mean()) if len(values) else None
+    return GainRow(mode, len(values), len(np.unique(numbers)), n_without_heat, gain, share)
+
+
+def _interval(mean: float, variance: float, degrees: int) -> Interval | None:
+    return None if variance == 0 else t_interval(mean, variance, degrees)

@@ -31,7 +31,7 @@ def audit_page(audit: Audit, records: Records, title: str = "Audit of the films"
         title: of the page.
     """
     confounding, films = audit.confounding, audit.films
-    value = confounding.cramers_v.value
+    value = confounding.cramers_v.number.mean
     checks = checks_table(audit).rows
     show = partial(_picture, records, {film.path: film for film in records})
     headlines = (

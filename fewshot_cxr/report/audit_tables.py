@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from fewshot_cxr.evaluation.audit.result import CHECKS, Audit, Measure, NearDuplicate
-from fewshot_cxr.report.tables import Table
+from fewshot_cxr.report.tables import Table, interval_text
 from fewshot_cxr.visualise.style import percent
 
 _SEES = {
@@ -48,9 +48,11 @@ def confounding_table(audit: Audit) -> Table:
     """Return how well the finding follows from what is no sign of it."""
     rows = []
     for name, measure in audit.confounding.balanced_accuracy.items():
-        told: tuple[str, ...] = (measure.reason or "", "", "", "")
-        if measure.value is not None:
-            told = (percent(measure.value), interval(measure), percent(measure.chance or 0), f"{measure.n_films:,}")
+        number = measure.number
+        told: tuple[str, ...] = (number.reason or "", "", "", "")
+        if number.mean is not None:
+            chance = percent(measure.chance or 0)
+            told = (percent(number.mean), interval_text(number.ci95), chance, f"{measure.n_films:,}")
         rows.append((_SEES.get(name, name), *told))
     columns = ("a classifier that sees only", "balanced accuracy", "95 % interval", "chance", "films")
     return Table(columns, tuple(rows), "Cross-validated by patient group; the interval is over groups")
@@ -74,15 +76,10 @@ def counts_table(counts: Mapping[str, Mapping[str, int]], caption: str, *, most_
 
 def v_text(measure: Measure) -> str:
     """Return Cramer's V in words."""
-    if measure.value is None:
-        return measure.reason or "cannot be assessed"
+    if measure.number.mean is None:
+        return measure.number.reason or "cannot be assessed"
     corrected = "" if measure.corrected is None else f", {measure.corrected:.2f} without what chance gives"
-    return f"Cramer's V {measure.value:.2f}{corrected} (1 is complete), {measure.n_films:,} films"
-
-
-def interval(measure: Measure) -> str:
-    """Return a 95 % interval as '80.9 to 81.6 %', or '-'."""
-    return "-" if measure.ci95 is None else f"{100 * measure.ci95[0]:.1f} to {100 * measure.ci95[1]:.1f} %"
+    return f"Cramer's V {measure.number.mean:.2f}{corrected} (1 is complete), {measure.n_films:,} films"
 
 
 def _leak_text(audit: Audit) -> str:

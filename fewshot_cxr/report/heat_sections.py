@@ -43,9 +43,9 @@ def focus_table(rows: Sequence[FocusRow]) -> Table:
         group = group_name(row.group_kind, shortened(row.group, n_letters))
         name = f"{row.measure}, all films" if row.group_kind == _ALL else f"  {group}"
         counts = f"{row.n_films:,}", f"{row.n_patients:,}"
-        lines.append((name, *counts, _share(row.mean), interval_text(row.ci95), _share(row.area)))
-        if row.reason:
-            reasons.append((f"{group}, {row.measure}", row.reason))
+        lines.append((name, *counts, _share(row.share.mean), interval_text(row.share.ci95), _share(row.area)))
+        if row.share.reason:
+            reasons.append((f"{group}, {row.measure}", row.share.reason))
     columns = ("", "films", "patients", "share of the heat", "95 %", "flat map")
     return Table(columns, tuple(lines), "Where the heat lies", tuple(reasons))
 
@@ -68,7 +68,10 @@ def focus_section(
 
 def focus_bars(rows: Sequence[FocusRow]) -> list[FocusBar]:
     """Return the rows of one measure as bars of a chart."""
-    return [FocusBar(group_name(row.group_kind, row.group), row.mean, row.ci95, row.area, row.n_films) for row in rows]
+    return [
+        FocusBar(group_name(row.group_kind, row.group), row.share.mean, row.share.ci95, row.area, row.n_films)
+        for row in rows
+    ]
 
 
 def sheet_picture(tiles: Sequence[HeatTile], *, title: str = "", n_columns: int = 4, caption: str = "") -> Picture:
@@ -137,25 +140,26 @@ def gain_table(gains: Sequence[GainRow]) -> Table:
             f"{row.n_films:,}",
             f"{row.n_patients:,}",
             f"{row.n_without_heat:,}",
-            "none" if row.mean is None else f"{row.mean:+.3g}",
-            "none" if row.ci95 is None else _gain_interval(row.ci95),
+            "none" if row.gain.mean is None else f"{row.gain.mean:+.3g}",
+            "none" if row.gain.ci95 is None else _gain_interval(row.gain.ci95),
             _share(row.share_gaining),
         )
         for row in gains
     )
     columns = ("", "films", "patients", "without heat", "mean gain over random", "95 %", "films with a gain")
-    reasons = tuple((row.mode, row.reason) for row in gains if row.reason)
+    reasons = tuple((row.mode, row.gain.reason) for row in gains if row.gain.reason)
     return Table(columns, rows, "Deletion and insertion", reasons)
 
 
 def gain_text(row: GainRow) -> str:
     """Return a gain in one sentence, without its mode."""
     left_out = f"; left out, as they have no heat: {row.n_without_heat:,}" if row.n_without_heat else ""
-    if row.mean is None:
-        return f"no gain is known: {row.reason}{left_out}"
-    interval = row.reason if row.ci95 is None else f"95 % {_gain_interval(row.ci95)} over {row.n_patients:,} patients"
+    gain = row.gain
+    if gain.mean is None:
+        return f"no gain is known: {gain.reason}{left_out}"
+    interval = f"95 % {_gain_interval(gain.ci95)} over {row.n_patients:,} patients" if gain.ci95 else gain.reason
     return (
-        f"the order by heat gains {row.mean:+.3g} over a random one ({interval}), mean of {row.n_films:,} films, of "
+        f"the order by heat gains {gain.mean:+.3g} over a random one ({interval}), mean of {row.n_films:,} films, of "
         f"which {_share(row.share_gaining)} gain{left_out}"
     )
 
@@ -235,9 +239,10 @@ def versus_section(
 
 def _focus_picture(rows: Sequence[FocusRow], measure: str) -> Picture:
     whole = next((row for row in rows if row.group_kind == _ALL), rows[0])
+    place = PLACES.get(measure, measure)
     return Picture.drawn(
-        partial(focus_figure, focus_bars(rows), measure=PLACES.get(measure, measure)),
-        alt=f"Share of the heat {PLACES.get(measure, measure)}: {_share(whole.mean)} over all films, a flat map has "
+        partial(focus_figure, focus_bars(rows), measure=place),
+        alt=f"Share of the heat {place}: {_share(whole.share.mean)} over all films, a flat map has "
         f"{_share(whole.area)}.",
     )
 

@@ -56,7 +56,7 @@ def test_a_clean_set_has_neither_leaks_nor_copies(clean, clean_audit):
     assert clean_audit.films.sizes["aspect_ratio"]["median"] == 1
     assert clean_audit.films.children.reason == "cannot be assessed: no ages"
     assert not {"leak", "exact_duplicates", "contradictory", "unreadable", "children"} & set(clean_audit.failed())
-    low, high = clean_audit.confounding.balanced_accuracy["size"].ci95
+    low, high = clean_audit.confounding.balanced_accuracy["size"].number.ci95
     assert low <= 1 / 3 <= high
     assert (clean_audit.data_hash, clean_audit.seed) == (clean.data_hash, 0)
 
@@ -111,8 +111,8 @@ def test_planted_patients_leak_and_contradict(copied):
 def test_a_source_for_each_finding_is_told(copied):
     films = tuple(replace(film, source=f"hospital of {film.finding}") for film in copied)
     confounded = audit_films(replace(copied, films=films))
-    assert confounded.confounding.cramers_v.value == 1
-    assert confounded.confounding.balanced_accuracy["source"].value == 1
+    assert confounded.confounding.cramers_v.number.mean == 1
+    assert confounded.confounding.balanced_accuracy["source"].number.mean == 1
     assert "confounding" in confounded.failed()
     one = audit_films(replace(copied, films=tuple(replace(film, source="one") for film in copied)))
     assert one.to_json()["confounding"]["cramers_v"]["value"] is None
@@ -145,8 +145,8 @@ def test_only_unreadable_films_still_make_an_audit(tmp_path):
     audit = audit_films(Records(films, tmp_path))
     assert len(audit.films.unreadable) == 6
     assert audit.films.sizes == {}
-    assert audit.confounding.cramers_v.value == 1
-    assert not audit.confounding.balanced_accuracy["border"].assessed
+    assert audit.confounding.cramers_v.number.mean == 1
+    assert audit.confounding.balanced_accuracy["border"].number.mean is None
 
 
 def test_no_films_and_unknown_checks_are_refused(clean_audit, tmp_path):
@@ -182,8 +182,8 @@ def test_three_class_set(fscxr_data):
     contradictory = {found.patient for found in audit.contradictory_patients}
     assert contradictory == {patient for patient, own in findings_of.items() if own == {"normal", "pneumonia"}}
     assert len(contradictory) == 21
-    assert audit.confounding.cramers_v.value == 1
-    assert audit.confounding.balanced_accuracy["source"].value == pytest.approx(2 / 3)
+    assert audit.confounding.cramers_v.number.mean == 1
+    assert audit.confounding.balanced_accuracy["source"].number.mean == pytest.approx(2 / 3)
     assert audit.confounding.balanced_accuracy["size"].is_clearly_above_chance
     assert listed_pairs(fscxr_data / "cxr3") == {frozenset((pair.a, pair.b)) for pair in audit.near_duplicates}
     assert len(audit.near_duplicates) == len(audit.possible_duplicates) == 1
@@ -195,7 +195,7 @@ def test_three_class_set(fscxr_data):
 def test_one_source_of_many_findings(fscxr_data):
     records = read_dataset("manifest", fscxr_data / "cxr_ieee8023" / "metadata.csv")
     audit = audit_films(records)
-    assert audit.confounding.cramers_v.reason == "cannot be assessed: one source"
+    assert audit.confounding.cramers_v.number.reason == "cannot be assessed: one source"
     listed = listed_pairs(fscxr_data / "cxr_ieee8023")
     assert len(listed) == 8
     assert listed == {frozenset((pair.a, pair.b)) for pair in audit.near_duplicates}

@@ -11,6 +11,7 @@ from fewshot_cxr.evaluation.audit.patients import (
     views,
 )
 from fewshot_cxr.evaluation.audit.result import ExactDuplicates, NearDuplicate
+from fewshot_cxr.metrics import Estimate
 from fewshot_cxr.records import Problem, Record, Records
 
 
@@ -138,7 +139,7 @@ def test_views_are_counted_for_all_and_judged_on_single_labels():
     records = films(*((f"{i}", "x" if i % 2 else "y", {"view": "AP" if i % 2 else "PA"}) for i in range(10)))
     found = views(records)
     assert found.by_finding == {"x": {"AP": 5, "PA": 0}, "y": {"AP": 0, "PA": 5}}
-    assert found.cramers_v.value == pytest.approx(1)
+    assert found.cramers_v.number.mean == pytest.approx(1)
     mixed = Records((*records, Record("m", ("x", "y"), view="AP"), Record("n", ("x",))), Path())
     assert views(mixed).by_finding["y"] == {"AP": 1, "PA": 5, "not stated": 0}
     assert views(mixed).cramers_v == found.cramers_v
@@ -154,7 +155,7 @@ def test_views_are_counted_for_all_and_judged_on_single_labels():
 )
 def test_what_cannot_be_assessed_is_never_zero(rows, columns, reason):
     found = association(rows, columns, what="source")
-    assert (found.assessed, found.value, found.reason) == (False, None, f"cannot be assessed: {reason}")
+    assert found.number == Estimate(None, reason=f"cannot be assessed: {reason}")
 
 
 def test_children_are_counted_where_ages_are_known():

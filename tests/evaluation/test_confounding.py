@@ -8,6 +8,7 @@ from sklearn.metrics import balanced_accuracy_score
 from fewshot_cxr.evaluation.audit import confounding as module
 from fewshot_cxr.evaluation.audit.confounding import assess_confounding
 from fewshot_cxr.evaluation.audit.film_pass import FilmFacts, border_means
+from fewshot_cxr.metrics import Estimate
 from fewshot_cxr.records import Record, Records
 
 SEEN = ("source", "size", "border", "thumbnail")
@@ -34,22 +35,22 @@ def test_what_was_planted_is_found_and_nothing_else(planted):
     found = assess_confounding(*make_set(planted=planted))
     for name in SEEN:
         measure = found.balanced_accuracy[name]
-        assert measure.assessed
+        assert measure.number.mean is not None
         assert measure.chance == pytest.approx(1 / 3)
         assert (measure.n_films, measure.n_groups, measure.findings) == (180, 90, ("f0", "f1", "f2"))
-        low, high = measure.ci95
+        low, high = measure.number.ci95
         if name == planted:
-            assert measure.value == 1 if name in ("source", "size") else measure.value > 0.95
+            assert measure.number.mean == 1 if name in ("source", "size") else measure.number.mean > 0.95
             assert measure.is_clearly_above_chance
         else:
             assert low <= measure.chance <= high
-    v = found.cramers_v.value
+    v = found.cramers_v.number.mean
     assert v == 1 if planted == "source" else v < 0.25
 
 
 def test_intervals_cover_chance_about_as_often_as_stated():
     inside = [
-        m.ci95[0] <= 1 / 3 <= m.ci95[1]
+        m.number.ci95[0] <= 1 / 3 <= m.number.ci95[1]
         for seed in range(6)
         for m in assess_confounding(*make_set(n_patients=30, seed=seed), seed=seed).balanced_accuracy.values()
     ]
@@ -64,7 +65,7 @@ def test_films_of_one_patient_stay_in_one_fold():
     assert not assess_confounding(records, facts).balanced_accuracy["border"].is_clearly_above_chance
     apart = Records(tuple(replace(film, patient_id=None) for film in records), records.root)
     leaky = assess_confounding(apart, facts)
-    assert leaky.balanced_accuracy["border"].value > 0.6
+    assert leaky.balanced_accuracy["border"].number.mean > 0.6
     assert any("no patient is stated" in note for note in leaky.notes)
 
 
@@ -80,7 +81,8 @@ def test_the_balanced_accuracy_equals_scikit_learns():
     draw = np.random.default_rng(0)
     labels, predicted = draw.integers(0, 3, 200), draw.integers(0, 3, 200)
     case = module._Case((), (), labels, draw.integers(0, 50, 200), labels, ("a", "b", "c"), ())
-    value, (low, high) = module._balanced_accuracy(case, predicted == labels, draw)
+    found = module._balanced_accuracy(case, predicted == labels, draw)
+    value, (low, high) = found.value, found.ci95
     assert value == pytest.approx(balanced_accuracy_score(labels, predicted))
     assert low < value < high
 
@@ -91,16 +93,15 @@ def test_one_source_and_none_cannot_be_assessed_and_are_not_zero():
         same = Records(tuple(replace(film, source=source) for film in records), records.root)
         found = assess_confounding(same, facts)
         for measure in (found.cramers_v, found.balanced_accuracy["source"]):
-            assert (measure.assessed, measure.value) == (False, None)
-            assert measure.reason == f"cannot be assessed: {reason}"
-        assert found.balanced_accuracy["size"].assessed
+            assert measure.number == Estimate(None, reason=f"cannot be assessed: {reason}")
+        assert found.balanced_accuracy["size"].number.mean is not None
 
 
 def test_films_without_a_source_and_unreadable_ones_are_left_out():
     records, facts = make_set(planted="source")
     silent = Records((*(replace(film, source=None) for film in records[:20]), *records[20:]), records.root)
     found = assess_confounding(silent, [None] * 40 + facts[40:])
-    assert (found.cramers_v.n_films, found.cramers_v.value) == (160, 1)
+    assert (found.cramers_v.n_films, found.cramers_v.number.mean) == (160, 1)
     assert found.balanced_accuracy["source"].n_films == found.balanced_accuracy["size"].n_films == 140
     assert any(note.startswith("20 films state no source") for note in found.notes)
     assert sum(found.by_source["f0"].values()) == 60
@@ -120,9 +121,9 @@ def test_few_patients_mean_fewer_folds_and_too_few_none():
     records, facts = make_set(n_patients=9)
     assert assess_confounding(records, facts).balanced_accuracy["size"].notes[0].startswith("3 folds instead of 5")
     two = assess_confounding(*make_set(n_patients=4)).balanced_accuracy["thumbnail"]
-    assert two.reason == "cannot be assessed: fewer than two findings have films of two patients"
+    assert two.number.reason == "cannot be assessed: fewer than two findings have films of two patients"
     nothing = assess_confounding(records, [None] * len(records)).balanced_accuracy["source"]
-    assert (nothing.assessed, nothing.value) == (False, None)
+    assert nothing.number.mean is None
 
 
 def test_films_of_several_findings_take_no_part():
@@ -139,7 +140,7 @@ def test_a_large_set_is_sampled_and_says_so():
     records, facts = make_set(planted="size")
     found = assess_confounding(records, facts, max_films=120)
     assert found.balanced_accuracy["size"].n_films == 120
-    assert found.balanced_accuracy["size"].value > 0.9
+    assert found.balanced_accuracy["size"].number.mean > 0.9
     assert found.cramers_v.n_films == 180
     assert found.notes == ("balanced accuracies are from 120 films, sampled from 180",)
 

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from fewshot_cxr.explain.focus_summary import compare_focus, summarise_focus
+from fewshot_cxr.metrics import Estimate
 
 
 def make(n_patients=12, seed=0, films=(1, 4)):
@@ -38,10 +39,10 @@ def test_rows_are_the_means_of_each_group():
         ]
         assert row.n_films == len(films)
         assert row.n_patients == len({facts["patients"][at] for at in films})
-        assert row.mean == pytest.approx(np.mean([shares[measure][at] for at in films]))
+        assert row.share.mean == pytest.approx(np.mean([shares[measure][at] for at in films]))
         assert row.area == pytest.approx(np.mean([areas[measure][at] for at in films]))
-        assert 0 <= row.ci95[0] < row.mean < row.ci95[1] <= 1
-        assert row.reason is None
+        assert 0 <= row.share.ci95[0] < row.share.mean < row.share.ci95[1] <= 1
+        assert row.share.reason is None
 
 
 def test_interval_is_that_of_a_slow_sum_over_patients():
@@ -54,14 +55,14 @@ def test_interval_is_that_of_a_slow_sum_over_patients():
     error = (squares * len(names) / (len(names) - 1)) ** 0.5 / len(values) / (mean * (1 - mean))
     reach = stats.t.ppf(0.975, len(names) - 1) * error
     odds = np.log(mean / (1 - mean))
-    np.testing.assert_allclose(row.ci95, 1 / (1 + np.exp(-np.array([odds - reach, odds + reach]))))
+    np.testing.assert_allclose(row.share.ci95, 1 / (1 + np.exp(-np.array([odds - reach, odds + reach]))))
 
 
 def test_intervals_hold_the_truth_as_often_as_they_say():
     held, n_runs = 0, 400
     for seed in range(n_runs):
         shares, areas, facts = make(n_patients=15, seed=seed)
-        low, high = summarise_focus(shares, areas, **facts)[0].ci95
+        low, high = summarise_focus(shares, areas, **facts)[0].share.ci95
         held += low <= 2 / 6 <= high
     assert 0.91 < held / n_runs < 0.985
 
@@ -78,7 +79,7 @@ def test_differences_hold_the_truth_as_often_as_they_say():
 def test_films_taken_for_independent_would_make_the_interval_too_narrow():
     shares, areas, facts = make(n_patients=20, films=(4, 8))
     alone = {**facts, "patients": list(range(len(facts["patients"])))}
-    clustered, naive = (summarise_focus(shares, areas, **each)[0].ci95 for each in (facts, alone))
+    clustered, naive = (summarise_focus(shares, areas, **each)[0].share.ci95 for each in (facts, alone))
     assert np.diff(clustered) > 1.3 * np.diff(naive)
 
 
@@ -106,7 +107,7 @@ def numbers(rows):
     return [
         number
         for row in rows
-        for value in vars(row).values()
+        for value in {**vars(row), **vars(getattr(row, "share", row))}.values()
         for number in (value if isinstance(value, tuple) else (value,))
         if isinstance(number, float | int)
     ]
@@ -144,9 +145,9 @@ def test_too_few_patients_give_no_interval_but_a_reason():
     facts = {"findings": ["flu"] * 3, "sources": [""] * 3, "patients": ["p"] * 3}
     shares, nothing = {"x": np.array([0.1, 0.2, 0.3])}, {"x": np.full(3, np.nan)}
     row = summarise_focus(shares, shares, **facts)[0]
-    assert (row.mean, row.ci95, row.reason) == (pytest.approx(0.2), None, "it rests on one patient: no interval")
+    assert row.share == Estimate(pytest.approx(0.2), reason="it rests on one patient: no interval")
     row = summarise_focus(nothing, shares, **facts)[0]
-    assert (row.n_films, row.mean, row.ci95, row.area, row.reason) == (0, None, None, None, "no film has a value")
+    assert (row.n_films, row.share, row.area) == (0, Estimate(None, reason="no film has a value"), None)
     (gap,) = compare_focus(shares, {"x": shares["x"] + 0.1}, patients=facts["patients"])
     assert (gap.difference, gap.ci95, gap.p_value) == (pytest.approx(0.1), None, None)
     assert gap.reason == "it rests on one patient: no interval"
@@ -164,7 +165,7 @@ def test_what_does_not_vary_has_no_p_value_of_zero():
     assert shifted.reason == "the two differ, but nothing varies to measure chance by"
     facts = {"findings": ["flu"] * 8, "sources": [""] * 8, "patients": patients}
     nowhere = {"x": np.zeros(8)}
-    assert summarise_focus(nowhere, nowhere, **facts)[0].ci95 == (0.0, 0.0)
+    assert summarise_focus(nowhere, nowhere, **facts)[0].share.ci95 == (0.0, 0.0)
 
 
 @pytest.mark.parametrize(

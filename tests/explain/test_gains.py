@@ -8,17 +8,17 @@ from fewshot_cxr.explain.gains import summarise_gains
 def test_with_one_film_a_patient_the_interval_is_that_of_student():
     gains = np.random.default_rng(0).normal(0.5, 2, 12)
     (row,) = summarise_gains({"deletion": gains}, patients=range(12), n_without_heat=3)
-    assert row.ci95 == pytest.approx(stats.ttest_1samp(gains, 0).confidence_interval(0.95))
+    assert row.gain.ci95 == pytest.approx(stats.ttest_1samp(gains, 0).confidence_interval(0.95))
     assert (row.n_films, row.n_patients, row.n_without_heat) == (12, 12, 3)
-    assert (row.mean, row.share_gaining) == (pytest.approx(gains.mean()), (gains > 0).mean())
-    assert row.reason is None
+    assert (row.gain.mean, row.share_gaining) == (pytest.approx(gains.mean()), (gains > 0).mean())
+    assert row.gain.reason is None
 
 
 def test_the_same_film_twice_adds_no_certainty():
     gains = np.random.default_rng(1).normal(0, 1, 9)
     (once,) = summarise_gains({"insertion": gains}, patients="abcdefghi")
     (twice,) = summarise_gains({"insertion": np.repeat(gains, 2)}, patients=np.repeat(list("abcdefghi"), 2).tolist())
-    assert twice.ci95 == pytest.approx(once.ci95)
+    assert twice.gain.ci95 == pytest.approx(once.gain.ci95)
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_the_same_film_twice_adds_no_certainty():
 )
 def test_what_has_no_interval_says_why(gains, patients, reason):
     (row,) = summarise_gains({"deletion": np.array(gains)}, patients=patients)
-    assert (row.ci95, row.reason) == (None, reason)
+    assert (row.gain.ci95, row.gain.reason) == (None, reason)
 
 
 def test_gains_without_a_patient_are_refused():

@@ -6,6 +6,7 @@ import pytest
 from fewshot_cxr.explain.deletion import FILLS
 from fewshot_cxr.explain.focus_summary import FocusDifference, FocusRow
 from fewshot_cxr.explain.gains import GainRow
+from fewshot_cxr.metrics import Estimate
 from fewshot_cxr.report import Page, render_page
 from fewshot_cxr.report.heat_sections import (
     FILL_WORDS,
@@ -20,9 +21,9 @@ from fewshot_cxr.report.heat_sections import (
 from fewshot_cxr.visualise.heat import HeatTile
 
 ROWS = (
-    FocusRow("border", "all", "all", 12, 9, 0.512, (0.4, 0.62), 0.4375, None),
-    FocusRow("border", "finding", "<b>", 1, 1, 0.25, None, 0.4375, "it rests on one patient: no interval"),
-    FocusRow("border", "source", "not stated", 0, 0, None, None, None, "no film has a value"),
+    FocusRow("border", "all", "all", 12, 9, Estimate(0.512, ci95_patients=(0.4, 0.62)), 0.4375),
+    FocusRow("border", "finding", "<b>", 1, 1, Estimate(0.25, reason="it rests on one patient: no interval"), 0.4375),
+    FocusRow("border", "source", "not stated", 0, 0, Estimate(None, reason="no film has a value"), None),
 )
 LESS = FocusDifference("border", 12, 9, 0.5, 0.2, -0.3, (-0.35, -0.25), 0.00002, None)
 NOTHING = FocusDifference("lungs", 0, 0, None, None, None, None, None, "no film has a value in both runs", 3)
@@ -63,7 +64,7 @@ def test_without_masks_the_section_says_so_and_escapes_names():
     page = render_page(Page("a page", sections=(section,)))
     assert "<b>" not in page
     assert "&lt;b&gt;" in page
-    with_masks = focus_section((FocusRow("lungs", "all", "all", 2, 2, 0.3, (0.1, 0.5), 0.3, None),))
+    with_masks = focus_section((FocusRow("lungs", "all", "all", 2, 2, Estimate(0.3, ci95_patients=(0.1, 0.5)), 0.3),))
     assert not any("no lung masks" in text for text in with_masks.paragraphs)
 
 
@@ -81,7 +82,7 @@ def test_sheets_and_pairs_are_single_pictures_with_words():
 
 def test_deletion_tells_the_gain_over_random_its_interval_and_what_covers_a_film():
     curves = {"deletion": {"by heat": np.array([[1.0, 0.0, 0.0]]), "at random": np.array([[1.0, 0.5, 0.0]])}}
-    gain = GainRow("deletion", 16, 12, 3, 2.77, (-0.4, 5.94), 0.4375, None)
+    gain = GainRow("deletion", 16, 12, 3, Estimate(2.77, ci95_patients=(-0.4, 5.94)), 0.4375)
     section = deletion_section(curves, [gain], score="logit", fill="mean")
     assert section.table.rows == (("deletion", "16", "12", "3", "+2.77", "-0.4 to +5.94", "43.8 %"),)
     assert "2.77" in section.pictures[0].alt
@@ -95,7 +96,7 @@ def test_deletion_tells_the_gain_over_random_its_interval_and_what_covers_a_film
 
 def test_films_without_heat_alone_have_no_gain_and_no_chart():
     curves = {"deletion": {"by heat": np.empty((0, 3)), "at random": np.empty((0, 3))}}
-    gain = GainRow("deletion", 0, 0, 2, None, None, None, "no film has heat")
+    gain = GainRow("deletion", 0, 0, 2, Estimate(None, reason="no film has heat"), None)
     section = deletion_section(curves, [gain], score="logit", fill="mean")
     assert not section.pictures
     assert section.table.rows == (("deletion", "0", "0", "2", "none", "none", "none"),)
@@ -117,5 +118,5 @@ def test_a_long_finding_leaves_the_numbers_their_room():
 
 @pytest.mark.parametrize("value", [None, 0.0])
 def test_nothing_is_told_as_none_and_zero_as_zero(value):
-    row = FocusRow("corners", "all", "all", 4, 4, value, None, None, "so")
+    row = FocusRow("corners", "all", "all", 4, 4, Estimate(value, reason="so"), None)
     assert focus_table((row,)).rows[0][3] == ("none" if value is None else "0.0 %")

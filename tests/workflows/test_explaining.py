@@ -190,7 +190,7 @@ def test_with_masks_the_worst_film_has_the_least_heat_in_its_lungs(encoder, side
     rows = {(row.measure, row.group_kind, row.group): row for row in report.summary}
     shown = [film.row for film in report.films if film.shares["lungs"] is not None]
     assert rows["lungs", "all", "all"].area == pytest.approx(masks.rows(shown).mean())
-    assert rows["lungs", "all", "all"].mean == pytest.approx(np.nanmean(report.shares()["lungs"]))
+    assert rows["lungs", "all", "all"].share.mean == pytest.approx(np.nanmean(report.shares()["lungs"]))
     assert {group for _, kind, group in rows if kind == "finding"} == set(FINDINGS)
     without = replace(masks, has_mask=np.arange(len(films)) != first.row)
     again = explain_films(by_rule(encoder, exemplars), films, masks=without)

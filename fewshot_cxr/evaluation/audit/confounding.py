@@ -1,7 +1,7 @@
 """Does the finding follow from what is no sign of it: the source, the film's size, its border, a tiny thumbnail?"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
@@ -11,6 +11,7 @@ from fewshot_cxr.evaluation.audit.film_pass import FilmFacts
 from fewshot_cxr.evaluation.audit.patients import association, tabulate
 from fewshot_cxr.evaluation.audit.result import Confounding, Measure
 from fewshot_cxr.evaluation.audit.shortcuts import SHORTCUTS
+from fewshot_cxr.metrics import Estimate
 from fewshot_cxr.records import Record, Records
 from fewshot_cxr.seeding import generator, hashed_bits, text_key
 
@@ -60,7 +61,8 @@ def assess_confounding(
     with_source = [row for row in sample if records[row].source]
     everything = _case(records, facts, groups, sample, seed)
     sourced = everything if with_source == sample else _case(records, facts, groups, with_source, seed)
-    by_source = Measure.impossible(v.reason.partition(": ")[2]) if v.reason else _measure(sourced, "source", seed)
+    why = v.number.reason
+    by_source = Measure.impossible(why.partition(": ")[2]) if why else _measure(sourced, "source", seed)
     accuracies = {"source": by_source}
     accuracies |= {name: _measure(everything, name, seed) for name in ("size", "border", "thumbnail")}
     return Confounding(v, tabulate(records, "source"), accuracies, notes)
@@ -125,12 +127,17 @@ def _measure(case: _Case | str, name: str, seed: int) -> Measure:
         test = case.folds == fold
         rule_seed = _number(seed, name, fold)
         predicted[test] = shortcut.classify(features[~test], case.labels[~test], features[test], rule_seed)
-    value, ci95 = _balanced_accuracy(case, predicted == case.labels, generator(seed, "resample", name))
-    measure = Measure(True, value=value, chance=1 / len(case.findings), ci95=ci95, n_films=len(case.labels))
-    return replace(measure, n_groups=int(case.groups.max()) + 1, findings=case.findings, notes=case.notes)
+    return Measure(
+        _balanced_accuracy(case, predicted == case.labels, generator(seed, "resample", name)),
+        chance=1 / len(case.findings),
+        n_films=len(case.labels),
+        n_groups=int(case.groups.max()) + 1,
+        findings=case.findings,
+        notes=case.notes,
+    )
 
 
-def _balanced_accuracy(case: _Case, is_hit: np.ndarray, draw: np.random.Generator) -> tuple[float, tuple[float, float]]:
+def _balanced_accuracy(case: _Case, is_hit: np.ndarray, draw: np.random.Generator) -> Estimate:
     """Return the mean recall, and its 95 % interval over groups resampled within their rarest finding.
 
     Resampling alone takes the classifiers as given, though the folds share their films: where nothing can be learned,
@@ -157,7 +164,8 @@ def _balanced_accuracy(case: _Case, is_hit: np.ndarray, draw: np.random.Generato
     low, high = np.quantile(recalls.sum(axis=1) / is_there.sum(axis=1), (0.025, 0.975))
     n_folds = len(np.unique(case.folds))
     stretch = (1 + n_folds / (n_folds - 1)) ** 0.5
-    return value, (max(0.0, value - stretch * (value - float(low))), min(1.0, value + stretch * (float(high) - value)))
+    ends = max(0.0, value - stretch * (value - float(low))), min(1.0, value + stretch * (float(high) - value))
+    return Estimate(value, ci95_patients=ends)
 
 
 def _number(seed: int, *key: int | str) -> int:

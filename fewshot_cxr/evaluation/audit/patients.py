@@ -10,6 +10,7 @@ from fewshot_cxr.evaluation.audit.result import (
     Measure,
     Views,
 )
+from fewshot_cxr.metrics import Estimate
 from fewshot_cxr.metrics.association import cramers_v, cross_table
 from fewshot_cxr.records import Record, Records
 
@@ -68,8 +69,8 @@ def association(rows: list[str], columns: list[str], *, what: str) -> Measure:
             return Measure.impossible(f"one {name}")
     counts = np.array([list(line.values()) for line in cross_table(rows, columns).values()])
     findings = tuple(sorted(set(rows)))
-    value, corrected = cramers_v(counts), cramers_v(counts, is_corrected=True)
-    return Measure(True, value=value, corrected=corrected, chance=0.0, n_films=len(rows), findings=findings)
+    corrected = cramers_v(counts, is_corrected=True)
+    return Measure(Estimate(cramers_v(counts)), corrected, chance=0.0, n_films=len(rows), findings=findings)
 
 
 def tabulate(records: Iterable[Record], column: str) -> dict[str, dict[str, int]]:

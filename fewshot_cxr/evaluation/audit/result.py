@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from fewshot_cxr._checks import lookup
+from fewshot_cxr.metrics import Estimate
 
 # Cohen, "Statistical Power Analysis for the Behavioral Sciences", 1988, section 7.2: from here on an effect is large.
 STRONG_V = 0.5
@@ -65,19 +66,16 @@ class Leak:
 
 @dataclass(frozen=True)
 class Measure:
-    """One number, or why it cannot be assessed (then `value` is None, never 0).
+    """One number, or why it cannot be assessed (then its mean is None, never 0).
 
-    `chance` is what no information would give. `corrected` is Cramer's V without what chance alone gives. `ci95` is
-    over resampled groups of patients, widened because the folds of a cross-validation share films; None where no
-    interval is given. `findings` are those that took part.
+    `chance` is what no information would give. `corrected` is Cramer's V without what chance alone gives. The interval
+    is over resampled groups of patients, widened because the folds of a cross-validation share films. `findings` are
+    those that took part.
     """
 
-    assessed: bool
-    reason: str | None = None
-    value: float | None = None
+    number: Estimate
     corrected: float | None = None
     chance: float | None = None
-    ci95: tuple[float, float] | None = None
     n_films: int = 0
     n_groups: int = 0
     findings: tuple[str, ...] = ()
@@ -86,12 +84,26 @@ class Measure:
     @classmethod
     def impossible(cls, reason: str) -> "Measure":
         """Return a measure that says "cannot be assessed" and why."""
-        return cls(False, f"cannot be assessed: {reason}")
+        return cls(Estimate(None, reason=f"cannot be assessed: {reason}"))
 
     @property
     def is_clearly_above_chance(self) -> bool:
         """Whether the whole interval lies more than CLEAR_MARGIN above chance."""
-        return self.ci95 is not None and self.chance is not None and self.ci95[0] > self.chance + CLEAR_MARGIN
+        ci95 = self.number.ci95
+        return ci95 is not None and self.chance is not None and ci95[0] > self.chance + CLEAR_MARGIN
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        number = self.number
+        plain: dict[str, Any] = {"assessed": number.mean is not None, "reason": number.reason, "value": number.mean}
+        plain |= {"corrected": self.corrected, "chance": self.chance, "ci95": number.ci95}
+        return plain | {name: value for name, value in vars(self).items() if name != "number" and name not in plain}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Measure":
+        """Rebuild from `to_json`; a missing or unknown field is Python's own TypeError or KeyError."""
+        others = {name: part for name, part in value.items() if name not in ("assessed", "reason", "value", "ci95")}
+        return cls(Estimate(value["value"], ci95_patients=value["ci95"], reason=value["reason"]), **others)
 
 
 @dataclass(frozen=True)
@@ -181,23 +193,18 @@ class Audit:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; `from_json` rebuilds an equal audit."""
-        plain: dict[str, Any] = _plain(self)
-        return plain
+        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Audit":
         """Rebuild from `to_json`; a missing or unknown field is Python's own TypeError."""
         parts = {name: _with_tuples(part) for name, part in value.items()}
-        parts["near_duplicates"] = tuple(NearDuplicate(**row) for row in parts["near_duplicates"])
-        parts["possible_duplicates"] = tuple(NearDuplicate(**row) for row in parts["possible_duplicates"])
-        parts["exact_duplicates"] = tuple(ExactDuplicates(**row) for row in parts["exact_duplicates"])
-        parts["contradictory_patients"] = tuple(ContradictoryPatient(**row) for row in parts["contradictory_patients"])
-        parts["leaks"] = tuple(Leak(**row) for row in parts["leaks"])
+        parts |= {name: tuple(kind(**row) for row in parts[name]) for name, kind in _LISTS.items()}
         confounding, films = parts["confounding"], parts["films"]
-        accuracies = {name: Measure(**row) for name, row in confounding["balanced_accuracy"].items()}
-        measured = {"cramers_v": Measure(**confounding["cramers_v"]), "balanced_accuracy": accuracies}
+        accuracies = {name: Measure.from_json(row) for name, row in confounding["balanced_accuracy"].items()}
+        measured = {"cramers_v": Measure.from_json(confounding["cramers_v"]), "balanced_accuracy": accuracies}
         parts["confounding"] = Confounding(**confounding | measured)
-        views = films["views"] | {"cramers_v": Measure(**films["views"]["cramers_v"])}
+        views = films["views"] | {"cramers_v": Measure.from_json(films["views"]["cramers_v"])}
         told = {"views": Views(**views), "children": Children(**films["children"])}
         told["unreadable"] = tuple(UnreadableFilm(**row) for row in films["unreadable"])
         parts["films"] = Films(**films | told)
@@ -212,6 +219,15 @@ class Audit:
         names = list(CHECKS if checks is None else checks)
         table = {name: lookup(CHECKS, name, what="check") for name in names}
         return tuple(name for name, has_hits in table.items() if has_hits(self))
+
+
+_LISTS: dict[str, Callable[..., Any]] = {
+    "near_duplicates": NearDuplicate,
+    "possible_duplicates": NearDuplicate,
+    "exact_duplicates": ExactDuplicates,
+    "contradictory_patients": ContradictoryPatient,
+    "leaks": Leak,
+}
 
 
 def _is_confounded(audit: Audit) -> bool:
@@ -245,6 +261,8 @@ CHECKS: dict[str, Callable[[Audit], bool]] = {
 
 def _plain(value: Any) -> Any:
     """Dataclasses to dicts, tuples to lists, all the way down."""
+    if isinstance(value, Measure):
+        return _plain(value.to_json())
     if is_dataclass(value):
         return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, tuple):

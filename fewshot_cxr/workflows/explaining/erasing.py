@@ -1,7 +1,7 @@
 """Does the answer hang on the places of the heat? Films covered bit by bit, hottest places first, and at random."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -63,7 +63,7 @@ class Erasure:
             "score": self.score,
             "fill": self.fill,
             "curves": curves,
-            "gain_over_random": [asdict(row) for row in self.gains()],
+            "gain_over_random": [row.to_json() for row in self.gains()],
         }
 
 

@@ -1,7 +1,7 @@
 """One pass over films: what was decided, and which share of the heat lies in the lungs, the border, the corners."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -66,7 +66,7 @@ class FocusReport:
             **self.settings,
             "n_films": len(self.films),
             "n_patients": len({film.patient for film in self.films}),
-            "focus": [asdict(row) for row in self.summary],
+            "focus": [row.to_json() for row in self.summary],
             "notes": list(self.notes),
         }
 

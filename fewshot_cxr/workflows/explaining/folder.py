@@ -4,7 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -122,9 +122,9 @@ def focus_csv(report: FocusReport) -> str:
 
 def summary_csv(rows: Sequence[FocusRow]) -> str:
     """Return the means by finding and source as CSV text; what is not known is empty."""
-    names = [field.name for field in fields(FocusRow) if field.name != "ci95"]
-    values = [[asdict(row)[name] for name in names] + list(row.ci95 or ("", "")) for row in rows]
-    return _csv([*names, "low", "high"], values)
+    plain = [row.to_json() for row in rows]
+    ends = [row.pop("ci95") or ("", "") for row in plain]
+    return _csv([*plain[0], "low", "high"], [[*row.values(), *pair] for row, pair in zip(plain, ends, strict=True)])
 
 
 def safe_names(findings: Sequence[str]) -> dict[str, str]:
