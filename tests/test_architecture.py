@@ -8,7 +8,7 @@ import graphlib
 import re
 import sys
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import pytest
@@ -81,6 +81,10 @@ class Module:
     def tree(self):
         return ast.parse(self.source)
 
+    @cached_property
+    def nodes(self):
+        return list(ast.walk(self.tree))
+
     @property
     def parts(self):
         return Path(self.path).with_suffix("").parts[1:]
@@ -104,7 +108,7 @@ class Module:
             id(child) for node in self.tree.body for child in (node, getattr(node, "value", None), *self._guarded(node))
         }
         found = []
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and (not node.level or self.path.endswith(".pyi")):
@@ -123,7 +127,7 @@ class Module:
         return node.body if is_guard else []
 
     def of_type(self, *kinds):
-        return (node for node in ast.walk(self.tree) if isinstance(node, kinds))
+        return (node for node in self.nodes if isinstance(node, kinds))
 
     def calls(self):
         return ((node.lineno, ast.unparse(node.func)) for node in self.of_type(ast.Call))
@@ -322,6 +326,7 @@ def find_circle(modules):
     return None
 
 
+@cache
 def library(pattern="*.py"):
     files = sorted((ROOT / PACKAGE).rglob(pattern))
     return [Module(file.relative_to(ROOT).as_posix(), file.read_text(encoding="utf-8")) for file in files]
