@@ -1,14 +1,14 @@
 """`fscxr compare`: two results on the same films, and whether they differ by more than chance."""
 
-import json
 from pathlib import Path
 
 import click
 
 from fewshot_cxr.cli.console import check_outputs, say, show_table, write_result
 from fewshot_cxr.cli.flags import json_flag
-from fewshot_cxr.evaluation import Result, compare_results, result_from_json
+from fewshot_cxr.evaluation import compare_results
 from fewshot_cxr.report.compare_tables import comparison_table
+from fewshot_cxr.workflows.run_files import read_result
 
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -28,7 +28,7 @@ def command(*, first: Path, second: Path, json_file: str | None) -> None:
     """
     check_outputs(json_file)
     names = (first.stem, second.stem) if first.stem != second.stem else (str(first), str(second))
-    comparison = compare_results(_read(first), _read(second), names=names)
+    comparison = compare_results(read_result(first), read_result(second), names=names)
     table = comparison_table(comparison)
     show_table(table.caption, table.columns, table.rows, to_stderr=json_file == "-")
     for note in comparison.notes:
@@ -36,12 +36,3 @@ def command(*, first: Path, second: Path, json_file: str | None) -> None:
     for warning in comparison.warnings:
         say(f"warning: {warning}")
     write_result(comparison.to_json(), json_file)
-
-
-def _read(path: Path) -> Result:
-    try:
-        return result_from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no JSON ({error}); write a result with --json FILE") from error
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from fewshot_cxr.records import Records
 from fewshot_cxr.storage import write_json
-from fewshot_cxr.workflows.made_by import MADE_BY_FILE, made_by
+from fewshot_cxr.workflows.provenance import PROVENANCE_FILE, provenance
 
 _MOST_PROBLEMS = 5
 
@@ -92,17 +92,17 @@ def check_outputs(*files: "str | Path | None") -> None:
 def write_result(value: Any, target: str | None) -> None:
     """Write JSON to a file, or to standard output for "-"; a result that says its kind says how it was made, too."""
     if isinstance(value, dict) and "kind" in value:
-        value = {**value, "made_by": made_by(_typed())}
+        value = {**value, "made_by": provenance(_typed())}
     if target == "-":
         click.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
     elif target is not None:
         write_json(target, value)
 
 
-def write_made_by(folder: Path, *, resume: bool = False) -> None:
+def write_provenance(folder: Path, *, resume: bool = False) -> None:
     """Write into a run folder how it was made; a run that goes on keeps what it began with."""
-    if not (resume and (folder / MADE_BY_FILE).exists()):
-        write_json(folder / MADE_BY_FILE, made_by(_typed()))
+    if not (resume and (folder / PROVENANCE_FILE).exists()):
+        write_json(folder / PROVENANCE_FILE, provenance(_typed()))
 
 
 def _typed() -> str:

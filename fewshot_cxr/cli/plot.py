@@ -21,9 +21,10 @@ from fewshot_cxr.report import save_figure
 from fewshot_cxr.storage import write_text
 from fewshot_cxr.visualise import THEMES
 from fewshot_cxr.visualise.projection import DISTANCES as MAP_DISTANCES
-from fewshot_cxr.workflows.plots import PLOTS, PlotInputs, PlotKind, PlotOptions, read_history, read_result
+from fewshot_cxr.workflows.plots import PLOTS, PlotInputs, PlotKind, PlotOptions
 from fewshot_cxr.workflows.plots.maps import COLOURS, METHODS, PUBLISHED
 from fewshot_cxr.workflows.plots.table import EMBEDDINGS, FILMS, HISTORY, MAKES, MAPS, RESULT
+from fewshot_cxr.workflows.run_files import read_history, read_result
 
 _ANY_KIND = ("kind", "sources", "out", "theme", "title", "help")
 _WITH_CHECKPOINT = ("split", "device", "batch_size", "n_workers", "threads")

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from fewshot_cxr.cli.console import check_outputs, progress_bars, say, show_table, write_made_by, write_result
+from fewshot_cxr.cli.console import check_outputs, progress_bars, say, show_table, write_provenance, write_result
 from fewshot_cxr.cli.flags import json_flag, machine_flags, seed_flag, set_threads
 from fewshot_cxr.cli.sources import reader_and_path
 from fewshot_cxr.evaluation import ClosedSetResult
@@ -128,7 +128,7 @@ def run(
         work = Work(**{key: options.pop(key) for key in ("device", "cache_folder", "n_workers")}, progress=progress)
         pairs = [(reader, Path(path)) for reader, path in map(reader_and_path, sources)]
         done = run_recipe(recipe, pairs, out=out, settings=given, resume=resume, work=work, **options)
-    write_made_by(out, resume=resume)
+    write_provenance(out, resume=resume)
     _show(done, to_stderr=json_file == "-")
     write_result(done.result.to_json(), json_file)
 

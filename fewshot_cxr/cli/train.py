@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from fewshot_cxr.cli.console import progress_bars, say, say_records, write_made_by, write_result
+from fewshot_cxr.cli.console import progress_bars, say, say_records, write_provenance, write_result
 from fewshot_cxr.cli.flags import json_flag, machine_flags, seed_flag, set_threads
 from fewshot_cxr.cli.sources import read_films, reading_flags, take_reading
 from fewshot_cxr.cli.training_flags import (
@@ -73,7 +73,7 @@ def siamese(source: str, out: Path, resume: bool, threads: int | None, json_file
     records = read_films(source, reading, single_label=True)
     say_records(records)
     train, val = _parts(records)
-    write_made_by(out, resume=resume)
+    write_provenance(out, resume=resume)
     with progress_bars() as progress:
         trained = trainer.fit(train, val, out=out, resume=resume, progress=progress)
     _show(trained, out, f"fscxr episode-eval --checkpoint {out} --data ... --split test")
@@ -113,7 +113,7 @@ def classifier(
     records = read_films(source, reading, single_label=not is_several, several=is_several)
     say_records(records)
     train, val = _parts(records)
-    write_made_by(out, resume=resume)
+    write_provenance(out, resume=resume)
     with progress_bars() as progress:
         trained = trainer.fit(train, val, out=out, resume=resume, progress=progress)
     _show(trained, out, f"fscxr evaluate --classifier {out} --data ... --split test")

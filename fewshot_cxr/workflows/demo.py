@@ -17,7 +17,7 @@ from fewshot_cxr.seeding import generator
 from fewshot_cxr.storage import write_text
 from fewshot_cxr.training import SiameseTrainer, TrainedEncoder
 from fewshot_cxr.workflows.demo_page import DemoFilms, DemoResults, demo_page, save_figures
-from fewshot_cxr.workflows.made_by import made_by
+from fewshot_cxr.workflows.provenance import provenance
 from fewshot_cxr.workflows.run_report import ReportFilms, film_sections
 
 Progress = Callable[[str, int, int], None]
@@ -74,7 +74,7 @@ def run_demo(
     episodes = _episodes(used, trained.card["findings"], _named(progress, "episodes"))
     known = embed_films(used.encoder, labelled, device=device)
     decided = decide_by_exemplars(used.embeddings, known, rule=RULE, distance=used.distance)
-    results = DemoResults(episodes, evaluate_closed_set(decided), made_by(f"fscxr demo --seed {seed}"))
+    results = DemoResults(episodes, evaluate_closed_set(decided), provenance(f"fscxr demo --seed {seed}"))
     asked = _one_new_film(used.test.records, seed)
     query = used.embeddings.vectors[used.test.records.films.index(asked)][None]
     prediction = predict(query, [asked.path], known, rule=RULE, distance=used.distance)[0]

@@ -20,10 +20,10 @@ from fewshot_cxr.evaluation import (
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.seeding import seeded_torch
 from fewshot_cxr.storage import write_json
-from fewshot_cxr.workflows.plots import PLOTS, PlotInputs, PlotOptions, read_history
-from fewshot_cxr.workflows.plots.films import take_rows
+from fewshot_cxr.workflows.plots import PLOTS, PlotInputs, PlotOptions
 from fewshot_cxr.workflows.plots.table import EMBEDDINGS, FILMS, HISTORY
 from fewshot_cxr.workflows.plots.table import RESULT as OF_RESULT
+from fewshot_cxr.workflows.run_files import read_history
 
 FINDINGS = ("normal", "effusion", "cardiomegaly")
 HISTORY_TEXT = "epoch,step,loss,val_accuracy\n1,16,0.5,0.6\n2,32,0.4,\n3,48,0.3,0.7\n"
@@ -240,7 +240,7 @@ def test_films_are_coloured_by_what_they_have_in_common(place, colour):
         (("roc", "result.json", "episodes.json"), 2, ["got 2 sources"]),
         (("roc", "absent.json"), 4, ["absent.json: no such file or folder; roc is drawn from a result"]),
         (("roc", "run"), 4, ["run has no result.json; `fscxr evaluate --json FILE`"]),
-        (("roc", "split.csv"), 2, ["split.csv is no result in JSON; `fscxr evaluate --json FILE`"]),
+        (("roc", "split.csv"), 2, ["split.csv is no JSON", "`fscxr evaluate --json FILE`"]),
         (("roc", "run/card.json"), 2, ["run/card.json: this is no result of episode-eval or evaluate"]),
         (("learning", "split.csv"), 2, ["split.csv is no table of numbers; name a run folder of `fscxr train`"]),
         (("learning", "films"), 4, ["films has no history.csv; `fscxr train` writes it"]),
@@ -297,7 +297,7 @@ def test_too_few_films_for_the_published_settings_name_the_other_method(place, c
     few = tmp_path / "few.safetensors"
     embedded = Embeddings.load(place / "embeddings.safetensors")
     few_of_each = [row for name in range(3) for row in np.flatnonzero(embedded.class_ids == name)[:4].tolist()]
-    take_rows(embedded, few_of_each).save(few)
+    embedded.take(few_of_each).save(few)
     arguments = ("plot", "projection", few, "--method", "tsne-published", "--out", tmp_path / "map.png")
     failure(capsys, 2, arguments, ["needs more than 25; take --method tsne"])
 

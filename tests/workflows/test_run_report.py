@@ -99,30 +99,30 @@ def section(page, heading):
 
 def test_every_input_is_told_by_what_it_holds(place):
     sources = [place.one.folder, place.folder / "comparison.json", place.folder / "audit.json", place.two.folder]
-    inputs = read_inputs(sources)
-    assert inputs.folders == (place.one.folder, place.two.folder)
-    assert [run.name for run in inputs.parts.runs] == ["one", "two"]
-    assert inputs.parts.runs[0].split["recipe"] == "made"
-    assert inputs.parts.runs[0].history == (
+    parts, folders = read_inputs(sources)
+    assert folders == (place.one.folder, place.two.folder)
+    assert [run.name for run in parts.runs] == ["one", "two"]
+    assert parts.runs[0].split["recipe"] == "made"
+    assert parts.runs[0].history == (
         {"epoch": 1, "loss": 0.7, "val_accuracy": 0.4},
         {"epoch": 2, "loss": 0.5},
     )
-    found = [(one.name, one.result) for one in inputs.parts.results]
+    found = [(one.name, one.result) for one in parts.results]
     assert found == [
         ("one", place.one.episodes),
         ("one", place.one.closed),
         ("two", place.two.episodes),
         ("two", place.two.closed),
     ]
-    assert inputs.parts.results[0].made_by == {"command": "fscxr episode-eval"}
-    assert not inputs.parts.results[1].made_by
-    assert [name for name, _ in inputs.parts.comparisons] == ["comparison"]
-    assert [name for name, _ in inputs.parts.audits] == ["audit"]
+    assert parts.results[0].made_by == {"command": "fscxr episode-eval"}
+    assert not parts.results[1].made_by
+    assert [name for name, _ in parts.comparisons] == ["comparison"]
+    assert [name for name, _ in parts.audits] == ["audit"]
 
 
 def test_files_of_one_name_are_told_apart_by_their_folder(place):
     files = [place.one.folder / "result.json", place.two.folder / "result.json"]
-    assert [one.name for one in read_inputs(files).parts.results] == ["one/result", "two/result"]
+    assert [one.name for one in read_inputs(files)[0].results] == ["one/result", "two/result"]
 
 
 @pytest.mark.parametrize(
@@ -239,10 +239,10 @@ def test_several_runs_show_the_films_of_the_first(place):
 
 
 def test_a_source_named_twice_counts_once(place):
-    once = read_inputs([place.one.folder])
-    twice = read_inputs([place.one.folder, place.one.folder, place.one.folder / "episodes.json"])
-    assert [run.name for run in twice.parts.runs] == [run.name for run in once.parts.runs]
-    assert len(twice.parts.results) == len(once.parts.results)
+    once, _ = read_inputs([place.one.folder])
+    twice, _ = read_inputs([place.one.folder, place.one.folder, place.one.folder / "episodes.json"])
+    assert [run.name for run in twice.runs] == [run.name for run in once.runs]
+    assert len(twice.results) == len(once.results)
 
 
 def test_episodes_of_another_run_are_not_those_of_the_first(place, tmp_path):

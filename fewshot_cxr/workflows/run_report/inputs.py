@@ -1,40 +1,35 @@
 """What a report is made of: run folders and JSON files, each told by what it holds."""
 
-import csv
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fewshot_cxr.evaluation import Audit, Comparison, result_from_json
 from fewshot_cxr.report.run_page import PageParts
 from fewshot_cxr.report.run_sections import ShownResult, ShownRun
-from fewshot_cxr.workflows.made_by import MADE_BY_FILE
+from fewshot_cxr.workflows.provenance import PROVENANCE_FILE
+from fewshot_cxr.workflows.run_files import CARD, HISTORY, RESULT, SPLIT, read_epochs, read_json
 from fewshot_cxr.workflows.short_names import short_names
 
-CARD, HISTORY, SPLIT = "card.json", "history.csv", "split.csv"
-_RESULTS = ("episodes.json", "result.json")  # of a run folder, as the recipes write them
+_RESULTS = ("episodes.json", RESULT)  # of a run folder, as the recipes write them
+_PARTS = {"episodes": "results", "closed_set": "results", "multi_label": "results"}
+_PARTS |= {"comparison": "comparisons", "audit": "audits"}
 _WAYS = (
     "fscxr train and recipes write run folders; episode-eval, evaluate, compare and data audit write such a file "
     "with --json"
 )
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """The parts of a page without its films, and the run folders, in the order in which they were named."""
-
-    parts: PageParts
-    folders: tuple[Path, ...]
-
-
-def read_inputs(sources: Sequence[Path]) -> Inputs:
+def read_inputs(sources: Sequence[Path]) -> tuple[PageParts, tuple[Path, ...]]:
     """Read run folders and JSON files, in any mix.
 
     Args:
         sources: folders with card.json and, as far as they are there, history.csv, split.csv, result.json and
             episodes.json; and JSON files of episode-eval, evaluate, compare and data audit.
+
+    Returns:
+        The parts of a page without its films, and the run folders, in the order in which they were named.
 
     Raises:
         FileNotFoundError: there is no such file or folder.
@@ -42,31 +37,30 @@ def read_inputs(sources: Sequence[Path]) -> Inputs:
     """
     if not sources:
         raise ValueError(f"a report needs a run folder or a JSON file, got none; {_WAYS}")
-    names = short_names(sources)
-    runs: list[ShownRun] = []
-    folders: list[Path] = []
-    found: dict[str, list[Any]] = {"results": [], "comparisons": [], "audits": []}
-    read: set[Path] = set()
-    for source, name in zip(sources, names, strict=True):
-        if source.resolve() in read:  # named twice, or a run's own result: it would be compared with itself
-            continue
-        read.add(source.resolve())
+    # By where they lie: what is named twice, or a run's own result, would be compared with itself.
+    runs: dict[Path, tuple[Path, ShownRun]] = {}
+    files: dict[Path, tuple[Path, str, Mapping[str, Any]]] = {}
+    for source, name in zip(sources, short_names(sources), strict=True):
+        place = source.resolve()
         if not source.exists():
             raise FileNotFoundError(f"{source}: no such file or folder")
         if not source.is_dir():
-            part, value = _read_value(source, name)
-            found[part].append(value)
-            continue
-        runs.append(_read_run(source, name))
-        folders.append(source)
-        for file in _RESULTS:
-            if (source / file).resolve() not in read and (source / file).exists():
-                read.add((source / file).resolve())
-                part, value = _read_value(source / file, name)
-                # A recipe judges in the command that trains.
-                found[part].append(replace(value, made_by=value.made_by or runs[-1].made_by))
-    parts = PageParts(runs=tuple(runs), **{name: tuple(values) for name, values in found.items()})
-    return Inputs(parts, tuple(folders))
+            files.setdefault(place, (source, name, {}))
+        elif place not in runs:
+            run = _read_run(source, name)
+            runs[place] = source, run
+            for file in _RESULTS:
+                if (source / file).exists():
+                    # A recipe judges in the command that trains.
+                    files.setdefault((source / file).resolve(), (source / file, name, run.made_by))
+    found: dict[str, list[Any]] = {"results": [], "comparisons": [], "audits": []}
+    for path, name, made_by in files.values():
+        part, value = _read_value(path, name, made_by)
+        found[part].append(value)
+    parts = PageParts(
+        runs=tuple(run for _, run in runs.values()), **{name: tuple(some) for name, some in found.items()}
+    )
+    return parts, tuple(folder for folder, _ in runs.values())
 
 
 def _read_run(folder: Path, name: str) -> ShownRun:
@@ -74,57 +68,32 @@ def _read_run(folder: Path, name: str) -> ShownRun:
         inner = next((part.parent.name for part in sorted(folder.glob(f"*/{CARD}"))), None)
         hint = f"; its folder {inner} does" if inner else ""
         raise ValueError(f"{folder} holds no {CARD} and is no run folder{hint}; {_WAYS}")
-    card = _read_json(folder / CARD)
+    card = read_json(folder / CARD)
     if not isinstance(card, dict):
         raise ValueError(f"{folder / CARD} is no card of a run; train again, or name another folder")
-    made_by = _read_json(folder / MADE_BY_FILE) if (folder / MADE_BY_FILE).exists() else {}
-    return ShownRun(
-        name,
-        card,
-        _read_header(folder / SPLIT),
-        _read_history(folder / HISTORY),
-        made_by if isinstance(made_by, dict) else {},
-    )
+    history = read_epochs(folder / HISTORY) if (folder / HISTORY).exists() else ()
+    made_by = read_json(folder / PROVENANCE_FILE) if (folder / PROVENANCE_FILE).exists() else {}
+    return ShownRun(name, card, _read_header(folder / SPLIT), history, made_by)
 
 
-def _read_value(path: Path, name: str) -> tuple[str, Any]:
+def _read_value(path: Path, name: str, made_by: Mapping[str, Any]) -> tuple[str, Any]:
     """Return which part of the page a file belongs to, and its value."""
-    plain = _read_json(path)
+    plain = read_json(path)
     kind = plain.get("kind") if isinstance(plain, dict) else None
     if isinstance(plain, dict) and kind is None and {"confounding", "near_duplicates"} <= plain.keys():
         kind = "audit"
-    read = _READERS.get(str(kind))
-    if read is None:
+    part = _PARTS.get(str(kind))
+    if part is None:
         told = f"its kind is {kind!r}" if kind is not None else "it does not say its kind"
         raise ValueError(f"{path} is nothing that a report shows ({told}); {_WAYS}")
-    part, make = read
     try:
-        return part, make(name, plain)
+        if part == "results":
+            return part, ShownResult(name, result_from_json(plain), plain.get("made_by") or made_by)
+        return part, (name, Audit.from_json(plain) if part == "audits" else Comparison.from_json(plain))
     except (AttributeError, IndexError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not whole ({error!r}); write it again") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-
-
-def _shown_result(name: str, plain: Mapping[str, Any]) -> ShownResult:
-    made_by = plain.get("made_by")
-    return ShownResult(name, result_from_json(plain), made_by if isinstance(made_by, dict) else {})
-
-
-_READERS: dict[str, tuple[str, Callable[[str, Mapping[str, Any]], Any]]] = {
-    "episodes": ("results", _shown_result),
-    "closed_set": ("results", _shown_result),
-    "multi_label": ("results", _shown_result),
-    "comparison": ("comparisons", lambda name, plain: (name, Comparison.from_json(plain))),
-    "audit": ("audits", lambda name, plain: (name, Audit.from_json(plain))),
-}
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no JSON ({error}); {_WAYS}") from error
 
 
 def _read_header(path: Path) -> dict[str, Any]:
@@ -138,14 +107,3 @@ def _read_header(path: Path) -> dict[str, Any]:
     except json.JSONDecodeError:
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def _read_history(path: Path) -> tuple[dict[str, float], ...]:
-    if not path.exists():
-        return ()
-    with path.open(encoding="utf-8", newline="") as opened:
-        rows = list(csv.DictReader(opened))
-    try:
-        return tuple({name: float(value) for name, value in row.items() if value} for row in rows)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path} is no history of a training ({error}); remove it, or train again") from error

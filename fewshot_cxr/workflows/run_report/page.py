@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from fewshot_cxr.data import read_dataset
 from fewshot_cxr.encoders import load_encoder
@@ -12,8 +11,9 @@ from fewshot_cxr.inference import RULES, load_classifier, sample_exemplars, temp
 from fewshot_cxr.records import Records
 from fewshot_cxr.report.html import Page
 from fewshot_cxr.report.run_page import PageParts, run_page
+from fewshot_cxr.workflows.run_files import SPLIT
 from fewshot_cxr.workflows.run_report.films import ReportFilms, film_sections
-from fewshot_cxr.workflows.run_report.inputs import SPLIT, Inputs, read_inputs
+from fewshot_cxr.workflows.run_report.inputs import read_inputs
 from fewshot_cxr.workflows.work import Work
 
 _N_EXEMPLARS = 20  # of each finding, as the recipes draw
@@ -51,18 +51,16 @@ def report_page(
     Raises:
         FileNotFoundError, ValueError: as for `read_inputs`; films that the run cannot take.
     """
-    inputs, work = read_inputs(sources), work or Work()
-    parts = inputs.parts
-    left_out = list(_left_out(inputs))
-    if inputs.folders:
-        folder = inputs.folders[0]
-        films = given or _own_films(folder)
+    (parts, folders), work = read_inputs(sources), work or Work()
+    episodes = _episodes_of_first(parts) if folders else None
+    left_out = _left_out(parts, has_episodes=episodes is not None)
+    if folders:
+        films = given or _own_films(folders[0])
         if isinstance(films, str):
             left_out.insert(0, films)
         else:
-            result = _result_of(inputs)
-            shown = load_films(folder, films, rules=_rules_of(inputs), seed=seed, work=work)
-            sections = film_sections(shown, result=result, device=work.device, progress=work.progress)
+            shown = load_films(folders[0], films, rule=_rule_of_first(parts), seed=seed, work=work)
+            sections = film_sections(shown, result=episodes, device=work.device, progress=work.progress)
             parts = replace(parts, films=sections)
             if shown.exemplars is None and shown.classifier is None:
                 left_out.insert(0, f"Heat maps need labelled films: {_NAME_FILMS}.")
@@ -76,14 +74,14 @@ def report_page(
 
 
 def load_films(
-    folder: Path, films: GivenFilms, *, rules: dict[str, Any] | None = None, seed: int = 0, work: Work | None = None
+    folder: Path, films: GivenFilms, *, rule: str = "mean_distance", seed: int = 0, work: Work | None = None
 ) -> ReportFilms:
     """Decode and embed films with the encoder of a run.
 
     Args:
         folder: the run folder.
         films: to show; of the labelled ones 20 of each finding are drawn.
-        rules: `rule` and `distance` by which exemplars decide; None: mean_distance, as in training.
+        rule: by which exemplars decide; the distance is that of the training.
         seed: of the draw.
         work: device, cache and progress.
 
@@ -99,17 +97,16 @@ def load_films(
     if films.support is not None and classifier is None:
         chosen = sample_exemplars(films.support, _N_EXEMPLARS, seed=seed)
         exemplars = work.decode(chosen, encoder.image_spec, "labelled")
-    settings = {"rule": "mean_distance", "distance": encoder.card.get("distance", "euclidean")} | (rules or {})
-    options = template_options(encoder, folder) if settings["rule"] == "template" else {}
     return ReportFilms(
         encoder=encoder,
         test=test,
         embeddings=work.embed(encoder, test, "test"),
         exemplars=exemplars,
         classifier=classifier,
-        rule_options=options,
+        distance=encoder.card.get("distance", "euclidean"),
+        rule=rule,
+        rule_options=template_options(encoder, folder) if rule == "template" else {},
         seed=seed,
-        **settings,
     )
 
 
@@ -127,33 +124,29 @@ def _own_films(folder: Path) -> GivenFilms | str:
     return GivenFilms(test, support)
 
 
-def _result_of(inputs: Inputs) -> EpisodicResult | None:
+def _episodes_of_first(parts: PageParts) -> EpisodicResult | None:
     """Return the episodes of the first run or, where it has none, the first ones that are of no other run."""
-    first, *others = (run.name for run in inputs.parts.runs)
-    episodes = [(one.name, one.result) for one in inputs.parts.results if one.name not in others]
+    first, *others = (run.name for run in parts.runs)
+    episodes = [(one.name, one.result) for one in parts.results if one.name not in others]
     found = [(name != first, result) for name, result in episodes if isinstance(result, EpisodicResult)]
     return min(found, key=lambda pair: pair[0])[1] if found else None
 
 
-def _rules_of(inputs: Inputs) -> dict[str, Any]:
-    """Return how the first run decided by exemplars, where its result says so."""
-    first = inputs.parts.runs[0].name
-    for one in inputs.parts.results:
-        result = one.result
-        if one.name == first and isinstance(result, ClosedSetResult) and result.rule in RULES:
-            return {"rule": result.rule}
-    return {}
+def _rule_of_first(parts: PageParts) -> str:
+    """Return how the first run decided by exemplars, where its result says so; as in training where it does not."""
+    results = [one.result for one in parts.results if one.name == parts.runs[0].name]
+    rules = [result.rule for result in results if isinstance(result, ClosedSetResult) and result.rule in RULES]
+    return next(iter(rules), "mean_distance")
 
 
-def _left_out(inputs: Inputs) -> list[str]:
+def _left_out(parts: PageParts, *, has_episodes: bool) -> list[str]:
     """Say what other inputs would bring in."""
-    parts: PageParts = inputs.parts
     told = []
-    if not inputs.folders:
+    if not parts.runs:
         told.append(f"There is no run folder, and so no films: {_NEED_FILMS} need one. Name it too.")
-    elif len(inputs.folders) > 1:
+    elif len(parts.runs) > 1:
         told.append(f"Films, maps and heat maps are of the first run alone, {parts.runs[0].name}.")
-    if inputs.folders and _result_of(inputs) is None:
+    if parts.runs and not has_episodes:
         told.append(
             f"Episodes of {parts.runs[0].name}: name a result of them (fscxr episode-eval --checkpoint RUN --data "
             "SOURCE --json FILE)."

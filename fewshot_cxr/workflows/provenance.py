@@ -5,11 +5,11 @@ import platform
 from importlib.metadata import version
 from typing import Any
 
-MADE_BY_FILE = "made_by.json"  # of a run folder
+PROVENANCE_FILE = "made_by.json"  # of a run folder
 _LIBRARIES = ("fewshot_cxr", "torch", "numpy", "scikit-learn")
 
 
-def made_by(command: str) -> dict[str, Any]:
+def provenance(command: str) -> dict[str, Any]:
     """Return the command, and the versions, date and machine of now."""
     return {
         "command": command,

@@ -1,0 +1,72 @@
+"""What a run folder holds, and how its files and those of `--json` are read."""
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fewshot_cxr.evaluation import Result, result_from_json
+
+CARD, HISTORY, SPLIT, RESULT = "card.json", "history.csv", "split.csv", "result.json"
+Row = Mapping[str, float]
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no JSON ({error}); write a result with `fscxr evaluate --json FILE`") from error
+
+
+def read_result(path: Path) -> Result:
+    """Read a result of episode-eval or evaluate: a JSON file, or the result.json of a recipe's run folder.
+
+    Raises:
+        FileNotFoundError: the folder has no result.json.
+        ValueError: the file is no such result.
+    """
+    file = path / RESULT if path.is_dir() else path
+    if not file.is_file():
+        raise FileNotFoundError(f"{path} has no {RESULT}; `fscxr evaluate --json FILE` writes a result")
+    value = read_json(file)
+    try:
+        return result_from_json(value)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
+
+
+def read_history(path: Path) -> tuple[tuple[Row, ...], int | None]:
+    """Read a row per epoch, and the epoch that was kept: of a run folder, or of its history.csv.
+
+    Raises:
+        FileNotFoundError: the folder has no history.csv.
+        ValueError: the file is no such table.
+    """
+    file = path / HISTORY if path.is_dir() else path
+    if not file.is_file():
+        raise FileNotFoundError(f"{path} has no {HISTORY}; `fscxr train` writes it into its run folder")
+    rows = read_epochs(file)
+    if not rows or not {"epoch", "loss"} <= rows[0].keys():
+        raise ValueError(f"{file} has no columns epoch and loss, or no row; name a run folder of `fscxr train`")
+    card = file.parent / CARD
+    best = read_json(card).get("best_epoch") if card.is_file() else None
+    return rows, best if best in [row["epoch"] for row in rows] else None
+
+
+def read_epochs(file: Path) -> tuple[Row, ...]:
+    """Read the rows of a history.csv; what was not measured in an epoch is left out of its row.
+
+    Raises:
+        ValueError: the file is no table of numbers.
+    """
+    try:
+        with file.open(encoding="utf-8", newline="") as opened:
+            return tuple({name: float(value) for name, value in row.items() if value} for row in csv.DictReader(opened))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{file} is no table of numbers; name a run folder of `fscxr train`") from error
