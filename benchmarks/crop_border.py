@@ -32,8 +32,8 @@ from fewshot_cxr.data.synthetic import make_synthetic
 from fewshot_cxr.evaluation import compare_results, decide_by_exemplars, evaluate_closed_set
 from fewshot_cxr.explain.film_frame import film_frame_spec
 from fewshot_cxr.inference import embed_films
-from fewshot_cxr.workflows.explaining import Explainer
-from fewshot_cxr.workflows.explaining.versus import RunFilms, compare_runs
+from fewshot_cxr.workflows.explaining import Explainer, RunFilms
+from fewshot_cxr.workflows.explaining.paired_runs import compare_runs
 
 CROPS = {"whole": 0.0, "cropped": 20 / 224}
 NUMBERS = ("accuracy", "balanced_accuracy", "auroc")
@@ -63,17 +63,17 @@ def judge_seed(records, arguments, seed):
     """Train both runs of one seed and print their paired differences."""
     parts = split_by_patient(records, (0.6, 0.1, 0.3), seed=seed)
     runs, results = zip(*(train_run(name, parts, arguments, seed) for name in CROPS), strict=True)
-    versus = compare_runs(*runs, n_shown=1, seed=seed)
-    for row in versus.rows:
+    paired = compare_runs(*runs, n_films=1, seed=seed)
+    for row in paired.rows:
         tell(seed, f"heat: {row.measure}", row.mean_first, row.mean_second, row)
-    for row in versus.inner_rows:
+    for row in paired.inner_rows:
         tell(seed, f"seen by both: {row.measure}", row.mean_first, row.mean_second, row)
     comparison = compare_results(results[1], results[0], names=("cropped", "whole"))
     for row in comparison.rows:
         if row.number in NUMBERS:
             # Of two results the first less the second is told, so that the cropped run comes first.
             tell(seed, row.number, row.second, row.first, row)
-    for note in dict.fromkeys(note for report in versus.reports for note in report.notes):
+    for note in dict.fromkeys(note for report in paired.reports for note in report.notes):
         print(f"seed {seed}: {note}")
 
 

@@ -18,10 +18,10 @@ from fewshot_cxr.explain import METHODS
 from fewshot_cxr.report.heat_sections import focus_difference_table, focus_table, gain_text
 from fewshot_cxr.workflows.explaining import EXPLAINED_RULES, QUESTIONS, explain_films
 from fewshot_cxr.workflows.explaining.erasing import erase_films
-from fewshot_cxr.workflows.explaining.explainer import ATTENTION
+from fewshot_cxr.workflows.explaining.explainer import ATTENTION, RunFilms
 from fewshot_cxr.workflows.explaining.folder import FOCUS, PAGE, Explanation, write_explanation
-from fewshot_cxr.workflows.explaining.shown import with_strangers
-from fewshot_cxr.workflows.explaining.versus import RunFilms, compare_runs
+from fewshot_cxr.workflows.explaining.overlays import with_strangers
+from fewshot_cxr.workflows.explaining.paired_runs import compare_runs
 
 _SOURCE = "manifest CSV, image folder, or NAME:PATH (data read --help)"
 _OF_EXEMPLARS = ("support", "support_split", "n_exemplars", "rule", "distance")
@@ -79,9 +79,8 @@ def command(*, out: Path, json_file: str | None, **options: Any) -> None:
     with progress_bars() as progress:
         runs = load_runs(options, progress)
         explanation = _explain(runs, options, progress)
-        run, report = runs[0], partial(progress, "overlays")
-        found = {"masks": run.masks, "n_overlays": options["n_overlays"], "progress": report}
-        write_explanation(out, run.explainer, run.films, explanation, **found)
+        drawn = partial(progress, "overlays")
+        write_explanation(out, explanation, n_overlays=options["n_overlays"], progress=drawn)
     _show(explanation, to_stderr=json_file == "-")
     say(f"written: {out / PAGE} (open it in a browser), {FOCUS}, overlays, sheets, charts")
     write_result(explanation.to_json(), json_file)
@@ -109,26 +108,24 @@ def _check(out: Path, json_file: str | None, options: dict[str, Any]) -> None:
 def _explain(runs: list[RunFilms], options: dict[str, Any], progress: Callable[[str, int, int], None]) -> Explanation:
     run, seed = runs[0], options["seed"]
     size = min(options["batch_size"], _MOST_AT_ONCE)
-    heat = partial(progress, "heat")
-    report = explain_films(run.explainer, run.films, masks=run.masks, batch_size=size, progress=heat)
-    report = with_strangers(report, run.explainer)
-    erasure = versus = None
+    report = with_strangers(explain_films(run, batch_size=size, progress=partial(progress, "heat")), run.explainer)
+    erasure = paired = None
     if options["n_covered"]:
         asked = {"n_films": options["n_covered"], "n_steps": _N_STEPS, "seed": seed}
-        erasure = erase_films(run.explainer, run.films, **asked, progress=partial(progress, "covering films"))
+        erasure = erase_films(run, **asked, progress=partial(progress, "covering films"))
     if len(runs) > 1:
         whole = [in_whole_film(one, options["mask_folder"]) for one in runs]
-        versus = compare_runs(*whole, seed=seed, cache_folder=options["cache_folder"], progress=progress)
-    return Explanation(report, erasure, versus, (("run", run.name),), seed)
+        paired = compare_runs(*whole, seed=seed, cache_folder=options["cache_folder"], progress=progress)
+    return Explanation(run, report, erasure, paired, seed)
 
 
 def _show(explanation: Explanation, *, to_stderr: bool) -> None:
     tables = [focus_table(explanation.report.summary)]
-    if explanation.versus is not None:
-        versus = explanation.versus
-        tables.append(focus_difference_table(versus.rows, versus.names))
-        if versus.inner_rows:
-            tables.append(focus_difference_table(versus.inner_rows, versus.names, is_inner=True))
+    if explanation.paired is not None:
+        paired = explanation.paired
+        tables.append(focus_difference_table(paired.rows, paired.names))
+        if paired.inner_rows:
+            tables.append(focus_difference_table(paired.inner_rows, paired.names, is_inner=True))
     for table in tables:
         show_table(table.caption, table.columns, table.rows, to_stderr=to_stderr)
         for name, why in table.below:

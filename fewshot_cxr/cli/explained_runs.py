@@ -17,7 +17,7 @@ from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.inference import load_classifier, sample_exemplars, template_options
 from fewshot_cxr.records import Records
 from fewshot_cxr.workflows.explaining import Explainer
-from fewshot_cxr.workflows.explaining.versus import RunFilms
+from fewshot_cxr.workflows.explaining.explainer import RunFilms
 from fewshot_cxr.workflows.short_names import short_names
 
 Progress = Callable[[str, int, int], None]

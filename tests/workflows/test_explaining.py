@@ -18,20 +18,26 @@ from fewshot_cxr.inference import RULES, Classifier, classify_films, embed_films
 from fewshot_cxr.objectives import LinearHead
 from fewshot_cxr.report import Page, render_page
 from fewshot_cxr.seeding import seeded_torch
-from fewshot_cxr.workflows.explaining import EXPLAINED_RULES, QUESTIONS, Explainer, explain_films, heat_section
+from fewshot_cxr.workflows.explaining import (
+    EXPLAINED_RULES,
+    QUESTIONS,
+    Explainer,
+    RunFilms,
+    explain_films,
+    heat_section,
+)
 from fewshot_cxr.workflows.explaining.erasing import AT_RANDOM, BY_HEAT, erase_films, score_text
 from fewshot_cxr.workflows.explaining.folder import Explanation, focus_csv, safe_names, write_explanation
-from fewshot_cxr.workflows.explaining.shown import (
-    DRAWN,
+from fewshot_cxr.workflows.explaining.overlays import (
+    SAMPLED,
     WORST,
+    choices_text,
     choose_films,
     decision_text,
-    show_films,
-    shown_text,
-    tiles_of,
+    overlays,
     with_strangers,
 )
-from fewshot_cxr.workflows.explaining.versus import RunFilms, compare_runs
+from fewshot_cxr.workflows.explaining.paired_runs import compare_runs
 
 FINDINGS = ("effusion", "lobar_consolidation", "normal")
 WEIGHTS = {"weights": torch.linspace(-0.2, 1, 8), "bias": 0.3}
@@ -105,18 +111,18 @@ def test_the_nearest_exemplar_is_asked_about_and_mapped_too(encoder, sides, rule
     explainer = by_rule(encoder, exemplars, rule, question="nearest")
     images = films.rows([0, 4])
     decided = explainer.decide(images)
-    paired = explainer.pair_films(decided)
+    exemplars_found, other_films, heat, distances = zip(*explainer.nearest_exemplars(decided), strict=True)
     scores = explainer.target(decided)(decided.embeddings)
-    assert scores.tolist() == pytest.approx((-paired.distances).tolist(), rel=1e-4)
+    assert scores.tolist() == pytest.approx([-distance for distance in distances], rel=1e-4)
     known = embed_films(encoder, exemplars, device="cpu")
     nearest = predict(decided.embeddings.numpy(), ["a", "b"], known, n_nearest=1)
     if rule == "mean_distance":
-        assert [film.path for film in paired.records] == [one.exemplars[0].path for one in nearest]
+        assert [film.path for film in exemplars_found] == [one.exemplars[0].path for one in nearest]
     # From the exemplar's side the film is the other one: the same distance.
-    other = explainer.decide(paired.films)
+    other = explainer.decide(np.stack(other_films))
     back = explainer.decider.likeness(decided.embeddings)(other.embeddings)
     assert back.tolist() == pytest.approx(scores.tolist(), rel=1e-4)
-    assert paired.heat.shape == images.shape
+    assert np.stack(heat).shape == images.shape
 
 
 def test_a_classifier_is_asked_about_its_logits(classifier, sides):
@@ -139,7 +145,7 @@ def test_cam_of_a_classifier_is_signed(sides):
         classifier = Classifier(encoder.eval(), LinearHead(8, 3), FINDINGS)
     explainer = Explainer.of_classifier(classifier, device="cpu", method="cam")
     images = films.rows(range(8))
-    heat = explainer.heat(images, explainer.decide(images))
+    heat = explainer.heat(explainer.decide(images))
     assert heat.shape == (8, 64, 64)
     assert heat.min() < 0 < heat.max()
 
@@ -150,8 +156,8 @@ def test_a_named_finding_and_the_truth_are_two_ways_to_ask_the_same(encoder, sid
     images = films.rows(rows)
     named = by_rule(encoder, exemplars, question="finding:effusion")
     true = by_rule(encoder, exemplars, question="truth")
-    heat = named.heat(images, named.decide(images))
-    assert np.array_equal(heat, true.heat(images, true.decide(images), ["effusion"] * len(rows)))
+    heat = named.heat(named.decide(images))
+    assert np.array_equal(heat, true.heat(true.decide(images, ["effusion"] * len(rows))))
 
 
 def test_the_encoder_stays_as_it_was(encoder, sides):
@@ -159,7 +165,7 @@ def test_the_encoder_stays_as_it_was(encoder, sides):
     before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
     encoder.train()
     try:
-        explain_films(by_rule(encoder, exemplars), films)
+        explain_films(RunFilms("run", by_rule(encoder, exemplars), films))
         assert encoder.training
     finally:
         encoder.eval()
@@ -170,12 +176,12 @@ def test_the_encoder_stays_as_it_was(encoder, sides):
 def test_batches_of_any_size_give_the_same_report_worst_film_first(encoder, sides):
     films, exemplars = sides
     explainer, calls = by_rule(encoder, exemplars), []
-    whole = explain_films(explainer, films, progress=lambda *call: calls.append(call))
+    whole = explain_films(RunFilms("run", explainer, films), progress=lambda *call: calls.append(call))
     assert calls == [(len(films), len(films))]
-    parts = explain_films(explainer, films, batch_size=3)
+    parts = explain_films(RunFilms("run", explainer, films), batch_size=3)
     assert [film.path for film in parts.films] == [film.path for film in whole.films]
-    for name, values in whole.shares().items():
-        assert np.allclose(parts.shares()[name], values, atol=1e-4, equal_nan=True)
+    for name, values in whole.shares.items():
+        assert np.allclose(parts.shares[name], values, atol=1e-4, equal_nan=True)
     known = [film.shares["border"] for film in whole.films if film.shares["border"] is not None]
     assert known == pytest.approx(sorted(known, reverse=True), abs=1e-4)
     assert len(known) == len(films) or whole.films[-1].shares["border"] is None
@@ -184,23 +190,23 @@ def test_batches_of_any_size_give_the_same_report_worst_film_first(encoder, side
 def test_with_masks_the_worst_film_has_the_least_heat_in_its_lungs(encoder, sides):
     films, exemplars = sides
     masks = lung_masks(films.records, encoder.image_spec)
-    report = explain_films(by_rule(encoder, exemplars), films, masks=masks)
+    report = explain_films(RunFilms("run", by_rule(encoder, exemplars), films, masks))
     first = report.films[0]
-    assert first.shares["lungs"] == pytest.approx(np.nanmin(report.shares()["lungs"]), abs=1e-4)
+    assert first.shares["lungs"] == pytest.approx(np.nanmin(report.shares["lungs"]), abs=1e-4)
     rows = {(row.measure, row.group_kind, row.group): row for row in report.summary}
     shown = [film.row for film in report.films if film.shares["lungs"] is not None]
     assert rows["lungs", "all", "all"].area == pytest.approx(masks.rows(shown).mean())
-    assert rows["lungs", "all", "all"].share.mean == pytest.approx(np.nanmean(report.shares()["lungs"]))
+    assert rows["lungs", "all", "all"].share.mean == pytest.approx(np.nanmean(report.shares["lungs"]))
     assert {group for _, kind, group in rows if kind == "finding"} == set(FINDINGS)
     without = replace(masks, has_mask=np.arange(len(films)) != first.row)
-    again = explain_films(by_rule(encoder, exemplars), films, masks=without)
+    again = explain_films(RunFilms("run", by_rule(encoder, exemplars), films, without))
     assert next(film for film in again.films if film.row == first.row).shares["lungs"] is None
     assert "1 films have no lung mask: they count in no share of the lungs" in again.notes
 
 
 def test_the_table_of_films_names_no_patient(encoder, sides, records):
     films, exemplars = sides
-    text = focus_csv(explain_films(by_rule(encoder, exemplars), films))
+    text = focus_csv(explain_films(RunFilms("run", by_rule(encoder, exemplars), films)))
     rows = list(csv.DictReader(io.StringIO(text)))
     assert list(rows[0]) == ["path", "finding", "source", "patient", "decided", "distance", "border", "corners"]
     assert len(rows) == len(films)
@@ -212,28 +218,29 @@ def test_the_table_of_films_names_no_patient(encoder, sides, records):
 def test_half_of_the_films_shown_are_the_worst_and_the_others_drawn(encoder, sides):
     films, exemplars = sides
     explainer = by_rule(encoder, exemplars)
-    ordered = explain_films(explainer, films).films
+    ordered = explain_films(RunFilms("run", explainer, films)).films
     chosen = choose_films(ordered, 5, seed=0)
-    assert [choice.why for choice in chosen] == [WORST] * 3 + [DRAWN] * 2
-    assert [choice.focus for choice in chosen[:3]] == list(ordered[:3])
+    assert [why for _, why in chosen] == [WORST] * 3 + [SAMPLED] * 2
+    assert [focus for focus, _ in chosen[:3]] == list(ordered[:3])
     assert chosen == choose_films(ordered, 5, seed=0)
     assert any(chosen != choose_films(ordered, 5, seed=seed) for seed in range(1, 6))
     assert len(choose_films(ordered, None, seed=0)) == len(ordered)
-    assert "drawn with seed 3" in shown_text(explain_films(explainer, films), chosen, 3)
+    assert "drawn with seed 3" in choices_text(explain_films(RunFilms("run", explainer, films)), chosen, 3)
 
 
 def test_no_film_is_labelled_where_none_is_drawn(encoder, sides, monkeypatch, tmp_path):
     films, exemplars = sides
     explainer = by_rule(encoder, exemplars)
-    report = explain_films(explainer, films)
+    report = explain_films(RunFilms("run", explainer, films))
     for n_shown in (None, len(report.films)):
         chosen = choose_films(report.films, n_shown, seed=0)
-        assert {choice.why for choice in chosen} == {""}
-        assert "All films are shown, worst first" in shown_text(report, chosen, 0)
-        (tile,) = tiles_of(next(iter(show_films(explainer, films, chosen[:1]))), explainer)
+        assert {why for _, why in chosen} == {""}
+        assert "All films are shown, worst first" in choices_text(report, chosen, 0)
+        ((_, tile),) = next(overlays(RunFilms("run", explainer, films), chosen[:1]))
         assert len(tile.caption.split("\n")) == 4
     monkeypatch.setattr("fewshot_cxr.workflows.explaining.folder._MOST_TILES", 2)
-    text = write_explanation(tmp_path / "out", explainer, films, Explanation(report), n_overlays=None).read_text()
+    explanation = Explanation(RunFilms("run", explainer, films), report)
+    text = write_explanation(tmp_path / "out", explanation, n_overlays=None).read_text()
     assert "the first 2 of" in text
     assert "drawn with seed" not in text
 
@@ -242,7 +249,7 @@ def test_findings_that_are_not_told_apart_are_neither_right_nor_wrong(encoder, s
     films, exemplars = sides
     few = exemplars.records.where(lambda film: film.finding != "effusion")
     explainer = by_rule(encoder, cache_films(few, encoder.image_spec))
-    report = with_strangers(explain_films(explainer, films), explainer)
+    report = with_strangers(explain_films(RunFilms("run", explainer, films)), explainer)
     n_films = sum(film.finding == "effusion" for film in films.records)
     (note,) = (note for note in report.notes if "told apart" in note)
     assert note.startswith("effusion: not among the findings")
@@ -251,14 +258,17 @@ def test_findings_that_are_not_told_apart_are_neither_right_nor_wrong(encoder, s
         text = decision_text(film, explainer)
         assert ("rightly" in text) == (film.decided == film.finding)
         assert ("taken for" in text) == (film.finding != "effusion" and film.decided != film.finding)
-    assert any("not among" in text for text in heat_section(explainer, films, n_shown=1).paragraphs)
+    assert any("not among" in text for text in heat_section(RunFilms("run", explainer, films), n_films=1).paragraphs)
     whole = by_rule(encoder, exemplars)
-    assert with_strangers(explain_films(whole, films), whole).notes == explain_films(whole, films).notes
+    assert (
+        with_strangers(explain_films(RunFilms("run", whole, films)), whole).notes
+        == explain_films(RunFilms("run", whole, films)).notes
+    )
 
 
 def test_deletion_compares_the_heat_with_chance(encoder, sides):
     films, exemplars = sides
-    erasure = erase_films(by_rule(encoder, exemplars), films, n_films=4, n_steps=3)
+    erasure = erase_films(RunFilms("run", by_rule(encoder, exemplars), films), n_films=4, n_steps=3)
     n_warm = 4 - erasure.n_without_heat
     assert len(erasure.paths) == len(erasure.patients) == n_warm > 1
     told = {row["mode"]: row for row in erasure.to_json()["gain_over_random"]}
@@ -271,7 +281,7 @@ def test_deletion_compares_the_heat_with_chance(encoder, sides):
     deletion, insertion = erasure.curves["deletion"][BY_HEAT], erasure.curves["insertion"][AT_RANDOM]
     assert deletion[:, 0] == pytest.approx(insertion[:, -1], rel=1e-4)
     with pytest.raises(ValueError, match="attention maps explain no number"):
-        erase_films(replace(by_rule(encoder, exemplars), method="attention"), films)
+        erase_films(RunFilms("run", replace(by_rule(encoder, exemplars), method="attention"), films))
 
 
 def test_films_without_heat_count_in_no_gain(encoder, sides, monkeypatch, tmp_path):
@@ -279,16 +289,16 @@ def test_films_without_heat_count_in_no_gain(encoder, sides, monkeypatch, tmp_pa
     explainer = by_rule(encoder, exemplars)
     drawn = np.random.default_rng(0).random((6, 64, 64), dtype=np.float32)
     drawn[::2] = 0
-    monkeypatch.setattr(Explainer, "heat", lambda self, images, *asked: drawn[: len(images)])
-    erasure = erase_films(explainer, films, n_films=6, n_steps=2)
+    monkeypatch.setattr(Explainer, "heat", lambda self, decided: drawn[: len(decided.films)])
+    erasure = erase_films(RunFilms("run", explainer, films), n_films=6, n_steps=2)
     assert (len(erasure.paths), erasure.n_without_heat) == (3, 3)
     assert all(len(scores) == 3 for orders in erasure.curves.values() for scores in orders.values())
     assert all(row.n_films == 3 and row.n_without_heat == 3 for row in erasure.gains())
-    monkeypatch.setattr(Explainer, "heat", lambda self, images, *asked: np.zeros(images.shape, dtype=np.float32))
-    none = erase_films(explainer, films, n_films=2, n_steps=2)
+    monkeypatch.setattr(Explainer, "heat", lambda self, decided: np.zeros(decided.films.shape, dtype=np.float32))
+    none = erase_films(RunFilms("run", explainer, films), n_films=2, n_steps=2)
     json.dumps(none.to_json(), allow_nan=False)
-    explanation = Explanation(explain_films(explainer, films), none)
-    page = write_explanation(tmp_path / "out", explainer, films, explanation, n_overlays=1)
+    run = RunFilms("run", explainer, films)
+    page = write_explanation(tmp_path / "out", Explanation(run, explain_films(run), none), n_overlays=1)
     assert "no film has heat" in page.read_text()
     assert not (tmp_path / "out" / "deletion.png").exists()
 
@@ -313,8 +323,8 @@ def test_the_folder_holds_tables_overlays_sheets_and_a_page(encoder, sides, tmp_
     films, exemplars = sides
     films = cache_films(films.records.where(lambda film: film.finding == "normal"), encoder.image_spec)
     explainer = by_rule(encoder, exemplars)
-    explanation = Explanation(explain_films(explainer, films), facts=(("run", "a run"),))
-    page = write_explanation(tmp_path / "out", explainer, films, explanation, n_overlays=1)
+    run = RunFilms("a run", explainer, films)
+    page = write_explanation(tmp_path / "out", Explanation(run, explain_films(run)), n_overlays=1)
     names = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.*")}
     overlay = next(name for name in names if name.startswith("overlays/normal/001_p"))
     charts = {"focus_border.png", "focus_corners.png", "sheets/normal.png", overlay}
@@ -327,9 +337,9 @@ def test_the_folder_of_pairs_masks_and_deletion(encoder, sides, tmp_path):
     films, exemplars = sides
     explainer = by_rule(encoder, exemplars, question="nearest")
     masks = lung_masks(films.records, encoder.image_spec)
-    report = explain_films(explainer, films, masks=masks)
-    explanation = Explanation(report, erase_films(explainer, films, n_films=8, n_steps=2), facts=(("run", "a run"),))
-    page = write_explanation(tmp_path / "out", explainer, films, explanation, masks=masks, n_overlays=1)
+    run = RunFilms("a run", explainer, films, masks)
+    explanation = Explanation(run, explain_films(run), erase_films(run, n_films=8, n_steps=2))
+    page = write_explanation(tmp_path / "out", explanation, n_overlays=1)
     names = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.*")}
     charts = {f"focus_{name}.png" for name in ("lungs", "border", "corners")} | {"deletion.png", "insertion.png"}
     assert charts | {"focus.csv", "focus_summary.csv", "focus_summary.json", "explain.html"} <= names
@@ -345,7 +355,7 @@ def test_the_folder_of_pairs_masks_and_deletion(encoder, sides, tmp_path):
 
 def test_a_section_for_a_larger_page(encoder, sides):
     films, exemplars = sides
-    section = heat_section(by_rule(encoder, exemplars), films, n_shown=2)
+    section = heat_section(RunFilms("run", by_rule(encoder, exemplars), films), n_films=2)
     assert len(section.pictures) == 1
     assert "2 films with their heat" in section.pictures[0].alt
     assert "Where the network looks" in render_page(Page("a page", sections=(section,)))
@@ -354,11 +364,11 @@ def test_a_section_for_a_larger_page(encoder, sides):
 def test_a_run_beside_itself_does_not_differ(encoder, sides):
     films, exemplars = sides
     explainer = by_rule(encoder, exemplars)
-    versus = compare_runs(RunFilms("a", explainer, films), RunFilms("b", explainer, films), n_shown=2)
-    for row in versus.rows:
+    paired = compare_runs(RunFilms("a", explainer, films), RunFilms("b", explainer, films), n_films=2)
+    for row in paired.rows:
         assert (row.difference, row.p_value) == (0, 1)
-    assert not versus.inner_rows
-    assert [tile.caption.split("\n")[0] for tile in versus.tiles] == ["a", "b"] * 2
+    assert not paired.inner_rows
+    assert [tile.caption.split("\n")[0] for tile in paired.tiles] == ["a", "b"] * 2
 
 
 def test_a_cropped_run_is_measured_in_the_square_of_the_whole_film(encoder, sides):
@@ -366,28 +376,28 @@ def test_a_cropped_run_is_measured_in_the_square_of_the_whole_film(encoder, side
     cropped = make_encoder(border_crop=0.125)
     other_films, other_exemplars = (cache_films(some.records, cropped.image_spec) for some in (films, exemplars))
     masks = lung_masks(films.records, film_frame_spec(cropped.image_spec))
-    versus = compare_runs(
+    paired = compare_runs(
         RunFilms("whole", by_rule(encoder, exemplars), films, masks),
         RunFilms("cropped", by_rule(cropped, other_exemplars), other_films, masks),
-        n_shown=1,
+        n_films=1,
     )
-    border = next(row for row in versus.rows if row.measure == "border")
+    border = next(row for row in paired.rows if row.measure == "border")
     assert border.mean_second == 0
     assert border.mean_first > 0.1
-    assert {row.measure for row in versus.inner_rows} == {"lungs", "corners"}
-    lungs = next(row for row in versus.inner_rows if row.measure == "lungs")
-    assert lungs.mean_second == pytest.approx(next(row for row in versus.rows if row.measure == "lungs").mean_second)
-    assert {row.measure for row in versus.rows} == {"lungs", "border", "corners"}
-    assert all(tile.film.shape == (64, 64) for tile in versus.tiles)
-    assert versus.tiles[1].heat[:8].max() == 0
-    json.dumps(versus.to_json(), allow_nan=False)
+    assert {row.measure for row in paired.inner_rows} == {"lungs", "corners"}
+    lungs = next(row for row in paired.inner_rows if row.measure == "lungs")
+    assert lungs.mean_second == pytest.approx(next(row for row in paired.rows if row.measure == "lungs").mean_second)
+    assert {row.measure for row in paired.rows} == {"lungs", "border", "corners"}
+    assert all(tile.film.shape == (64, 64) for tile in paired.tiles)
+    assert paired.tiles[1].heat[:8].max() == 0
+    json.dumps(paired.to_json(), allow_nan=False)
 
 
 def test_heat_that_only_a_crop_has_moved_does_not_differ_inside(encoder, sides, monkeypatch):
     films, exemplars = sides
     cropped = make_encoder(border_crop=0.0625)
     drawn = np.random.default_rng(0).random((len(films), 64, 64)).astype(np.float32)
-    monkeypatch.setattr(Explainer, "heat", lambda self, images, *_: drawn[: len(images)])
+    monkeypatch.setattr(Explainer, "heat", lambda self, decided: drawn[: len(decided.films)])
     inside = np.zeros((64, 64), dtype=bool)
     inside[4:-4, 4:-4] = True
     monkeypatch.setattr(
@@ -396,11 +406,11 @@ def test_heat_that_only_a_crop_has_moved_does_not_differ_inside(encoder, sides, 
     )
     other = tuple(cache_films(some.records, cropped.image_spec) for some in sides)
     runs = RunFilms("whole", by_rule(encoder, exemplars), films), RunFilms("cut", by_rule(cropped, other[1]), other[0])
-    versus = compare_runs(*runs, n_shown=1)
-    assert {row.measure for row in versus.inner_rows} == {"border", "corners"}
-    for row in versus.inner_rows:
+    paired = compare_runs(*runs, n_films=1)
+    assert {row.measure for row in paired.inner_rows} == {"border", "corners"}
+    for row in paired.inner_rows:
         assert (row.difference, row.p_value) == (0, 1)
-    assert next(row for row in versus.rows if row.measure == "border").difference < -0.1
+    assert next(row for row in paired.rows if row.measure == "border").difference < -0.1
 
 
 def test_runs_that_cannot_be_paired_are_refused(encoder, classifier, sides):
@@ -435,13 +445,13 @@ def test_questions_that_have_no_answer_are_refused(encoder, classifier, sides):
     with pytest.raises(ValueError, match="a classifier has no exemplars"):
         Explainer.of_classifier(classifier, device="cpu", question="nearest")
     with pytest.raises(ValueError, match="pairs are mapped for the question 'nearest' alone"):
-        by_rule(encoder, exemplars).pair_films(by_rule(encoder, exemplars).decide(films.rows([0])))
+        by_rule(encoder, exemplars).nearest_exemplars(by_rule(encoder, exemplars).decide(films.rows([0])))
     few = exemplars.records.where(lambda film: film.finding != "effusion")
     explainer = by_rule(encoder, cache_films(few, encoder.image_spec), question="truth")
     with pytest.raises(ValueError, match="films show effusion, which is not told apart here"):
-        explain_films(explainer, films)
+        explain_films(RunFilms("run", explainer, films))
     with pytest.raises(ValueError, match="films are decoded at 64 px, the encoder takes 48"):
-        explain_films(by_rule(replace_spec(48), cache_films(few, ImageSpec(size_px=48))), films)
+        explain_films(RunFilms("run", by_rule(replace_spec(48), cache_films(few, ImageSpec(size_px=48))), films))
 
 
 def replace_spec(size_px):
@@ -454,9 +464,9 @@ def test_attention_maps_have_no_question(sides):
     films, exemplars = sides
     explainer = by_rule(encoder, exemplars, method="attention")
     images = films.rows([0, 1])
-    heat = explainer.heat(images, explainer.decide(images))
+    heat = explainer.heat(explainer.decide(images))
     assert np.array_equal(heat, heat_maps(encoder, explainer.images(images), None, method="attention"))
-    assert any("the question plays no part" in note for note in explain_films(explainer, films).notes)
+    assert any("the question plays no part" in note for note in explain_films(RunFilms("run", explainer, films)).notes)
 
 
 def test_every_question_and_method_has_words(encoder, sides):

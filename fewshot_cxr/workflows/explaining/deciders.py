@@ -50,14 +50,15 @@ class ByExemplars:
         if len(self.findings) < 2:
             raise ValueError(f"the exemplars show one finding only ({', '.join(self.findings)}); two are needed")
 
+    @property
+    def is_learned(self) -> bool:
+        """Whether the distance is one that the run has learned."""
+        return self.rule == "template" and bool(self.options)
+
     def values(self, embeddings: Tensor) -> Tensor:
         """Return the distance to each finding, shape (N, n_findings), of embeddings (N, dim)."""
         rule = RULES[self.rule]
         return rule(self.vectors, self.labels, embeddings, distance=self.distance, **self.options)
-
-    def ranked(self, embeddings: Tensor) -> Tensor:
-        """Return the findings from the closest on, int64, shape (N, n_findings)."""
-        return self.values(embeddings).argsort(dim=1, stable=True)
 
     def target(self, class_ids: Tensor, embeddings: Tensor) -> Target:
         """Return what speaks for one finding of each film: minus the rule's distance to it.
@@ -70,26 +71,22 @@ class ByExemplars:
 
     def nearest(self, embeddings: Tensor) -> tuple[Tensor, Tensor]:
         """Return the row of the nearest exemplar of each film, int64 (N,), and its distance, float (N,)."""
-        smallest = self._to_each(embeddings).min(dim=1)
+        if self.rule == "template":
+            alone = torch.arange(len(self.vectors), device=self.vectors.device)
+            distances = RULES["template"](self.vectors, alone, embeddings, **self.options)
+        else:
+            distances = pairwise_distances(embeddings, self.vectors, self.distance)
+        smallest = distances.min(dim=1)
         return smallest.indices, smallest.values
 
     def likeness(self, others: Tensor) -> Target:
         """Return the similarity of film i to the film whose embedding is row i of `others`, shape (N, dim)."""
-        if self.rule != "template":
-            return Similarity(others, self.distance)
-        return LearnedSimilarity(self._head(), others) if self.options else Similarity(others, "l1")
-
-    def _to_each(self, embeddings: Tensor) -> Tensor:
-        if self.rule != "template":
-            return pairwise_distances(embeddings, self.vectors, self.distance)
-        alone = torch.arange(len(self.vectors), device=self.vectors.device)
-        return RULES["template"](self.vectors, alone, embeddings, **self.options)
-
-    def _head(self) -> WeightedL1Head:
+        if not self.is_learned:
+            return Similarity(others, "l1" if self.rule == "template" else self.distance)
         head = WeightedL1Head(self.vectors.shape[1])
         values = {"alpha": self.options["weights"], "bias": torch.tensor(float(self.options["bias"]))}
         head.load_state_dict(values)
-        return head.to(self.vectors.device).requires_grad_(False)
+        return LearnedSimilarity(head.to(self.vectors.device).requires_grad_(False), others)
 
 
 def _to_mean_distance(decider: ByExemplars, class_ids: Tensor, embeddings: Tensor) -> Target:
@@ -133,10 +130,6 @@ class ByClassifier:
         """Return the logit of each finding, shape (N, n_findings), of embeddings (N, dim)."""
         logits: Tensor = self.classifier.head(embeddings)
         return logits
-
-    def ranked(self, embeddings: Tensor) -> Tensor:
-        """Return the findings from the largest logit on, int64, shape (N, n_findings)."""
-        return self.values(embeddings).argsort(dim=1, descending=True, stable=True)
 
     def target(self, class_ids: Tensor, embeddings: Tensor) -> Target:
         """Return the logit of one finding of each film; `embeddings` play no part in it."""

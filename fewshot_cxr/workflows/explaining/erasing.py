@@ -1,18 +1,20 @@
 """Does the answer hang on the places of the heat? Films covered bit by bit, hottest places first, and at random."""
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
 
 from fewshot_cxr._checks import check_at_least
-from fewshot_cxr.data import CachedFilms, patient_groups
+from fewshot_cxr.data import patient_groups
 from fewshot_cxr.explain.deletion import MODES, area_under, deletion_curve
 from fewshot_cxr.explain.gains import GainRow, summarise_gains
 from fewshot_cxr.seeding import hashed_bits, text_key
 from fewshot_cxr.workflows.explaining.deciders import ByExemplars
-from fewshot_cxr.workflows.explaining.explainer import ATTENTION, Explainer
+from fewshot_cxr.workflows.explaining.explainer import ATTENTION, Explainer, RunFilms
 
 Progress = Callable[[int, int], None]
 BY_HEAT, AT_RANDOM = "by heat", "at random"
@@ -68,21 +70,14 @@ class Erasure:
 
 
 def erase_films(
-    explainer: Explainer,
-    films: CachedFilms,
-    *,
-    n_films: int = 64,
-    n_steps: int = 20,
-    seed: int = 0,
-    progress: Progress | None = None,
+    run: RunFilms, *, n_films: int = 64, n_steps: int = 20, seed: int = 0, progress: Progress | None = None
 ) -> Erasure:
     """Cover and uncover some films in the order of their heat, and in random blots.
 
     Films without heat are drawn, counted and left out: their map gives no order.
 
     Args:
-        explainer: what is asked, of which encoder.
-        films: one finding each; at most `n_films` of them are drawn, by seed and path.
+        run: what is asked, of which encoder; of its films at most `n_films` are drawn, by seed and path.
         n_films: each costs 4 (n_steps + 1) passes through the encoder.
         n_steps: parts that a film is covered in.
         seed: of the draw and of the random order.
@@ -92,33 +87,28 @@ def erase_films(
         ValueError: n_films is below 1, or the method is attention, which explains no number.
     """
     check_at_least(n_films, 1, "n_films")
+    explainer, records = run.explainer, run.films.records
     if explainer.method == ATTENTION:
         raise ValueError("attention maps explain no number that could change: leave --deletion out, or take grad_cam")
-    keys = [int(hashed_bits(seed, text_key(film.path))) for film in films.records]
-    chosen = sorted(sorted(range(len(films)), key=keys.__getitem__)[:n_films])
-    parts: dict[tuple[str, str], list[np.ndarray]] = {}
-    has_heat: list[bool] = []
-    for first in range(0, len(chosen), _BATCH):
-        rows = chosen[first : first + _BATCH]
-        images = films.rows(rows)
-        decided, truths = explainer.decide(images), [films.records[row].finding for row in rows]
-        heat = explainer.heat(images, decided, truths)
+    keys = [int(hashed_bits(seed, text_key(film.path))) for film in records]
+    chosen = sorted(sorted(range(len(records)), key=keys.__getitem__)[:n_films])
+    parts: dict[tuple[str, str], list[np.ndarray]] = defaultdict(list)
+    kept: list[int] = []
+    n_done = 0
+    for rows, decided, heat in run.heated(chosen, _BATCH):
         is_warm = np.ptp(heat, axis=(1, 2)) > 0
-        score, inputs = explainer.score(explainer.target(decided, truths)), explainer.images(images)
-        for mode in MODES:
-            for order, values in ((BY_HEAT, heat), (AT_RANDOM, np.zeros_like(heat))):
-                curve = deletion_curve(score, inputs, values, n_steps=n_steps, mode=mode, fill=_FILL, seed=seed)
-                parts.setdefault((mode, order), []).append(curve[is_warm])
-        has_heat += is_warm.tolist()
+        score, inputs = explainer.score(explainer.target(decided)), explainer.images(decided.films)
+        for mode, (order, values) in product(MODES, ((BY_HEAT, heat), (AT_RANDOM, np.zeros_like(heat)))):
+            curve = deletion_curve(score, inputs, values, n_steps=n_steps, mode=mode, fill=_FILL, seed=seed)
+            parts[mode, order].append(curve[is_warm])
+        kept += np.array(rows)[is_warm].tolist()
+        n_done += len(rows)
         if progress is not None:
-            progress(first + len(rows), len(chosen))
-    curves = {mode: {order: np.concatenate(parts[mode, order]) for order in (BY_HEAT, AT_RANDOM)} for mode in MODES}
-    kept = [row for row, is_warm in zip(chosen, has_heat, strict=True) if is_warm]
-    groups = patient_groups(films.records)
+            progress(n_done, len(chosen))
     return Erasure(
-        curves,
-        paths=tuple(films.records[row].path for row in kept),
-        patients=tuple(int(groups[row]) for row in kept),
+        {mode: {order: np.concatenate(parts[mode, order]) for order in (BY_HEAT, AT_RANDOM)} for mode in MODES},
+        paths=tuple(records[row].path for row in kept),
+        patients=tuple(patient_groups(records)[kept].tolist()),
         n_without_heat=len(chosen) - len(kept),
         score=score_text(explainer),
         fill=_FILL,
@@ -129,11 +119,9 @@ def erase_films(
 def score_text(explainer: Explainer) -> str:
     """Return in words what the number is that an explainer's question asks about, short enough for a small axis."""
     by = explainer.decider
-    is_learned = isinstance(by, ByExemplars) and by.rule == "template" and bool(by.options)
-    if is_learned or not isinstance(by, ByExemplars):
-        score = "logit of 'same'" if is_learned else "logit"
-        less = {"contrast": " less the others'", "why": " less the next one's"}
-        return score + less.get(explainer.question, "")
+    if not isinstance(by, ByExemplars) or by.is_learned:
+        score = "logit of 'same'" if isinstance(by, ByExemplars) else "logit"
+        return score + {"contrast": " less the others'", "why": " less the next one's"}.get(explainer.question, "")
     nearer = {"contrast": "the others", "why": "the next"}.get(explainer.question)
     if nearer is not None:
         return f"how much nearer than {nearer}"

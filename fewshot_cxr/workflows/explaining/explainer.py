@@ -1,6 +1,6 @@
 """What is explained: which number a heat map speaks of, for the decisions of exemplars or of a classifier."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +10,14 @@ from torch import Tensor
 
 from fewshot_cxr._checks import lookup, nearest
 from fewshot_cxr.data import CachedFilms, to_images
+from fewshot_cxr.data.masks import LungMasks
 from fewshot_cxr.encoders import Encoder
 from fewshot_cxr.encoders.modes import eval_mode
 from fewshot_cxr.explain import METHODS, Difference, Mean, Target, heat_maps
 from fewshot_cxr.explain.gradcam import FEATURES
 from fewshot_cxr.inference import Classifier, choose_device, embed_films
 from fewshot_cxr.inference.forward import embed_batches
-from fewshot_cxr.records import Records
+from fewshot_cxr.records import Record
 from fewshot_cxr.workflows.explaining.deciders import ByClassifier, ByExemplars
 
 QUESTIONS = {
@@ -36,28 +37,23 @@ class Decided:
     """What N films were decided to be.
 
     Attributes:
+        films: decoded, uint8, shape (N, S, S).
+        truths: their own findings, which the question "truth" asks for; () where they are not known.
         embeddings: on the explainer's device, shape (N, dim).
-        class_ids, runner_up: the first and the second finding, int64, shape (N,); -1 where there is no second.
         values: distance (smaller is closer) or logit (larger is more so) of each finding, shape (N, n_findings).
+        ranked: the findings from the decided one to the last, int64, shape (N, n_findings).
     """
 
-    embeddings: Tensor
-    class_ids: Tensor
-    runner_up: Tensor
-    values: Tensor
-
-    def __len__(self) -> int:
-        return len(self.class_ids)
-
-
-@dataclass(frozen=True, eq=False)
-class Paired:
-    """The nearest exemplar of each of N films: its record, itself, uint8 (N, S, S), heat (N, S, S), distance (N,)."""
-
-    records: Records
     films: np.ndarray
-    heat: np.ndarray
-    distances: np.ndarray
+    truths: tuple[str, ...]
+    embeddings: Tensor
+    values: Tensor
+    ranked: Tensor
+
+    @property
+    def class_ids(self) -> Tensor:
+        """The decided finding of each film, int64, shape (N,)."""
+        return self.ranked[:, 0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,61 +154,48 @@ class Explainer:
         """The findings that are told apart."""
         return self.decider.findings
 
-    def strangers(self, findings: Iterable[str]) -> list[str]:
-        """Return those of these findings that are not told apart, by name."""
-        return sorted(set(findings) - set(self.findings))
-
     @property
     def value_name(self) -> str:
         """What `Decided.values` are: "distance" or "logit"."""
         return self.decider.value_name
 
-    def decide(self, films: np.ndarray) -> Decided:
-        """Decide on decoded films, uint8, shape (N, S, S)."""
+    def decide(self, films: np.ndarray, truths: Sequence[str] = ()) -> Decided:
+        """Decide on decoded films, uint8, shape (N, S, S), whose own findings are `truths`."""
         vectors = torch.from_numpy(next(embed_batches(self.encoder, [films], self.device))).to(self.device)
-        with torch.inference_mode():
-            ranked, values = self.decider.ranked(vectors), self.decider.values(vectors)
-        second = ranked[:, 1] if ranked.shape[1] > 1 else torch.full_like(ranked[:, 0], -1)
-        return Decided(vectors, ranked[:, 0].clone(), second.clone(), values.clone())
+        with torch.no_grad():
+            values = self.decider.values(vectors)
+        ranked = values.argsort(dim=1, descending=self.value_name == "logit", stable=True)
+        return Decided(films, tuple(truths), vectors, values, ranked)
 
     def images(self, films: np.ndarray) -> Tensor:
         """Return the encoder's input of decoded films, on the device."""
         return to_images(torch.from_numpy(films).to(self.device), self.encoder.image_spec)
 
-    def target(self, decided: Decided, truths: Sequence[str] | None = None) -> Target:
-        """Return the number that the question asks about, for the films of `decided`.
-
-        Args:
-            decided: of these films.
-            truths: their N findings; needed for the question "truth" alone.
+    def target(self, decided: Decided) -> Target:
+        """Return the number that the question asks about, for films that were decided.
 
         Raises:
-            ValueError: a film's own finding is none that is told apart.
+            ValueError: a film's own finding is asked for, and is unknown or none that is told apart.
         """
-        if isinstance(self.decider, ByExemplars) and self.question == "nearest":
-            rows, _ = self.decider.nearest(decided.embeddings)
-            return self.decider.likeness(self.decider.vectors[rows])
-        chosen = self.decider.target(self._asked_classes(decided, truths), decided.embeddings)
+        by, embeddings = self.decider, decided.embeddings
+        if isinstance(by, ByExemplars) and self.question == "nearest":
+            return by.likeness(by.vectors[by.nearest(embeddings)[0]])
+        chosen = by.target(self._asked_classes(decided), embeddings)
         if self.question == "contrast":
             n_findings = len(self.findings)
             others = [(decided.class_ids + step) % n_findings for step in range(1, n_findings)]
-            return Difference(chosen, Mean([self.decider.target(one, decided.embeddings) for one in others]))
-        if self.question == "why":
-            return Difference(chosen, self.decider.target(decided.runner_up, decided.embeddings))
-        return chosen
+            return Difference(chosen, Mean([by.target(one, embeddings) for one in others]))
+        return Difference(chosen, by.target(decided.ranked[:, 1], embeddings)) if self.question == "why" else chosen
 
-    def heat(self, films: np.ndarray, decided: Decided, truths: Sequence[str] | None = None) -> np.ndarray:
-        """Return where the number of the question comes from: float32, shape (N, S, S), in its unit.
+    def heat(self, decided: Decided) -> np.ndarray:
+        """Return where the number of the question comes from: float32, shape (N, S, S), in its unit."""
+        return self._mapped(decided.films, None if self.method == ATTENTION else self.target(decided))
 
-        Args:
-            films: uint8, shape (N, S, S).
-            decided, truths: see `target`.
-        """
-        target = None if self.method == ATTENTION else self.target(decided, truths)
-        return self._mapped(films, target)
-
-    def pair_films(self, decided: Decided) -> Paired:
+    def nearest_exemplars(self, decided: Decided) -> list[tuple[Record, np.ndarray, np.ndarray, float]]:
         """Map the other film of each pair: the nearest exemplar, for what it has in common with the film.
+
+        Returns:
+            Of each film the record of its exemplar, this one itself, uint8 (S, S), its heat (S, S), and its distance.
 
         Raises:
             ValueError: the question is not "nearest".
@@ -220,19 +203,19 @@ class Explainer:
         if not isinstance(self.decider, ByExemplars) or self.exemplars is None or self.question != "nearest":
             raise ValueError(f"pairs are mapped for the question 'nearest' alone, got {self.question!r}")
         nearest_rows, distances = self.decider.nearest(decided.embeddings)
-        rows = nearest_rows.cpu().numpy()
+        rows = nearest_rows.tolist()
         films = self.exemplars.rows(rows)
         heat = self._mapped(films, self.decider.likeness(decided.embeddings))
-        return Paired(self.exemplars.records.take(rows.tolist()), films, heat, distances.cpu().numpy())
+        return list(zip(self.exemplars.records.take(rows), films, heat, distances.tolist(), strict=True))
 
     def score(self, target: Target) -> Callable[[Tensor], Tensor]:
         """Return a function from the encoder's input (N, C, S, S) to the target, shape (N,), without gradient."""
 
-        def judge(images: Tensor) -> Tensor:
+        def scored(images: Tensor) -> Tensor:
             with eval_mode(self.encoder), torch.inference_mode():
                 return target(self.encoder(images))
 
-        return judge
+        return scored
 
     def asked_text(self) -> str:
         """Return the question in words."""
@@ -267,17 +250,40 @@ class Explainer:
         self.encoder.to(self.device)
         return heat_maps(self.encoder, self.images(films), target, method=self.method, layer=self.layer)
 
-    def _asked_classes(self, decided: Decided, truths: Sequence[str] | None) -> Tensor:
+    def _asked_classes(self, decided: Decided) -> Tensor:
         if self.question.startswith(OF_A_FINDING):
             asked = self.findings.index(self.question.removeprefix(OF_A_FINDING))
             return torch.full_like(decided.class_ids, asked)
         if self.question != "truth":
             return decided.class_ids
-        names = list(truths or ())
-        if len(names) != len(decided):
-            raise ValueError(f"truths must name the finding of {len(decided)} films, got {len(names)}")
-        if strangers := self.strangers(names):
+        if len(decided.truths) != len(decided.films):
+            raise ValueError(f"truths must name the finding of {len(decided.films)} films, got {len(decided.truths)}")
+        if strange := sorted(set(decided.truths) - set(self.findings)):
             raise ValueError(
-                f"films show {', '.join(strangers)}, which is not told apart here; ask another --question than truth"
+                f"films show {', '.join(strange)}, which is not told apart here; ask another --question than truth"
             )
-        return torch.tensor([self.findings.index(name) for name in names], device=self.device)
+        return torch.tensor([self.findings.index(name) for name in decided.truths], device=self.device)
+
+
+@dataclass(frozen=True, eq=False)
+class RunFilms:
+    """A run that is explained: its name, what is asked of it, the films as it takes them, and their lungs.
+
+    `films` have one finding each; `masks` lie in the frame in which the heat is measured.
+    """
+
+    name: str
+    explainer: Explainer
+    films: CachedFilms
+    masks: LungMasks | None = None
+
+    def heated(self, rows: Sequence[int], batch_size: int) -> Iterator[tuple[list[int], Decided, np.ndarray]]:
+        """Yield rows of films, what was decided on them, and their heat, no more than a batch in memory at a time."""
+        for first in range(0, len(rows), batch_size):
+            some = list(rows[first : first + batch_size])
+            decided = self.explainer.decide(self.films.rows(some), [self.films.records[row].finding for row in some])
+            yield some, decided, self.explainer.heat(decided)
+
+    def lungs(self, row: int) -> np.ndarray | None:
+        """Return the lungs of a film, bool (S, S), or None where it has no mask."""
+        return self.masks.rows([row])[0] if self.masks is not None and self.masks.has_mask[row] else None

@@ -9,8 +9,6 @@ from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from fewshot_cxr.data import CachedFilms
-from fewshot_cxr.data.masks import LungMasks
 from fewshot_cxr.explain.focus_summary import FocusRow
 from fewshot_cxr.report import Page, Section, render_page, save_figure
 from fewshot_cxr.report.heat_sections import (
@@ -26,19 +24,10 @@ from fewshot_cxr.visualise.curves import deletion_figure
 from fewshot_cxr.visualise.heat import HeatTile, heat_figure, heat_sheet_figure
 from fewshot_cxr.visualise.rows import focus_figure
 from fewshot_cxr.workflows.explaining.erasing import Erasure
-from fewshot_cxr.workflows.explaining.explainer import Explainer
+from fewshot_cxr.workflows.explaining.explainer import RunFilms
 from fewshot_cxr.workflows.explaining.focus_report import FilmFocus, FocusReport
-from fewshot_cxr.workflows.explaining.shown import (
-    Choice,
-    ShownFilm,
-    choose_films,
-    decision_text,
-    overlay_title,
-    show_films,
-    shown_text,
-    tiles_of,
-)
-from fewshot_cxr.workflows.explaining.versus import Versus
+from fewshot_cxr.workflows.explaining.overlays import Choice, choices_text, choose_films, decision_text, overlays
+from fewshot_cxr.workflows.explaining.paired_runs import PairedRuns
 
 Progress = Callable[[int, int], None]
 PAGE = "explain.html"
@@ -50,46 +39,35 @@ _LIBRARIES = ("fewshot_cxr", "torch", "captum")
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """What is written: the report, and where they were asked for, deletion curves and the comparison of two runs.
+    """A run and what was found: the report, and where they were asked for, deletion curves and a second run paired."""
 
-    `facts` are (name, text) pairs on how it was made, such as the checkpoint.
-    """
-
+    run: RunFilms
     report: FocusReport
     erasure: Erasure | None = None
-    versus: Versus | None = None
-    facts: tuple[tuple[str, str], ...] = ()
+    paired: PairedRuns | None = None
     seed: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return {
-            **dict(self.facts),
+            "run": self.run.name,
             "seed": self.seed,
             **self.report.to_json(),
             "deletion": None if self.erasure is None else self.erasure.to_json(),
-            "versus": None if self.versus is None else self.versus.to_json(),
+            "versus": None if self.paired is None else self.paired.to_json(),
             "versions": {name: version(name) for name in _LIBRARIES},
         }
 
 
 def write_explanation(
-    out: Path,
-    explainer: Explainer,
-    films: CachedFilms,
-    explanation: Explanation,
-    *,
-    masks: LungMasks | None = None,
-    n_overlays: int | None = 6,
-    progress: Progress | None = None,
+    out: Path, explanation: Explanation, *, n_overlays: int | None = 6, progress: Progress | None = None
 ) -> Path:
     """Write tables, overlays, contact sheets, charts and the page; each file whole or not at all.
 
     Args:
         out: the folder, made if absent.
-        explainer, films, masks: of which the report was made.
         explanation: what was found.
-        n_overlays: films of each finding that are shown, half of them the worst; None takes all.
+        n_overlays: films of each finding that are drawn, half of them the worst; None takes all.
         progress: called with (overlays done, overlays in all).
 
     Returns:
@@ -100,20 +78,24 @@ def write_explanation(
     write_text(out / FOCUS, focus_csv(report))
     write_text(out / "focus_summary.csv", summary_csv(report.summary))
     write_json(out / "focus_summary.json", explanation.to_json())
-    chosen = _choose(explanation, n_overlays)
-    sheets = _write_films(out, explainer, films, chosen, masks=masks, progress=progress)
+    films: dict[str, list[FilmFocus]] = {name: [] for name in sorted({film.finding for film in report.films})}
+    for film in report.films:
+        films[film.finding].append(film)
+    chosen = {name: choose_films(some, n_overlays, seed=explanation.seed) for name, some in films.items()}
+    sheets = _write_films(out, explanation.run, chosen, progress)
     _write_charts(out, explanation)
-    write_text(out / PAGE, render_page(_page(explainer, explanation, chosen, sheets)))
+    choices = [choice for some in chosen.values() for choice in some]
+    write_text(out / PAGE, render_page(_page(explanation, choices_text(report, choices, explanation.seed), sheets)))
     return out / PAGE
 
 
 def focus_csv(report: FocusReport) -> str:
     """Return every film, worst first, as CSV text; what is not known is empty."""
-    head = ("path", "finding", "source", "patient", "decided", report.value_name, *report.measures)
+    head = ("path", "finding", "source", "patient", "decided", report.value_name, *report.shares)
     rows = [
         (
             *(film.path, film.finding, film.source, film.patient, film.decided, f"{film.value:.6g}"),
-            *("" if film.shares[name] is None else f"{film.shares[name]:.4f}" for name in report.measures),
+            *("" if film.shares[name] is None else f"{film.shares[name]:.4f}" for name in report.shares),
         )
         for film in report.films
     ]
@@ -150,23 +132,8 @@ def _csv(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return text.getvalue()
 
 
-def _choose(explanation: Explanation, n_overlays: int | None) -> dict[str, tuple[Choice, ...]]:
-    """Return the films of each finding that are shown."""
-    films = explanation.report.films
-    own: dict[str, list[FilmFocus]] = {name: [] for name in sorted({film.finding for film in films})}
-    for film in films:
-        own[film.finding].append(film)
-    return {name: choose_films(some, n_overlays, seed=explanation.seed) for name, some in own.items()}
-
-
 def _write_films(
-    out: Path,
-    explainer: Explainer,
-    films: CachedFilms,
-    chosen: dict[str, tuple[Choice, ...]],
-    *,
-    masks: LungMasks | None,
-    progress: Progress | None,
+    out: Path, run: RunFilms, chosen: dict[str, tuple[Choice, ...]], progress: Progress | None
 ) -> dict[str, list[HeatTile]]:
     """Write overlays and contact sheets; return the tiles of each sheet by its title."""
     names = safe_names(list(chosen))
@@ -175,12 +142,13 @@ def _write_films(
     for finding, choices in chosen.items():
         tiles: list[HeatTile] = []
         n_tiled = 0
-        for place, shown in enumerate(show_films(explainer, films, choices, masks=masks), start=1):
-            stem = re.sub(r"[^\w.-]+", "_", PurePosixPath(shown.choice.focus.path).stem)[:_LONGEST_NAME]
-            _write_overlay(out / "overlays" / names[finding], f"{place:03d}_{stem}", shown, explainer)
-            own_tiles = tiles_of(shown, explainer)
-            if len(tiles) + len(own_tiles) <= _MOST_TILES:
-                tiles, n_tiled = tiles + own_tiles, n_tiled + 1
+        for place, (own, (focus, _)) in enumerate(zip(overlays(run, choices), choices, strict=True), start=1):
+            stem = re.sub(r"[^\w.-]+", "_", PurePosixPath(focus.path).stem)[:_LONGEST_NAME]
+            for (title, tile), ending in zip(own, ("", "_exemplar"), strict=False):
+                figure = heat_figure(tile.film, tile.heat, title=title, lungs=tile.lungs)
+                save_figure(figure, out / "overlays" / names[finding] / f"{place:03d}_{stem}{ending}.png")
+            if len(tiles) + len(own) <= _MOST_TILES:
+                tiles, n_tiled = [*tiles, *(tile for _, tile in own)], n_tiled + 1
             n_done += 1
             if progress is not None:
                 progress(n_done, n_all)
@@ -190,56 +158,37 @@ def _write_films(
     return sheets
 
 
-def _write_overlay(folder: Path, stem: str, shown: ShownFilm, explainer: Explainer) -> None:
-    figure = heat_figure(shown.film, shown.heat, title=overlay_title(shown, explainer), lungs=shown.lungs)
-    save_figure(figure, folder / f"{stem}.png")
-    if shown.exemplar is not None:
-        other = shown.exemplar
-        title = (
-            f"Nearest exemplar of it: {PurePosixPath(other.path).name}, {other.finding}, distance {other.distance:#.3g}"
-        )
-        save_figure(heat_figure(other.film, other.heat, title=title), folder / f"{stem}_exemplar.png")
-
-
 def _write_charts(out: Path, explanation: Explanation) -> None:
-    summary = explanation.report.summary
-    for measure in explanation.report.measures:
-        bars = focus_bars([row for row in summary if row.measure == measure])
+    for measure in explanation.report.shares:
+        bars = focus_bars([row for row in explanation.report.summary if row.measure == measure])
         save_figure(focus_figure(bars, measure=PLACES[measure]), out / f"focus_{measure}.png")
-    erasure = explanation.erasure
+    erasure, paired = explanation.erasure, explanation.paired
     if erasure is not None and erasure.paths:
         for mode, orders in erasure.curves.items():
             save_figure(deletion_figure(orders, mode=mode, score=erasure.score), out / f"{mode}.png")
-    if explanation.versus is not None and explanation.versus.tiles:
-        save_figure(heat_sheet_figure(explanation.versus.tiles, theme="dark"), out / "versus.png")
+    if paired is not None and paired.tiles:
+        save_figure(heat_sheet_figure(paired.tiles, theme="dark"), out / "versus.png")
 
 
-def _page(
-    explainer: Explainer,
-    explanation: Explanation,
-    chosen: dict[str, tuple[Choice, ...]],
-    sheets: dict[str, list[HeatTile]],
-) -> Page:
-    report, erasure, versus = explanation.report, explanation.erasure, explanation.versus
-    choices = [choice for some in chosen.values() for choice in some]
-    told = (shown_text(report, choices, explanation.seed),)
+def _page(explanation: Explanation, told: str, sheets: dict[str, list[HeatTile]]) -> Page:
+    report, erasure, paired = explanation.report, explanation.erasure, explanation.paired
+    explainer = explanation.run.explainer
     worst = [f"{film.path}: {decision_text(film, explainer)}" for film in report.films[:3]]
-    sections = [focus_section(report.summary, notes=report.notes), sheets_section(sheets, paragraphs=told)]
-    if versus is not None:
-        sections.insert(0, versus_section(versus.rows, versus.inner_rows, versus.names, versus.tiles))
+    sections = [focus_section(report.summary, notes=report.notes), sheets_section(sheets, paragraphs=(told,))]
+    if paired is not None:
+        sections.insert(0, versus_section(paired.rows, paired.inner_rows, paired.names, paired.tiles))
     if erasure is not None:
         sections.append(deletion_section(erasure.curves, erasure.gains(), score=erasure.score, fill=erasure.fill))
-    settings = tuple((name.replace("_", " "), _fact(value)) for name, value in report.settings.items())
-    versions = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
-    facts = (*explanation.facts, ("seed", str(explanation.seed)), *settings, ("versions", versions))
-    n_patients = len({film.patient for film in report.films})
+    facts = {"run": explanation.run.name, "seed": explanation.seed, **report.settings}
+    facts["versions"] = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
+    made = tuple((name.replace("_", " "), _fact(value)) for name, value in facts.items())
     return Page(
         "Where the network looks",
         lead=(
-            f"{len(report.films):,} films of {n_patients:,} patients. Asked: {explainer.asked_text()}.",
+            f"{len(report.films):,} films of {report.n_patients:,} patients. Asked: {explainer.asked_text()}.",
             f"{FOCUS} lists every film, worst first. The worst: {'; '.join(worst)}.",
         ),
-        sections=(*sections, Section("How this was made", facts=facts)),
+        sections=(*sections, Section("How this was made", facts=made)),
     )
 
 

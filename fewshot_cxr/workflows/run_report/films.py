@@ -20,7 +20,7 @@ from fewshot_cxr.report.som_section import som_section
 from fewshot_cxr.seeding import generator
 from fewshot_cxr.visualise.projection import DISTANCES
 from fewshot_cxr.visualise.style import percent
-from fewshot_cxr.workflows.explaining import Explainer, heat_section
+from fewshot_cxr.workflows.explaining import Explainer, RunFilms, heat_section
 
 Progress = Callable[[str, int, int], None]
 _MAP, _SOM, _EXTREMES, _HEAT = (
@@ -143,7 +143,8 @@ def _heat(films: ReportFilms, device: str, progress: Callable[[int, int], None] 
     some, told = _drawn(films.test, films.seed)
     spec = films.encoder.image_spec
     masks = lung_masks(some.records, spec) if any(film.mask_path for film in some.records) else None
-    section = heat_section(_explainer(films, device), some, masks=masks, seed=films.seed, progress=progress)
+    run = RunFilms("run", _explainer(films, device), some, masks)
+    section = heat_section(run, seed=films.seed, progress=progress)
     return replace(section, paragraphs=(*section.paragraphs, *told))
 
 

@@ -6,34 +6,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fewshot_cxr.data import CachedFilms, cache_films
-from fewshot_cxr.data.masks import LungMasks
+from fewshot_cxr.data import cache_films, patient_groups
 from fewshot_cxr.explain.film_frame import film_frame_spec, in_film_frame
 from fewshot_cxr.explain.focus_summary import FocusDifference, compare_focus
 from fewshot_cxr.image_spec import BORDER_SHARE
 from fewshot_cxr.visualise.heat import HeatTile
-from fewshot_cxr.workflows.explaining.explainer import Explainer
+from fewshot_cxr.workflows.explaining.explainer import RunFilms
 from fewshot_cxr.workflows.explaining.focus_report import BORDER, FocusReport, explain_films
-from fewshot_cxr.workflows.explaining.shown import Choice, choose_films, tile_text
+from fewshot_cxr.workflows.explaining.overlays import Choice, choose_films, tile_text
 
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
-class RunFilms:
-    """One of two runs: its name, what is asked of it, the films as it takes them, and the lungs of the whole films.
-
-    `masks` lie in the frame of `film_frame_spec`, in which both runs are measured.
-    """
-
-    name: str
-    explainer: Explainer
-    films: CachedFilms
-    masks: LungMasks | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Versus:
+class PairedRuns:
     """What two runs look at, paired.
 
     Attributes:
@@ -67,16 +53,17 @@ def compare_runs(
     first: RunFilms,
     second: RunFilms,
     *,
-    n_shown: int = 4,
+    n_films: int = 4,
     seed: int = 0,
     cache_folder: Path | None = None,
     progress: Progress | None = None,
-) -> Versus:
+) -> PairedRuns:
     """Measure where two runs look on the same films, in one frame, and test the difference.
 
     Args:
-        first, second: two runs, whose encoders cut the same square out of a film before any border crop.
-        n_shown: films whose heat is shown side by side.
+        first: a run, with masks in the frame of `film_frame_spec`.
+        second: another, likewise, whose encoder cuts the same square out of a film before any border crop.
+        n_films: whose heat is shown side by side.
         seed: of the draw of these films.
         cache_folder: of decoded films.
         progress: called with (what, films done, films in all).
@@ -85,28 +72,22 @@ def compare_runs(
         ValueError: other films, another crop before the border crop, another question, or masks of one run only.
     """
     _check_pair(first, second)
-    reports = []
     shared_crop = max(run.explainer.encoder.image_spec.border_crop for run in (first, second))
+    reports = []
     for run in (first, second):
         report = None if progress is None else partial(progress, f"heat of {run.name}")
-        reports.append(
-            explain_films(run.explainer, run.films, masks=run.masks, shared_crop=shared_crop, progress=report)
-        )
+        reports.append(explain_films(run, shared_crop=shared_crop, progress=report))
     one, other = reports
-    patients = [film.patient for film in one.in_order()]
-    rows = compare_focus(one.shares(), other.shares(), patients=patients)
-    places = _places_inside(shared_crop, tuple(one.inner))
-    inner = [{name: report.inner[name] for name in places} for report in (one, other)]
-    inner_rows = compare_focus(*inner, patients=patients) if shared_crop else ()
-    choices = choose_films(one.films, n_shown, seed=seed)
+    patients = patient_groups(first.films.records).tolist()
+    rows = compare_focus(one.shares, other.shares, patients=patients)
+    # The border has no place inside a border crop, once it is cut off.
+    places = [name for name in one.inner if name != BORDER or shared_crop < BORDER_SHARE] if shared_crop else []
+    inner = [{name: report.inner[name] for name in places} for report in reports]
+    inner_rows = compare_focus(*inner, patients=patients)
+    choices = choose_films(one.films, n_films, seed=seed)
     pairs = zip(_tiles(first, one, choices, cache_folder), _tiles(second, other, choices, cache_folder), strict=True)
     tiles = tuple(tile for pair in pairs for tile in pair)
-    return Versus((first.name, second.name), rows, inner_rows, (one, other), tiles)
-
-
-def _places_inside(border_crop: float, measures: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the measures that have a place inside a border crop: not the border, once that is cut off."""
-    return tuple(name for name in measures if name != BORDER or border_crop < BORDER_SHARE)
+    return PairedRuns((first.name, second.name), rows, inner_rows, (one, other), tiles)
 
 
 def _check_pair(first: RunFilms, second: RunFilms) -> None:
@@ -131,16 +112,12 @@ def _tiles(
     run: RunFilms, report: FocusReport, choices: tuple[Choice, ...], cache_folder: Path | None
 ) -> Iterator[HeatTile]:
     """Yield the chosen films, whole, with the heat of a run."""
-    rows = [choice.focus.row for choice in choices]
+    rows = [focus.row for focus, _ in choices]
     spec = run.explainer.encoder.image_spec
-    whole = cache_films(run.films.records.take(rows), film_frame_spec(spec), folder=cache_folder).rows(range(len(rows)))
-    images = run.films.rows(rows)
-    decided = run.explainer.decide(images)
-    heat = in_film_frame(run.explainer.heat(images, decided, [choice.focus.finding for choice in choices]), spec)
+    whole = cache_films(run.films.records.take(rows), film_frame_spec(spec), folder=cache_folder)
     by_row = {film.row: film for film in report.films}
-    for place, row in enumerate(rows):
-        own = by_row[row]
-        has_mask = run.masks is not None and bool(run.masks.has_mask[row])
-        lungs = run.masks.rows([row])[0] if run.masks is not None and has_mask else None
-        caption = f"{run.name}\n{own.finding}\n{tile_text(own, report.value_name)}"
-        yield HeatTile(whole[place], heat[place], caption, lungs)
+    for _, _, heat in run.heated(rows, len(rows)):
+        for place, own_heat in enumerate(in_film_frame(heat, spec)):
+            own = by_row[rows[place]]
+            caption = f"{run.name}\n{own.finding}\n{tile_text(own, report.value_name)}"
+            yield HeatTile(whole.rows([place])[0], own_heat, caption, run.lungs(own.row))
