@@ -1,9 +1,9 @@
 from .block import EpisodeBlock as EpisodeBlock
 from .block import EpisodePart as EpisodePart
 from .class_pool import support_group_count as support_group_count
-from .drawn import Episodes as Episodes
 from .file import EpisodeSource as EpisodeSource
 from .file import SavedEpisodes as SavedEpisodes
 from .file import save_episodes as save_episodes
 from .policy import POLICIES as POLICIES
 from .query_shares import PREVALENCES as PREVALENCES
+from .sampled import Episodes as Episodes

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from math import comb
 
 import numpy as np
@@ -12,30 +11,30 @@ from fewshot_cxr.seeding import hashed_bits, text_key
 _WITHIN = 7  # the order of the films of a group: a stream of random bits apart from that of the groups
 
 
-@dataclass(frozen=True, eq=False)
 class PoolSide:
-    """The films of one class that may stand on one side, the films of a group side by side, groups by ascending key."""
+    """The films of one class that may stand on one side, the films of a group side by side, groups by ascending key.
 
-    rows: np.ndarray  # int64 (n_films,)
-    film_keys: np.ndarray  # uint64 (n_films,)
-    groups: np.ndarray  # int32 (n_groups,), known across classes
-    group_keys: np.ndarray  # uint64 (n_groups,)
-    starts: np.ndarray  # int64 (n_groups,), first film of a group
-    sizes: np.ndarray  # int64 (n_groups,), films of a group
+    Args:
+        rows: of the films, int64, shape (n_films,).
+        groups: of the films, known across classes, int32, shape (n_films,).
+        film_keys: uint64, shape (n_films,).
+        group_keys: uint64, shape (n_films,).
 
-    @classmethod
-    def of(cls, rows: np.ndarray, groups: np.ndarray, film_keys: np.ndarray, group_keys: np.ndarray) -> "PoolSide":
-        """Sort films, given as arrays of shape (n_films,)."""
+    Attributes:
+        rows: sorted, as are `film_keys`.
+        groups: shape (n_groups,), each once, as are `group_keys`.
+        starts: the first film of each group, int64, shape (n_groups,).
+        sizes: the films of each group, int64, shape (n_groups,).
+        group_of_film: position in `groups`, int64, shape (n_films,).
+    """
+
+    def __init__(self, rows: np.ndarray, groups: np.ndarray, film_keys: np.ndarray, group_keys: np.ndarray) -> None:
         order = np.lexsort((film_keys, groups, group_keys))
-        groups = groups[order]
-        starts = np.flatnonzero(np.diff(groups, prepend=-1))
-        sizes = np.diff(starts, append=len(groups))
-        return cls(rows[order], film_keys[order], groups[starts], group_keys[order][starts], starts, sizes)
-
-    @cached_property
-    def group_of_film(self) -> np.ndarray:
-        """Position in `groups` of each film, (n_films,)."""
-        return np.repeat(np.arange(len(self.groups)), self.sizes)
+        self.rows, self.film_keys = rows[order], film_keys[order]
+        self.starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
+        self.sizes = np.diff(self.starts, append=len(groups))
+        self.groups, self.group_keys = groups[order][self.starts], group_keys[order][self.starts]
+        self.group_of_film = np.repeat(np.arange(len(self.groups)), self.sizes)
 
     def ordered(self, prefix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Shuffle, in each of m episodes, the groups among each other and the films within their group.
@@ -63,7 +62,10 @@ class PoolSide:
 
 @dataclass(frozen=True, eq=False)
 class ClassPool:
-    """One class: its films for either side, and how many films of how many patients it has in all."""
+    """One class: its films for either side, how many films of how many patients it has in all, and what is wanted.
+
+    `n_shot` support films are, and at most `n_query` query films in any episode.
+    """
 
     name: str
     class_id: int
@@ -71,6 +73,8 @@ class ClassPool:
     query: PoolSide
     n_films: int
     n_groups: int
+    n_shot: int = 1
+    n_query: int = 1
 
     @property
     def key(self) -> int:
@@ -85,19 +89,16 @@ class ClassPool:
             return text
         return f"{text} ({n_support} may be support, {n_query} may be query)"
 
-    def group_count(self, n_shot: int, n_query: int, *, is_safe: bool = False) -> int:
+    def group_count(self, *, is_safe: bool = False) -> int:
         """Decide how many patients give the support films; 0: none will do (`is_safe`: none will always do).
 
         See `support_group_count`.
         """
-        sizes = self._sizes
-        return _safe_count(sizes, n_shot, n_query) or (0 if is_safe else _best_odds_count(sizes, n_shot, n_query))
-
-    @cached_property
-    def _sizes(self) -> list[tuple[int, int]]:
         query = dict(zip(self.query.groups.tolist(), self.query.sizes.tolist(), strict=True))
         support = dict(zip(self.support.groups.tolist(), self.support.sizes.tolist(), strict=True))
-        return [(support.get(group, 0), query.get(group, 0)) for group in support | query]
+        sizes = [(support.get(group, 0), query.get(group, 0)) for group in support | query]
+        count = _safe_count(sizes, self.n_shot, self.n_query)
+        return count if is_safe or count else _best_odds_count(sizes, self.n_shot, self.n_query)
 
 
 def support_group_count(group_sizes: Sequence[int], n_shot: int, n_query: int) -> int:
@@ -108,7 +109,8 @@ def support_group_count(group_sizes: Sequence[int], n_shot: int, n_query: int) -
 
     Args:
         group_sizes: films of each patient.
-        n_shot, n_query: films wanted on either side.
+        n_shot: support films wanted.
+        n_query: query films wanted.
 
     Returns:
         Number of patients; 0 if no division of the patients serves.

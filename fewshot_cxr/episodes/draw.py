@@ -4,13 +4,14 @@ Every random bit follows from seed, kind of draw, attempt, episode and class; so
 is drawn with it.
 """
 
+from functools import cached_property
+
 import numpy as np
 
 from fewshot_cxr.episodes.block import EpisodeBlock
 from fewshot_cxr.episodes.draw_plan import DrawPlan
 from fewshot_cxr.episodes.query_shares import share_queries
-from fewshot_cxr.episodes.side_draw import SideDraw
-from fewshot_cxr.episodes.sparse_draw import repeats
+from fewshot_cxr.episodes.side_draw import Cells, SideDraw, repeats
 from fewshot_cxr.seeding import hashed_bits
 
 _CLASS, _SUPPORT, _QUERY, _OUTSIDE, _OUTSIDE_CLASS = 1, 2, 3, 4, 5  # kinds of draw: each its own stream of random bits
@@ -32,21 +33,22 @@ class EpisodeDraw:
         self._keys = np.array([pool.key for pool in pools], dtype=np.uint64)
         self._n_films = np.array([pool.n_films for pool in pools], dtype=np.int64)
         self._by_id = np.argsort(self._class_ids)
-        no_limit = np.full(len(pools) + len(plan.outside_pools), np.iinfo(np.int64).max)
-        sides = [pool.support for pool in pools], [pool.query for pool in pools]
-        self._support = SideDraw(seed, _SUPPORT, pools, sides[0], is_sparse=plan.is_large, limits=plan.support_groups)
-        self._query = SideDraw(seed, _QUERY, pools, sides[1], is_sparse=plan.is_large, limits=no_limit)
-        others = plan.outside_pools
-        outside = [pool.query for pool in others]
-        self._outside = SideDraw(seed, _OUTSIDE, others, outside, is_sparse=plan.is_outside_large, limits=no_limit)
+        support, query = [pool.support for pool in pools], [pool.query for pool in pools]
+        self._support = SideDraw((seed, _SUPPORT), pools, support, plan.is_large, plan.support_groups)
+        self._query = SideDraw((seed, _QUERY), pools, query, plan.is_large)
+
+    @cached_property
+    def _outside(self) -> SideDraw:
+        pools = self._plan.outside_pools
+        return SideDraw((self._seed, _OUTSIDE), pools, [pool.query for pool in pools], self._plan.is_outside_large)
 
     def block(self, first: int, size: int) -> EpisodeBlock:
         """Draw the episodes first .. first+size-1; `Episodes.block` says what may go wrong."""
         plan = self._plan
         numbers = np.arange(first, first + size, dtype=np.uint64)
         chosen = self._choose_classes(numbers)
-        support = np.full((plan.classes.shots.max(), size, plan.n_way), -1, dtype=np.int32)
-        query = np.full((plan.classes.queries.max(), size, plan.n_way), -1, dtype=np.int32)
+        support = np.full((plan.shots.max(), size, plan.n_way), -1, dtype=np.int32)
+        query = np.full((plan.queries.max(), size, plan.n_way), -1, dtype=np.int32)
         todo = np.arange(size)
         for attempt in range(_MAX_ATTEMPTS):
             *drawn, is_short = self._attempt(numbers[todo], chosen[todo], attempt)
@@ -81,17 +83,18 @@ class EpisodeDraw:
 
     def _attempt(self, numbers: np.ndarray, chosen: np.ndarray, attempt: int) -> tuple[np.ndarray, ...]:
         """Draw once: support and query rows, (films, n * n_way), and which episodes fell short, (n,)."""
-        shots, nothing = self._plan.classes.shots[chosen], np.empty((0, chosen.size), dtype=np.int32)
-        support, is_short = self._take(self._support, numbers, chosen, shots, attempt, banned_groups=nothing)
-        banned = self._groups(support)
+        where = np.repeat(numbers, self._plan.n_way), chosen.ravel()
+        shots, nothing = self._plan.shots[chosen], np.empty((0, chosen.size), dtype=np.int32)
+        support, is_short = self._take(self._support, self._support.cells(attempt, *where, shots.ravel(), nothing))
+        banned = self._plan.films.group_of_row[support]
         if self._plan.has_shared_groups:
-            banned = np.repeat(_by_episode(banned, chosen.shape), chosen.shape[1], axis=1)
-        queries = self._queries(chosen)
-        query, is_too_short = self._take(self._query, numbers, chosen, queries, attempt, banned_groups=banned)
+            banned = np.repeat(self._by_episode(banned), self._plan.n_way, axis=1)
+        queries = self._queries(chosen).ravel()
+        query, is_too_short = self._take(self._query, self._query.cells(attempt, *where, queries, banned))
         return support, query, (is_short | is_too_short).reshape(chosen.shape).any(axis=1)
 
     def _queries(self, chosen: np.ndarray) -> np.ndarray:
-        most: np.ndarray = self._plan.classes.queries[chosen]
+        most: np.ndarray = self._plan.queries[chosen]
         if self._plan.total_queries is None:
             return most
         order = np.argsort(chosen, axis=1)  # by name, so that the order of findings decides no tie
@@ -101,36 +104,27 @@ class EpisodeDraw:
         fitting: np.ndarray = np.minimum(queries, most)
         return fitting
 
-    def _take(
-        self,
-        side: SideDraw,
-        numbers: np.ndarray,
-        chosen: np.ndarray,
-        counts: np.ndarray,
-        attempt: int,
-        *,
-        banned_groups: np.ndarray,
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _take(self, side: SideDraw, cells: Cells) -> tuple[np.ndarray, np.ndarray]:
         """Draw one side, each film for one class alone: of two classes the first by name keeps it."""
-        n_way = chosen.shape[1]
-        cells = np.repeat(numbers, n_way), chosen.ravel(), counts.ravel()
-        nothing = np.empty((0, chosen.size), dtype=np.int32)
-        rows, is_short = side.take(*cells, attempt=attempt, banned_groups=banned_groups, banned_rows=nothing)
+        rows, is_short = side.take(cells)
         if not self._plan.has_shared_films:
             return rows, is_short
-        films = _by_episode(rows, chosen.shape)
+        n_way, films = self._plan.n_way, self._by_episode(rows)
         clashing = np.flatnonzero((repeats(films) & (films >= 0)).any(axis=0))
-        by_name = np.argsort(chosen[clashing], axis=1)
+        by_name = np.argsort(cells.pools.reshape(-1, n_way)[clashing], axis=1)
         taken = np.empty((0, len(clashing)), dtype=np.int32)
         for way in range(n_way if len(clashing) else 0):
             here = clashing * n_way + by_name[:, way]
-            some = cells[0][here], cells[1][here], cells[2][here]
-            banned = {"banned_groups": banned_groups[:, here], "banned_rows": taken}
-            again, is_short[here] = side.take(*some, attempt=attempt, **banned)
+            again, is_short[here] = side.take(cells.at(here)._replace(banned_rows=taken))
             rows[:, here] = -1
             rows[: len(again), here] = again
             taken = np.concatenate([taken, again])
         return rows, is_short
+
+    def _by_episode(self, rows: np.ndarray) -> np.ndarray:
+        """Bring what is (films, n * n_way) into columns of episodes, (films * n_way, n)."""
+        n_films, n_way = len(rows), self._plan.n_way
+        return rows.reshape(n_films, -1, n_way).transpose(0, 2, 1).reshape(n_films * n_way, -1)
 
     def _draw_outside(self, numbers: np.ndarray, chosen: np.ndarray, support: np.ndarray) -> np.ndarray:
         """Return rows of one finding that is not in the episode, of patients who are not in its support."""
@@ -141,17 +135,8 @@ class EpisodeDraw:
         is_inside = (self._class_ids[chosen][:, :, None] == class_ids).any(axis=1)
         bits[is_inside] = np.iinfo(np.uint64).max
         pool, counts = np.argmin(bits, axis=1), np.full(len(numbers), self._plan.n_outside)
-        nothing = np.empty((0, len(numbers)), dtype=np.int32)
-        banned = self._groups(support.transpose(0, 2, 1).reshape(-1, len(numbers)))
-        banned = banned if self._plan.has_shared_groups else nothing
-        rows, _ = self._outside.take(numbers, pool, counts, attempt=0, banned_groups=banned, banned_rows=nothing)
+        banned = np.empty((0, len(numbers)), dtype=np.int32)
+        if self._plan.has_shared_groups:
+            banned = self._plan.films.group_of_row[support.transpose(0, 2, 1).reshape(-1, len(numbers))]
+        rows, _ = self._outside.take(self._outside.cells(0, numbers, pool, counts, banned))
         return np.ascontiguousarray(rows.T, dtype=np.int64)
-
-    def _groups(self, rows: np.ndarray) -> np.ndarray:
-        groups: np.ndarray = self._plan.films.group_of_row[rows]
-        return groups
-
-
-def _by_episode(rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Bring what is (films, n * n_way) into columns of episodes, (films * n_way, n)."""
-    return rows.reshape(len(rows), *shape).transpose(0, 2, 1).reshape(-1, shape[0])

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
-from fewshot_cxr._checks import check_at_least, nearest
+from fewshot_cxr._checks import nearest
 
 
 def check_names(lists: Mapping[str, Sequence[str]], present: Collection[str], known: Sequence[str]) -> None:
@@ -23,21 +23,19 @@ def check_names(lists: Mapping[str, Sequence[str]], present: Collection[str], kn
         raise ValueError(f"{' and '.join(lists)} both name {', '.join(twice)}; leave it out of one of them")
 
 
-def shots_of(n_shot: int | Mapping[str, int], names: Sequence[str], known: Sequence[str]) -> list[int]:
+def shots_of(n_shot: int | Mapping[str, int], names: Sequence[str], known: Sequence[str]) -> Mapping[str, int]:
     """Return the support films of each finding in `names`.
 
     Raises:
-        ValueError: a number below 1, a finding without a number, or an unknown finding.
+        ValueError: a finding without a number, or an unknown finding.
     """
     if not isinstance(n_shot, Mapping):
-        check_at_least(n_shot, 1, "n_shot")
-        return [int(n_shot)] * len(names)
-    for name, number in n_shot.items():
+        return dict.fromkeys(names, n_shot)
+    for name in n_shot:
         _check_known("n_shot", name, known)
-        check_at_least(number, 1, f"n_shot of {name}")
     if missing := [name for name in names if name not in n_shot]:
         raise ValueError(f"n_shot says nothing about {', '.join(missing)}; give a number, or name it in never")
-    return [int(n_shot[name]) for name in names]
+    return n_shot
 
 
 def _check_known(what: str, name: str, known: Sequence[str]) -> None:

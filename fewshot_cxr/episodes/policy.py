@@ -1,9 +1,7 @@
 """What happens to a class that has too few films for an episode."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-
-import numpy as np
+from dataclasses import replace
 
 from fewshot_cxr.episodes.class_pool import ClassPool
 
@@ -15,100 +13,57 @@ POLICIES = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class FittedClasses:
-    """The classes that episodes are drawn from.
-
-    Args:
-        pools: their films.
-        shots: support films of each, int64, shape (n_pools,).
-        queries: the most queries of each in any episode, int64, shape (n_pools,).
-        notes: what was changed, one sentence each.
-    """
-
-    pools: tuple[ClassPool, ...]
-    shots: np.ndarray
-    queries: np.ndarray
-    notes: tuple[str, ...] = field(default=())
-
-
 def fit_classes(
-    pools: Sequence[ClassPool],
-    shots: Sequence[int],
-    queries_of: Callable[[Sequence[ClassPool]], np.ndarray],
-    policy: str,
-    wanted: str,
-) -> FittedClasses:
+    pools: Sequence[ClassPool], share: Callable[[Sequence[ClassPool]], list[ClassPool]], policy: str, wanted: str
+) -> tuple[tuple[ClassPool, ...], tuple[str, ...]]:
     """Find the classes that are too small, and do with them as the policy says.
 
     Args:
-        pools: the classes.
-        shots: support films wanted of each.
-        queries_of: returns the queries wanted of each of the classes that remain.
+        pools: the classes, each with the shots that are wanted.
+        share: returns the classes that remain with the queries that are wanted.
         policy: a name in POLICIES.
         wanted: what is wanted, in words, for the error.
+
+    Returns:
+        The classes that episodes are drawn from, and what was changed, one sentence each.
 
     Raises:
         ValueError: a class is too small, and the policy does not help; the text names it.
     """
-    fitted = FittedClasses(tuple(pools), np.array(shots), queries_of(pools))
-    while small := _too_small(fitted):
+    pools, notes = share(pools), []
+    while small := [pool for pool in pools if not pool.group_count()]:
         if policy == "error":
-            raise ValueError(_refusal([str(fitted.pools[index]) for index in small], wanted))
-        if policy != "skip_class":
-            return _shrink(fitted, small, policy, wanted)
-        fitted = _skip(fitted, small, queries_of, wanted)
-    return fitted
+            raise ValueError(_refusal(small, wanted))
+        fitted = {} if policy == "skip_class" else {pool.name: _shrink(pool, policy, wanted) for pool in small}
+        for pool in small:
+            outcome = f"{_shape(fitted[pool.name])} there" if fitted else "left out"
+            notes.append(f"{pool}, too few for {_shape(pool)}: {outcome}")
+        if fitted:
+            return tuple(fitted.get(pool.name, pool) for pool in pools), tuple(notes)
+        pools = [pool for pool in pools if pool not in small]
+        if len(pools) < 2:
+            raise ValueError(_refusal(small, wanted))
+        pools = share(pools)
+    return tuple(pools), tuple(notes)
 
 
-def _too_small(fitted: FittedClasses) -> list[int]:
-    each = enumerate(zip(fitted.pools, fitted.shots.tolist(), fitted.queries.tolist(), strict=True))
-    return [index for index, (pool, n_shot, n_query) in each if not pool.group_count(n_shot, n_query)]
+def _shrink(pool: ClassPool, policy: str, wanted: str) -> ClassPool:
+    for is_safe in (True, False):  # a number that only fits now and then is the last resort
+        for number in range((pool.n_shot if policy == "shrink_shot" else pool.n_query) - 1, 0, -1):
+            smaller = replace(pool, n_shot=number) if policy == "shrink_shot" else replace(pool, n_query=number)
+            if smaller.group_count(is_safe=is_safe):
+                return smaller
+    raise ValueError(_refusal([pool], wanted))
 
 
-def _skip(
-    fitted: FittedClasses, small: list[int], queries_of: Callable[[Sequence[ClassPool]], np.ndarray], wanted: str
-) -> FittedClasses:
-    notes = [
-        f"{fitted.pools[index]}, too few for {_shape(fitted.shots[index], fitted.queries[index])}: left out"
-        for index in small
-    ]
-    kept = [index for index in range(len(fitted.pools)) if index not in small]
-    if len(kept) < 2:
-        raise ValueError(_refusal([str(fitted.pools[index]) for index in small], wanted))
-    pools = tuple(fitted.pools[index] for index in kept)
-    return FittedClasses(pools, fitted.shots[kept], queries_of(pools), (*fitted.notes, *notes))
+def _shape(pool: ClassPool) -> str:
+    shots, queries = "shot" if pool.n_shot == 1 else "shots", "query" if pool.n_query == 1 else "queries"
+    return f"{pool.n_shot} {shots} and {pool.n_query} {queries}"
 
 
-def _shrink(fitted: FittedClasses, small: list[int], policy: str, wanted: str) -> FittedClasses:
-    shots, queries, notes = fitted.shots.copy(), fitted.queries.copy(), list(fitted.notes)
-    for index in small:
-        pool, before = fitted.pools[index], _shape(shots[index], queries[index])
-        numbers = shots if policy == "shrink_shot" else queries
-        fitting = [
-            (is_safe, number)
-            for is_safe in (True, False)  # a number that only fits now and then is the last resort
-            for number in range(int(numbers[index]) - 1, 0, -1)
-            if pool.group_count(*_replaced(shots, queries, index, number, policy), is_safe=is_safe)
-        ]
-        if not fitting:
-            raise ValueError(_refusal([str(pool)], wanted))
-        numbers[index] = fitting[0][1]
-        notes.append(f"{pool}, too few for {before}: {_shape(shots[index], queries[index])} there")
-    return replace(fitted, shots=shots, queries=queries, notes=tuple(notes))
-
-
-def _replaced(shots: np.ndarray, queries: np.ndarray, index: int, number: int, policy: str) -> tuple[int, int]:
-    return (number, int(queries[index])) if policy == "shrink_shot" else (int(shots[index]), number)
-
-
-def _shape(n_shot: int, n_query: int) -> str:
-    return f"{n_shot} {'shot' if n_shot == 1 else 'shots'} and {n_query} {'query' if n_query == 1 else 'queries'}"
-
-
-def _refusal(complaints: list[str], wanted: str) -> str:
+def _refusal(pools: Sequence[ClassPool], wanted: str) -> str:
     return (
-        f"too few films for {wanted}: {'; '.join(complaints)}. Support and query never share a patient. "
+        f"too few films for {wanted}: {'; '.join(map(str, pools))}. Support and query never share a patient. "
         "if_too_small='shrink_query', 'shrink_shot' or 'skip_class' settles it class by class. "
         "Take fewer shots (n_shot) or queries (n_query), or drop the class"
     )

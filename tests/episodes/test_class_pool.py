@@ -6,15 +6,15 @@ import pytest
 from fewshot_cxr.episodes.class_pool import ClassPool, PoolSide, support_group_count
 
 
-def made_pool(support_sizes, query_sizes):
+def made_pool(support_sizes, query_sizes, **wanted):
     """A class whose patient i has so many films that may be support, and so many others that may be query."""
     sides, row = [], 0
     for sizes in (support_sizes, query_sizes):
         groups = np.repeat(np.arange(len(sizes)), sizes)
         rows = np.arange(row, row + len(groups))
         row += len(groups)
-        sides.append(PoolSide.of(rows, groups, rows.astype(np.uint64), groups.astype(np.uint64)))
-    return ClassPool("effusion", 0, *sides, row, len(support_sizes))
+        sides.append(PoolSide(rows, groups, rows.astype(np.uint64), groups.astype(np.uint64)))
+    return ClassPool("effusion", 0, *sides, row, len(support_sizes), **wanted)
 
 
 def odds_of(support_sizes, query_sizes, count, n_shot, n_query):
@@ -44,10 +44,10 @@ def test_a_division_is_found_where_the_sides_differ(seed):
     draw = np.random.default_rng(seed)
     support, query = draw.integers(0, 4, (2, draw.integers(1, 7))).tolist()
     n_shot, n_query = draw.integers(1, 5, 2).tolist()
-    pool = made_pool(support, query)
+    pool = made_pool(support, query, n_shot=n_shot, n_query=n_query)
     odds = {count: odds_of(support, query, count, n_shot, n_query) for count in range(1, n_shot + 1)}
-    assert odds.get(pool.group_count(n_shot, n_query), 0) == max(odds.values())
-    assert bool(pool.group_count(n_shot, n_query, is_safe=True)) == (max(odds.values()) == 1)
+    assert odds.get(pool.group_count(), 0) == max(odds.values())
+    assert bool(pool.group_count(is_safe=True)) == (max(odds.values()) == 1)
 
 
 def test_a_class_says_how_much_it_has():

@@ -8,7 +8,7 @@ films are five patients wherever the class has them.
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -17,11 +17,13 @@ import numpy as np
 from fewshot_cxr._checks import check_bool, check_list, check_whole, lookup
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.episodes.block import EpisodeBlock
+from fewshot_cxr.episodes.class_pool import ClassPool
 from fewshot_cxr.episodes.draw import EpisodeDraw
-from fewshot_cxr.episodes.draw_plan import DrawPlan, plan_draw
+from fewshot_cxr.episodes.draw_plan import DrawPlan
 from fewshot_cxr.episodes.films import EpisodeFilms
-from fewshot_cxr.episodes.policy import POLICIES
-from fewshot_cxr.episodes.query_shares import PREVALENCES
+from fewshot_cxr.episodes.finding_names import check_names, shots_of
+from fewshot_cxr.episodes.policy import POLICIES, fit_classes
+from fewshot_cxr.episodes.query_shares import PREVALENCES, most_queries
 
 _BLOCK_FILMS = 51_200  # looked at for a block: what fits the processor's caches, whatever n_episodes is
 _OVERLAP = (
@@ -50,8 +52,10 @@ class Episodes:
         prevalence: how queries are shared among classes, a name in PREVALENCES.
         if_too_small: what to do with a class that has too few films, a name in POLICIES.
         allow_patient_overlap: count every film as its own patient, only to measure how much that leaks.
-        always: findings that are in every episode. never: findings that are only ever `outside`.
-        may_support, may_query: which films may stand on that side, bool, shape (N,); None: all.
+        always: findings that are in every episode.
+        never: findings that are only ever `outside`.
+        may_support: which films may stand on that side, bool, shape (N,); None: all.
+        may_query: the same for the other side.
 
     Raises:
         TypeError: a number is not whole, a switch not True or False, or a text stands for a list of findings.
@@ -70,8 +74,8 @@ class Episodes:
     prevalence: str = "balanced"
     if_too_small: str = "error"
     allow_patient_overlap: bool = False
-    always: tuple[str, ...] = ()
-    never: tuple[str, ...] = ()
+    always: Sequence[str] = ()
+    never: Sequence[str] = ()
     may_support: np.ndarray | None = None
     may_query: np.ndarray | None = None
 
@@ -94,8 +98,6 @@ class Episodes:
         may_query: np.ndarray | None = None,
     ) -> "Episodes":
         """Describe the episodes over labelled embeddings; see the class for arguments and errors."""
-        check_list(always, "always")
-        check_list(never, "never")
         settings: dict[str, Any] = {} if n_way is None else {"n_way": n_way}
         return cls(
             class_ids=films.class_ids,
@@ -105,12 +107,12 @@ class Episodes:
             n_query=n_query,
             n_episodes=n_episodes,
             seed=seed,
-            paths=None if films.paths is None else tuple(films.paths),
+            paths=films.paths,
             prevalence=prevalence,
             if_too_small=if_too_small,
             allow_patient_overlap=allow_patient_overlap,
-            always=tuple(always),
-            never=tuple(never),
+            always=always,
+            never=never,
             may_support=may_support,
             may_query=may_query,
             **settings,
@@ -129,6 +131,7 @@ class Episodes:
         check_bool(self.allow_patient_overlap, "allow_patient_overlap")
         for name in ("always", "never"):
             check_list(getattr(self, name), name)
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         for name in ("n_query", "n_episodes", "seed"):  # numpy's integers are not JSON's
             object.__setattr__(self, name, int(getattr(self, name)))
         object.__setattr__(self, "n_way", int(self._plan.n_way))
@@ -188,7 +191,7 @@ class Episodes:
 
     @cached_property
     def _films(self) -> EpisodeFilms:
-        return EpisodeFilms.of(
+        return EpisodeFilms(
             self.class_ids,
             np.arange(len(self.class_ids)) if self.allow_patient_overlap else self.group_ids,
             self.class_names,
@@ -198,16 +201,52 @@ class Episodes:
 
     @cached_property
     def _plan(self) -> DrawPlan:
-        return plan_draw(
-            self._films,
-            n_way=self.n_way,
-            n_shot=self.n_shot,
+        """Settle which findings may be in an episode, and how many films each gives."""
+        known = {name: self._films.pool(self.class_names.index(name)) for name in sorted(self._films.present_names)}
+        check_names({"always": self.always, "never": self.never}, set(known), self.class_names)
+        names = [name for name in known if name not in self.never]
+        asked: int | None = self.n_way
+        n_way = max(2, len(names)) if asked is None else asked
+        self._check_ways(n_way, names, "films")
+        shots = shots_of(self.n_shot, names, self.class_names)
+
+        def share(pools: Sequence[ClassPool]) -> list[ClassPool]:
+            most = min(n_way, len(pools))
+            n_films = np.array([pool.n_films for pool in pools])
+            is_natural = self.prevalence == "natural"
+            queries = (
+                most_queries(most * self.n_query, n_films, most).tolist() if is_natural else [self.n_query] * len(pools)
+            )
+            return [replace(pool, n_query=n_query) for pool, n_query in zip(pools, queries, strict=True)]
+
+        wanted = [replace(known[name], n_shot=int(shots[name])) for name in names]
+        pools, changes = fit_classes(wanted, share, self.if_too_small, self._wish)
+        names = [pool.name for pool in pools]
+        if lost := sorted(set(self.always) - set(names)):
+            raise ValueError(f"always names {', '.join(lost)}, which has too few films; take fewer shots or queries")
+        n_way = len(names) if asked is None else asked
+        self._check_ways(n_way, names, "enough films")
+        return DrawPlan(
+            films=self._films,
+            pools=pools,
+            n_way=n_way,
             n_query=self.n_query,
-            is_natural=self.prevalence == "natural",
-            if_too_small=self.if_too_small,
-            always=self.always,
-            never=self.never,
+            total_queries=n_way * self.n_query if self.prevalence == "natural" else None,
+            always=tuple(self.always),
+            never=tuple(pool for name, pool in known.items() if name in self.never),
+            changes=changes,
         )
+
+    @property
+    def _wish(self) -> str:
+        wish = f"episodes with {self.n_query} queries per class{' on average' if self.prevalence == 'natural' else ''}"
+        return f"{wish} and the shots given" if isinstance(self.n_shot, Mapping) else f"{self.n_shot}-shot {wish}"
+
+    def _check_ways(self, n_way: int, names: Sequence[str], what: str) -> None:
+        if n_way > len(names):
+            raise ValueError(f"n_way is {n_way}, but only {len(names)} findings have {what}: {', '.join(names)}")
+        if len(self.always) > n_way:
+            raise ValueError(f"always names {len(self.always)} findings, but n_way is {n_way}; raise n_way")
 
     @cached_property
     def _draw(self) -> EpisodeDraw:
