@@ -2,11 +2,8 @@
 
 from collections.abc import Iterable
 
-import lazy_loader
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
-
-timm = lazy_loader.load("timm")
 
 
 def group_by_layer(network: nn.Module) -> list[list[nn.Parameter]]:
@@ -16,7 +13,9 @@ def group_by_layer(network: nn.Module) -> list[list[nn.Parameter]]:
     """
     matcher = getattr(network, "group_matcher", None)
     if matcher is not None:
-        groups = timm.models.group_parameters(network, matcher(coarse=True), return_values=True)
+        from timm.models import group_parameters
+
+        groups = group_parameters(network, matcher(coarse=True), return_values=True)
         return [groups[number] for number in sorted(groups)]
     own = list(network.parameters(recurse=False))
     return [group for group in (own, *(list(child.parameters()) for child in network.children())) if group]

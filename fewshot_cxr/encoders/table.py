@@ -6,8 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import lazy_loader
-
 from fewshot_cxr._checks import lookup
 from fewshot_cxr.encoders.base import Encoder
 from fewshot_cxr.encoders.covidnet import CovidNet
@@ -19,8 +17,6 @@ from fewshot_cxr.encoders.vgg16 import Vgg16
 from fewshot_cxr.encoders.weights import load_weights, weights_name
 from fewshot_cxr.encoders.xrv_encoder import xrv_encoder
 from fewshot_cxr.seeding import seeded_torch
-
-timm = lazy_loader.load("timm")
 
 # Where timm has several published weights of a network, torchvision's are taken, as the transfer systems did.
 ENCODERS: dict[str, Callable[..., Encoder]] = {
@@ -86,9 +82,13 @@ def encoder_options(name: str) -> tuple[str, ...]:
 
 
 def _maker(name: str) -> Callable[..., Encoder]:
+    if name in ENCODERS:
+        return ENCODERS[name]
     for family, make in _FAMILIES.items():
         if isinstance(name, str) and name.startswith(f"{family}:"):
             return partial(make, name.removeprefix(f"{family}:"))
-    if name not in ENCODERS and timm.is_model(name):
+    import timm
+
+    if timm.is_model(name):
         raise ValueError(f"unknown encoder {name!r} (did you mean 'timm:{name}'?)")
     return lookup(ENCODERS | {f"{known}:<any name>": make for known, make in _FAMILIES.items()}, name, what="encoder")

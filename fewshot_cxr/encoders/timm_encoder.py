@@ -2,15 +2,12 @@
 
 from typing import Any
 
-import lazy_loader
 import torch
 from torch import Tensor, nn
 
 from fewshot_cxr._checks import nearest
 from fewshot_cxr.encoders.base import Encoder
 from fewshot_cxr.image_spec import ImageSpec
-
-timm = lazy_loader.load("timm")
 
 
 class TimmEncoder(Encoder):
@@ -114,6 +111,8 @@ def create_backbone(name: str, image_spec: ImageSpec, *, pretrained: bool, **opt
         ValueError: timm has no such network, or it has no published weights.
         OSError: the weights cannot be downloaded.
     """
+    import timm
+
     config = _published_config(name)
     if pretrained and not config.has_weights:
         raise ValueError(
@@ -144,6 +143,8 @@ def create_backbone(name: str, image_spec: ImageSpec, *, pretrained: bool, **opt
 
 
 def _published_config(name: str) -> Any:
+    import timm
+
     if not timm.is_model(name):
         close = nearest(name, timm.list_models())
         raise ValueError(f"timm has no network {name!r}{close}; timm.list_models() names them all")

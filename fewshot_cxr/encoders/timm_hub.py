@@ -6,14 +6,10 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
-import lazy_loader
-
 from fewshot_cxr.encoders.base import Encoder
 from fewshot_cxr.encoders.timm_encoder import TimmEncoder
 from fewshot_cxr.encoders.weights import load_weights, take_weights
 from fewshot_cxr.image_spec import ImageSpec
-
-timm = lazy_loader.load("timm")
 
 _CONFIG = "config.json"
 _FILES = ("model.safetensors", "pytorch_model.bin")
@@ -43,10 +39,12 @@ def hub_encoder(
         ValueError: timm has no such architecture, or it is described with arguments that an encoder does not take.
         OSError: the description or the weights cannot be downloaded.
     """
+    from timm.models import load_model_config_from_hf, load_state_dict_from_hf
+
     name = f"timm:hf-hub:{repository}"
     try:
-        config, architecture, arguments = timm.models.load_model_config_from_hf(repository)
-        tensors = timm.models.load_state_dict_from_hf(repository, weights_only=True) if pretrained else None
+        config, architecture, arguments = load_model_config_from_hf(repository)
+        tensors = load_state_dict_from_hf(repository, weights_only=True) if pretrained else None
     except Exception as error:  # the hub's client, its transport, JSON and pickle each have their own
         reason = shorten(str(error), 120, placeholder="...")
         raise OSError(

@@ -6,15 +6,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import lazy_loader
 import torch
 from torch import Tensor
 
 from fewshot_cxr.encoders.base import TASK_HEAD, Encoder
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.storage import load_tensors
-
-timm = lazy_loader.load("timm")
 
 KIND = "encoder"
 _N_NAMED = 3
@@ -91,8 +88,10 @@ def _read(path: Path) -> tuple[dict[str, Tensor], ImageSpec | None]:
 
 
 def _read_state_dict(path: Path) -> dict[str, Tensor]:
+    from timm.models import load_state_dict
+
     try:
-        state: dict[str, Any] = timm.models.load_state_dict(str(path), weights_only=True)
+        state: dict[str, Any] = load_state_dict(str(path), weights_only=True)
     except Exception as error:  # pickle, zip, safetensors and torch each have their own, with no common base
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise OSError(f"{path} holds no plain weights, or is damaged ({reason}); save a state dict") from error

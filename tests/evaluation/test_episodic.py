@@ -448,6 +448,14 @@ def test_findings_that_stand_alone_in_their_source_are_told():
     )
 
 
+def test_a_caller_in_inference_mode_gets_the_same_intervals():
+    films = make_films(seed=0)
+    outside = evaluate_fast(films)
+    with torch.inference_mode():
+        inside = evaluate_fast(films)
+    assert inside.scores == outside.scores
+
+
 def test_wrong_use_is_refused():
     films = make_films()
     with pytest.raises(ValueError, match=r"unknown rule 'prototypes' \(did you mean 'prototype'\?\)"):

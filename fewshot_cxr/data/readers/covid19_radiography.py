@@ -9,14 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from zipfile import ZipFile
 
-import lazy_loader
-
 from fewshot_cxr._checks import lookup
 from fewshot_cxr.data.images import is_image_name
 from fewshot_cxr.data.readers.gathering import Gathering, wrong_root
 from fewshot_cxr.records import Record, Records
-
-openpyxl = lazy_loader.load("openpyxl")
 
 COVID, NORMAL, OPACITY, VIRAL = "COVID", "Normal", "Lung_Opacity", "Viral Pneumonia"
 FOLDERS = {"covid": COVID, "covid19": COVID, "normal": NORMAL, "lungopacity": OPACITY, "viralpneumonia": VIRAL}
@@ -150,12 +146,14 @@ def _open_sheet(top: Path, folder: str) -> tuple[Path, list[tuple[int, str, str]
 
 
 def _read_sheet(path: Path) -> Iterator[tuple[int, str, str]]:
+    from openpyxl import load_workbook  # type: ignore[import-untyped]  # it ships no types
+
     with path.open("rb") as file:
         with ZipFile(file) as archive:
             n_bytes = sum(part.file_size for part in archive.infolist())
         if n_bytes > _MOST_BYTES:
             raise ValueError(f"it would unpack to {n_bytes} bytes")
-        sheet = openpyxl.load_workbook(file, read_only=True, data_only=True).worksheets[0]  # no formula is worked out
+        sheet = load_workbook(file, read_only=True, data_only=True).worksheets[0]  # no formula is worked out
         sheet.reset_dimensions()  # some programs save a wrong one, and rows beyond it would be lost
         rows = sheet.iter_rows(values_only=True)
         header = [str(cell or "").strip().upper() for cell in next(rows, ())]

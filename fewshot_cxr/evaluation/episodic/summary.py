@@ -206,8 +206,12 @@ def paired_difference(first: Summary, second: Summary, *key: str) -> Estimate:
 
 def _slope(layout: AnyLayout, mean: Tensor) -> np.ndarray:
     """Return the derivative of each number by each mean, (M, n_statistics)."""
-    numbers = torch.func.jacrev(lambda row: torch.stack(list(layout.numbers(row).values())))
-    return np.asarray(numbers(mean).numpy())
+    # torch.func would load torch's compiler. In inference mode, which a caller may be in, every derivative would be 0.
+    with torch.inference_mode(False), torch.enable_grad():
+        row = mean.clone().requires_grad_()
+        numbers = torch.stack(list(layout.numbers(row).values()))
+        slopes = [torch.autograd.grad(number, row, retain_graph=True)[0] for number in numbers]
+    return torch.stack(slopes).numpy()
 
 
 def _comparable(keys: tuple[Key, ...], values: np.ndarray) -> Iterator[tuple[str, int]]:
