@@ -13,7 +13,7 @@ from fewshot_cxr.records import Record, Records
 from fewshot_cxr.report.audit_tables import checks_table, confounding_table, counts_table, v_text
 from fewshot_cxr.report.html import Headline, Page, Section
 from fewshot_cxr.report.pictures import Picture
-from fewshot_cxr.report.tables import Table
+from fewshot_cxr.report.tables import UNKNOWN, Table
 
 _Show = Callable[[Sequence[str], str], Picture]
 _MOST_PICTURES = 12
@@ -36,10 +36,10 @@ def audit_page(audit: Audit, records: Records, title: str = "Audit of the films"
     show = partial(_picture, records, {film.path: film for film in records})
     headlines = (
         Headline(f"{films.n_films:,}", "films", f"{films.n_patients:,} patients stated"),
-        Headline("?" if checks[0][2].startswith("cannot") else f"{len(audit.leaks):,}", "leaks between splits"),
+        Headline(UNKNOWN if checks[0][2].startswith("cannot") else f"{len(audit.leaks):,}", "leaks between splits"),
         Headline(f"{len(audit.near_duplicates):,}", "near-duplicate pairs"),
         Headline(
-            "?" if value is None else f"{value:.2f}", "Cramer's V", "finding and source; 1 is complete confounding"
+            UNKNOWN if value is None else f"{value:.2f}", "Cramer's V", "finding and source; 1 is complete confounding"
         ),
     )
     sections = (

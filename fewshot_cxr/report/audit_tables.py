@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from fewshot_cxr.evaluation.audit.result import CHECKS, Audit, Measure, NearDuplicate
-from fewshot_cxr.report.tables import Table, interval_text
+from fewshot_cxr.report.tables import UNKNOWN, Table, interval_text
 from fewshot_cxr.visualise.style import percent
 
 _SEES = {
@@ -77,7 +77,7 @@ def counts_table(counts: Mapping[str, Mapping[str, int]], caption: str, *, most_
 def v_text(measure: Measure) -> str:
     """Return Cramer's V in words."""
     if measure.number.mean is None:
-        return measure.number.reason or "cannot be assessed"
+        return measure.number.reason or UNKNOWN
     corrected = "" if measure.corrected is None else f", {measure.corrected:.2f} without what chance gives"
     return f"Cramer's V {measure.number.mean:.2f}{corrected} (1 is complete), {measure.n_films:,} films"
 
@@ -110,7 +110,7 @@ def _pairs_text(pairs: Sequence[NearDuplicate], what: str) -> str:
 def _children_text(audit: Audit) -> str:
     children = audit.films.children
     if not children.assessed:
-        return children.reason or "cannot be assessed"
+        return children.reason or UNKNOWN
     return f"{children.n_children:,} films of children, {children.n_adults:,} of adults, {children.n_unknown:,} unknown"
 
 

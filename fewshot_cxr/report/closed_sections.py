@@ -8,11 +8,11 @@ from fewshot_cxr.evaluation.closed_set.result import ClosedSetResult
 from fewshot_cxr.evaluation.curves import roc_points
 from fewshot_cxr.evaluation.multi_label import MultiLabelResult
 from fewshot_cxr.metrics import Estimate
-from fewshot_cxr.report.calibration_section import reliability_section
 from fewshot_cxr.report.closed_tables import confusion_table, finding_table, overall_table
 from fewshot_cxr.report.html import Section
 from fewshot_cxr.report.multi_label_tables import multi_label_table
 from fewshot_cxr.report.pictures import Picture
+from fewshot_cxr.report.sections import reliability_section
 from fewshot_cxr.visualise import confusion_matrix_figure, roc_figure
 
 _MOST_COLUMNS = 10  # findings that a confusion table has room for

@@ -3,28 +3,31 @@
 from fewshot_cxr.evaluation.closed_set.result import ClosedSetResult
 from fewshot_cxr.evaluation.estimates import PER_CLASS
 from fewshot_cxr.metrics import Estimate
-from fewshot_cxr.report.tables import CALIBRATION_NAMES, NUMBER_NAMES, PLAIN_NUMBERS, SHORT_HEADS, Table, two_lines
-from fewshot_cxr.visualise.style import percent
+from fewshot_cxr.report.tables import (
+    CALIBRATION_NAMES,
+    NUMBER_NAMES,
+    PLAIN_NUMBERS,
+    SHORT_HEADS,
+    Table,
+    interval_text,
+    two_lines,
+    value_text,
+)
 
 
 def overall_table(result: ClosedSetResult) -> Table:
     """Return the numbers over all films with their intervals over patients, the floors and the calibration."""
-    rows = [
-        (text, number_text(name, one := getattr(result.scores, name)), _interval(name, one))
-        for name, text in NUMBER_NAMES.items()
-    ]
+    rows = [_row(text, name, getattr(result.scores, name)) for name, text in NUMBER_NAMES.items()]
     for name, floor in result.floor.items():
-        rows.append((f"floor: accuracy on {name}", number_text("accuracy", floor), _interval("accuracy", floor)))
-        above = result.above_floor[name]
-        rows.append((f"accuracy above {name}", number_text("accuracy", above), _interval("accuracy", above)))
+        rows.append(_row(f"floor: accuracy on {name}", "accuracy", floor))
+        rows.append(_row(f"accuracy above {name}", "accuracy", result.above_floor[name]))
     if result.calibration is not None:
         stages = [("", result.calibration.before)]
         if (after := result.calibration.after) is not None:
             stages.append((f" at temperature {after.temperature:.3g}", after))
         for text, one in stages:
-            rows.append((f"{CALIBRATION_NAMES['ece']}{text}", number_text("ece", one.ece), _interval("ece", one.ece)))
-            brier = number_text("brier", one.brier)
-            rows.append((f"{CALIBRATION_NAMES['brier']}{text}", brier, _interval("brier", one.brier)))
+            rows.append(_row(f"{CALIBRATION_NAMES['ece']}{text}", "ece", one.ece))
+            rows.append(_row(f"{CALIBRATION_NAMES['brier']}{text}", "brier", one.brier))
     return Table(("", "value", "95 % over patients"), tuple(rows), caption=_caption(result))
 
 
@@ -50,18 +53,10 @@ def confusion_table(result: ClosedSetResult) -> Table:
     return Table(("films of", *(f"as {name}" for name in result.findings)), rows)
 
 
-def number_text(name: str, estimate: Estimate) -> str:
-    """Return a number of that name: shares as '81.2 %', MCC, kappa and Brier score as '0.812', 'none' if undefined."""
-    if estimate.mean is None:
-        return "none"
-    return f"{estimate.mean:.3f}" if name in PLAIN_NUMBERS else percent(estimate.mean)
-
-
-def _interval(name: str, estimate: Estimate) -> str:
-    if estimate.ci95 is None:
-        return f"none: {estimate.reason}"
-    low, high = estimate.ci95
-    return f"{low:.3f} to {high:.3f}" if name in PLAIN_NUMBERS else f"{100 * low:.1f} to {100 * high:.1f} %"
+def _row(text: str, name: str, estimate: Estimate) -> tuple[str, str, str]:
+    form = "plain" if name in PLAIN_NUMBERS else "share"
+    interval = interval_text(estimate.ci95, form)
+    return text, value_text(estimate, form), interval if estimate.ci95 else f"{interval}: {estimate.reason}"
 
 
 def _caption(result: ClosedSetResult) -> str:

@@ -1,9 +1,7 @@
 """A comparison of two results as rows of text."""
 
 from fewshot_cxr.evaluation.comparison import Comparison, Difference
-from fewshot_cxr.report.tables import PLAIN_NUMBERS, Table, number_name
-
-_LEAST = 0.0001
+from fewshot_cxr.report.tables import PLAIN_NUMBERS, Table, interval_text, number_name, number_text, p_text
 
 
 def comparison_table(comparison: Comparison) -> Table:
@@ -19,17 +17,7 @@ def comparison_table(comparison: Comparison) -> Table:
 
 
 def _row(row: Difference) -> tuple[str, ...]:
-    is_plain = row.number in PLAIN_NUMBERS
-    values = [f"{value:.3f}" if is_plain else f"{100 * value:.1f} %" for value in (row.first, row.second)]
-    gap = f"{row.difference:+.3f}" if is_plain else f"{100 * row.difference:+.1f}"
-    interval = "none"
-    if row.ci95 is not None:
-        low, high = row.ci95
-        interval = f"{low:+.3f} to {high:+.3f}" if is_plain else f"{100 * low:+.1f} to {100 * high:+.1f}"
-    return number_name(row.number), *values, gap, interval, _p_text(row.p_value), row.test
-
-
-def _p_text(p_value: float | None) -> str:
-    if p_value is None:
-        return "none"
-    return f"< {_LEAST:.4f}" if p_value < _LEAST else f"{p_value:.4f}" if p_value < 0.1 else f"{p_value:.2f}"
+    form, of_gap = ("plain", "signed") if row.number in PLAIN_NUMBERS else ("share", "points")
+    values = (number_text(value, form) for value in (row.first, row.second))
+    gap = number_text(row.difference, of_gap), interval_text(row.ci95, of_gap)
+    return number_name(row.number), *values, *gap, p_text(row.p_value, short_from=0.1), row.test

@@ -7,7 +7,6 @@ import numpy as np
 
 from fewshot_cxr.evaluation.results import EpisodicResult
 from fewshot_cxr.metrics import Estimate
-from fewshot_cxr.report.calibration_section import HEADING, reliability_section
 from fewshot_cxr.report.episode_tables import (
     accuracy_table,
     asked_confusion,
@@ -19,7 +18,8 @@ from fewshot_cxr.report.episode_tables import (
 from fewshot_cxr.report.episode_words import floor_name, interval_kind, protocol_text, reading_text
 from fewshot_cxr.report.html import Headline, Section
 from fewshot_cxr.report.pictures import Picture
-from fewshot_cxr.report.tables import Table, interval_text, points_text, shown_interval, value_text
+from fewshot_cxr.report.sections import HEADING, reliability_section
+from fewshot_cxr.report.tables import Table, interval_text, shown_interval, value_text
 from fewshot_cxr.visualise import (
     confusion_matrix_figure,
     recall_figure,
@@ -138,5 +138,5 @@ def _above_text(gap: Estimate | None) -> str:
     if gap is None or gap.mean is None:
         return "same episodes"
     interval = shown_interval(gap)
-    ends = "" if interval is None else f" ({points_text(interval[0])} to {points_text(interval[1])})"
-    return f"accuracy less this, in points: {points_text(gap.mean)}{ends}"
+    ends = "" if interval is None else f" ({interval_text(interval, 'points')})"
+    return f"accuracy less this, in points: {value_text(gap, 'points')}{ends}"

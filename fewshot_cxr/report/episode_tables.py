@@ -13,7 +13,6 @@ from fewshot_cxr.report.tables import (
     SHORT_HEADS,
     Table,
     interval_text,
-    points_text,
     two_lines,
     value_text,
 )
@@ -33,11 +32,11 @@ Numbered = tuple[str, Estimate, bool]  # text of a row, its number, whether that
 
 def accuracy_table(result: EpisodicResult) -> Table:
     """Return accuracy beside the floors and chance and, where both were asked, on seen and on novel findings."""
-    rows = [_row("accuracy", result.accuracy)]
+    rows: list[tuple[str, ...]] = [_row("accuracy", result.accuracy)]
     for name, floor in result.floor.items():
         rows.append(_row(floor_name(name), floor))
         if name in result.above_floor:
-            rows.append(_points_row("  accuracy above it, in points", result.above_floor[name]))
+            rows.append(_row("  accuracy above it, in points", result.above_floor[name], "points"))
     if result.confusion:
         rows.append(("chance", percent(1 / result.n_way), "", ""))
     kinds = {"seen": "accuracy on seen findings", "novel": "accuracy on novel findings"}
@@ -55,7 +54,7 @@ def numbers_table(result: EpisodicResult) -> Table:
         if name != "accuracy"
     ]
     numbers = [*scores, *_calibration_numbers(result), *_open_set_numbers(result)]
-    rows = tuple(_row(text, one, is_share=is_share) for text, one, is_share in numbers)
+    rows = tuple(_row(text, one, "share" if is_share else "plain") for text, one, is_share in numbers)
     return Table(_HEADS, rows, _caption(result, "Over all findings"), below=(*_below(numbers), *_absent(result)))
 
 
@@ -118,22 +117,11 @@ def most_often_taken_for(result: EpisodicResult, finding: str) -> str:
     return f"{result.findings[-other]} ({percent(count / sum(row))})"
 
 
-def _row(text: str, estimate: Estimate, *, is_share: bool = True) -> tuple[str, str, str, str]:
+def _row(text: str, estimate: Estimate, form: str = "share") -> tuple[str, ...]:
     if estimate.mean is None:
         return text, value_text(estimate), "", ""
-    over_patients, over_episodes = (
-        interval_text(pair, is_share=is_share) for pair in (estimate.ci95_patients, estimate.ci95_episodes)
-    )
-    return text, value_text(estimate, is_share=is_share), over_patients, over_episodes
-
-
-def _points_row(text: str, estimate: Estimate) -> tuple[str, str, str, str]:
-    intervals = (
-        "none" if pair is None else f"{points_text(pair[0])} to {points_text(pair[1])}"
-        for pair in (estimate.ci95_patients, estimate.ci95_episodes)
-    )
-    over_patients, over_episodes = intervals
-    return text, points_text(estimate.value), over_patients, over_episodes
+    intervals = (interval_text(pair, form) for pair in (estimate.ci95_patients, estimate.ci95_episodes))
+    return text, value_text(estimate, form), *intervals
 
 
 def _calibration_numbers(result: EpisodicResult) -> Iterator[Numbered]:
@@ -160,7 +148,7 @@ def _open_set_numbers(result: EpisodicResult) -> Iterator[Numbered]:
 def _absent(result: EpisodicResult) -> Iterator[tuple[str, str]]:
     """Say why a part of the result is not there."""
     if result.calibration is None:
-        yield "calibration", "undefined where a film may show several findings"
+        yield "calibration", "unknown where a film may show several findings"
     elif result.calibration.after is None:
         yield "calibration after a temperature", result.calibration.reason or ""
     if result.open_set is None:

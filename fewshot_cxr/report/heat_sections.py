@@ -9,12 +9,11 @@ from fewshot_cxr.explain.focus_summary import FocusDifference, FocusRow
 from fewshot_cxr.explain.gains import GainRow
 from fewshot_cxr.report.html import Section
 from fewshot_cxr.report.pictures import Picture
-from fewshot_cxr.report.tables import Table, interval_text, points_text
+from fewshot_cxr.report.tables import Table, interval_text, number_text, p_text, value_text
 from fewshot_cxr.visualise.curves import deletion_figure
 from fewshot_cxr.visualise.films import shortened
 from fewshot_cxr.visualise.heat import HeatTile, heat_sheet_figure
 from fewshot_cxr.visualise.rows import FocusBar, focus_figure
-from fewshot_cxr.visualise.style import percent
 
 PLACES = {
     "lungs": "in the lungs",
@@ -28,11 +27,10 @@ READING = (
     "the network prefers or avoids the place. Much heat at the border or in the corners, where letters and the edge of "
     "the collimator are, is a reason to distrust the accuracy.",
 )
-_NO_MASKS = "There are no lung masks for these films: the share in the lungs is not known."
+_NO_MASKS = "There are no lung masks for these films: the share in the lungs is unknown."
 FILL_WORDS = {"mean": "its own mean grey", "blur": "its own blur"}
 _ALL = "all"
 _LONGEST_NAME = 32  # letters of a group in a table: with more, no room is left for its numbers
-_LEAST = 0.0001  # a smaller p-value is not told
 
 
 def focus_table(rows: Sequence[FocusRow]) -> Table:
@@ -43,7 +41,7 @@ def focus_table(rows: Sequence[FocusRow]) -> Table:
         group = group_name(row.group_kind, shortened(row.group, n_letters))
         name = f"{row.measure}, all films" if row.group_kind == _ALL else f"  {group}"
         counts = f"{row.n_films:,}", f"{row.n_patients:,}"
-        lines.append((name, *counts, _share(row.share.mean), interval_text(row.share.ci95), _share(row.area)))
+        lines.append((name, *counts, value_text(row.share), interval_text(row.share.ci95), number_text(row.area)))
         if row.share.reason:
             reasons.append((f"{group}, {row.measure}", row.share.reason))
     columns = ("", "films", "patients", "share of the heat", "95 %", "flat map")
@@ -140,9 +138,9 @@ def gain_table(gains: Sequence[GainRow]) -> Table:
             f"{row.n_films:,}",
             f"{row.n_patients:,}",
             f"{row.n_without_heat:,}",
-            "none" if row.gain.mean is None else f"{row.gain.mean:+.3g}",
-            "none" if row.gain.ci95 is None else _gain_interval(row.gain.ci95),
-            _share(row.share_gaining),
+            value_text(row.gain, "gain"),
+            interval_text(row.gain.ci95, "gain"),
+            number_text(row.share_gaining),
         )
         for row in gains
     )
@@ -157,15 +155,11 @@ def gain_text(row: GainRow) -> str:
     gain = row.gain
     if gain.mean is None:
         return f"no gain is known: {gain.reason}{left_out}"
-    interval = f"95 % {_gain_interval(gain.ci95)} over {row.n_patients:,} patients" if gain.ci95 else gain.reason
+    interval = f"95 % {interval_text(gain.ci95, 'gain')} over {row.n_patients:,} patients" if gain.ci95 else gain.reason
     return (
-        f"the order by heat gains {gain.mean:+.3g} over a random one ({interval}), mean of {row.n_films:,} films, of "
-        f"which {_share(row.share_gaining)} gain{left_out}"
+        f"the order by heat gains {value_text(gain, 'gain')} over a random one ({interval}), mean of {row.n_films:,} "
+        f"films, of which {number_text(row.share_gaining)} gain{left_out}"
     )
-
-
-def _gain_interval(interval: tuple[float, float]) -> str:
-    return f"{interval[0]:+.3g} to {interval[1]:+.3g}"
 
 
 def focus_difference_table(rows: Sequence[FocusDifference], names: tuple[str, str], *, is_inner: bool = False) -> Table:
@@ -181,11 +175,11 @@ def focus_difference_table(rows: Sequence[FocusDifference], names: tuple[str, st
             row.measure,
             f"{row.n_films:,}",
             f"{row.n_patients:,}",
-            _share(row.mean_first),
-            _share(row.mean_second),
-            _points(row.difference),
-            "none" if row.ci95 is None else f"{100 * row.ci95[0]:+.1f} to {100 * row.ci95[1]:+.1f}",
-            _p_text(row.p_value),
+            number_text(row.mean_first),
+            number_text(row.mean_second),
+            number_text(row.difference, "points"),
+            interval_text(row.ci95, "points"),
+            p_text(row.p_value),
         )
         for row in rows
     )
@@ -242,18 +236,6 @@ def _focus_picture(rows: Sequence[FocusRow], measure: str) -> Picture:
     place = PLACES.get(measure, measure)
     return Picture.drawn(
         partial(focus_figure, focus_bars(rows), measure=place),
-        alt=f"Share of the heat {place}: {_share(whole.share.mean)} over all films, a flat map has "
-        f"{_share(whole.area)}.",
+        alt=f"Share of the heat {place}: {value_text(whole.share)} over all films, a flat map has "
+        f"{number_text(whole.area)}.",
     )
-
-
-def _share(share: float | None) -> str:
-    return "none" if share is None else percent(share)
-
-
-def _points(difference: float | None) -> str:
-    return "none" if difference is None else points_text(difference)
-
-
-def _p_text(p_value: float | None) -> str:
-    return "none" if p_value is None else f"< {_LEAST:.4f}" if p_value < _LEAST else f"{p_value:.4f}"

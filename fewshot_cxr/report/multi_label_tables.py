@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from fewshot_cxr.evaluation.multi_label import FindingScores, MultiLabelResult
 from fewshot_cxr.metrics import Estimate
 from fewshot_cxr.report.number_rows import COLUMNS
-from fewshot_cxr.report.tables import Table, value_text
+from fewshot_cxr.report.tables import UNKNOWN, Table, value_text
 
 _HEADS = {
     "auroc": "AUROC",
@@ -70,5 +70,5 @@ def _reasons(result: MultiLabelResult) -> Iterator[tuple[str, str]]:
 def _two_lines(estimate: Estimate) -> str:
     if estimate.mean is None:
         return value_text(estimate)
-    ends = "no interval" if estimate.ci95 is None else "{:.0f} to {:.0f}".format(*(100 * end for end in estimate.ci95))
+    ends = UNKNOWN if estimate.ci95 is None else "{:.0f} to {:.0f}".format(*(100 * end for end in estimate.ci95))
     return f"{value_text(estimate)}\n{ends}"

@@ -7,6 +7,7 @@ import numpy as np
 
 from fewshot_cxr.report.html import Section
 from fewshot_cxr.report.pictures import Picture
+from fewshot_cxr.report.tables import UNKNOWN
 from fewshot_cxr.visualise.projection import project
 from fewshot_cxr.visualise.projection_figure import projection_figure, projections_figure
 
@@ -50,6 +51,6 @@ def projection_section(
     picture = Picture.drawn(
         draw,
         alt=f"t-SNE of {len(findings):,} films by {'finding' if len(set(places)) == 1 else 'finding and by source'}; "
-        f"trustworthiness {'none' if trusted is None else f'{trusted:.2f}'}.",
+        f"trustworthiness {UNKNOWN if trusted is None else f'{trusted:.2f}'}.",
     )
     return Section(heading, (told + by_source,), (picture,))

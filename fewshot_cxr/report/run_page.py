@@ -29,7 +29,7 @@ from fewshot_cxr.report.episode_sections import (
 from fewshot_cxr.report.episode_words import is_alarm, protocol_text
 from fewshot_cxr.report.html import Headline, Page, Section
 from fewshot_cxr.report.run_sections import ShownResult, ShownRun, learning_section, result_facts, run_section
-from fewshot_cxr.report.tables import interval_text, value_text
+from fewshot_cxr.report.tables import UNKNOWN, interval_text, value_text
 
 LEFT_OUT = "What this page leaves out"
 
@@ -132,7 +132,7 @@ def _headlines(results: Sequence[ShownResult]) -> tuple[Headline, ...]:
         ends = {"patients": one.ci95_patients, "episodes": one.ci95_episodes}
         told = "; ".join(f"over {what} {interval_text(pair)}" for what, pair in ends.items() if pair is not None)
         label = ", ".join(filter(None, (name, _full_name(shown, results))))
-        headlines.append(Headline(value_text(one), label, f"95 % {told}" if told else one.reason or "no interval"))
+        headlines.append(Headline(value_text(one), label, f"95 % {told}" if told else one.reason or UNKNOWN))
     if len(results) == 1:
         headlines += _floor_headlines(results[0])
     return tuple(headlines)

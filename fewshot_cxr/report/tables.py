@@ -3,7 +3,11 @@
 from dataclasses import dataclass
 
 from fewshot_cxr.metrics import Estimate, Interval
-from fewshot_cxr.visualise.style import percent
+
+UNKNOWN = "unknown"  # what cannot be computed, wherever a person reads
+_FORMS = {"share": (100, ".1f", " %"), "plain": (1, ".3f", ""), "points": (100, "+.1f", "")}
+_FORMS |= {"signed": (1, "+.3f", ""), "gain": (1, "+.3g", "")}
+_LEAST_P = 0.0001
 
 NUMBER_NAMES = {
     "accuracy": "accuracy",
@@ -49,11 +53,28 @@ class Table:
                 raise ValueError(f"a row has {len(row)} cells under {len(self.columns)} columns: {row}")
 
 
-def value_text(estimate: Estimate, *, is_share: bool = True) -> str:
-    """Return a mean as '81.2 %', or as '0.812' where it is no share; 'undefined' where there is none."""
-    if estimate.mean is None:
-        return "undefined"
-    return percent(estimate.mean) if is_share else f"{estimate.mean:.3f}"
+def number_text(value: float | None, form: str = "share") -> str:
+    """Return a number in a form: share '81.2 %', plain '0.812', points '+18.7', signed '+0.187', gain '+0.187'."""
+    factor, digits, unit = _FORMS[form]
+    return UNKNOWN if value is None else f"{factor * value:{digits}}{unit}"
+
+
+def interval_text(interval: Interval | None, form: str = "share") -> str:
+    """Return an interval in a form of `number_text`, as '80.9 to 81.6 %'."""
+    factor, digits, unit = _FORMS[form]
+    return UNKNOWN if interval is None else f"{' to '.join(f'{factor * end:{digits}}' for end in interval)}{unit}"
+
+
+def value_text(estimate: Estimate, form: str = "share") -> str:
+    """Return the mean of an estimate in a form of `number_text`."""
+    return number_text(estimate.mean, form)
+
+
+def p_text(p_value: float | None, *, short_from: float = 1) -> str:
+    """Return a p-value with four decimals, or with two from `short_from` on."""
+    if p_value is None:
+        return UNKNOWN
+    return f"< {_LEAST_P:.4f}" if p_value < _LEAST_P else f"{p_value:.4f}" if p_value < short_from else f"{p_value:.2f}"
 
 
 def shown_interval(estimate: Estimate) -> Interval | None:
@@ -61,22 +82,9 @@ def shown_interval(estimate: Estimate) -> Interval | None:
     return estimate.ci95_patients or estimate.ci95_episodes
 
 
-def interval_text(interval: Interval | None, *, is_share: bool = True) -> str:
-    """Return an interval as '80.9 to 81.6 %', or as '0.809 to 0.816' where it is of no share; 'none' without one."""
-    if interval is None:
-        return "none"
-    low, high = interval
-    return f"{100 * low:.1f} to {100 * high:.1f} %" if is_share else f"{low:.3f} to {high:.3f}"
-
-
 def two_lines(estimate: Estimate, interval: Interval | None) -> str:
     """Return a share in per cent above its interval, as '81.2' and '[79-84]', for tables of many numbers."""
     if estimate.mean is None:
-        return "undefined"
-    ends = "none" if interval is None else f"[{100 * interval[0]:.0f}-{100 * interval[1]:.0f}]"
+        return UNKNOWN
+    ends = UNKNOWN if interval is None else f"[{100 * interval[0]:.0f}-{100 * interval[1]:.0f}]"
     return f"{100 * estimate.mean:.1f}\n{ends}"
-
-
-def points_text(difference: float) -> str:
-    """Return a difference of two shares in percentage points, with its sign."""
-    return f"{100 * difference:+.1f}"

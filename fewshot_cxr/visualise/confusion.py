@@ -67,7 +67,7 @@ def _draw_cells(axes: Axes, counts: np.ndarray, colours: Theme, *, font_size: fl
     shades = LinearSegmentedColormap.from_list("shares", [(0.0, paper), (0.65, accent), (1.0, (red, green, blue))])
     axes.imshow(shares, cmap=shades, vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):
-        share = f"{100 * shares[row, column]:.{0 if is_wide else 1}f}" if totals[row] else "none"
+        share = f"{100 * shares[row, column]:.{0 if is_wide else 1}f}" if totals[row] else "unknown"
         shade = shades(shares[row, column])
         colour = max(colours.ink, colours.paper, key=lambda text: contrast_ratio(text, shade))
         whole = f"{count:,.0f}" if count == round(count) else f"{count:,.1f}"

@@ -43,13 +43,13 @@ def test_transductive_is_printed():
     assert overall_table(result).caption == "8 films of 8 patients, tim (cosine), transductive"
 
 
-def test_each_finding_has_a_row_and_what_is_absent_is_none():
+def test_each_finding_has_a_row_and_what_is_absent_is_unknown():
     decisions = make_decisions(probabilities=np.eye(2)[[0, 1, 0, 1, 0, 1, 0, 0]], has_probabilities=False)
     result = evaluate_closed_set(decisions)
     effusion, normal = finding_table(result).rows
     assert effusion[:3] == ("effusion", "4", f"100.0\n{effusion[2].split(chr(10))[1]}")
     assert normal[2].startswith("75.0\n[")
-    assert normal[-1] == "undefined"
+    assert normal[-1] == "unknown"
     assert confusion_table(result).columns == ("films of", "as effusion", "as normal")
     assert confusion_table(result).rows == (("effusion", "4", "0"), ("normal", "1", "3"))
 
@@ -70,4 +70,4 @@ def test_a_comparison_says_what_is_less_what_and_by_which_test():
     brier = next(row for row in table.rows if row[0] == "Brier score (0 to 2)")
     assert brier[1].startswith("0.")
     mcnemar = next(row for row in table.rows if row[-1] == "McNemar")
-    assert mcnemar[4:6] == ("none", "0.50")
+    assert mcnemar[4:6] == ("unknown", "0.50")

@@ -124,16 +124,16 @@ def test_an_undefined_number_has_its_reason_below():
         ),
     )
     table = numbers_table(result)
-    assert rows_of(table)["MCC (-1 to 1)"] == ("undefined", "", "")
+    assert rows_of(table)["MCC (-1 to 1)"] == ("unknown", "", "")
     assert ("MCC (-1 to 1)", "no query has the finding") in table.below
     table = findings_table(result)
-    assert table.rows[0][3] == "undefined"
+    assert table.rows[0][3] == "unknown"
     assert table.below == (("normal, ppv", "no query has the finding"),)
 
 
 def test_without_intervals_over_patients_the_words_change():
     table = accuracy_table(NO_PATIENTS)
-    assert table.rows[0] == ("accuracy", "81.2 %", "none", OVER_EPISODES)
+    assert table.rows[0] == ("accuracy", "81.2 %", "unknown", OVER_EPISODES)
     assert table.below == (("interval over patients", NOT_ASKED),)
     table = findings_table(NO_PATIENTS)
     assert "95 % over episodes" in table.caption
@@ -158,10 +158,10 @@ def test_a_transductive_rule_says_so_in_every_table(make):
 
 def test_several_findings_a_film_have_no_accuracy():
     table = accuracy_table(MULTI_LABEL)
-    assert table.rows == (("accuracy", "undefined", "", ""),)
+    assert table.rows == (("accuracy", "unknown", "", ""),)
     assert table.below == (("accuracy", "films may show several findings"),)
     assert rows_of(recall_table(MULTI_LABEL))["normal"][-1] == ""
-    assert dict(numbers_table(MULTI_LABEL).below)["calibration"] == "undefined where a film may show several findings"
+    assert dict(numbers_table(MULTI_LABEL).below)["calibration"] == "unknown where a film may show several findings"
 
 
 @pytest.mark.parametrize(
@@ -197,6 +197,6 @@ def test_overlap_of_patients_is_an_alarm():
 def test_the_mean_is_shown_where_no_interval_is():
     lone = replace(RESULT.scores, accuracy=Estimate(0.5, reason="one episode gives no interval"))
     table = accuracy_table(replace(RESULT, scores=lone))
-    assert table.rows[0] == ("accuracy", "50.0 %", "none", "none")
+    assert table.rows[0] == ("accuracy", "50.0 %", "unknown", "unknown")
     assert table.below == (("interval over patients", "one episode gives no interval"),)
     assert ESTIMATE.ci95 == ESTIMATE.ci95_patients

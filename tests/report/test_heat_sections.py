@@ -38,8 +38,8 @@ def test_the_table_stands_each_share_beside_that_of_a_flat_map():
     table = focus_table(ROWS)
     assert table.rows == (
         ("border, all films", "12", "9", "51.2 %", "40.0 to 62.0 %", "43.8 %"),
-        ("  finding <b>", "1", "1", "25.0 %", "none", "43.8 %"),
-        ("  source not stated", "0", "0", "none", "none", "none"),
+        ("  finding <b>", "1", "1", "25.0 %", "unknown", "43.8 %"),
+        ("  source not stated", "0", "0", "unknown", "unknown", "unknown"),
     )
     assert table.below == (
         ("finding <b>, border", "it rests on one patient: no interval"),
@@ -51,7 +51,7 @@ def test_differences_are_told_in_points():
     table = focus_difference_table((LESS, NOTHING), ("whole", "cropped"))
     assert "cropped less whole" in table.caption
     assert table.rows[0] == ("border", "12", "9", "50.0 %", "20.0 %", "-30.0", "-35.0 to -25.0", "< 0.0001")
-    assert table.rows[1][3:] == ("none",) * 5
+    assert table.rows[1][3:] == ("unknown",) * 5
     assert table.below == (("lungs", "no film has a value in both runs"),)
     inner = focus_difference_table((LESS,), ("whole", "cropped"), is_inner=True)
     assert "in the part that both see" in inner.caption
@@ -99,7 +99,7 @@ def test_films_without_heat_alone_have_no_gain_and_no_chart():
     gain = GainRow("deletion", 0, 0, 2, Estimate(None, reason="no film has heat"), None)
     section = deletion_section(curves, [gain], score="logit", fill="mean")
     assert not section.pictures
-    assert section.table.rows == (("deletion", "0", "0", "2", "none", "none", "none"),)
+    assert section.table.rows == (("deletion", "0", "0", "2", "unknown", "unknown", "unknown"),)
     assert gain_text(gain) == "no gain is known: no film has heat; left out, as they have no heat: 2"
 
 
@@ -117,6 +117,6 @@ def test_a_long_finding_leaves_the_numbers_their_room():
 
 
 @pytest.mark.parametrize("value", [None, 0.0])
-def test_nothing_is_told_as_none_and_zero_as_zero(value):
+def test_nothing_is_told_as_unknown_and_zero_as_zero(value):
     row = FocusRow("corners", "all", "all", 4, 4, Estimate(value, reason="so"), None)
-    assert focus_table((row,)).rows[0][3] == ("none" if value is None else "0.0 %")
+    assert focus_table((row,)).rows[0][3] == ("unknown" if value is None else "0.0 %")

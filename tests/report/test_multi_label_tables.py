@@ -19,7 +19,7 @@ def test_each_finding_has_a_row_and_the_means_the_last():
     assert table.caption.startswith("12 films of 12 patients, each finding for itself")
     hernia, mass, mean = table.rows
     assert table.columns[:4] == ("finding", "films with it", "AUROC", "AUPRC")
-    assert hernia[:4] == ("hernia", "0 of 12", "undefined", "undefined")
+    assert hernia[:4] == ("hernia", "0 of 12", "unknown", "unknown")
     assert mass[:2] == ("mass", "6 of 12")
     assert mass[2].startswith("100.0 %\n")
     assert mass[2].endswith(" to 100")

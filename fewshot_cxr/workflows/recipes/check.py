@@ -65,5 +65,5 @@ def _try(recipe: Recipe, variant: str, data_root: Path, out: Path, *, seed: int,
         words = " ".join(str(error).split()) or type(error).__name__
         return CheckRow(recipe.name, variant, time.perf_counter() - begin, {}, "", words)
     name, value = done.number
-    number = f"{name} undefined" if value is None else f"{name} {value:.3f}"
+    number = f"{name} unknown" if value is None else f"{name} {value:.3f}"
     return CheckRow(recipe.name, variant, done.seconds, done.n_films, number)
