@@ -5,12 +5,13 @@ from typing import Any
 
 import click
 
+from fewshot_cxr import report
 from fewshot_cxr._checks import lookup
 from fewshot_cxr.cli.console import progress_bars, say, say_records, show_table, write_result
 from fewshot_cxr.cli.flags import json_flag, seed_flag
 from fewshot_cxr.cli.sources import names_in, read_sources, reading_flags, take_reading
 from fewshot_cxr.evaluation import CHECKS, audit_films
-from fewshot_cxr.report import audit_page, checks_table, confounding_table, counts_table, render_page
+from fewshot_cxr.report import checks_table, confounding_table, counts_table
 from fewshot_cxr.storage import write_text
 
 CHECK_FAILED = 3
@@ -59,7 +60,7 @@ def command(
         say(f"note: {note}")
     write_result(audit.to_json(), json_file)
     if html_file is not None:
-        write_text(html_file, render_page(audit_page(audit, records)))
+        write_text(html_file, report.render_page(report.audit_page(audit, records)))
         say(f"written: {html_file}")
     failed = audit.failed(wanted)
     if failed:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 import numpy as np
 
+from fewshot_cxr import report
 from fewshot_cxr._checks import lookup
 from fewshot_cxr.cli.console import check_outputs, progress_bars, say, say_problems, write_result
 from fewshot_cxr.cli.episode_plan import check_distance, drawn_or_replayed, episode_flags, take_episode_flags
@@ -21,7 +22,6 @@ from fewshot_cxr.evaluation import EpisodicResult, evaluate_plan
 from fewshot_cxr.inference import RULES, TRANSDUCTIVE, embed_films, embed_floors, template_options
 from fewshot_cxr.inference.embed import with_facts
 from fewshot_cxr.records import Records
-from fewshot_cxr.report import episode_page, numbers_csv, render_page
 from fewshot_cxr.storage import write_text
 
 _RULES = ", ".join(f"{name}{' (transductive)' * (name in TRANSDUCTIVE)}" for name in RULES)
@@ -85,9 +85,9 @@ def command(
     # Files first: a reader of the tables may go before their end (`| head`), and takes the command with it.
     write_result(result.to_json(), json_file)
     if csv_file is not None:
-        write_text(csv_file, numbers_csv(result))
+        write_text(csv_file, report.numbers_csv(result))
     if html_file is not None:
-        write_text(html_file, render_page(episode_page(result, facts=facts)))
+        write_text(html_file, report.render_page(report.episode_page(result, facts=facts)))
     show_result(result, is_whole=True, to_stderr=json_file == "-")
     for file in (csv_file, html_file):
         if file is not None:

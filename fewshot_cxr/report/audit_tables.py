@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from fewshot_cxr.evaluation.audit.result import CHECKS, Audit, Measure, NearDuplicate
 from fewshot_cxr.report.tables import UNKNOWN, Table, interval_text
-from fewshot_cxr.visualise.style import percent
+from fewshot_cxr.visualise.text import percent
 
 _SEES = {
     "source": "the source alone",

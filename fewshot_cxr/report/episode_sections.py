@@ -25,7 +25,7 @@ from fewshot_cxr.visualise import (
     recall_figure,
     risk_coverage_figure,
 )
-from fewshot_cxr.visualise.style import percent
+from fewshot_cxr.visualise.text import percent
 
 
 def episodic_headlines(result: EpisodicResult) -> tuple[Headline, ...]:

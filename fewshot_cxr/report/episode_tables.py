@@ -16,7 +16,7 @@ from fewshot_cxr.report.tables import (
     two_lines,
     value_text,
 )
-from fewshot_cxr.visualise.style import percent
+from fewshot_cxr.visualise.text import percent
 
 OPEN_SET_NAMES = {
     "maximum_probability": "maximum probability",

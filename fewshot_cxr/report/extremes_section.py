@@ -11,7 +11,7 @@ from fewshot_cxr.report.html import Section
 from fewshot_cxr.report.pictures import Picture
 from fewshot_cxr.report.tables import Table
 from fewshot_cxr.visualise.episode_figure import QueryTile, episode_figure
-from fewshot_cxr.visualise.style import percent
+from fewshot_cxr.visualise.text import percent
 
 _MOST_QUERIES = 16  # of an episode that are drawn
 _MOST_FINDINGS = 3  # beyond, a table with a distance to each does not fit

@@ -10,7 +10,7 @@ from fewshot_cxr.report.pictures import Picture
 from fewshot_cxr.report.tables import Table
 from fewshot_cxr.visualise.som import Proximity, Som, class_proximity, train_som
 from fewshot_cxr.visualise.som_figures import som_hits_figure
-from fewshot_cxr.visualise.style import percent
+from fewshot_cxr.visualise.text import percent
 
 Progress = Callable[[int, int], None]
 

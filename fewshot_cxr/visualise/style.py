@@ -1,6 +1,5 @@
 """One look for every figure: colours that colour-blind readers tell apart, type that is legible at page width."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from matplotlib.ticker import PercentFormatter
 from matplotlib.typing import ColorType
 
 from fewshot_cxr._checks import lookup
+from fewshot_cxr.visualise.text import films_text, percent, wrapped
 
 __all__ = [
     "OKABE_ITO",
@@ -127,17 +127,6 @@ def put_title(figure: Figure | SubFigure, title: str, size: float = 12.5) -> Non
         figure.suptitle(wrapped(title, n_letters), x=0.01, ha="left", fontsize=size)
 
 
-def wrapped(name: str, width: int = 16, n_lines: int = 4) -> str:
-    """Break a name after `_`, `-` or a space, and inside long words; "…" stands for what passes n_lines."""
-    parts = re.findall(rf"[^_\- ]{{1,{width - 1}}}[_\- ]?|[_\- ]", " ".join(name.split()))
-    lines = [""]
-    for part in parts:
-        if lines[-1] and len(lines[-1] + part.rstrip()) > width:
-            lines.append("")
-        lines[-1] += part
-    return "\n".join(lines[:n_lines]) + "…" * (len(lines) > n_lines)
-
-
 def line_looks(colours: Theme, n_lines: int) -> list[tuple[str, Any]]:
     """Return (colour, dashes) of each line: neighbours differ in both, and the first twenty pairs are all different."""
     hues = (colours.accent, colours.contrast, colours.ink, *colours.more)
@@ -155,16 +144,6 @@ def draw_plain_axes(axes: Axes, *, grid: Literal["both", "x", "y"] = "both") -> 
 def percent_scale() -> PercentFormatter:
     """Return what writes the ticks of a scale from 0 to 1 in per cent."""
     return PercentFormatter(1, decimals=0, symbol=" %")
-
-
-def percent(share: float) -> str:
-    """Return 0.8123 as '81.2 %'."""
-    return f"{100 * share:.1f} %"
-
-
-def films_text(number: int) -> str:
-    """Return 1,200 as '1,200 films'."""
-    return f"{number:,} film{'s' * (number != 1)}"
 
 
 def contrast_ratio(one: ColorType, other: ColorType) -> float:

@@ -9,7 +9,7 @@ from fewshot_cxr.report.heat_sections import READING, focus_table, sheet_picture
 from fewshot_cxr.seeding import generator
 from fewshot_cxr.visualise.films import shortened
 from fewshot_cxr.visualise.heat import HeatTile
-from fewshot_cxr.visualise.style import percent
+from fewshot_cxr.visualise.text import percent
 from fewshot_cxr.workflows.explaining.explainer import Explainer, RunFilms
 from fewshot_cxr.workflows.explaining.focus_report import BORDER, LUNGS, FilmFocus, FocusReport, explain_films
 

@@ -19,7 +19,7 @@ from fewshot_cxr.report.projection_section import projection_section
 from fewshot_cxr.report.som_section import som_section
 from fewshot_cxr.seeding import generator
 from fewshot_cxr.visualise.projection import DISTANCES
-from fewshot_cxr.visualise.style import percent
+from fewshot_cxr.visualise.text import percent
 from fewshot_cxr.workflows.explaining import Explainer, RunFilms, heat_section
 
 Progress = Callable[[str, int, int], None]
