@@ -7,8 +7,7 @@ import numpy as np
 from matplotlib import colormaps, patheffects
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
-from matplotlib.figure import SubFigure
+from matplotlib.colors import LinearSegmentedColormap, Normalize
 
 from fewshot_cxr._checks import check_at_least
 from fewshot_cxr.visualise.films import caption_lines, check_images, draw_film
@@ -64,19 +63,14 @@ def heat_figure(
     """
     tile = HeatTile(film, heat, "", lungs)
     _check_tile(tile, "heat")
-    is_signed = is_signed or _has_negative(tile)
-    label = f"share of the largest heat of this film, {_largest(tile.heat):.3g}"
+    colours = _colours(is_signed=is_signed or bool((heat < 0).any()))
     with drawing(theme, 3.15, title) as (figure, _):
         panels = figure.subplots(1, 3)
         for axes, name in zip(panels, ("film", "heat", "overlay"), strict=True):
             axes.set_axis_off()
             axes.set_title(name)
-        draw_film(panels[0], film)
-        _draw_heat(panels[1], tile, is_signed=is_signed)
-        _draw_overlay(panels[2], tile, is_signed=is_signed)
-        for axes in panels[:2]:
-            _draw_outline(axes, lungs)
-        _put_colour_bar(figure, list(panels), label, is_signed=is_signed)
+            _draw(axes, tile, colours, has_film=name != "heat", has_heat=name != "film")
+        _put_colour_bar(figure, colours, f"share of the largest heat of this film, {np.abs(heat).max():.3g}")
     return figure
 
 
@@ -100,7 +94,7 @@ def heat_sheet_figure(
     check_at_least(n_columns, 1, "n_columns")
     for place, tile in enumerate(tiles):
         _check_tile(tile, f"tile {place}")
-    is_signed = any(_has_negative(tile) for tile in tiles)
+    colours = _colours(is_signed=any(bool((tile.heat < 0).any()) for tile in tiles))
     n_rows, side = -(-len(tiles) // n_columns), PAGE_WIDTH / n_columns - 0.16
     captions = [caption_lines(tile.caption, max(8, int(side * _LETTERS_PER_INCH))) for tile in tiles]
     row_lines = [
@@ -108,18 +102,17 @@ def heat_sheet_figure(
         for first in range(0, len(captions), n_columns)
     ]
     inches = n_rows * (side + 0.08) + _LINE_INCHES * sum(row_lines) + 0.75
-    with drawing(theme, inches, title) as (figure, colours):
+    with drawing(theme, inches, title) as (figure, theme_colours):
         ratios = [side + 0.08 + _LINE_INCHES * n_lines for n_lines in row_lines]
         grid = figure.subplots(n_rows, n_columns, squeeze=False, height_ratios=ratios)
         for axes, tile, text in zip(grid.ravel(), tiles, captions, strict=False):
-            _draw_overlay(axes, tile, is_signed=is_signed)
+            _draw(axes, tile, colours)
             axes.set(xticks=[], yticks=[], anchor="N")
             axes.spines[:].set_visible(False)
-            axes.set_xlabel(text, fontsize=8, color=colours.ink, labelpad=3)
+            axes.set_xlabel(text, fontsize=8, color=theme_colours.ink, labelpad=3)
         for axes in grid.ravel()[len(tiles) :]:
             axes.set_axis_off()
-        label = "share of the largest heat of each film: colours compare places, not films"
-        _put_colour_bar(figure, list(grid.ravel()), label, is_signed=is_signed)
+        _put_colour_bar(figure, colours, "share of the largest heat of each film: colours compare places, not films")
     return figure
 
 
@@ -134,67 +127,44 @@ def _check_tile(tile: HeatTile, name: str) -> None:
         raise ValueError(f"{name}: lungs must be bool {tile.film.shape}, got {lungs.dtype} {lungs.shape}")
 
 
-def _has_negative(tile: HeatTile) -> bool:
-    return bool((tile.heat < 0).any())
+def _colours(*, is_signed: bool) -> ScalarMappable:
+    return ScalarMappable(Normalize(-1 if is_signed else 0, 1), _SIGNED if is_signed else _UNSIGNED)
 
 
-def _largest(heat: np.ndarray) -> float:
-    return float(np.abs(heat).max())
-
-
-def _shares(heat: np.ndarray) -> np.ndarray | None:
-    """Return heat as shares of its largest, -1..1, or None where it is the same everywhere, 0 too."""
-    largest = _largest(heat)
-    return None if np.ptp(heat) <= _SAME * largest else heat.astype(np.float64) / largest
-
-
-def _colours(is_signed: bool) -> ScalarMappable:
-    shades: Colormap = _SIGNED if is_signed else _UNSIGNED
-    return ScalarMappable(Normalize(-1 if is_signed else 0, 1), shades)
-
-
-def _draw_heat(axes: Axes, tile: HeatTile, *, is_signed: bool) -> None:
-    shares = _shares(tile.heat)
-    axes.imshow(_colours(is_signed).to_rgba(np.zeros(tile.heat.shape) if shares is None else shares))
-    if shares is None:
-        _say_flat(axes, tile.heat)
-
-
-def _draw_overlay(axes: Axes, tile: HeatTile, *, is_signed: bool) -> None:
-    draw_film(axes, tile.film)
-    shares = _shares(tile.heat)
-    if shares is None:
-        _say_flat(axes, tile.heat)
-    else:
-        shown = _colours(is_signed).to_rgba(shares)
-        shown[..., 3] = _MOST_OPACITY * np.abs(shares)
-        axes.imshow(shown)
-    _draw_outline(axes, tile.lungs)
-
-
-def _say_flat(axes: Axes, heat: np.ndarray) -> None:
-    words = "the same\neverywhere" if heat.any() else "no heat"
-    text = axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color="white")
-    text.set_path_effects([patheffects.withStroke(linewidth=3, foreground="black")])
-
-
-def _draw_outline(axes: Axes, lungs: np.ndarray | None) -> None:
-    if lungs is not None and 0 < lungs.sum() < lungs.size:
-        lines = axes.contour(lungs, levels=[0.5], colors=_OUTLINE, linewidths=0.9)
+def _draw(axes: Axes, tile: HeatTile, colours: ScalarMappable, *, has_film: bool = True, has_heat: bool = True) -> None:
+    """Draw a film, its heat, or the heat over the film, as shares of its largest, and the outline of the lungs."""
+    if has_film:
+        draw_film(axes, tile.film)
+    if has_heat:
+        heat = tile.heat.astype(np.float64)
+        largest = float(np.abs(heat).max())
+        is_flat = float(np.ptp(heat)) <= _SAME * largest
+        shares = np.zeros_like(heat) if is_flat else heat / largest
+        shades = colours.to_rgba(shares)
+        if has_film:
+            shades[..., 3] = _MOST_OPACITY * np.abs(shares)
+        if not (has_film and is_flat):
+            axes.imshow(shades)
+        if is_flat:
+            words = "the same\neverywhere" if largest else "no heat"
+            text = axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color="white")
+            text.set_path_effects([patheffects.withStroke(linewidth=3, foreground="black")])
+    if tile.lungs is not None and 0 < tile.lungs.sum() < tile.lungs.size:
+        lines = axes.contour(tile.lungs, levels=[0.5], colors=_OUTLINE, linewidths=0.9)
         lines.set_path_effects([patheffects.withStroke(linewidth=1.9, foreground="black")])
 
 
-def _put_colour_bar(figure: Figure | SubFigure, panels: Sequence[Axes], label: str, *, is_signed: bool) -> None:
+def _put_colour_bar(figure: Figure, colours: ScalarMappable, label: str) -> None:
     bar = figure.colorbar(
-        _colours(is_signed),
-        ax=panels,
+        colours,
+        ax=list(figure.axes),
         location="bottom",
         fraction=0.05,
         aspect=45,
         pad=0.02,
         format=percent_scale(),
     )
-    bar.set_ticks([-1, -0.5, 0, 0.5, 1] if is_signed else [0, 0.25, 0.5, 0.75, 1])
+    bar.set_ticks(np.linspace(*colours.get_clim(), 5).tolist())
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=0, labelsize=8.5)
     bar.set_label(label, fontsize=9)

@@ -119,17 +119,14 @@ def compared_rows(vectors: ArrayLike, distance: str = "euclidean") -> np.ndarray
 def pca(rows: np.ndarray, *, seed: int) -> Plane:
     """Turn the rows so that the plane shows as much of their spread as a plane can; `seed` plays no part.
 
-    The sign of an axis is the one that makes its largest loading positive, so that no run mirrors another's picture.
+    scikit-learn makes the largest loading of an axis positive, so that no run mirrors another's picture.
     """
     n_axes = min(2, len(rows) - 1, rows.shape[1])
     fitted = PCA(n_axes, svd_solver="covariance_eigh" if len(rows) > rows.shape[1] else "full").fit(rows)
-    axes = fitted.components_
-    largest = np.abs(axes).argmax(axis=1)
-    axes = axes * np.where(axes[np.arange(n_axes), largest] < 0, -1, 1)[:, None]
     shares = fitted.explained_variance_ratio_
     n_shown = int((shares > _FLAT).sum())
     points = np.zeros((len(rows), 2))
-    points[:, :n_shown] = (rows - fitted.mean_) @ axes[:n_shown].T
+    points[:, :n_shown] = (rows - fitted.mean_) @ fitted.components_[:n_shown].T
     notes = [] if n_shown == 2 else ["The embeddings vary along one direction only."]
     return points, {"variance_shares": (*shares[:n_shown].tolist(), 0.0)[:2]}, notes
 
@@ -224,12 +221,9 @@ def published_rows(groups: Sequence[Hashable]) -> np.ndarray:
     Returns:
         int64, shape (n,).
     """
-    seen: dict[Hashable, int] = {}
-    places = []
-    for row, group in enumerate(groups):
-        seen[group] = seen.get(group, 0) + 1
-        places += [row] * (seen[group] <= N_PUBLISHED)
-    return np.array(places, dtype=np.int64)
+    codes = group_codes(groups, len(groups))
+    firsts = [np.flatnonzero(codes == code)[:N_PUBLISHED] for code in np.unique(codes)]
+    return np.sort(np.concatenate(firsts)) if firsts else codes
 
 
 def silhouette(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -174,15 +175,20 @@ def class_proximity(som: Som, groups: Sequence[Hashable], *, seed: int = 0) -> t
     at_cells = np.bincount(cells, minlength=n_cells)
     chance = float(at_cells @ between @ at_cells / (len(cells) * (len(cells) - 1)))
     sizes = np.bincount(codes).tolist()
-    rows = []
-    for one in sorted(range(len(names)), key=names.__getitem__):
-        others = sorted((other for other in range(len(names)) if other != one), key=lambda other: means[one, other])
-        for other in others:
-            rank = 1 + int((means[one, others] < means[one, other]).sum())
-            spread = (float(likely[0, one, other]), float(likely[1, one, other]))
-            mean = float(means[one, other])
-            rows.append(Proximity(names[one], names[other], rank, sizes[one], sizes[other], mean, chance, spread))
-    return tuple(rows)
+    pairs = sorted(permutations(range(len(names)), 2), key=lambda pair: (names[pair[0]], means[pair]))
+    return tuple(
+        Proximity(
+            names[one],
+            names[other],
+            rank=1 + int((np.delete(means[one], one) < means[one, other]).sum()),
+            n_films=sizes[one],
+            n_other=sizes[other],
+            mean_distance=float(means[one, other]),
+            chance_distance=chance,
+            chance95=(float(likely[0, one, other]), float(likely[1, one, other])),
+        )
+        for one, other in pairs
+    )
 
 
 def _mean_distances(codes: np.ndarray, cells: np.ndarray, between: np.ndarray, n_groups: int) -> np.ndarray:

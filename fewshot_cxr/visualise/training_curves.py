@@ -9,19 +9,13 @@ from matplotlib.ticker import MaxNLocator
 from fewshot_cxr.visualise.style import Figure, Theme, drawing, percent, percent_scale
 
 _LOSSES = ("loss", "val_loss")
-_SHARES = {
-    "accuracy": "Training accuracy",
-    "val_accuracy": "Validation accuracy",
-    "val_balanced_accuracy": "Balanced validation accuracy",
-    "val_auroc": "Validation AUROC",
-}
-_LINES = {  # what a line is called: the same in both panels, so that one legend does
-    "loss": "training",
-    "accuracy": "training",
-    "val_loss": "validation",
-    "val_accuracy": "validation",
-    "val_balanced_accuracy": "validation, balanced",
-    "val_auroc": "validation AUROC",
+_LINES = {  # column -> its line, of one name in both panels, so that one legend does; what stands above it alone
+    "loss": ("training", "Training loss"),
+    "val_loss": ("validation", "Loss"),
+    "accuracy": ("training", "Training accuracy"),
+    "val_accuracy": ("validation", "Validation accuracy"),
+    "val_balanced_accuracy": ("validation, balanced", "Balanced validation accuracy"),
+    "val_auroc": ("validation AUROC", "Validation AUROC"),
 }
 _DASHES = {"training": ("-", "o"), "validation": ("--", "D"), "validation, balanced": ("-.", "s")}
 _DASHES |= {"validation AUROC": (":", "^")}
@@ -47,7 +41,9 @@ def learning_curves_figure(
     """
     if not history:
         raise ValueError("history must hold at least one epoch, got none")
-    losses, shares = _measured(history, _LOSSES), _measured(history, _SHARES)
+    curves = _measured(history)
+    losses = {column: points for column, points in curves.items() if column in _LOSSES}
+    shares = {column: points for column, points in curves.items() if column not in _LOSSES}
     best = _best(history, shares.get("val_accuracy", {}), best_epoch)
     with drawing(theme, 5.0 if shares else 2.9, title) as (figure, colours):
         panels = figure.subplots(2 if shares else 1, 1, squeeze=False, sharex=True)[:, 0]
@@ -64,11 +60,11 @@ def learning_curves_figure(
     return figure
 
 
-def _measured(history: Sequence[Mapping[str, float]], columns: Sequence[str] | Mapping[str, str]) -> Curves:
+def _measured(history: Sequence[Mapping[str, float]]) -> Curves:
     """Return the columns that have a value at all, and of these the epochs that have one."""
     curves = {
         column: {row["epoch"]: row[column] for row in history if math.isfinite(row.get(column, math.nan))}
-        for column in columns
+        for column in _LINES
     }
     return {column: points for column, points in curves.items() if points}
 
@@ -87,7 +83,7 @@ def _draw_panel(axes: Axes, curves: Curves, best: float | None, colours: Theme) 
     """Draw the curves, and a star on those of validation where they meet the best epoch."""
     hues = dict(zip(_DASHES, (colours.contrast, colours.accent, *colours.more), strict=True))
     for column, points in curves.items():
-        name = _LINES[column]
+        name, _ = _LINES[column]
         dashes, mark = _DASHES[name]
         axes.plot(
             list(points),
@@ -108,7 +104,7 @@ def _draw_panel(axes: Axes, curves: Curves, best: float | None, colours: Theme) 
 
 def _shares_title(shares: Curves) -> str:
     if len(shares) == 1:
-        return _SHARES[next(iter(shares))]
+        return _LINES[next(iter(shares))][1]
     return "Accuracy and AUROC" if "val_auroc" in shares else "Accuracy"
 
 

@@ -28,6 +28,7 @@ RANKS = RankTable(
     FILM,
     "films/q.png",
     ((FILM, "normal", 3.0), (FILM, "covid", 1.0), (FILM, "normal", 1.0)),
+    means={"covid": 1.0, "normal": 2.0},
     paths=("n1.png", "c1.png", "n2.png"),
 )
 COUNTS = {"train": {"covid": 5, "normal": 9}, "test": {"normal": 3}}
@@ -225,12 +226,6 @@ def test_the_same_run_writes_the_same_bytes(tmp_path, shown):
             assert path.read_bytes() == (out / path.relative_to(tmp_path)).read_bytes()
 
 
-def test_means_that_the_rule_gives_come_first():
-    given = RankTable(FILM, "q", RANKS.rows, means={"normal": 5.0, "covid": 4.0})
-    assert list(given.mean_distances().items()) == [("covid", 4.0), ("normal", 5.0)]
-    assert RANKS.mean_distances() == {"covid": 1.0, "normal": 2.0}
-
-
 def cached(films, folder):
     """Write and decode a tiny film of each embedding."""
     names = films.class_names
@@ -266,7 +261,7 @@ def test_a_rank_table_shows_what_the_rule_decided_over_all_exemplars(rule, sides
         own = decisions.probabilities[decisions.paths.index(embedded.paths[row])]
         assert table.decision == decisions.findings[own.argmax()]
         assert table.truth == films.records[row].finding
-        assert next(iter(table.mean_distances())) == table.decision
+        assert next(iter(table.means)) == table.decision
         assert (table.rule, len(table.rows), table.n_exemplars) == (rule, 9, len(judge.films))
 
 
@@ -294,6 +289,7 @@ def test_files_of_a_rank_table_hold_truth_decision_and_scores(tmp_path, sides, m
     }
     scores = {row["finding"]: float(row["score"]) for row in rows if row["kind"] == "finding"}
     assert scores == table.means
+    assert list(table.means.values()) == sorted(table.means.values())
     assert min(scores, key=scores.get) == table.decision
     assert [row.get("score") for row in json_of(tmp_path, "rank_1")["rows"][-3:]] == sorted(scores.values())
     texts = [text.get_text() for text in dict(drawn)["rank_1"].findobj(matplotlib.text.Text)]

@@ -155,7 +155,7 @@ def _rank_rows(table: RankTable) -> list[Row]:
         | {"distance": distance, "path": path}
         for ((_, finding, _), path), distance in zip(ranked, distances, strict=True)
     ]
-    means = list(table.mean_distances().items())
+    means = list(table.means.items())
     values = [mean for _, mean in means]
     return rows + [
         {**film, "kind": "finding", "rank": values.index(mean) + 1, "finding": finding, "score": mean}
