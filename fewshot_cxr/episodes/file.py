@@ -7,7 +7,7 @@ file; that support and query share none is checked anew, against the patients of
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from copy import copy
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,8 +16,7 @@ import numpy as np
 from fewshot_cxr._checks import check_whole
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.episodes.block import EpisodeBlock
-from fewshot_cxr.episodes.file_header import KIND, TENSORS, open_episodes, with_hash
-from fewshot_cxr.episodes.film_list import FilmList
+from fewshot_cxr.episodes.file_header import KIND, TENSORS, list_films, open_episodes, with_hash
 from fewshot_cxr.storage import Int32Spool, save_streams
 
 _BLOCK_CELLS = 1 << 20  # row numbers in work at once: some MB, whatever n_episodes is
@@ -105,7 +104,7 @@ def save_episodes(
                     is_used[rows.ravel()] = True
             if progress is not None:
                 progress(block.first + len(block), episodes.n_episodes)
-        listed, rows = FilmList.of(films, is_used[:-1])
+        listed, rows = list_films(films, is_used[:-1])
         # Padding is -1, which as an index is the last cell: that cell holds -1.
         position = np.full(len(films) + 1, -1, dtype=np.int32)
         position[rows] = np.arange(len(rows), dtype=np.int32)
@@ -115,69 +114,48 @@ def save_episodes(
             "hash": episodes.hash,
             "notes": list(episodes.notes),
             "class_names": list(episodes.class_names),
-            "films": listed.to_json(),
+            "films": listed,
         }
         save_streams(path, streams, kind=KIND, header=with_hash(header))
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
 class SavedEpisodes:
-    """Episodes of a file on the films at hand; `load` makes one. They are read from the disk block by block.
+    """Episodes of a file, for replay on the films at hand. They are read from the disk block by block.
 
     `hash` is that of the episodes that were saved: results on both are comparable.
+
+    Args:
+        path: what `save_episodes` wrote; it must stay where it is while the episodes are in use.
+        films: the films it names, in any order; further films do no harm.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file holds something else or is of a newer format; a film is missing; support and query of
+            an episode share a patient now.
+        OSError: the file is damaged.
     """
 
-    class_names: tuple[str, ...]
-    n_way: int
-    n_episodes: int
-    seed: int
-    hash: str
-    notes: tuple[str, ...]
-    protocol: Mapping[str, Any]
-    tensors: Mapping[str, np.ndarray]
-    row_of_film: np.ndarray  # (n_listed + 1,), the last -1: the row at hand of each film of the file
-    class_of_class: np.ndarray  # (n_classes of the file,): the class at hand
+    def __init__(self, path: str | Path, films: Embeddings) -> None:
+        self._tensors, header, rows = open_episodes(path, films)
+        self._row_of_film = np.append(rows, -1)
+        here = {name: index for index, name in enumerate(films.class_names)}
+        self._class_of_class = np.array([here.get(name, -1) for name in header["class_names"]], dtype=np.int64)
+        self.n_episodes, self.n_way = self._tensors["class_ids"].shape
+        self.n_available = self.n_episodes
+        self.class_names, self.hash, self.notes = films.class_names, header["hash"], tuple(header["notes"])
+        self.protocol, self.seed = header["protocol"], header["protocol"]["seed"]
+        self._check(path, films)
 
     @classmethod
     def load(cls, path: str | Path, films: Embeddings) -> "SavedEpisodes":
-        """Open what `save_episodes` wrote, for replay on `films`.
+        """Open a file; see the class."""
+        return cls(path, films)
 
-        Args:
-            path: the file; it must stay where it is while the episodes are in use.
-            films: the films it names, in any order; further films do no harm.
-
-        Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: the file holds something else or is of a newer format; a film is missing; support and query of
-                an episode share a patient now.
-            OSError: the file is damaged.
-        """
-        tensors, header, listed = open_episodes(path)
-        try:
-            rows = listed.rows_in(films)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
-        here = {name: index for index, name in enumerate(films.class_names)}
-        protocol = header["protocol"]
-        saved = cls(
-            class_names=films.class_names,
-            n_way=tensors["class_ids"].shape[1],
-            n_episodes=len(tensors["class_ids"]),
-            seed=protocol["seed"],
-            hash=header["hash"],
-            notes=tuple(header["notes"]),
-            protocol=protocol,
-            tensors=tensors,
-            row_of_film=np.append(rows, -1),
-            class_of_class=np.array([here.get(name, -1) for name in header["class_names"]], dtype=np.int64),
-        )
-        saved._check(path, films)
-        return saved
-
-    @property
-    def n_available(self) -> int:
-        """How many episodes there are."""
-        return self.n_episodes
+    def first(self, n_episodes: int) -> "SavedEpisodes":
+        """Return the first episodes, all of them where there are no more."""
+        some = copy(self)
+        some.n_episodes = some.n_available = min(n_episodes, self.n_episodes)
+        return some
 
     def to_json(self) -> dict[str, Any]:
         """Return the protocol of the episodes that were saved, in plain values."""
@@ -185,7 +163,7 @@ class SavedEpisodes:
 
     def blocks(self, size: int | None = None) -> Iterator[EpisodeBlock]:
         """Read the episodes in order, `size` at a time (None: as many as keep memory small)."""
-        n_cells = sum(int(np.prod(tensor.shape[1:])) for tensor in self.tensors.values())
+        n_cells = sum(int(np.prod(tensor.shape[1:])) for tensor in self._tensors.values())
         size = size or max(16, min(4096, _BLOCK_CELLS // n_cells))
         for first in range(0, self.n_episodes, size):
             yield self.block(first, min(size, self.n_episodes - first))
@@ -200,9 +178,9 @@ class SavedEpisodes:
         check_whole(size, "size", 1)
         if first + size > self.n_episodes:
             raise ValueError(f"the file has {self.n_episodes} episodes, {first + size} were asked for; draw more")
-        parts = {name: tensor[first : first + size] for name, tensor in self.tensors.items()}
-        class_ids = self.class_of_class[parts.pop("class_ids")]
-        rows = {name: self.row_of_film[part] for name, part in parts.items()}
+        parts = {name: tensor[first : first + size] for name, tensor in self._tensors.items()}
+        class_ids = self._class_of_class[parts.pop("class_ids")]
+        rows = {name: self._row_of_film[part] for name, part in parts.items()}
         if (np.diff(class_ids, axis=1) < 0).any():  # the findings have another order here
             order = np.argsort(class_ids, axis=1)
             class_ids = np.take_along_axis(class_ids, order, axis=1)
@@ -212,9 +190,9 @@ class SavedEpisodes:
 
     def _check(self, path: str | Path, films: Embeddings) -> None:
         """Refuse films that are not of the class they stand under, and patients on both sides."""
-        n_listed = len(self.row_of_film) - 1
-        for name, tensor in self.tensors.items():
-            top = len(self.class_of_class) if name == "class_ids" else n_listed
+        n_listed = len(self._row_of_film) - 1
+        for name, tensor in self._tensors.items():
+            top = len(self._class_of_class) if name == "class_ids" else n_listed
             bottom = -1 if name in ("support", "query") else 0
             if tensor.size and not (tensor.min() >= bottom and tensor.max() < top):
                 raise ValueError(f"{path}: {name} holds numbers without a film; make the file anew")

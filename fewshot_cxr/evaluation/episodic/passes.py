@@ -45,7 +45,7 @@ def plan_patient_pass(episodes: EpisodeSource, films: Embeddings, units: Patient
             episodes, True, note=_FIXED + ", and films of unknown findings" * (episodes.outside is not None)
         )
     if isinstance(episodes, SavedEpisodes):
-        episodes = replace(episodes, n_episodes=min(n_episodes, episodes.n_episodes))
+        episodes = episodes.first(n_episodes)
     if not isinstance(episodes, Episodes):
         if _share(episodes, units) > 0.95:
             return PatientPlan(None, reason=_TOO_OFTEN)
