@@ -1,8 +1,6 @@
 """Every example runs, small, as a user would start it."""
 
-import os
-import subprocess
-import sys
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -13,19 +11,22 @@ from fewshot_cxr.embeddings import Embeddings
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-def start(name, *arguments):
-    command = [sys.executable, str(EXAMPLES / name), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+@pytest.fixture
+def start(monkeypatch, capsys):
+    def start(name, *arguments):
+        monkeypatch.setattr("sys.argv", [name, *map(str, arguments)])
+        runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+        return capsys.readouterr().out
+
+    return start
 
 
 @pytest.mark.slow
-def test_new_finding():
+def test_new_finding(start):
     assert "recall of effusion" in start("new_finding.py", "--patients", 36, "--epochs", 1)
 
 
-def test_compare_rules(tmp_path):
+def test_compare_rules(start, tmp_path):
     draw = np.random.default_rng(0)
     Embeddings(draw.normal(size=(60, 4)), draw.integers(0, 3, 60)).save(tmp_path / "e.safetensors")
     assert len(start("compare_rules.py", tmp_path / "e.safetensors").splitlines()) == 10

@@ -1,42 +1,23 @@
 import csv
 import json
 import os
-import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from made_runs import make_films, start_process, train_run
 from PIL import Image
 
 from fewshot_cxr.encoders import load_encoder, load_head
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.inference import template_options
-from fewshot_cxr.records import Record, Records
+from fewshot_cxr.records import Records
 from fewshot_cxr.storage import tensor_hash
 from fewshot_cxr.training import SiameseTrainer
 
 SMALL = {"image_spec": ImageSpec(size_px=32), "n_epochs": 2, "batch_size": 12, "val_n_shot": 2, "val_n_query": 2}
 SMALL |= {"val_n_episodes": 20, "encoder_options": {"width": 4, "dropout": 0.2}, "precision": "32-true"}
-
-
-def make_films(folder, n_patients=16, findings=("bright", "dark", "striped")):
-    draw = np.random.default_rng(0)
-    films = []
-    for finding in findings:
-        for patient in range(n_patients):
-            for film in range(1 + patient % 2):
-                image = draw.normal(100, 20, (40, 48))
-                image += {"bright": 60, "dark": -60}.get(finding, 0)
-                image[::6] += 80 * (finding == "striped")
-                path = f"{finding}/{patient}_{film}.png"
-                (folder / finding).mkdir(exist_ok=True, parents=True)
-                Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(folder / path)
-                films.append(Record(path, (finding,), patient_id=f"{finding}{patient}"))
-    return Records(tuple(films), folder)
 
 
 @pytest.fixture(scope="module")
@@ -178,27 +159,6 @@ def test_a_pickle_in_place_of_the_checkpoint_runs_nothing(films, tmp_path):
     assert not (tmp_path / "evil").exists()
 
 
-RUN = """
-import json
-import sys
-from pathlib import Path
-from tests_films import make_films
-from fewshot_cxr.image_spec import ImageSpec
-from fewshot_cxr.training import ClassifierTrainer, SiameseTrainer
-films = make_films(Path(sys.argv[1]))
-kind, settings = sys.argv[3], json.loads(sys.argv[4])
-same = {
-    "image_spec": ImageSpec(size_px=32), "n_epochs": 6, "batch_size": 12, "encoder": "resnet9",
-    "encoder_options": {"width": 16, "dropout": 0.3},
-}
-if kind == "siamese":
-    trainer = SiameseTrainer(**same, val_n_shot=2, val_n_query=2, val_n_episodes=20, **settings)
-else:
-    trainer = ClassifierTrainer(**same, **settings)
-trainer.fit(films, out=Path(sys.argv[2]), resume=(Path(sys.argv[2]) / "last.ckpt").exists())
-"""
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "settings"),
@@ -212,26 +172,25 @@ trainer.fit(films, out=Path(sys.argv[2]), resume=(Path(sys.argv[2]) / "last.ckpt
         ),
     ],
 )
-def test_killed_thrice_and_resumed_is_as_never_killed(tmp_path, kind, settings):
-    source = Path(__file__).read_text().split("@pytest.fixture")[0].replace("import pytest\n", "")
-    (tmp_path / "tests_films.py").write_text(source)
-    (tmp_path / "run.py").write_text(RUN)
-
+def test_killed_thrice_and_resumed_is_as_never_killed(films, tmp_path, kind, settings):
     def start(out):
-        command = [sys.executable, "run.py", "films", out, kind, json.dumps(settings)]
-        return subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        return start_process(train_run, films, tmp_path / out, kind, settings)
 
-    assert start("whole").wait() == 0
+    whole = start("whole")
+    whole.join()
+    assert whole.exitcode == 0
     draw = np.random.default_rng(int(time.time()))
     for _ in range(3):
         process = start("killed")
         wanted = _n_epochs(tmp_path / "killed") + 1
-        while process.poll() is None and _n_epochs(tmp_path / "killed") < wanted:
+        while process.is_alive() and _n_epochs(tmp_path / "killed") < wanted:
             time.sleep(0.02)
         time.sleep(float(draw.uniform(0, 0.3)))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert start("killed").wait() == 0
+        process.kill()
+        process.join()
+    process = start("killed")
+    process.join()
+    assert process.exitcode == 0
     whole, killed = (load_encoder(tmp_path / name) for name in ("whole", "killed"))
     assert weights(whole) == weights(killed)
     last = [torch.load(tmp_path / name / "last.ckpt", weights_only=True) for name in ("whole", "killed")]
