@@ -80,7 +80,7 @@ def main():
             f"[{100 * low:.1f}, {100 * high:.1f}]"
             for low, high in (result.accuracy.ci95_patients, result.accuracy.ci95_episodes)
         )
-        floors = {name: floor.value for name, floor in result.floor.items()}
+        floors = {name: floor.value for name, floor in result.baselines.items()}
         rows.append({"accuracy": result.accuracy.value, **floors})
         print(
             f"{seed:10d}  {100 * result.accuracy.value:8.1f}  {over_patients:>18s}  {over_episodes:>13s}"
@@ -94,8 +94,8 @@ def main():
 def floors_text(result):
     """Return each floor, and how far accuracy lies above it with the interval over patients, in points."""
     told = []
-    for name, floor in result.floor.items():
-        gap = result.above_floor[name]
+    for name, floor in result.baselines.items():
+        gap = result.above_baselines[name]
         low, high = gap.ci95_patients
         told.append(f"{name} {100 * floor.value:.1f} ({100 * gap.value:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}])")
     return "; ".join(told)

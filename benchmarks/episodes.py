@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from fewshot_cxr.embeddings import Embeddings
-from fewshot_cxr.evaluation import EpisodicResult, evaluate_episodes
+from fewshot_cxr.evaluation import Result, evaluate_episodes
 
 try:
     from easyfsl.datasets import FeaturesDataset
@@ -56,7 +56,7 @@ def make_films(films_per_patient: int = 1, n_films: int = N_FILMS) -> Embeddings
     return Embeddings(vectors, class_ids, patient_ids=np.cumsum(is_next))
 
 
-def judged(films: Embeddings, rule: str, n_episodes: int, device: str, **options) -> EpisodicResult:
+def judged(films: Embeddings, rule: str, n_episodes: int, device: str, **options) -> Result:
     settings = {"n_episodes": n_episodes, "device": device, "patient_interval": False, **SHAPE, **options}
     return evaluate_episodes(films, rule=rule, **settings)
 
@@ -159,8 +159,8 @@ def show_patients(films: dict[str, Embeddings], device: str, n_episodes: int) ->
     print("| --- | ---: | ---: | ---: | ---: |")
     for name, some in films.items():
         result = judged(some, RULES[0], n_episodes, device, patient_interval=True)
-        seconds, n_own = result.seconds["patients"], result.n_patient_episodes
-        share = f"{100 * seconds / result.seconds['episodes']:.0f} % of {n_episodes:,} episodes"
+        seconds, n_own = result.asked.seconds["patients"], result.asked.n_patient_episodes
+        share = f"{100 * seconds / result.asked.seconds['episodes']:.0f} % of {n_episodes:,} episodes"
         print(f"| {RULES[0]}, {name} | {n_own:,} | {seconds:.2f} | {n_own / seconds:,.0f} | {share} |")
 
 

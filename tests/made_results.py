@@ -1,10 +1,10 @@
 """Result values made by hand, of two findings and of what may be absent."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from fewshot_cxr.evaluation.episodic.assemble import OVERLAP
-from fewshot_cxr.evaluation.estimates import OVERALL, PER_CLASS, Calibration, OpenSet, Reliability, Scores
-from fewshot_cxr.evaluation.results import EpisodicResult
+from fewshot_cxr.evaluation.result import EpisodeFacts, Replicates, Result
+from fewshot_cxr.evaluation.scores import OVERALL, PER_CLASS, Calibration, OpenSet, Reliability, Scores
 from fewshot_cxr.metrics import Estimate
 
 ESTIMATE = Estimate(0.8123, (0.805, 0.8199), (0.701, 0.8888))
@@ -26,40 +26,53 @@ OPEN = OpenSet(
 
 def made_scores(*findings):
     per_class = {name: dict.fromkeys(PER_CLASS, ESTIMATE) for name in findings}
-    return Scores(**dict.fromkeys(OVERALL, ESTIMATE), per_class=per_class)
+    return Scores(dict.fromkeys(OVERALL, ESTIMATE), per_class)
+
+
+def with_overall(scores, **numbers):
+    return replace(scores, overall=scores.overall | numbers)
 
 
 def made_result(*findings, **changes):
     """A result whose every number is ESTIMATE; nine of ten queries are right, the tenth is taken for the next."""
     n = len(findings)
     confusion = tuple(tuple(90.0 if p == t else 10.0 if p == (t + 1) % n else 0.0 for p in range(n)) for t in range(n))
-    values = {
-        "scores": made_scores(*findings),
-        "calibration": Calibration(BEFORE, None, "no films were named for it"),
-        "open_set": None,
-        "open_set_reason": "no finding is left outside",
-        "confusion": confusion,
-        "findings": findings,
-        "protocol": {"name": "closed", "seen": [], "novel": [], "prevalence": "balanced"},
-        "n_way": n,
-        "n_shot": 5,
-        "n_query": 10,
-        "n_episodes": 1000,
-        "n_patient_episodes": 5000,
-        "rule": "mean_distance",
-        "distance": "euclidean",
-        "is_transductive": False,
-        "seed": 7,
-        "episodes_hash": "ab12" * 16,
-        "data_hash": "cd34" * 16,
-        "episodes_per_second": 20123.4,
-        "seconds": {"episodes": 0.05},
-        "n_films": 1200,
-        "n_patients": 300,
-        "floor": {"pixels": Estimate(0.625, (0.62, 0.63), (0.55, 0.7))},
-        "above_floor": {"pixels": Estimate(0.1873, (0.18, 0.19), (-0.02, 0.25))},
-    }
-    return EpisodicResult(**values | changes)
+    facts = EpisodeFacts(
+        protocol={"name": "closed", "seen": [], "novel": [], "prevalence": "balanced"},
+        n_way=n,
+        n_shot=5,
+        n_query=10,
+        n_episodes=1000,
+        n_patient_episodes=5000,
+        seed=7,
+        episodes_hash="ab12" * 16,
+        episodes_per_second=20123.4,
+        seconds={"episodes": 0.05},
+    )
+    result = Result(
+        kind="episodes",
+        scores=made_scores(*findings),
+        episodes=facts,
+        replicates=Replicates(),
+        calibration=Calibration(BEFORE, None, "no films were named for it"),
+        open_set_reason="no finding is left outside",
+        confusion=confusion,
+        findings=findings,
+        rule="mean_distance",
+        distance="euclidean",
+        data_hash="cd34" * 16,
+        n_films=1200,
+        n_patients=300,
+        baselines={"pixels": Estimate(0.625, (0.62, 0.63), (0.55, 0.7))},
+        above_baselines={"pixels": Estimate(0.1873, (0.18, 0.19), (-0.02, 0.25))},
+    )
+    return changed(result, **changes)
+
+
+def changed(result, **changes):
+    """A result with other parts, or other facts of its episodes."""
+    facts = {name: changes.pop(name) for name in list(changes) if name in {item.name for item in fields(EpisodeFacts)}}
+    return replace(result, episodes=replace(result.episodes, **facts), **changes)
 
 
 def without_patients(estimate):
@@ -67,26 +80,26 @@ def without_patients(estimate):
 
 
 RESULT = made_result("normal", "effusion")
-OVERLAPPING = replace(RESULT, protocol={"name": "closed", "allow_patient_overlap": True}, warnings=(OVERLAP, "beware"))
+OVERLAPPING = changed(RESULT, protocol={"name": "closed", "allow_patient_overlap": True}, warnings=(OVERLAP, "beware"))
 OPEN_RESULT = replace(RESULT, calibration=Calibration(BEFORE, AFTER), open_set=OPEN, open_set_reason=None)
-GENERALIZED = replace(
+GENERALIZED = changed(
     RESULT,
     protocol={"name": "generalized", "seen": ["normal"], "novel": ["effusion"], "prevalence": "balanced"},
     seen_and_novel=dict.fromkeys(("seen", "novel", "harmonic_mean"), ESTIMATE),
 )
-NO_PATIENTS = replace(
+NO_PATIENTS = changed(
     RESULT,
     scores=Scores(
-        **dict.fromkeys(OVERALL, without_patients(ESTIMATE)),
-        per_class={name: dict.fromkeys(PER_CLASS, without_patients(ESTIMATE)) for name in RESULT.findings},
+        dict.fromkeys(OVERALL, without_patients(ESTIMATE)),
+        {name: dict.fromkeys(PER_CLASS, without_patients(ESTIMATE)) for name in RESULT.findings},
     ),
     n_patient_episodes=0,
 )
 MULTI_LABEL = replace(
     RESULT,
-    scores=replace(RESULT.scores, accuracy=Estimate(None, reason="films may show several findings")),
+    scores=with_overall(RESULT.scores, accuracy=Estimate(None, reason="films may show several findings")),
     calibration=None,
     confusion=(),
-    floor={},
-    above_floor={},
+    baselines={},
+    above_baselines={},
 )

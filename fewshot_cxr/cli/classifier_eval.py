@@ -14,9 +14,8 @@ from fewshot_cxr.cli.sides import of_split, refuse_shared_patients
 from fewshot_cxr.cli.sources import read_films, reader_and_path, take_reading
 from fewshot_cxr.data import cache_films, findings_table, patient_groups
 from fewshot_cxr.evaluation import (
-    ClosedSetResult,
-    Decisions,
-    MultiLabelResult,
+    Answers,
+    Result,
     decide_by_classifier,
     evaluate_closed_set,
     evaluate_multi_label,
@@ -34,7 +33,7 @@ _UNKNOWN_TRAINING = (
 )
 
 
-def judge_classifier(options: dict[str, Any]) -> ClosedSetResult | MultiLabelResult:
+def judge_classifier(options: dict[str, Any]) -> Result:
     """Judge a classifier of films with one finding each as a closed set, and any other finding by finding.
 
     Args:
@@ -91,8 +90,8 @@ def _classified(
     return found, logits
 
 
-def _closed_set(classifier: Classifier, films: dict[str, Records], logits: dict[str, np.ndarray]) -> ClosedSetResult:
-    decisions: dict[str, Decisions] = {
+def _closed_set(classifier: Classifier, films: dict[str, Records], logits: dict[str, np.ndarray]) -> Result:
+    decisions: dict[str, Answers] = {
         side: decide_by_classifier(classifier.findings, logits[side], some, activation=classifier.activation)
         for side, some in films.items()
     }
@@ -101,7 +100,7 @@ def _closed_set(classifier: Classifier, films: dict[str, Records], logits: dict[
     return replace(result, warnings=(*result.warnings, words)) if words else result
 
 
-def _multi_label(classifier: Classifier, films: dict[str, Records], logits: dict[str, np.ndarray]) -> MultiLabelResult:
+def _multi_label(classifier: Classifier, films: dict[str, Records], logits: dict[str, np.ndarray]) -> Result:
     records = films["test"]
     result = evaluate_multi_label(
         classifier.findings,

@@ -18,7 +18,7 @@ from fewshot_cxr.cli.sources import read_films, reading_flags, take_reading
 from fewshot_cxr.data import cache_films
 from fewshot_cxr.distances import DISTANCES
 from fewshot_cxr.encoders import Encoder, load_encoder
-from fewshot_cxr.evaluation import EpisodicResult, evaluate_plan
+from fewshot_cxr.evaluation import Result, evaluate_plan
 from fewshot_cxr.inference import RULES, TRANSDUCTIVE, embed_films, embed_floors, template_options
 from fewshot_cxr.inference.embed import with_facts
 from fewshot_cxr.records import Records
@@ -105,7 +105,7 @@ class _Asked:
     options: dict[str, Any]
 
 
-def _judge(asked: _Asked, wanted: dict[str, Any]) -> EpisodicResult:
+def _judge(asked: _Asked, wanted: dict[str, Any]) -> Result:
     options, encoder = asked.options, asked.encoder
     cache = {"folder": options["cache_folder"], "n_workers": options["n_workers"]}
     is_multi_label = options["multi_label"]

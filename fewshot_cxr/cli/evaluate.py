@@ -21,9 +21,8 @@ from fewshot_cxr.distances import DISTANCES
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.encoders import Encoder, load_encoder
 from fewshot_cxr.evaluation import (
-    ClosedSetResult,
-    Decisions,
-    MultiLabelResult,
+    Answers,
+    Result,
     decide_by_exemplars,
     evaluate_closed_set,
     floor_warning,
@@ -86,7 +85,7 @@ def command(*, predictions: Path | None, json_file: str | None, **options: Any) 
     """
     check_outputs(json_file)
     given = _given(click.get_current_context())
-    result: ClosedSetResult | MultiLabelResult
+    result: Result
     if predictions is not None:
         _refuse([flag for name, flag in given.items() if name not in _WITH_PREDICTIONS], "--predictions", _DECIDED)
         result = evaluate_closed_set(read_predictions(predictions))
@@ -119,7 +118,7 @@ def _refuse(flags: list[str], other: str, why: str) -> None:
         raise click.UsageError(f"{', '.join(flags)} does not go with {other}: {why}")
 
 
-def _by_exemplars(options: dict[str, Any]) -> ClosedSetResult:
+def _by_exemplars(options: dict[str, Any]) -> Result:
     set_threads(options.pop("threads"))
     lookup(RULES, rule := options.pop("rule"), what="rule")
     check_distance(rule, options["distance"])
@@ -159,7 +158,7 @@ def _by_exemplars(options: dict[str, Any]) -> ClosedSetResult:
     return replace(result, warnings=(*result.warnings, *_cautions(result, asked[0], encoder)))
 
 
-def _cautions(result: ClosedSetResult, films: Embeddings, encoder: Encoder) -> Iterator[str]:
+def _cautions(result: Result, films: Embeddings, encoder: Encoder) -> Iterator[str]:
     """Yield what episode-eval would warn of too."""
     seen = encoder.card.get("findings")
     unseen = [name for name in result.findings if seen is not None and name not in seen]
@@ -167,12 +166,12 @@ def _cautions(result: ClosedSetResult, films: Embeddings, encoder: Encoder) -> I
         yield f"the encoder was not trained on {', '.join(unseen)}"
     if words := sources_apart(films):
         yield words
-    for name, gap in result.above_floor.items():
+    for name, gap in result.above_baselines.items():
         if words := floor_warning(name, gap):
             yield words
 
 
-def _floors(films: dict[str, CachedFilms], known: Embeddings) -> dict[str, Decisions]:
+def _floors(films: dict[str, CachedFilms], known: Embeddings) -> dict[str, Answers]:
     """Return what a nearest centroid says without an encoder; of the source, where both sides have the same ones."""
     support, test = embed_floors(films["support"]), embed_floors(films["test"])
     if len({frozenset(film.source for film in films[side].records) for side in ("support", "test")}) > 1:
@@ -197,8 +196,8 @@ def _sides(options: dict[str, Any]) -> dict[str, Records]:
     return sides
 
 
-def _show(result: ClosedSetResult | MultiLabelResult, *, to_stderr: bool) -> None:
-    if isinstance(result, MultiLabelResult):
+def _show(result: Result, *, to_stderr: bool) -> None:
+    if result.kind == "multi_label":
         tables = [multi_label_table(result)]
     else:
         tables = [overall_table(result), finding_table(result), confusion_table(result)]

@@ -10,7 +10,6 @@ import click
 from fewshot_cxr.cli.console import check_outputs, progress_bars, say, show_table, write_provenance, write_result
 from fewshot_cxr.cli.flags import json_flag, machine_flags, seed_flag, set_threads
 from fewshot_cxr.cli.sources import reader_and_path
-from fewshot_cxr.evaluation import ClosedSetResult
 from fewshot_cxr.report.closed_tables import confusion_table, finding_table, overall_table
 from fewshot_cxr.report.multi_label_tables import multi_label_table
 from fewshot_cxr.report.tables import value_text
@@ -187,7 +186,7 @@ def _show(done: RecipeResult, *, to_stderr: bool) -> None:
     for note in done.notes:
         say(f"note: {note}")
     result = done.result
-    if isinstance(result, ClosedSetResult):
+    if result.kind == "closed_set":
         for table in (overall_table(result), finding_table(result), confusion_table(result)):
             show_table(table.caption, table.columns, table.rows, to_stderr=to_stderr)
     else:
@@ -197,7 +196,7 @@ def _show(done: RecipeResult, *, to_stderr: bool) -> None:
         say(f"warning: {warning}")
     if done.episodes is not None:
         episodes = done.episodes
-        say(f"{episodes.n_way}-way episodes on the test films: accuracy {value_text(episodes.accuracy)}")
+        say(f"{episodes.asked.n_way}-way episodes on the test films: accuracy {value_text(episodes.accuracy)}")
     counts = ", ".join(f"{part} {count}" for part, count in done.n_films.items())
     say(f"films: {counts}; best epoch {done.trained.card['best_epoch']} of {len(done.trained.history)}")
     say(f"reported by the paper, on its own films: {done.recipe.reported}")

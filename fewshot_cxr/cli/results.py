@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import click
 
 from fewshot_cxr.cli.console import say, show_table
-from fewshot_cxr.evaluation import EpisodicResult
+from fewshot_cxr.evaluation import Result
 from fewshot_cxr.inference import Prediction
 from fewshot_cxr.report import (
     accuracy_table,
@@ -19,7 +19,7 @@ from fewshot_cxr.report import (
 )
 
 
-def show_result(result: EpisodicResult, *, is_whole: bool = False, to_stderr: bool = False) -> None:
+def show_result(result: Result, *, is_whole: bool = False, to_stderr: bool = False) -> None:
     """Print accuracy beside its floors and the recall of each finding, or the whole result; then what to beware of."""
     tables = [accuracy_table(result), recall_table(result)]
     if is_whole:
@@ -31,8 +31,9 @@ def show_result(result: EpisodicResult, *, is_whole: bool = False, to_stderr: bo
         told |= dict.fromkeys(table.below)
     for name, why in told:
         say(f"{name}: {why}")
-    say(f"{result.n_films:,} films of {result.n_patients:,} patients; {result.episodes_per_second:,.0f} episodes/s")
-    if result.n_patient_episodes and result.replicates.influence:
+    asked = result.asked
+    say(f"{result.n_films:,} films of {result.n_patients:,} patients; {asked.episodes_per_second:,.0f} episodes/s")
+    if asked.n_patient_episodes and result.replicates is not None and result.replicates.influence:
         say(f"interval over patients: {patients_text(result)}")
     say(reading_text(result))
     for note in result.notes:

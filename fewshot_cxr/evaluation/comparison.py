@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from fewshot_cxr.evaluation.plain_values import to_plain, with_tuples
 from fewshot_cxr.metrics import Interval
-
-NO_CHANCE = "the two differ, but nothing varies to measure chance by"
 
 
 @dataclass(frozen=True)
@@ -45,9 +44,8 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; `from_json` rebuilds an equal comparison."""
-        plain: dict[str, Any] = {"kind": "comparison"} | {item.name: getattr(self, item.name) for item in fields(self)}
-        plain["rows"] = [vars(row) | {"ci95": None if row.ci95 is None else list(row.ci95)} for row in self.rows]
-        return plain | {name: list(plain[name]) for name in _TEXTS}
+        plain: dict[str, Any] = to_plain({"kind": "comparison"} | vars(self))
+        return plain
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Comparison":
@@ -61,14 +59,5 @@ class Comparison:
             raise ValueError(
                 f"this is no comparison of this version ({', '.join(missing) or 'kind'} missing); run compare again"
             )
-        plain: dict[str, Any] = {item.name: value[item.name] for item in fields(cls)}
-        plain["rows"] = tuple(_difference(row) for row in plain["rows"])
-        plain["names"] = (plain["names"][0], plain["names"][1])
-        return cls(**plain | {name: tuple(plain[name]) for name in ("notes", "warnings")})
-
-
-_TEXTS = ("names", "notes", "warnings")
-
-
-def _difference(row: Mapping[str, Any]) -> Difference:
-    return Difference(**{**row, "ci95": None if row["ci95"] is None else (row["ci95"][0], row["ci95"][1])})
+        told = {item.name: with_tuples(value[item.name]) for item in fields(cls)}
+        return cls(**told | {"rows": tuple(Difference(**row) for row in told["rows"])})

@@ -3,11 +3,10 @@
 import numpy as np
 
 from fewshot_cxr._checks import nearest
-from fewshot_cxr.evaluation.closed_set.result import ClosedSetResult
-from fewshot_cxr.evaluation.multi_label.result import MultiLabelResult
+from fewshot_cxr.evaluation.result import Result
 
 
-def roc_points(result: ClosedSetResult | MultiLabelResult, finding: str) -> tuple[np.ndarray, np.ndarray]:
+def roc_points(result: Result, finding: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the ROC curve of one finding: of a closed set against all other findings, else against its absence.
 
     Args:
@@ -37,13 +36,10 @@ def roc_points(result: ClosedSetResult | MultiLabelResult, finding: str) -> tupl
     return np.append(0.0, false[is_corner] / n_negative), np.append(0.0, true[is_corner] / n_positive)
 
 
-def _ranked(result: ClosedSetResult | MultiLabelResult, index: int) -> tuple[np.ndarray, np.ndarray]:
+def _ranked(result: Result, index: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the scores of the films that state the finding, and which of these show it."""
-    if isinstance(result, MultiLabelResult):
-        answers = result.answers()
-        is_stated = ~np.isnan(answers.truth[:, index])
-        return answers.probabilities[is_stated, index], answers.truth[is_stated, index] == 1
-    decisions = result.decisions()
-    if not decisions.has_probabilities:
+    if result.answers is None or not result.answers.has_probabilities:
         raise ValueError("only decisions are known, no probabilities: there is no ROC curve; give probabilities")
-    return decisions.ranking_scores[:, index], decisions.true_ids == index
+    truth = result.answers.truth[:, index]
+    is_stated = ~np.isnan(truth)
+    return result.answers.ranking_scores[is_stated, index], truth[is_stated] == 1

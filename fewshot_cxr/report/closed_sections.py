@@ -4,9 +4,8 @@ from functools import partial
 
 import numpy as np
 
-from fewshot_cxr.evaluation.closed_set.result import ClosedSetResult
 from fewshot_cxr.evaluation.curves import roc_points
-from fewshot_cxr.evaluation.multi_label import MultiLabelResult
+from fewshot_cxr.evaluation.result import Result
 from fewshot_cxr.metrics import Estimate
 from fewshot_cxr.report.closed_tables import confusion_table, finding_table, overall_table
 from fewshot_cxr.report.html import Section
@@ -18,7 +17,7 @@ from fewshot_cxr.visualise import confusion_matrix_figure, roc_figure
 _MOST_COLUMNS = 10  # findings that a confusion table has room for
 
 
-def closed_sections(result: ClosedSetResult) -> tuple[Section, ...]:
+def closed_sections(result: Result) -> tuple[Section, ...]:
     """Return every section of a closed-set result; what it does not hold is left out."""
     sections = [
         Section("Accuracy beside its floors", ("Intervals are over patients.",), table=overall_table(result)),
@@ -33,14 +32,14 @@ def closed_sections(result: ClosedSetResult) -> tuple[Section, ...]:
     return tuple(sections)
 
 
-def multi_label_sections(result: MultiLabelResult) -> tuple[Section, ...]:
+def multi_label_sections(result: Result) -> tuple[Section, ...]:
     """Return every section of a result on films that may show several findings."""
     table = multi_label_table(result)
     roc = _roc_section(result)
     return (Section("Each finding for itself", table=table, facts=table.below), *(() if roc is None else (roc,)))
 
 
-def _confusion_section(result: ClosedSetResult) -> Section:
+def _confusion_section(result: Result) -> Section:
     picture = Picture.drawn(
         partial(confusion_matrix_figure, np.array(result.confusion), result.findings),
         alt="Confusion matrix: rows are the true findings, columns the decisions; the diagonal is right.",
@@ -50,14 +49,14 @@ def _confusion_section(result: ClosedSetResult) -> Section:
     return Section("What was taken for what", pictures=(picture,), table=table)
 
 
-def _roc_section(result: ClosedSetResult | MultiLabelResult) -> Section | None:
+def _roc_section(result: Result) -> Section | None:
     """Return the ROC curves of the findings that have one; None: no finding has."""
     areas = {name: area for name, area in _areas(result).items() if area.mean is not None}
     if not areas:
         return None
     curves = {name: (*roc_points(result, name), (area.value, area.ci95)) for name, area in areas.items()}
     told = ", ".join(f"{name} {area.value:.2f}" for name, area in areas.items())
-    against = "films without it" if isinstance(result, MultiLabelResult) else "all others"
+    against = "films without it" if result.kind == "multi_label" else "all others"
     picture = Picture.drawn(
         partial(roc_figure, curves),
         alt=f"ROC curves against {against}; area: {told}.",
@@ -66,7 +65,7 @@ def _roc_section(result: ClosedSetResult | MultiLabelResult) -> Section | None:
     return Section(f"How well each finding is told from {against}", pictures=(picture,))
 
 
-def _areas(result: ClosedSetResult | MultiLabelResult) -> dict[str, Estimate]:
-    if isinstance(result, MultiLabelResult):
+def _areas(result: Result) -> dict[str, Estimate]:
+    if result.kind == "multi_label":
         return {finding: one.auroc for finding, one in result.per_finding.items()}
     return {finding: numbers["auroc"] for finding, numbers in result.scores.per_class.items()}

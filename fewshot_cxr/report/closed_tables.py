@@ -1,7 +1,7 @@
 """A closed-set result as rows of text: the numbers over all films, and finding by finding."""
 
-from fewshot_cxr.evaluation.closed_set.result import ClosedSetResult
-from fewshot_cxr.evaluation.estimates import PER_CLASS
+from fewshot_cxr.evaluation.result import Result
+from fewshot_cxr.evaluation.scores import PER_CLASS
 from fewshot_cxr.metrics import Estimate
 from fewshot_cxr.report.tables import (
     CALIBRATION_NAMES,
@@ -15,12 +15,12 @@ from fewshot_cxr.report.tables import (
 )
 
 
-def overall_table(result: ClosedSetResult) -> Table:
+def overall_table(result: Result) -> Table:
     """Return the numbers over all films with their intervals over patients, the floors and the calibration."""
     rows = [_row(text, name, getattr(result.scores, name)) for name, text in NUMBER_NAMES.items()]
-    for name, floor in result.floor.items():
+    for name, floor in result.baselines.items():
         rows.append(_row(f"floor: accuracy on {name}", "accuracy", floor))
-        rows.append(_row(f"accuracy above {name}", "accuracy", result.above_floor[name]))
+        rows.append(_row(f"accuracy above {name}", "accuracy", result.above_baselines[name]))
     if result.calibration is not None:
         stages = [("", result.calibration.before)]
         if (after := result.calibration.after) is not None:
@@ -31,7 +31,7 @@ def overall_table(result: ClosedSetResult) -> Table:
     return Table(("", "value", "95 % over patients"), tuple(rows), caption=_caption(result))
 
 
-def finding_table(result: ClosedSetResult) -> Table:
+def finding_table(result: Result) -> Table:
     """Return sensitivity, specificity, PPV, NPV, F1, AUROC and AUPRC of each finding, each above its interval."""
     rows = []
     for finding, counts in zip(result.findings, result.confusion, strict=True):
@@ -44,7 +44,7 @@ def finding_table(result: ClosedSetResult) -> Table:
     return Table(("finding", "films", *SHORT_HEADS), tuple(rows), caption=told)
 
 
-def confusion_table(result: ClosedSetResult) -> Table:
+def confusion_table(result: Result) -> Table:
     """Return how many films of each finding (rows) were taken for which; a decision that ties counts in parts."""
     rows = tuple(
         (finding, *(f"{count:g}" if count == round(count) else f"{count:.1f}" for count in counts))
@@ -59,7 +59,7 @@ def _row(text: str, name: str, estimate: Estimate) -> tuple[str, str, str]:
     return text, value_text(estimate, form), interval if estimate.ci95 else f"{interval}: {estimate.reason}"
 
 
-def _caption(result: ClosedSetResult) -> str:
+def _caption(result: Result) -> str:
     distance = f" ({result.distance})" if result.distance else ""
     transductive = ", transductive" if result.is_transductive else ""
     return f"{result.n_films:,} films of {result.n_patients:,} patients, {result.rule}{distance}{transductive}"

@@ -5,8 +5,6 @@ from itertools import groupby
 
 from fewshot_cxr.evaluation.compare import compare_results
 from fewshot_cxr.evaluation.comparison import Comparison
-from fewshot_cxr.evaluation.multi_label import MultiLabelResult
-from fewshot_cxr.evaluation.results import EpisodicResult
 from fewshot_cxr.metrics import Estimate
 from fewshot_cxr.report.compare_tables import comparison_table
 from fewshot_cxr.report.html import Section
@@ -60,7 +58,7 @@ def comparison_section(comparison: Comparison) -> Section:
 def main_number(shown: ShownResult) -> tuple[str, Estimate]:
     """Return the name and the value of the one number of a result: accuracy, or what stands for it."""
     result = shown.result
-    if isinstance(result, MultiLabelResult):
+    if result.kind == "multi_label":
         return "mean AUROC", result.mean_auroc
     if result.accuracy.mean is None:
         return "balanced accuracy", result.scores.balanced_accuracy
@@ -69,6 +67,6 @@ def main_number(shown: ShownResult) -> tuple[str, Estimate]:
 
 def kind_text(shown: ShownResult) -> str:
     """Return what a result is of: episodes, a closed set, or films of several findings."""
-    if isinstance(shown.result, EpisodicResult):
+    if shown.result.episodes is not None:
         return "episodes"
-    return "several findings" if isinstance(shown.result, MultiLabelResult) else "closed set"
+    return "several findings" if shown.result.kind == "multi_label" else "closed set"

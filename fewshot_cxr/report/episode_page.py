@@ -1,6 +1,6 @@
 """One page on episodes: the numbers first, what to beware of, then every part of the result."""
 
-from fewshot_cxr.evaluation.results import EpisodicResult
+from fewshot_cxr.evaluation.result import Result
 from fewshot_cxr.report.episode_sections import (
     accuracy_section,
     calibration_section,
@@ -15,9 +15,7 @@ from fewshot_cxr.report.episode_words import is_alarm, protocol_facts, protocol_
 from fewshot_cxr.report.html import Page, Section
 
 
-def episode_page(
-    result: EpisodicResult, *, title: str = "Few-shot episodes", facts: tuple[tuple[str, str], ...] = ()
-) -> Page:
+def episode_page(result: Result, *, title: str = "Few-shot episodes", facts: tuple[tuple[str, str], ...] = ()) -> Page:
     """Return the page of a result.
 
     Args:

@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from fewshot_cxr.evaluation.results import EpisodicResult
+from fewshot_cxr.evaluation.result import Result
 from fewshot_cxr.metrics import Estimate
 from fewshot_cxr.report.episode_tables import (
     accuracy_table,
@@ -28,7 +28,7 @@ from fewshot_cxr.visualise import (
 from fewshot_cxr.visualise.text import percent
 
 
-def episodic_headlines(result: EpisodicResult) -> tuple[Headline, ...]:
+def episodic_headlines(result: Result) -> tuple[Headline, ...]:
     """Return accuracy with its interval (balanced accuracy where only that is defined), every floor, and chance."""
     kind = interval_kind(result)
     if result.accuracy.mean is None:
@@ -39,18 +39,19 @@ def episodic_headlines(result: EpisodicResult) -> tuple[Headline, ...]:
         value_text(result.accuracy), "accuracy", f"95 % {kind}: {interval_text(shown_interval(result.accuracy))}"
     )
     floors = [
-        Headline(value_text(floor), floor_name(name), _above_text(result.above_floor.get(name)))
-        for name, floor in result.floor.items()
+        Headline(value_text(floor), floor_name(name), _above_text(result.above_baselines.get(name)))
+        for name, floor in result.baselines.items()
     ]
-    return (accuracy, *floors, Headline(percent(1 / result.n_way), "chance", f"1 of {result.n_way} findings"))
+    n_way = result.asked.n_way
+    return (accuracy, *floors, Headline(percent(1 / n_way), "chance", f"1 of {n_way} findings"))
 
 
-def accuracy_section(result: EpisodicResult, heading: str = "Accuracy beside its floors") -> Section:
+def accuracy_section(result: Result, heading: str = "Accuracy beside its floors") -> Section:
     """Show accuracy, floors and chance as a table, and say how the two intervals are read."""
     return _section(heading, accuracy_table(result), (reading_text(result),))
 
 
-def recall_section(result: EpisodicResult, heading: str = "Recall of each finding") -> Section:
+def recall_section(result: Result, heading: str = "Recall of each finding") -> Section:
     """Show recall by finding as a chart over a table, with accuracy, floors and chance."""
     recalls = {
         name: (one.mean, shown_interval(one)) for name, one in result.per_class_recall.items() if one.mean is not None
@@ -63,8 +64,8 @@ def recall_section(result: EpisodicResult, heading: str = "Recall of each findin
         recall_figure,
         recalls,
         (result.accuracy.mean, shown_interval(result.accuracy)),
-        floors={f"floor: {name}": floor.value for name, floor in result.floor.items()},
-        chance=1 / result.n_way,
+        floors={f"floor: {name}": floor.value for name, floor in result.baselines.items()},
+        chance=1 / result.asked.n_way,
     )
     picture = Picture.drawn(
         draw,
@@ -74,13 +75,13 @@ def recall_section(result: EpisodicResult, heading: str = "Recall of each findin
     return replace(_section(heading, table), pictures=(picture,))
 
 
-def findings_section(result: EpisodicResult, heading: str = "Each finding against the rest") -> Section:
+def findings_section(result: Result, heading: str = "Each finding against the rest") -> Section:
     """Show sensitivity, specificity, PPV, NPV, F1, AUROC and AUPRC of each finding."""
     told = "PPV, NPV and AUPRC hold for the shares of the findings among these queries, not for those of a hospital."
     return _section(heading, findings_table(result), (told,))
 
 
-def confusion_section(result: EpisodicResult, heading: str = "What was taken for what") -> Section:
+def confusion_section(result: Result, heading: str = "What was taken for what") -> Section:
     """Show the confusion matrix over all episodes, as a picture and as counts."""
     findings, counts = asked_confusion(result)
     picture = Picture.drawn(
@@ -91,7 +92,7 @@ def confusion_section(result: EpisodicResult, heading: str = "What was taken for
     return Section(heading, pictures=(picture,), table=confusion_table(result))
 
 
-def calibration_section(result: EpisodicResult, heading: str = HEADING) -> Section:
+def calibration_section(result: Result, heading: str = HEADING) -> Section:
     """Show the reliability diagram, before and after a temperature where one was fitted.
 
     Raises:
@@ -107,7 +108,7 @@ def calibration_section(result: EpisodicResult, heading: str = HEADING) -> Secti
     )
 
 
-def open_set_section(result: EpisodicResult, heading: str = "None of these") -> Section:
+def open_set_section(result: Result, heading: str = "None of these") -> Section:
     """Show what is gained by answering fewer films, where films of unknown findings were asked too.
 
     Raises:
@@ -125,7 +126,7 @@ def open_set_section(result: EpisodicResult, heading: str = "None of these") -> 
     return Section(heading, (told,), (picture,))
 
 
-def numbers_section(result: EpisodicResult, heading: str = "All numbers") -> Section:
+def numbers_section(result: Result, heading: str = "All numbers") -> Section:
     """Show every other number over all findings; why some are undefined stands below."""
     return _section(heading, numbers_table(result))
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 
-from fewshot_cxr.evaluation.estimates import PER_CLASS
-from fewshot_cxr.evaluation.results import EpisodicResult
+from fewshot_cxr.evaluation.result import Result
+from fewshot_cxr.evaluation.scores import PER_CLASS
 from fewshot_cxr.metrics import Estimate
 from fewshot_cxr.report.episode_words import floor_name, interval_kind, protocol_text
 from fewshot_cxr.report.tables import (
@@ -30,23 +30,23 @@ _MOST_FINDINGS = 10
 Numbered = tuple[str, Estimate, bool]  # text of a row, its number, whether that is a share
 
 
-def accuracy_table(result: EpisodicResult) -> Table:
+def accuracy_table(result: Result) -> Table:
     """Return accuracy beside the floors and chance and, where both were asked, on seen and on novel findings."""
     rows: list[tuple[str, ...]] = [_row("accuracy", result.accuracy)]
-    for name, floor in result.floor.items():
+    for name, floor in result.baselines.items():
         rows.append(_row(floor_name(name), floor))
-        if name in result.above_floor:
-            rows.append(_row("  accuracy above it, in points", result.above_floor[name], "points"))
+        if name in result.above_baselines:
+            rows.append(_row("  accuracy above it, in points", result.above_baselines[name], "points"))
     if result.confusion:
-        rows.append(("chance", percent(1 / result.n_way), "", ""))
+        rows.append(("chance", percent(1 / result.asked.n_way), "", ""))
     kinds = {"seen": "accuracy on seen findings", "novel": "accuracy on novel findings"}
     kinds["harmonic_mean"] = "harmonic mean of seen and novel"
-    rows += [_row(kinds[name], one) for name, one in result.seen_and_novel.items()]
+    rows += [_row(kinds[name], one) for name, one in result.asked.seen_and_novel.items()]
     below = _below([("accuracy", result.accuracy, True)])
     return Table(_HEADS, tuple(rows), caption=protocol_text(result), below=below)
 
 
-def numbers_table(result: EpisodicResult) -> Table:
+def numbers_table(result: Result) -> Table:
     """Return every other number over all findings: scores, calibration, and "none of these"."""
     scores = [
         (text, getattr(result.scores, name), name not in PLAIN_NUMBERS)
@@ -58,7 +58,7 @@ def numbers_table(result: EpisodicResult) -> Table:
     return Table(_HEADS, rows, _caption(result, "Over all findings"), below=(*_below(numbers), *_absent(result)))
 
 
-def findings_table(result: EpisodicResult) -> Table:
+def findings_table(result: Result) -> Table:
     """Return each finding against the rest: seven numbers, each above its interval."""
     kind = interval_kind(result)
     rows, numbers = [], []
@@ -72,7 +72,7 @@ def findings_table(result: EpisodicResult) -> Table:
     return Table(("finding", *SHORT_HEADS), tuple(rows), _caption(result, told), below=_below(undefined))
 
 
-def recall_table(result: EpisodicResult) -> Table:
+def recall_table(result: Result) -> Table:
     """Return recall by finding with its intervals, and what the finding was most often taken for."""
     recalls = result.per_class_recall
     rows = tuple((*_row(name, recall), most_often_taken_for(result, name)) for name, recall in recalls.items())
@@ -81,7 +81,7 @@ def recall_table(result: EpisodicResult) -> Table:
     return Table(heads, rows, _caption(result, "Recall (sensitivity) of each finding"), below=below)
 
 
-def confusion_table(result: EpisodicResult) -> Table | None:
+def confusion_table(result: Result) -> Table | None:
     """Return queries of each finding (rows) by what they were taken for, as count and per cent of the row.
 
     None: there is no confusion matrix, or more findings than fit beside each other.
@@ -97,14 +97,14 @@ def confusion_table(result: EpisodicResult) -> Table | None:
     return Table(("queries of", *(f"as {name}" for name in findings)), tuple(rows), _caption(result, told))
 
 
-def asked_confusion(result: EpisodicResult) -> tuple[tuple[str, ...], tuple[tuple[float, ...], ...]]:
+def asked_confusion(result: Result) -> tuple[tuple[str, ...], tuple[tuple[float, ...], ...]]:
     """Return the confusion matrix of the findings that were in any episode, and these."""
     places = [place for place, row in enumerate(result.confusion) if sum(row) > 0]
     rows = tuple(tuple(result.confusion[true][taken] for taken in places) for true in places)
     return tuple(result.findings[place] for place in places), rows
 
 
-def most_often_taken_for(result: EpisodicResult, finding: str) -> str:
+def most_often_taken_for(result: Result, finding: str) -> str:
     """Return the finding that the queries of this one were most often taken for; of equals the first."""
     if not result.confusion:
         return ""
@@ -124,7 +124,7 @@ def _row(text: str, estimate: Estimate, form: str = "share") -> tuple[str, ...]:
     return text, value_text(estimate, form), *intervals
 
 
-def _calibration_numbers(result: EpisodicResult) -> Iterator[Numbered]:
+def _calibration_numbers(result: Result) -> Iterator[Numbered]:
     if result.calibration is None:
         return
     stages = [("", result.calibration.before)]
@@ -135,7 +135,7 @@ def _calibration_numbers(result: EpisodicResult) -> Iterator[Numbered]:
         yield f"{CALIBRATION_NAMES['brier']}{text}", one.brier, False
 
 
-def _open_set_numbers(result: EpisodicResult) -> Iterator[Numbered]:
+def _open_set_numbers(result: Result) -> Iterator[Numbered]:
     if result.open_set is None:
         return
     for score, numbers in result.open_set.scores.items():
@@ -145,7 +145,7 @@ def _open_set_numbers(result: EpisodicResult) -> Iterator[Numbered]:
     yield "mean risk over all coverages", result.open_set.area, True
 
 
-def _absent(result: EpisodicResult) -> Iterator[tuple[str, str]]:
+def _absent(result: Result) -> Iterator[tuple[str, str]]:
     """Say why a part of the result is not there."""
     if result.calibration is None:
         yield "calibration", "unknown where a film may show several findings"
@@ -168,7 +168,7 @@ def _below(numbers: Iterable[Numbered]) -> tuple[tuple[str, str], ...]:
     return tuple(told)
 
 
-def _caption(result: EpisodicResult, text: str) -> str:
+def _caption(result: Result, text: str) -> str:
     return f"{text}; {result.rule} is transductive" if result.is_transductive else text
 
 

@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Iterator
 
-from fewshot_cxr.evaluation.multi_label import FindingScores, MultiLabelResult
+from fewshot_cxr.evaluation.result import FindingScores, Result
 from fewshot_cxr.metrics import Estimate
 from fewshot_cxr.report.number_rows import COLUMNS
 from fewshot_cxr.report.tables import UNKNOWN, Table, value_text
@@ -20,7 +20,7 @@ _HEADS = {
 _MEAN = "mean over findings"
 
 
-def multi_label_table(result: MultiLabelResult) -> Table:
+def multi_label_table(result: Result) -> Table:
     """Return a row per finding with its numbers, each above its interval, and a last one with the means."""
     rows = [
         (finding, f"{one.n_positive:,} of {one.n_films:,}", *(_two_lines(getattr(one, name)) for name in _HEADS))
@@ -37,7 +37,7 @@ def multi_label_table(result: MultiLabelResult) -> Table:
     )
 
 
-def multi_label_csv(result: MultiLabelResult) -> str:
+def multi_label_csv(result: Result) -> str:
     """Return the numbers as CSV text, in the columns of `numbers_csv`; what is undefined is empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -47,7 +47,7 @@ def multi_label_csv(result: MultiLabelResult) -> str:
     return text.getvalue()
 
 
-def _numbers(result: MultiLabelResult) -> Iterator[tuple[str, str, Estimate]]:
+def _numbers(result: Result) -> Iterator[tuple[str, str, Estimate]]:
     """Yield (number, finding or '', estimate)."""
     yield "mean_auroc", "", result.mean_auroc
     yield "mean_auprc", "", result.mean_auprc
@@ -60,7 +60,7 @@ def _estimates(one: FindingScores) -> Iterator[tuple[str, Estimate]]:
     return ((name, getattr(one, name)) for name in _HEADS)
 
 
-def _reasons(result: MultiLabelResult) -> Iterator[tuple[str, str]]:
+def _reasons(result: Result) -> Iterator[tuple[str, str]]:
     """Say once for each finding why a number or an interval is not there."""
     named = [(_MEAN, result.mean_auroc), (_MEAN, result.mean_auprc)]
     named += [(finding, estimate) for finding, one in result.per_finding.items() for _, estimate in _estimates(one)]

@@ -4,14 +4,14 @@ import csv
 import io
 from collections.abc import Iterator
 
-from fewshot_cxr.evaluation.estimates import OVERALL
-from fewshot_cxr.evaluation.results import EpisodicResult
+from fewshot_cxr.evaluation.result import Result
+from fewshot_cxr.evaluation.scores import OVERALL
 from fewshot_cxr.metrics import Estimate
 
 COLUMNS = ("number", "finding", "mean", "low", "high", "low_episodes", "high_episodes")
 
 
-def numbers_csv(result: EpisodicResult) -> str:
+def numbers_csv(result: Result) -> str:
     """Return the numbers as CSV text: COLUMNS, low and high over patients; what is undefined is empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -22,14 +22,14 @@ def numbers_csv(result: EpisodicResult) -> str:
     return text.getvalue()
 
 
-def _numbers(result: EpisodicResult) -> Iterator[tuple[str, str, Estimate]]:
+def _numbers(result: Result) -> Iterator[tuple[str, str, Estimate]]:
     """Yield (number, finding or '', estimate)."""
     for name in OVERALL:
         yield name, "", getattr(result.scores, name)
     for finding, own in result.scores.per_class.items():
         for name, one in own.items():
             yield name, finding, one
-    groups = {"floor": result.floor, "above_floor": result.above_floor, "accuracy": result.seen_and_novel}
+    groups = {"floor": result.baselines, "above_floor": result.above_baselines, "accuracy": result.asked.seen_and_novel}
     for group, numbers in groups.items():
         for name, one in numbers.items():
             yield f"{group}_{name}", "", one

@@ -4,9 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from fewshot_cxr.evaluation.audit.result import Audit
-from fewshot_cxr.evaluation.closed_set.result import ClosedSetResult
 from fewshot_cxr.evaluation.comparison import Comparison
-from fewshot_cxr.evaluation.results import EpisodicResult
+from fewshot_cxr.evaluation.result import Result
 from fewshot_cxr.report.audit_section import audit_section, audit_text
 from fewshot_cxr.report.closed_sections import closed_sections, multi_label_sections
 from fewshot_cxr.report.comparison_section import (
@@ -72,12 +71,12 @@ def run_page(parts: PageParts, *, title: str = "Report") -> Page:
 def result_sections(shown: ShownResult) -> tuple[Section, ...]:
     """Return every section of a result, without how it was made."""
     result = shown.result
-    if isinstance(result, EpisodicResult):
+    if result.episodes is not None:
         return tuple(_episode_sections(result))
-    return closed_sections(result) if isinstance(result, ClosedSetResult) else multi_label_sections(result)
+    return closed_sections(result) if result.kind == "closed_set" else multi_label_sections(result)
 
 
-def _episode_sections(result: EpisodicResult) -> Iterator[Section]:
+def _episode_sections(result: Result) -> Iterator[Section]:
     yield accuracy_section(result)
     yield recall_section(result)
     yield findings_section(result)
@@ -119,9 +118,9 @@ def _lead(parts: PageParts) -> tuple[str, ...]:
         counts["comparison"] = len(parts.comparisons)
         return (", ".join(f"{n} {name}{'s' * (n > 1)}" for name, n in counts.items() if n) + ".",)
     result = parts.results[0].result
-    if isinstance(result, EpisodicResult):
+    if result.episodes is not None:
         return (f"{protocol_text(result)}.",)
-    rule = f", decided by {result.rule}" if isinstance(result, ClosedSetResult) else ", each finding for itself"
+    rule = f", decided by {result.rule}" if result.kind == "closed_set" else ", each finding for itself"
     return (f"{result.n_films:,} films of {result.n_patients:,} patients{rule}.",)
 
 
@@ -140,10 +139,10 @@ def _headlines(results: Sequence[ShownResult]) -> tuple[Headline, ...]:
 
 def _floor_headlines(shown: ShownResult) -> tuple[Headline, ...]:
     result = shown.result
-    if isinstance(result, EpisodicResult):
+    if result.episodes is not None:
         return episodic_headlines(result)[1:]
-    if isinstance(result, ClosedSetResult):
-        floors = result.floor.items()
+    if result.kind == "closed_set":
+        floors = result.baselines.items()
         return tuple(Headline(value_text(floor), f"floor: nearest centroid on {name}") for name, floor in floors)
     return ()
 

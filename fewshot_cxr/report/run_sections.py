@@ -4,9 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fewshot_cxr.evaluation.closed_set.result import ClosedSetResult
-from fewshot_cxr.evaluation.compare import Result
-from fewshot_cxr.evaluation.results import EpisodicResult
+from fewshot_cxr.evaluation.result import Result
 from fewshot_cxr.report.episode_words import protocol_facts
 from fewshot_cxr.report.html import Section
 from fewshot_cxr.report.sections import training_section
@@ -72,11 +70,11 @@ def result_facts(shown: ShownResult) -> Facts:
     """Return what a result was judged on and how it was made, as (name, text) pairs."""
     result, made_by = shown.result, shown.made_by
     facts: Facts
-    if isinstance(result, EpisodicResult):
+    if result.episodes is not None:
         facts = protocol_facts(result)
     else:
         facts = (("films judged", f"{result.n_films:,} of {result.n_patients:,} patients"),)
-        if isinstance(result, ClosedSetResult):
+        if result.kind == "closed_set":
             facts += (("rule", f"{result.rule}{f' ({result.distance})' if result.distance else ''}"),)
         facts += tuple(("note", note) for note in result.notes)
     return (

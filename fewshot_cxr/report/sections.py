@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from fewshot_cxr.evaluation.estimates import Calibration
+from fewshot_cxr.evaluation.scores import Calibration
 from fewshot_cxr.inference.predictor import Prediction
 from fewshot_cxr.report.html import Section
 from fewshot_cxr.report.pictures import Picture, figure_jpeg

@@ -9,7 +9,7 @@ from typing import Any
 
 from fewshot_cxr.data import CachedFilms, cache_films, split_by_patient, write_manifest
 from fewshot_cxr.data.synthetic import make_synthetic
-from fewshot_cxr.evaluation import EpisodicResult, decide_by_exemplars, evaluate_closed_set, evaluate_episodes
+from fewshot_cxr.evaluation import Result, decide_by_exemplars, evaluate_closed_set, evaluate_episodes
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.inference import Prediction, embed_films, embed_floors, predict, sample_exemplars
 from fewshot_cxr.records import Record, Records
@@ -32,7 +32,7 @@ _TRAINING: dict[str, Any] = {"image_spec": ImageSpec(size_px=96), "encoder_optio
 class DemoResult:
     """What the demo found: episodes that hold the new finding, one prediction, its true finding, and the page."""
 
-    episodes: EpisodicResult
+    episodes: Result
     prediction: Prediction
     true_finding: str
     report: Path
@@ -104,7 +104,7 @@ def _embedded(
     )
 
 
-def _episodes(used: ReportFilms, seen: Sequence[str], progress: Callable[[int, int], None] | None) -> EpisodicResult:
+def _episodes(used: ReportFilms, seen: Sequence[str], progress: Callable[[int, int], None] | None) -> Result:
     return evaluate_episodes(
         used.embeddings,
         n_shot=N_SHOT,

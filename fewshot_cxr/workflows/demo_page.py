@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fewshot_cxr.data import read_gray
-from fewshot_cxr.evaluation import ClosedSetResult, EpisodicResult
+from fewshot_cxr.evaluation import Result
 from fewshot_cxr.inference import Prediction
 from fewshot_cxr.records import Record, Records
 from fewshot_cxr.report import Section, prediction_section, render_page, samples_section, save_figure
@@ -39,8 +39,8 @@ _CAUTIONS = (
 class DemoResults:
     """The test films judged in episodes, and once each by the exemplars; and how."""
 
-    episodes: EpisodicResult
-    closed_set: ClosedSetResult
+    episodes: Result
+    closed_set: Result
     made_by: Mapping[str, Any]
 
     def shown(self) -> tuple[ShownResult, ...]:
@@ -117,7 +117,7 @@ def demo_page(
     lead = (
         f"An encoder was trained on {len(known)} findings: {', '.join(known)}.",
         f"Then a new one arrived, {new_finding}, with {n_shot} labelled films. Nothing was trained again.",
-        f"In episodes with all {episodes.n_way} findings and {n_shot} films of each, {value_text(recall)} of the "
+        f"In episodes with all {episodes.asked.n_way} findings and {n_shot} films of each, {value_text(recall)} of the "
         f"films of the new finding were recognised ({interval}).",
     )
     return render_page(
@@ -126,7 +126,7 @@ def demo_page(
 
 
 def save_figures(
-    episodes: EpisodicResult, prediction: Prediction, trained: TrainedEncoder, films: DemoFilms, folder: Path
+    episodes: Result, prediction: Prediction, trained: TrainedEncoder, films: DemoFilms, folder: Path
 ) -> None:
     """Write the pictures of the page as files too."""
     exemplars = [(exemplar.finding, exemplar.distance) for exemplar in prediction.exemplars]

@@ -5,7 +5,7 @@ from typing import Any
 
 from fewshot_cxr.data import CachedFilms
 from fewshot_cxr.embeddings import Embeddings
-from fewshot_cxr.evaluation import Decisions, decide_by_exemplars
+from fewshot_cxr.evaluation import Answers, decide_by_exemplars
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,6 +18,6 @@ class ExemplarJudge:
     films: CachedFilms
     known: Embeddings
 
-    def decide(self, films: Embeddings) -> Decisions:
+    def decide(self, films: Embeddings) -> Answers:
         """Decide films by the rule."""
         return decide_by_exemplars(films, self.known, rule=self.rule, distance=self.distance, options=self.options)

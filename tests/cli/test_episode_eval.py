@@ -8,7 +8,7 @@ from command_line import run
 
 from fewshot_cxr.cli.results import show_warnings
 from fewshot_cxr.data.synthetic import make_synthetic
-from fewshot_cxr.evaluation import EpisodicResult
+from fewshot_cxr.evaluation import Result
 
 KNOWN, NEW = ("normal", "effusion", "cardiomegaly"), "lobar_consolidation"
 SMALL = ("--n-shot", 2, "--n-query", 2, "--n-episodes", 40, "--no-patient-interval", "--no-floors")
@@ -78,7 +78,7 @@ def test_the_json_keeps_its_fields_and_gains_what_was_promised(evaluate):
     assert result["open_set"] is None
     assert "--unknown" in result["open_set_reason"]
     assert result.pop("made_by")["command"].startswith("fscxr episode-eval --checkpoint")
-    assert json.loads(json.dumps(EpisodicResult.from_json(result).to_json())) == result
+    assert json.loads(json.dumps(Result.from_json(result).to_json())) == result
     assert said.out.index("95 % over patients") < said.out.index("95 % over episodes")
     for text in ("floor: nearest centroid on border", "accuracy above it", "macro F1", "AUPRC", "queries of"):
         assert text in said.out

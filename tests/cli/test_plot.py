@@ -11,8 +11,7 @@ from fewshot_cxr.data.synthetic import make_synthetic
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.encoders import build_encoder, save_encoder
 from fewshot_cxr.evaluation import (
-    Decisions,
-    MultiLabelResult,
+    Answers,
     evaluate_closed_set,
     evaluate_multi_label,
     result_from_json,
@@ -69,9 +68,9 @@ def closed(records):
     true_ids = [sorted(FINDINGS).index(film.finding) for film in records]
     scores = drawn.random((len(records), 3)) + 0.7 * np.eye(3)[true_ids]
     return evaluate_closed_set(
-        Decisions(
+        Answers(
             findings=tuple(sorted(FINDINGS)),
-            true_ids=true_ids,
+            truth=true_ids,
             probabilities=scores / scores.sum(axis=1, keepdims=True),
             paths=tuple(film.path for film in records),
             patient_ids=[film.group for film in records],
@@ -163,7 +162,7 @@ def multi_label():
     truth[0] = np.nan
     paths = [f"{row}.png" for row in range(20)]
     result = evaluate_multi_label(("mass", "hernia"), drawn.random((20, 2)), truth, np.arange(20), paths)
-    assert isinstance(result, MultiLabelResult)
+    assert result.kind == "multi_label"
     return result
 
 
@@ -322,9 +321,9 @@ def test_embeddings_of_other_films_are_refused(place, capsys, tmp_path):
 
 
 def test_a_result_without_probabilities_names_what_makes_them(capsys, tmp_path):
-    decisions = Decisions(
+    decisions = Answers(
         findings=("a", "b"),
-        true_ids=[0, 1],
+        truth=[0, 1],
         probabilities=np.eye(2),
         paths=("1.png", "2.png"),
         has_probabilities=False,

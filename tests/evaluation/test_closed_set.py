@@ -5,8 +5,9 @@ import pytest
 from sklearn import metrics as oracle
 
 from fewshot_cxr.embeddings import Embeddings
+from fewshot_cxr.evaluation.answers import Answers
 from fewshot_cxr.evaluation.closed_set import evaluate_closed_set
-from fewshot_cxr.evaluation.closed_set.decisions import Decisions, decide_by_exemplars
+from fewshot_cxr.evaluation.closed_set.by_exemplars import decide_by_exemplars
 from fewshot_cxr.evaluation.closed_set.numbers import (
     closed_numbers,
     closed_units,
@@ -14,8 +15,8 @@ from fewshot_cxr.evaluation.closed_set.numbers import (
     ranking_without,
     sums_without,
 )
-from fewshot_cxr.evaluation.closed_set.result import ClosedSetResult
 from fewshot_cxr.evaluation.data_hash import data_hash
+from fewshot_cxr.evaluation.result import Result
 from fewshot_cxr.inference import RULES
 from fewshot_cxr.inference.rules import TRANSDUCTIVE
 from fewshot_cxr.metrics import bounded_interval
@@ -52,9 +53,9 @@ CORRECTED = {
 
 def from_matrix(confusion, findings=FINDINGS):
     pairs = [(t, p) for t, row in enumerate(confusion) for p, count in enumerate(row) for _ in range(count)]
-    return Decisions(
+    return Answers(
         findings=findings,
-        true_ids=[t for t, _ in pairs],
+        truth=[t for t, _ in pairs],
         probabilities=np.eye(len(findings))[[p for _, p in pairs]],
         paths=tuple(f"{row:04d}.png" for row in range(len(pairs))),
         has_probabilities=False,
@@ -68,19 +69,19 @@ def make_decisions(n=150, n_findings=3, n_patients=60, seed=0, strength=1.2, **m
     probabilities = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
     values = {
         "findings": tuple("abcdefghijklmnop"[:n_findings]),
-        "true_ids": true_ids,
+        "truth": true_ids,
         "probabilities": probabilities,
         "paths": tuple(f"{row:05d}.png" for row in range(n)),
         "patient_ids": draw.integers(0, n_patients, n),
     }
-    return Decisions(**values | more)
+    return Answers(**values | more)
 
 
 def without(decisions, patient):
     kept = np.flatnonzero(decisions.patient_ids != patient)
-    return Decisions(
+    return Answers(
         findings=decisions.findings,
-        true_ids=decisions.true_ids[kept],
+        truth=decisions.true_ids[kept],
         probabilities=decisions.probabilities[kept],
         paths=tuple(decisions.paths[row] for row in kept),
         patient_ids=decisions.patient_ids[kept],
@@ -174,9 +175,9 @@ def test_ranking_with_ties_is_that_of_scikit_learn():
 
 def test_the_interval_is_that_of_patients_not_of_films():
     once = make_decisions(n=100, patient_ids=np.arange(100))
-    twice = Decisions(
+    twice = Answers(
         findings=once.findings,
-        true_ids=np.tile(once.true_ids, 4),
+        truth=np.tile(once.true_ids, 4),
         probabilities=np.tile(once.probabilities, (4, 1)),
         paths=tuple(f"{view}{path}" for view in "1234" for path in once.paths),
         patient_ids=np.tile(once.patient_ids, 4),
@@ -200,9 +201,9 @@ def test_row_order_patients_names_and_order_of_findings_change_no_number():
     decisions = make_decisions(n=700, n_patients=300)
     order = np.random.default_rng(1).permutation(700)
     columns = [2, 0, 1]
-    moved = Decisions(
+    moved = Answers(
         findings=tuple(decisions.findings[column] for column in columns),
-        true_ids=np.argsort(columns)[decisions.true_ids[order]],
+        truth=np.argsort(columns)[decisions.true_ids[order]],
         probabilities=decisions.probabilities[order][:, columns],
         paths=tuple(decisions.paths[row] for row in order),
         patient_ids=10**6 - 7 * decisions.patient_ids[order],
@@ -213,13 +214,13 @@ def test_row_order_patients_names_and_order_of_findings_change_no_number():
 
 def test_ties_share_the_decision():
     decisions = make_decisions(
-        n=4, n_findings=2, true_ids=[0, 0, 1, 1], probabilities=[[0.5, 0.5], [1, 0], [0.5, 0.5], [0.2, 0.8]],
+        n=4, n_findings=2, truth=[0, 0, 1, 1], probabilities=[[0.5, 0.5], [1, 0], [0.5, 0.5], [0.2, 0.8]],
         patient_ids=range(4),
     )  # fmt: skip
     result = evaluate_closed_set(decisions)
     assert result.confusion == ((1.5, 0.5), (0.5, 1.5))
     assert result.accuracy.value == 0.75
-    assert [film.predicted for film in result.films] == [("a", "b"), ("a",), ("a", "b"), ("b",)]
+    assert [film["predicted"] for film in result.to_json()["films"]] == [["a", "b"], ["a"], ["a", "b"], ["b"]]
 
 
 def test_all_right_still_has_an_interval():
@@ -256,7 +257,7 @@ def test_undefined_numbers_say_why():
 
 
 def test_a_finding_of_one_patient_has_no_interval():
-    decisions = make_decisions(true_ids=[2] * 10 + [0, 1] * 70, patient_ids=[0] * 10 + list(range(1, 141)))
+    decisions = make_decisions(truth=[2] * 10 + [0, 1] * 70, patient_ids=[0] * 10 + list(range(1, 141)))
     scores = evaluate_closed_set(decisions).scores
     assert scores.per_class["c"]["sensitivity"].ci95 is None
     assert scores.per_class["c"]["sensitivity"].reason == "it rests on one patient: no interval"
@@ -273,11 +274,11 @@ def test_json_rebuilds_the_result_and_its_decisions():
     assert plain["kind"] == "closed_set"
     assert plain["accuracy"]["ci95"] == plain["accuracy"]["ci95_patients"]
     assert plain["accuracy"]["ci95_episodes"] is None
-    again = ClosedSetResult.from_json(plain)
+    again = Result.from_json(plain)
     assert again == result
-    assert evaluate_closed_set(again.decisions()).scores == result.scores
+    assert evaluate_closed_set(again.answers).scores == result.scores
     with pytest.raises(ValueError, match=r"no result of evaluate of this version \(rule missing\)"):
-        ClosedSetResult.from_json({name: value for name, value in plain.items() if name != "rule"})
+        Result.from_json({name: value for name, value in plain.items() if name != "rule"})
 
 
 def test_a_temperature_of_other_films_mends_overconfidence():
@@ -297,11 +298,11 @@ def test_a_temperature_of_other_films_mends_overconfidence():
 def test_floors_are_judged_on_the_same_films_and_the_gap_is_paired():
     decisions, floor = make_decisions(strength=3), make_decisions(strength=1)
     result = evaluate_closed_set(decisions, floors={"pixels": floor, "itself": decisions})
-    assert result.floor["pixels"] == evaluate_closed_set(floor).accuracy
-    gap = result.above_floor["pixels"]
-    assert gap.value == pytest.approx(result.accuracy.value - result.floor["pixels"].value)
+    assert result.baselines["pixels"] == evaluate_closed_set(floor).accuracy
+    gap = result.above_baselines["pixels"]
+    assert gap.value == pytest.approx(result.accuracy.value - result.baselines["pixels"].value)
     assert gap.ci95[0] < gap.value < gap.ci95[1]
-    assert result.above_floor["itself"].ci95 == (0, 0)
+    assert result.above_baselines["itself"].ci95 == (0, 0)
     with pytest.raises(ValueError, match="the floor pixels was judged on other films"):
         evaluate_closed_set(decisions, floors={"pixels": make_decisions(seed=9)})
 
@@ -333,13 +334,13 @@ def test_every_rule_judges_films_and_says_if_it_is_transductive(rule):
 
 def test_exemplars_decide_as_a_slow_loop():
     queries, support = make_films(), make_films(seed=1, prefix="train")
-    films = evaluate_closed_set(decide_by_exemplars(queries, support)).films
+    films = evaluate_closed_set(decide_by_exemplars(queries, support)).to_json()["films"]
     row_of = {path: row for row, path in enumerate(queries.paths)}
     for film in films:
-        gaps = np.linalg.norm(support.vectors - queries.vectors[row_of[film.path]], axis=1)
+        gaps = np.linalg.norm(support.vectors - queries.vectors[row_of[film["path"]]], axis=1)
         means = np.array([gaps[support.class_ids == c].mean() for c in range(3)])
-        assert film.predicted == (f"finding {means.argmin()}",)
-        assert film.probabilities == pytest.approx(np.exp(-means) / np.exp(-means).sum(), rel=1e-4)
+        assert film["predicted"] == [f"finding {means.argmin()}"]
+        assert film["probabilities"] == pytest.approx(np.exp(-means) / np.exp(-means).sum(), rel=1e-4)
 
 
 def test_certain_films_are_still_told_apart():
@@ -364,7 +365,7 @@ def test_scale_does_not_matter_to_the_ranking_of_two_findings_and_json_keeps_it(
         ]
         decisions = decide_by_exemplars(*sides, rule="prototype")
         result = evaluate_closed_set(decisions)
-        again = ClosedSetResult.from_json(json.loads(json.dumps(result.to_json()))).decisions()
+        again = Result.from_json(json.loads(json.dumps(result.to_json()))).answers
         np.testing.assert_array_equal(again.ranking_scores, decisions.ranking_scores)
         shares.append(result.scores.auroc.value)
     assert (decisions.probabilities.max(axis=1) == 1).mean() > 0.9
@@ -400,7 +401,7 @@ def test_wrong_sides_are_refused():
         decide_by_exemplars(nameless, nameless)
     with pytest.raises(TypeError, match="support must be Embeddings, got NoneType"):
         decide_by_exemplars(queries, None)
-    with pytest.raises(TypeError, match="decisions must be Decisions .*, got NoneType"):
+    with pytest.raises(TypeError, match="decisions must be Answers .*, got NoneType"):
         evaluate_closed_set(None)
     many = Embeddings(np.eye(2), np.eye(2), class_names=["a", "b"])
     with pytest.raises(ValueError, match="needs films of one finding each"):
@@ -413,12 +414,15 @@ def test_wrong_sides_are_refused():
         ({"probabilities": np.full((150, 3), 0.4)}, r"film 00000.png has the probabilities \[0.4, 0.4, 0.4\]"),
         ({"probabilities": np.full((150, 3), np.nan)}, "film 00000.png has the probabilities"),
         ({"paths": ("x.png",) * 150}, "film x.png is there twice"),
-        ({"true_ids": np.full(150, 3)}, r"true_ids must be 0\.\.2, got 3\.\.3"),
-        ({"true_ids": [0]}, "decisions of 150 films need as many true_ids"),
+        ({"truth": np.full(150, 3)}, r"truth must be 0\.\.2, got 3\.\.3"),
+        ({"truth": [0]}, r"truth must have a row per film and a column per finding, \(150, 3\), got \(1, 3\)"),
         ({"findings": ("a", "a", "b")}, "distinct findings"),
-        ({"true_ids": np.full(150, 0.7)}, r"true_ids must be whole numbers 0\.\.2, got .*0\.7"),
-        ({"log_odds": np.full((150, 3), np.inf)}, "log_odds must be finite"),
-        ({"log_odds": np.zeros((150, 2))}, r"log_odds must be finite and of shape \(150, 3\)"),
+        ({"truth": np.full(150, 0.7)}, r"truth must be whole numbers 0\.\.2, or a table, got .*0\.7"),
+        ({"log_odds": np.full((150, 3), np.inf)}, "film 00000.png has inf for a, a finite number was expected"),
+        (
+            {"log_odds": np.zeros((150, 2))},
+            r"log_odds must have a row .* \(150, 3\), got \(150, 2\)",
+        ),
     ],
 )
 def test_bad_decisions_are_refused(more, words):

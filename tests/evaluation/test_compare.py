@@ -3,14 +3,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from made_results import changed
 from scipy import stats
 
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.evaluation import evaluate_episodes
+from fewshot_cxr.evaluation.answers import Answers
 from fewshot_cxr.evaluation.closed_set import evaluate_closed_set
-from fewshot_cxr.evaluation.closed_set.decisions import Decisions
-from fewshot_cxr.evaluation.compare import compare_results, result_from_json
+from fewshot_cxr.evaluation.compare import compare_results
 from fewshot_cxr.evaluation.comparison import Comparison
+from fewshot_cxr.evaluation.result import result_from_json
 from fewshot_cxr.metrics import delong, mcnemar
 
 N_FINDINGS = 3
@@ -25,12 +27,12 @@ def make_result(seed=0, *, n=120, n_patients=50, strength=1.2, world=0, **more):
     scores = hard + noise.normal(size=(n, N_FINDINGS)) + strength * np.eye(N_FINDINGS)[true_ids]
     values = {
         "findings": ("a", "b", "c"),
-        "true_ids": true_ids,
+        "truth": true_ids,
         "probabilities": np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True),
         "paths": tuple(f"{row:04d}.png" for row in range(n)),
         "patient_ids": patients,
     }
-    return evaluate_closed_set(Decisions(**values | more))
+    return evaluate_closed_set(Answers(**values | more))
 
 
 def rows_of(comparison, test="paired jackknife"):
@@ -41,14 +43,14 @@ def test_closed_set_differences_are_a_slow_paired_jackknife():
     first, second = make_result(0, strength=2), make_result(1)
     rows = rows_of(compare_results(first, second))
     assert list(rows) == ["accuracy", "balanced_accuracy", "macro_f1", "auroc", "brier"]
-    patients = sorted({film.patient for film in first.films})
+    patients = sorted(set(first.answers.patient_ids.tolist()))
 
     def number(result, name, left_out):
-        old = result.decisions()
+        old = result.answers
         kept = np.flatnonzero(old.patient_ids != left_out)
-        some = Decisions(
+        some = Answers(
             findings=old.findings,
-            true_ids=old.true_ids[kept],
+            truth=old.true_ids[kept],
             probabilities=old.probabilities[kept],
             paths=tuple(old.paths[row] for row in kept),
         )
@@ -68,7 +70,7 @@ def test_closed_set_differences_are_a_slow_paired_jackknife():
 def test_mcnemar_and_delong_stand_beside_with_and_without_patients():
     first, second = make_result(0, strength=2), make_result(1)
     comparison = compare_results(first, second)
-    one, other = first.decisions(), second.decisions()
+    one, other = first.answers, second.answers
     right = [some.probabilities.argmax(axis=1) == some.true_ids for some in (one, other)]
     plain = rows_of(comparison, "McNemar by films")["share right"]
     assert plain.p_value == mcnemar(*right).p_value
@@ -166,7 +168,7 @@ def test_episodes_are_compared_by_products_of_parts(episodic):
     assert row.ci95 == pytest.approx((row.difference - half, row.difference + half))
     assert row.p_value == pytest.approx(2 * stats.t.sf(abs(row.difference) / variance**0.5, one.degrees))
     assert row.p_value < 0.01
-    assert comparison.common_hash == first.episodes_hash
+    assert comparison.common_hash == first.asked.episodes_hash
     assert {"sensitivity of a", "auroc of b", "brier"} <= rows_of(comparison).keys()
 
 
@@ -189,9 +191,10 @@ def test_without_replicates_the_interval_is_over_episodes_and_a_warning_says_so(
 
 def test_other_episodes_films_and_kinds_are_refused(episodic):
     first, second = episodic
-    moved = replace(second, episodes_hash="f" * 64)
+    moved = changed(second, episodes_hash="f" * 64)
+    known = first.asked.episodes_hash
     words = (
-        rf"compare: A.json was judged on other episodes than B.json \(hash {first.episodes_hash[:12]} against f{{12}}\)"
+        rf"compare: A.json was judged on other episodes than B.json \(hash {known[:12]} against f{{12}}\)"
         "; run both with --episodes-file FILE or the same seed and films"
     )
     with pytest.raises(ValueError, match=words):
@@ -200,7 +203,7 @@ def test_other_episodes_films_and_kinds_are_refused(episodic):
         compare_results(first, replace(second, data_hash="0"))
     with pytest.raises(ValueError, match="A knows other findings than B"):
         compare_results(first, replace(second, findings=("x", "y", "z")))
-    other = compare_results(first, replace(second, protocol={**second.protocol, "seen": ["a"]}))
+    other = compare_results(first, changed(second, protocol={**second.asked.protocol, "seen": ["a"]}))
     assert "the two encoders were trained on different findings" in other.notes
     with pytest.raises(ValueError, match="A knows other patients than B"):
         compare_results(first, replace(second, replicates=replace(second.replicates, units_hash="0")))

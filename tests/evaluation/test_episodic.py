@@ -12,7 +12,7 @@ from sklearn import metrics
 
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.episodes import SavedEpisodes, save_episodes
-from fewshot_cxr.evaluation import EpisodicResult, Plan, evaluate_episodes, evaluate_plan, plan_episodes
+from fewshot_cxr.evaluation import Plan, Result, evaluate_episodes, evaluate_plan, plan_episodes
 from fewshot_cxr.evaluation.episodic.tally import N_BINS
 
 FEW = {"n_shot": 2, "n_query": 3, "n_episodes": 30, "device": "cpu"}
@@ -217,9 +217,9 @@ def test_seen_novel_and_their_harmonic_mean():
     result = evaluate_episodes(films, protocol="generalized", **names, **FEW)
     table = np.array(result.confusion)
     seen, novel = table[:3].diagonal().sum() / table[:3].sum(), table[3, 3] / table[3].sum()
-    found = {name: one.mean for name, one in result.seen_and_novel.items()}
+    found = {name: one.mean for name, one in result.asked.seen_and_novel.items()}
     assert found == pytest.approx({"seen": seen, "novel": novel, "harmonic_mean": 2 * seen * novel / (seen + novel)})
-    assert evaluate_episodes(films, **FEW).seen_and_novel == {}
+    assert evaluate_episodes(films, **FEW).asked.seen_and_novel == {}
 
 
 def perfect(n_patients=30, **made):
@@ -293,7 +293,7 @@ def test_few_patients_ask_fewer_queries_for_the_interval_or_have_none():
     assert none.accuracy.ci95 is None
     assert "take fewer shots (n_shot)" in none.accuracy.reason
     assert none.replicates.influence == {}
-    assert none.n_patient_episodes == 0
+    assert none.asked.n_patient_episodes == 0
     two_more = evaluate_episodes(make_films(7), **FEW)
     assert two_more.accuracy.ci95 is not None
 
@@ -316,7 +316,7 @@ def test_policies_that_follow_the_queries_keep_them_in_the_interval():
     keep = [row for row in range(len(films)) if films.class_ids[row] < 2 or films.patient_ids[row] % 30 < 7]
     asked = {"n_shot": 3, "n_query": 40, "n_episodes": 20, "device": "cpu", "if_too_small": "skip_class"}
     result = evaluate_episodes(change(films, keep), **asked)
-    assert result.n_way == 2
+    assert result.asked.n_way == 2
     assert not any("asks" in note for note in result.notes)
     assert result.accuracy.ci95 is None
 
@@ -368,16 +368,16 @@ def test_floors_meet_the_same_episodes_and_the_gap_is_paired():
     noise = change(films, vectors=np.random.default_rng(1).normal(size=(len(films), 3)))
     result = evaluate_episodes(films, floor={"noise": noise, "itself": films}, rule="prototype", **FEW)
     alone = evaluate_episodes(noise, rule="prototype", **FEW)
-    assert result.floor["noise"].mean == pytest.approx(alone.accuracy.mean)
-    assert result.floor["noise"].ci95 == pytest.approx(alone.accuracy.ci95)
-    gap = result.above_floor["noise"]
+    assert result.baselines["noise"].mean == pytest.approx(alone.accuracy.mean)
+    assert result.baselines["noise"].ci95 == pytest.approx(alone.accuracy.ci95)
+    gap = result.above_baselines["noise"]
     assert gap.mean == pytest.approx(result.accuracy.mean - alone.accuracy.mean)
-    assert result.above_floor["itself"].mean == pytest.approx(0, abs=1e-12)
-    assert result.above_floor["itself"].ci95 == pytest.approx((0, 0), abs=1e-6)
+    assert result.above_baselines["itself"].mean == pytest.approx(0, abs=1e-12)
+    assert result.above_baselines["itself"].ci95 == pytest.approx((0, 0), abs=1e-6)
     assert result.warnings[-1].startswith(
         "accuracy is not shown to be above what itself alone would reach (+0.0 points"
     )
-    assert set(evaluate_episodes(films, floor=noise, **FEW).floor) == {"pixels"}
+    assert set(evaluate_episodes(films, floor=noise, **FEW).baselines) == {"pixels"}
 
 
 def test_one_sided_films_replay_and_folds_round_trip():
@@ -393,8 +393,8 @@ def test_one_sided_films_replay_and_folds_round_trip():
     ]
     for result in results:
         plain = json.loads(json.dumps(result.to_json(), allow_nan=False))
-        assert EpisodicResult.from_json(plain) == result
-        assert json.loads(json.dumps(EpisodicResult.from_json(plain).to_json())) == plain
+        assert Result.from_json(plain) == result
+        assert json.loads(json.dumps(Result.from_json(plain).to_json())) == plain
     assert results[0].notes[0] == "support films are of A, query films of B"
     assert results[1].accuracy.ci95 is not None
     assert results[1].open_set.findings == ("finding 3",)
@@ -413,9 +413,9 @@ def test_replayed_episodes_give_the_drawn_result(tmp_path):
     replayed = evaluate_plan(moved, saved, n_patient_episodes=100, device="cpu", progress=lambda *c: calls.append(c))
     assert replayed.scores.accuracy.ci95_episodes == pytest.approx(drawn.scores.accuracy.ci95_episodes)
     assert replayed.confusion == drawn.confusion
-    assert replayed.episodes_hash == drawn.episodes_hash
+    assert replayed.asked.episodes_hash == drawn.asked.episodes_hash
     assert replayed.data_hash == drawn.data_hash
-    assert replayed.n_patient_episodes == 100  # the interval over patients has its own number of episodes
+    assert replayed.asked.n_patient_episodes == 100  # the interval over patients has its own number of episodes
     assert calls[-1] == (400, 400)
     whole = evaluate_plan(moved, saved, n_patient_episodes=300, device="cpu")
     assert whole.accuracy.ci95_patients == pytest.approx(drawn.accuracy.ci95_patients)
@@ -430,9 +430,9 @@ def test_the_interval_over_patients_can_be_left_out_and_progress_ends_at_the_end
     assert result.accuracy.ci95_episodes is not None
     calls.clear()
     result = evaluate_episodes(make_films(), progress=lambda *c: calls.append(c), **FEW)
-    assert calls[-1] == (30 + result.n_patient_episodes,) * 2
-    assert {"episodes", "draw", "distances", "metrics", "sums", "patients"} <= result.seconds.keys()
-    assert result.episodes_per_second == pytest.approx(30 / result.seconds["episodes"])
+    assert calls[-1] == (30 + result.asked.n_patient_episodes,) * 2
+    assert {"episodes", "draw", "distances", "metrics", "sums", "patients"} <= result.asked.seconds.keys()
+    assert result.asked.episodes_per_second == pytest.approx(30 / result.asked.seconds["episodes"])
     calls.clear()
     evaluate_episodes(make_films(3), progress=lambda *c: calls.append(c), **{**FEW, "n_query": 1})
     assert calls[-1] == (30, 30)
@@ -514,7 +514,7 @@ def test_cuda_gives_the_same_answers(asked):
         first, second = getattr(here.scores, name), getattr(there.scores, name)
         assert second.mean == pytest.approx(first.mean, abs=2e-3)
         assert second.ci95_patients == pytest.approx(first.ci95_patients, abs=5e-3)
-    assert there.episodes_hash == here.episodes_hash
+    assert there.asked.episodes_hash == here.asked.episodes_hash
 
 
 def test_what_was_drawn_and_what_is_replayed_have_the_same_interval(tmp_path):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from made_films import change, make_films, make_multi_label, slow_episodes
+from made_results import changed
 
 from fewshot_cxr.evaluation import evaluate_plan, extreme_episodes, plan_episodes, replay_plan
 from fewshot_cxr.evaluation.episodic.extremes import episode_accuracies
@@ -121,7 +122,7 @@ def test_other_films_are_refused(films, result):
 
 
 def test_films_drawn_by_source_are_refused(films, result):
-    chosen = replace(result, protocol=result.protocol | {"name": "cross_source", "n_may_support": 12})
+    chosen = changed(result, protocol=result.asked.protocol | {"name": "cross_source", "n_may_support": 12})
     with pytest.raises(ValueError, match="protocol cross_source were drawn from chosen sources"):
         replay_plan(films, chosen)
 

@@ -58,7 +58,7 @@ def test_renaming_findings_changes_draws_but_no_number_beyond_chance():
     renamed = change(films, class_names=["zebra", "apple", "moth"])
     asked = {**FEW, "n_episodes": 4000}
     first, second = (evaluate_episodes(some, patient_interval=False, **asked) for some in (films, renamed))
-    assert first.episodes_hash != second.episodes_hash
+    assert first.asked.episodes_hash != second.asked.episodes_hash
     for name in ("accuracy", "macro_f1", "mcc", "auroc", "auprc"):
         one, other = (getattr(result.scores, name) for result in (first, second))
         width = np.diff(one.ci95_episodes)[0]
@@ -96,12 +96,12 @@ def test_more_episodes_narrow_one_interval_and_not_the_other():
         first, second = getattr(few.scores, name), getattr(many.scores, name)
         assert np.diff(first.ci95_episodes) / np.diff(second.ci95_episodes) == pytest.approx(4, rel=0.15), name
         assert np.diff(first.ci95_patients) / np.diff(second.ci95_patients) == pytest.approx(1, rel=0.15), name
-    assert few.n_patient_episodes == many.n_patient_episodes
+    assert few.asked.n_patient_episodes == many.asked.n_patient_episodes
 
 
 def test_the_same_seed_gives_the_same_and_another_seed_other_episodes():
     films = make_films(20)
     first, again, other = (evaluate_episodes(films, seed=seed, **FEW) for seed in (1, 1, 2))
     assert without_time(first) == without_time(again)
-    assert first.episodes_hash != other.episodes_hash
+    assert first.asked.episodes_hash != other.asked.episodes_hash
     assert first.data_hash == other.data_hash

@@ -5,7 +5,7 @@ import pytest
 from made_films import change, make_multi_label
 from sklearn import metrics
 
-from fewshot_cxr.evaluation import EpisodicResult, evaluate_episodes, evaluate_plan, plan_episodes
+from fewshot_cxr.evaluation import Result, evaluate_episodes, evaluate_plan, plan_episodes
 from fewshot_cxr.evaluation.episodic.multi_label import MultiLabelJudge
 
 FEW = {"n_shot": 3, "n_query": 4, "n_episodes": 20}
@@ -73,7 +73,7 @@ def test_result_says_what_is_not_defined_and_survives_json():
     low, high = result.scores.auroc.ci95
     assert low < result.scores.auroc.mean < high
     plain = json.loads(json.dumps(result.to_json(), allow_nan=False))
-    assert EpisodicResult.from_json(plain) == result
+    assert Result.from_json(plain) == result
 
 
 def test_films_that_state_nothing_are_left_out_for_that_finding():

@@ -7,9 +7,8 @@ from sklearn import metrics as oracle
 
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.evaluation import (
-    ClosedSetResult,
-    Decisions,
-    MultiLabelResult,
+    Answers,
+    Result,
     compare_results,
     data_hash,
     decide_by_classifier,
@@ -146,11 +145,14 @@ def test_json_rebuilds_the_result_and_its_answers():
     assert plain["kind"] == "multi_label"
     assert plain["per_finding"]["mass"]["n_films"] == result.per_finding["mass"].n_films
     again = result_from_json(plain)
-    assert isinstance(again, MultiLabelResult)
+    assert again.kind == "multi_label"
     assert again == result
-    assert judge(**vars(again.answers())) == result
-    with pytest.raises(ValueError, match=r"no multi-label result of this version \(n_units missing\); run evaluate"):
-        MultiLabelResult.from_json({name: value for name, value in plain.items() if name != "n_units"})
+    assert judge(**{name: getattr(again.answers, name) for name in make_answers()}) == result
+    with pytest.raises(
+        ValueError,
+        match=r"no result of evaluate \(of several findings\) .*\(n_units missing\)",
+    ):
+        Result.from_json({name: value for name, value in plain.items() if name != "n_units"})
 
 
 def test_the_hash_is_that_of_embedded_films():
@@ -245,11 +247,11 @@ def make_decisions(n=120, **changes):
     weights = np.round(draw.random((n, 3)) + np.eye(3)[true_ids], 1) + 0.1
     values = {
         "findings": FINDINGS,
-        "true_ids": true_ids,
+        "truth": true_ids,
         "probabilities": weights / weights.sum(axis=1, keepdims=True),
         "paths": tuple(f"{row:05d}.png" for row in range(n)),
     }
-    return Decisions(**values | changes)
+    return Answers(**values | changes)
 
 
 @pytest.mark.parametrize("kind", ["multi_label", "closed_set"])
@@ -298,7 +300,7 @@ def test_a_softmax_classifier_decides_as_softmax_does():
     assert len(set(decisions.patient_ids.tolist())) == 30
     result = evaluate_closed_set(decisions)
     assert result.accuracy.value == oracle.accuracy_score(np.arange(60) % 3, logits.argmax(axis=1))
-    assert ClosedSetResult.from_json(result.to_json()).decisions().data_hash == decisions.data_hash
+    assert Result.from_json(result.to_json()).answers.data_hash == decisions.data_hash
 
 
 def test_sigmoids_are_divided_by_their_sum():

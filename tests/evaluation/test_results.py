@@ -1,10 +1,12 @@
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 
+import numpy as np
 import pytest
 from made_films import make_films
 
-from fewshot_cxr.evaluation import EpisodicResult, Estimate, evaluate_episodes
+from fewshot_cxr import evaluation
+from fewshot_cxr.evaluation import Answers, EpisodeFacts, Estimate, Result, evaluate_episodes
 
 FEW = {"n_way": 2, "n_shot": 2, "n_query": 3, "n_episodes": 20, "device": "cpu"}
 
@@ -17,7 +19,7 @@ def result():
 
 def test_json_rebuilds_the_result(result):
     plain = json.loads(json.dumps(result.to_json(), allow_nan=False))
-    assert EpisodicResult.from_json(plain) == result
+    assert Result.from_json(plain) == result
     assert plain["kind"] == "episodes"
 
 
@@ -37,18 +39,19 @@ def test_json_keeps_the_fields_of_before_and_has_the_new_ones(result):
     assert plain["accuracy"].keys() == {"mean", "ci95", "ci95_episodes", "ci95_patients"}
     assert plain["accuracy"]["ci95"] == plain["accuracy"]["ci95_patients"]
     assert plain["per_class_recall"]["finding 0"] == plain["per_class"]["finding 0"]["sensitivity"]
-    assert {item.name for item in fields(EpisodicResult)} - {"scores"} <= plain.keys()
+    assert {item.name for item in fields(EpisodeFacts)} <= plain.keys()
 
 
 def test_another_value_is_no_result(result):
     plain = result.to_json()
     with pytest.raises(
-        ValueError, match=r"this is no result of episode-eval .*\(kind missing\); run episode-eval again"
+        ValueError,
+        match=r"this is no result of episode-eval or evaluate .*\(kind missing\); run epis",
     ):
-        EpisodicResult.from_json({**plain, "kind": "closed"})
+        Result.from_json({**plain, "kind": "closed"})
     del plain["open_set"], plain["seed"]
     with pytest.raises(ValueError, match=r"\(open_set, seed missing\)"):
-        EpisodicResult.from_json(plain)
+        Result.from_json(plain)
 
 
 def test_an_estimate_without_a_number_says_why():
@@ -68,3 +71,39 @@ def test_an_estimate_without_a_number_says_why():
 
 def test_estimates_of_before_the_interval_over_patients_are_read():
     assert Estimate.from_json({"mean": 0.5, "ci95_episodes": [0.4, 0.6]}) == Estimate(0.5, (0.4, 0.6))
+
+
+@pytest.mark.parametrize("name", ["EpisodicResult", "ClosedSetResult", "MultiLabelResult"])
+def test_the_results_of_before_are_one(name):
+    with pytest.warns(DeprecationWarning, match=f"fewshot_cxr.evaluation.{name} is now Result"):
+        assert getattr(evaluation, name) is Result
+
+
+def test_what_results_of_before_had_at_their_top_is_found(result):
+    with pytest.warns(DeprecationWarning, match=r"result.n_way is now result.episodes.n_way"):
+        assert result.n_way == 2
+    with pytest.warns(DeprecationWarning, match=r"result.floor is now result.baselines"):
+        assert result.floor is result.baselines
+    for name in ("films", "__len__"):
+        with pytest.raises(AttributeError, match=f"a result has no '{name}'"):
+            getattr(result, name)
+    assert not hasattr(replace(result, episodes=None), "n_way")
+    with pytest.raises(ValueError, match="a result of episode-eval holds no answers film by film"):
+        result.answered  # noqa: B018  # the property raises
+    with pytest.raises(AttributeError, match="there is no number 'auc' over all findings; there are accuracy, bal"):
+        result.scores.auc  # noqa: B018
+
+
+def test_decisions_are_answers():
+    values = {"findings": ("b", "a"), "probabilities": [[0.5, 0.5], [0, 1]], "paths": ("y", "x")}
+    with pytest.warns(DeprecationWarning, match="Decisions is now Answers"):
+        decisions = evaluation.Decisions(true_ids=[0, 1], **values)
+    assert decisions == Answers(truth=[[1, 0], [0, 1]], is_exclusive=True, **values)
+    assert decisions.true_ids.tolist() == [0, 1]
+    assert decisions != Answers(truth=[1, 1], **values)
+
+
+@pytest.mark.parametrize("truth", [[[1, 1], [0, 1]], [[1, np.nan], [0, 1]]])
+def test_films_of_one_finding_each_show_one(truth):
+    with pytest.raises(ValueError, match="film y needs one finding, and the others stated as absent"):
+        Answers(findings=("a", "b"), truth=truth, probabilities=np.eye(2), paths=("y", "x"), is_exclusive=True)

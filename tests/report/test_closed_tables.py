@@ -1,7 +1,7 @@
 import numpy as np
 
+from fewshot_cxr.evaluation.answers import Answers
 from fewshot_cxr.evaluation.closed_set import evaluate_closed_set
-from fewshot_cxr.evaluation.closed_set.decisions import Decisions
 from fewshot_cxr.evaluation.compare import compare_results
 from fewshot_cxr.report.closed_tables import confusion_table, finding_table, overall_table
 from fewshot_cxr.report.compare_tables import comparison_table
@@ -14,11 +14,11 @@ def make_decisions(right=(0.9, 0.8, 0.6, 0.7), **more):
     probabilities = np.where(np.arange(2) == true_ids[:, None], sure[:, None], 1 - sure[:, None])
     values = {
         "findings": ("effusion", "normal"),
-        "true_ids": true_ids,
+        "truth": true_ids,
         "probabilities": probabilities,
         "paths": tuple(f"{row}.png" for row in range(8)),
     }
-    return Decisions(**values | more)
+    return Answers(**values | more)
 
 
 def test_overall_numbers_stand_beside_intervals_floors_and_calibration():

@@ -13,7 +13,9 @@ from made_results import (
     OPEN_RESULT,
     OVERLAPPING,
     RESULT,
+    changed,
     made_result,
+    with_overall,
 )
 
 from fewshot_cxr.metrics import Estimate
@@ -120,7 +122,8 @@ def test_an_undefined_number_has_its_reason_below():
     result = replace(
         RESULT,
         scores=replace(
-            RESULT.scores, mcc=none, per_class={"normal": RESULT.scores.per_class["normal"] | {"ppv": none}}
+            with_overall(RESULT.scores, mcc=none),
+            per_class={"normal": RESULT.scores.per_class["normal"] | {"ppv": none}},
         ),
     )
     table = numbers_table(result)
@@ -176,7 +179,7 @@ def test_several_findings_a_film_have_no_accuracy():
     ],
 )
 def test_the_protocol_is_one_line(changes, words):
-    assert words in protocol_text(replace(RESULT, **changes))
+    assert words in protocol_text(changed(RESULT, **changes))
 
 
 def test_facts_suffice_to_draw_the_episodes_again():
@@ -195,7 +198,7 @@ def test_overlap_of_patients_is_an_alarm():
 
 
 def test_the_mean_is_shown_where_no_interval_is():
-    lone = replace(RESULT.scores, accuracy=Estimate(0.5, reason="one episode gives no interval"))
+    lone = with_overall(RESULT.scores, accuracy=Estimate(0.5, reason="one episode gives no interval"))
     table = accuracy_table(replace(RESULT, scores=lone))
     assert table.rows[0] == ("accuracy", "50.0 %", "unknown", "unknown")
     assert table.below == (("interval over patients", "one episode gives no interval"),)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from made_results import GENERALIZED, OPEN_RESULT, RESULT
 
-from fewshot_cxr.evaluation.estimates import OVERALL
+from fewshot_cxr.evaluation.scores import OVERALL
 from fewshot_cxr.metrics import Estimate
 from fewshot_cxr.report import numbers_csv
 

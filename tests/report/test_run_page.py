@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from made_films import make_films
-from made_results import MULTI_LABEL, OPEN_RESULT, OVERLAPPING, RESULT, made_result
+from made_results import MULTI_LABEL, OPEN_RESULT, OVERLAPPING, RESULT, changed, made_result
 from PIL import Image
 
 from fewshot_cxr.data.synthetic import make_synthetic
 from fewshot_cxr.evaluation import (
-    Decisions,
+    Answers,
     audit_films,
     compare_results,
     evaluate_closed_set,
@@ -67,7 +67,7 @@ def made_decisions(seed=0, **facts):
     odds = draw.normal(size=(90, 3)) + 2 * np.eye(3)[truth]
     shares = np.exp(odds) / np.exp(odds).sum(axis=1, keepdims=True)
     values = {"probabilities": shares, "patient_ids": np.arange(90) // 2, "paths": [f"{i}.png" for i in range(90)]}
-    return Decisions(findings=("a", "b", "c"), true_ids=truth, **values | facts)
+    return Answers(findings=("a", "b", "c"), truth=truth, **values | facts)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def test_one_result_of_episodes_is_told_whole():
     assert chance.value == "50.0 %"
     facts = dict(page.sections[-1].facts)
     assert facts["command"] == "fscxr evaluate --json a.json"
-    assert facts["hash of the episodes"] == RESULT.episodes_hash
+    assert facts["hash of the episodes"] == RESULT.asked.episodes_hash
     assert facts["hash of the films"] == RESULT.data_hash
     assert (facts["date"], facts["versions"], facts["machine"]) == ("2026-01-02", "torch 2", "x")
     assert "seed 7" in facts["episodes"]
@@ -127,7 +127,7 @@ def test_the_sections_come_in_the_order_of_the_story(closed):
 
 
 def test_what_makes_numbers_worthless_stands_first():
-    overlapping = replace(OVERLAPPING, protocol=RESULT.protocol | OVERLAPPING.protocol)
+    overlapping = changed(OVERLAPPING, protocol=RESULT.asked.protocol | OVERLAPPING.asked.protocol)
     one, two = ShownResult("a", overlapping), ShownResult("b", overlapping)
     page = run_page(PageParts(results=(one,)))
     assert page.alarms == (OVERLAP,)
@@ -178,7 +178,7 @@ def judged():
 
 def test_the_first_result_is_compared_with_each_other(judged, closed):
     names = ("a", "b", "c", "d", "e")
-    elsewhere = replace(judged[0], episodes_hash="f" * 64)
+    elsewhere = changed(judged[0], episodes_hash="f" * 64)
     other = evaluate_closed_set(made_decisions(1))
     shown = [ShownResult(*pair) for pair in zip(names, (*judged, elsewhere, closed, other), strict=True)]
     sections = comparison_sections(shown)

@@ -10,7 +10,7 @@ from PIL import Image
 from sklearn.metrics import auc, precision_recall_fscore_support
 
 from fewshot_cxr.data import cache_films
-from fewshot_cxr.evaluation import Decisions, evaluate_closed_set, evaluate_multi_label
+from fewshot_cxr.evaluation import Answers, evaluate_closed_set, evaluate_multi_label
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.inference import RULES
 from fewshot_cxr.records import Record, Records
@@ -39,9 +39,9 @@ def made_decisions(n_films=60, *, seed=0):
     true_ids = np.arange(n_films) % 3
     logits = rng.normal(size=(n_films, 3)) + 1.2 * np.eye(3)[true_ids]
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    return Decisions(
+    return Answers(
         findings=FINDINGS,
-        true_ids=true_ids,
+        truth=true_ids,
         probabilities=probabilities,
         paths=tuple(f"{row:03d}.png" for row in range(n_films)),
         patient_ids=[f"p{row // 2}" for row in range(n_films)],
@@ -112,7 +112,7 @@ def test_each_json_says_what_it_was_made_from_and_holds_the_rows_of_the_csv(show
 
 def test_per_class_numbers_are_those_of_scikit_learn(shown):
     out, result, _ = shown
-    decisions = result.decisions()
+    decisions = result.answers
     predicted = decisions.probabilities.argmax(axis=1)
     rows = {row["finding"] or row["kind"]: row for row in rows_of(out, "per_class")}
     expected = precision_recall_fscore_support(decisions.true_ids, predicted)
@@ -195,9 +195,9 @@ def test_of_several_findings_per_film_there_is_no_confusion(tmp_path):
 
 
 def test_decisions_without_probabilities_have_no_curve(tmp_path):
-    decisions = Decisions(
+    decisions = Answers(
         findings=FINDINGS,
-        true_ids=[0, 1, 1, 0],
+        truth=[0, 1, 1, 0],
         probabilities=np.eye(3)[[0, 1, 0, 0]],
         paths=tuple("abcd"),
         has_probabilities=False,

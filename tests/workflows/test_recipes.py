@@ -232,7 +232,7 @@ def test_a_siamese_recipe_from_films_to_figures(coronahack, tmp_path):
     assert done.result.distance == "euclidean"
     lost = len(split) - sum(done.n_films.values())  # damaged films of the layout: each is named
     assert len([note for note in (*done.notes, *done.result.notes) if note.startswith("left out ")]) == lost == 1
-    assert set(done.result.floor) >= {"pixels", "border"}
+    assert set(done.result.baselines) >= {"pixels", "border"}
     figures = {path.name for path in (tmp_path / "run" / "figures").iterdir()}
     assert {"confusion.png", "roc.png", "learning.png", "rank_1.png", "rank_2.png"} <= figures
     again = parse_recipe("resnet9-triplet", (tmp_path / "run" / "recipe.toml").read_text())

@@ -1,10 +1,11 @@
 """The audit's result value: frozen, made of plain values; table, page and JSON show it and never recompute."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from fewshot_cxr._checks import lookup
+from fewshot_cxr.evaluation.plain_values import to_plain, with_tuples
 from fewshot_cxr.metrics import Estimate
 
 # Cohen, "Statistical Power Analysis for the Behavioral Sciences", 1988, section 7.2: from here on an effect is large.
@@ -193,12 +194,13 @@ class Audit:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; `from_json` rebuilds an equal audit."""
-        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+        plain: dict[str, Any] = to_plain(vars(self))
+        return plain
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Audit":
         """Rebuild from `to_json`; a missing or unknown field is Python's own TypeError."""
-        parts = {name: _with_tuples(part) for name, part in value.items()}
+        parts = {name: with_tuples(part) for name, part in value.items()}
         parts |= {name: tuple(kind(**row) for row in parts[name]) for name, kind in _LISTS.items()}
         confounding, films = parts["confounding"], parts["films"]
         accuracies = {name: Measure.from_json(row) for name, row in confounding["balanced_accuracy"].items()}
@@ -257,21 +259,3 @@ CHECKS: dict[str, Callable[[Audit], bool]] = {
     "inverted": _has_mark("inverted"),
     "burnt_in_text": _has_mark("burnt_in_text"),
 }
-
-
-def _plain(value: Any) -> Any:
-    """Dataclasses to dicts, tuples to lists, all the way down."""
-    if isinstance(value, Measure):
-        return _plain(value.to_json())
-    if is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, tuple):
-        return [_plain(part) for part in value]
-    return {name: _plain(part) for name, part in value.items()} if isinstance(value, dict) else value
-
-
-def _with_tuples(value: Any) -> Any:
-    """Lists to tuples, all the way down: no result value holds a list."""
-    if isinstance(value, list):
-        return tuple(_with_tuples(part) for part in value)
-    return {name: _with_tuples(part) for name, part in value.items()} if isinstance(value, dict) else value

@@ -1,6 +1,4 @@
 from .by_classifier import decide_by_classifier as decide_by_classifier
-from .decisions import Decisions as Decisions
-from .decisions import decide_by_exemplars as decide_by_exemplars
+from .by_exemplars import decide_by_exemplars as decide_by_exemplars
 from .evaluate import evaluate_closed_set as evaluate_closed_set
 from .prediction_file import read_predictions as read_predictions
-from .result import ClosedSetResult as ClosedSetResult

@@ -1,4 +1,4 @@
-"""Decisions of a classifier with a head of its own: its logits, film by film."""
+"""Answers of a classifier with a head of its own: its logits, film by film."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from fewshot_cxr._checks import lookup, nearest
 from fewshot_cxr.data import patient_groups
-from fewshot_cxr.evaluation.closed_set.decisions import Decisions
+from fewshot_cxr.evaluation.answers import Answers
 from fewshot_cxr.metrics import class_probabilities, log_odds
 from fewshot_cxr.records import Records
 
@@ -23,7 +23,7 @@ _COSTS: dict[str, Callable[[Tensor], Tensor]] = {
 
 def decide_by_classifier(
     classifier_findings: Sequence[str], logits: Any, films: Records, *, activation: str = "softmax"
-) -> Decisions:
+) -> Answers:
     """Classify films of one finding each by the logits of a classifier.
 
     Args:
@@ -49,9 +49,9 @@ def decide_by_classifier(
     refuse_unknown_findings(findings, films)
     place = {name: index for index, name in enumerate(findings)}
     costs = cost(torch.from_numpy(values))
-    return Decisions(
+    return Answers(
         findings=findings,
-        true_ids=[place[film.finding] for film in films],
+        truth=[place[film.finding] for film in films],
         probabilities=class_probabilities(costs).numpy(),
         paths=tuple(film.path for film in films),
         patient_ids=patient_groups(films),

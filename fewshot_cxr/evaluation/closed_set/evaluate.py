@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from fewshot_cxr.evaluation.closed_set.decisions import Decisions
+from fewshot_cxr.evaluation.answers import Answers
 from fewshot_cxr.evaluation.closed_set.numbers import (
     Key,
     Numbers,
@@ -18,9 +18,9 @@ from fewshot_cxr.evaluation.closed_set.numbers import (
     ece_numbers,
     jackknife_variance,
 )
-from fewshot_cxr.evaluation.closed_set.result import ClosedSetResult, film_decisions
 from fewshot_cxr.evaluation.episodic.patients import PatientUnits
-from fewshot_cxr.evaluation.estimates import OVERALL, PER_CLASS, Calibration, Reliability, Scores
+from fewshot_cxr.evaluation.result import Result
+from fewshot_cxr.evaluation.scores import OVERALL, PER_CLASS, Calibration, Reliability, Scores
 from fewshot_cxr.metrics import Estimate, bounded_interval, class_probabilities, fit_temperature, t_interval
 
 # Of numbers that are no shares: mean (1 - mean) is no measure of their spread, so Student's t, cut.
@@ -45,8 +45,8 @@ _UNDEFINED = {
 
 
 def evaluate_closed_set(
-    decisions: Decisions, *, calibration: Decisions | None = None, floors: Mapping[str, Decisions] | None = None
-) -> ClosedSetResult:
+    decisions: Answers, *, calibration: Answers | None = None, floors: Mapping[str, Answers] | None = None
+) -> Result:
     """Judge a classifier by its decisions on films.
 
     The intervals say where the numbers would lie with other patients and the same classifier: a delete-a-group
@@ -60,8 +60,8 @@ def evaluate_closed_set(
     Raises:
         ValueError: `calibration` has other findings or a film of the test; a floor has other films.
     """
-    if not isinstance(decisions, Decisions):
-        raise TypeError(f"decisions must be Decisions (decide_by_exemplars), got {type(decisions).__name__}")
+    if not isinstance(decisions, Answers):
+        raise TypeError(f"decisions must be Answers (decide_by_exemplars), got {type(decisions).__name__}")
     units = closed_units(decisions)
     judge = _Judge(decisions, units, _patients(decisions))
     numbers = closed_numbers(decisions, units)
@@ -73,12 +73,13 @@ def evaluate_closed_set(
         values = closed_numbers(other, units)["accuracy",]
         floor[name] = judge.estimate(("accuracy",), values)
         above_floor[name] = difference_estimate(numbers["accuracy",] - values)
-    return ClosedSetResult(
+    return Result(
+        kind="closed_set",
         scores=scores,
         calibration=_calibration(judge, calibration) if decisions.has_probabilities else None,
         confusion=tuple(tuple(row) for row in count_confusion(decisions, units)[0].tolist()),
         findings=decisions.findings,
-        films=film_decisions(decisions),
+        answers=decisions,
         rule=decisions.rule,
         distance=decisions.distance,
         is_transductive=decisions.is_transductive,
@@ -86,8 +87,8 @@ def evaluate_closed_set(
         n_films=len(decisions),
         n_patients=units.n_patients,
         n_units=units.n_units,
-        floor=floor,
-        above_floor=above_floor,
+        baselines=floor,
+        above_baselines=above_floor,
         notes=_notes(decisions),
         warnings=(_TRANSDUCTIVE.format(rule=decisions.rule),) if decisions.is_transductive else (),
     )
@@ -103,7 +104,7 @@ def difference_estimate(values: np.ndarray) -> Estimate:
 
 @dataclass(frozen=True, eq=False)
 class _Judge:
-    decisions: Decisions
+    decisions: Answers
     units: PatientUnits
     n_patients: dict[Key, int]
 
@@ -144,15 +145,15 @@ def _scores(judge: _Judge, numbers: Numbers) -> Scores:
     estimates = {key: judge.estimate(key, values) for key, values in numbers.items()}
     absent = Estimate(None, reason=_NO_PROBABILITIES)
     return Scores(
-        **{name: estimates.get((name,), absent) for name in OVERALL},
-        per_class={
+        {name: estimates.get((name,), absent) for name in OVERALL},
+        {
             finding: {name: estimates.get((finding, name), absent) for name in PER_CLASS}
             for finding in judge.decisions.findings
         },
     )
 
 
-def _calibration(judge: _Judge, other: Decisions | None) -> Calibration:
+def _calibration(judge: _Judge, other: Answers | None) -> Calibration:
     before = _reliability(judge, 1.0)
     if other is None:
         return Calibration(before, reason=_NOT_CALIBRATED)
@@ -186,12 +187,12 @@ def _reliability(judge: _Judge, temperature: float) -> Reliability:
     )
 
 
-def _distances(decisions: Decisions) -> np.ndarray:
+def _distances(decisions: Answers) -> np.ndarray:
     """Return minus the logarithm of the probabilities, whose softmax they are."""
     return np.asarray(-np.log(np.maximum(decisions.probabilities, np.finfo(np.float64).tiny)))
 
 
-def _patients(decisions: Decisions) -> dict[Key, int]:
+def _patients(decisions: Answers) -> dict[Key, int]:
     """Return how many patients each number of a finding rests on; of two sides the smaller one."""
     counts: dict[Key, int] = {}
     for index, finding in enumerate(decisions.findings):
@@ -205,7 +206,7 @@ def _patients(decisions: Decisions) -> dict[Key, int]:
     return counts
 
 
-def _notes(decisions: Decisions) -> tuple[str, ...]:
+def _notes(decisions: Answers) -> tuple[str, ...]:
     shown = set(decisions.true_ids.tolist())
     absent = [name for index, name in enumerate(decisions.findings) if index not in shown]
     notes = list(decisions.notes)

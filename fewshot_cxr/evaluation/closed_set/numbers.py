@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from fewshot_cxr.embeddings import Embeddings
-from fewshot_cxr.evaluation.closed_set.decisions import Decisions
+from fewshot_cxr.evaluation.answers import Answers
 from fewshot_cxr.evaluation.episodic.patients import PatientUnits
 from fewshot_cxr.metrics import confusion_scores, expected_calibration_error, reliability_bins
 
@@ -27,7 +27,7 @@ _MOST_UNITS = 200
 _CELLS = 1 << 22
 
 
-def closed_units(decisions: Decisions) -> PatientUnits:
+def closed_units(decisions: Answers) -> PatientUnits:
     """Return the patients, each a unit; of more than 200, as many groups of patients, with all findings in each."""
     films = Embeddings(
         decisions.probabilities,
@@ -48,7 +48,7 @@ def grouped_units(films: Embeddings) -> PatientUnits:
     return replace(units, unit_of_row=units.unit_of_row % _MOST_UNITS, n_units=_MOST_UNITS)
 
 
-def count_confusion(decisions: Decisions, units: PatientUnits) -> np.ndarray:
+def count_confusion(decisions: Answers, units: PatientUnits) -> np.ndarray:
     """Return the confusion matrix with everybody and without each unit, float64, (1 + n_units, n, n); rows are true."""
     n = len(decisions.findings)
     cells = (units.unit_of_row * n + decisions.true_ids)[:, None] * n + np.arange(n)
@@ -57,7 +57,7 @@ def count_confusion(decisions: Decisions, units: PatientUnits) -> np.ndarray:
     return sums_without(own)
 
 
-def closed_numbers(decisions: Decisions, units: PatientUnits) -> Numbers:
+def closed_numbers(decisions: Answers, units: PatientUnits) -> Numbers:
     """Return every number but those of calibration; AUROC and AUPRC only where there are probabilities."""
     scores = confusion_scores(torch.from_numpy(count_confusion(decisions, units)))
     numbers: Numbers = {(name,): scores[name].numpy() for name in FROM_CONFUSION}
@@ -110,7 +110,7 @@ def brier_numbers(probabilities: np.ndarray, true_ids: np.ndarray, units: Patien
     return np.asarray(sums / _films_left(units))
 
 
-def calibration_bins(decisions: Decisions, probabilities: np.ndarray, units: PatientUnits) -> np.ndarray:
+def calibration_bins(decisions: Answers, probabilities: np.ndarray, units: PatientUnits) -> np.ndarray:
     """Return the sums of `reliability_bins` with everybody and without each unit, float64, (3, 1 + n_units, n_bins)."""
     correct = decisions.credits[np.arange(len(decisions)), decisions.true_ids]
     confidence = torch.from_numpy(probabilities.max(axis=1))

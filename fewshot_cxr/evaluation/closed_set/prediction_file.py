@@ -10,7 +10,7 @@ from fewshot_cxr._checks import nearest
 from fewshot_cxr.data import patient_groups
 from fewshot_cxr.data.readers.csv_table import parse_rows, read_text
 from fewshot_cxr.data.readers.manifest import COLUMNS
-from fewshot_cxr.evaluation.closed_set.decisions import Decisions
+from fewshot_cxr.evaluation.answers import Answers
 from fewshot_cxr.records import Record
 
 _PREDICTED = "predicted"
@@ -34,7 +34,7 @@ class _Table:
         return ValueError(f"{self.path}, row {number}: {what}")
 
 
-def read_predictions(path: str | Path) -> Decisions:
+def read_predictions(path: str | Path) -> Answers:
     """Read what a classifier predicted (comma, semicolon or tab).
 
     Columns, found by name in any case: `path, file, filename, image`; the true finding, `label, finding, class`;
@@ -46,7 +46,7 @@ def read_predictions(path: str | Path) -> Decisions:
         path: the CSV.
 
     Returns:
-        Decisions. Probabilities that do not add up to 1 for rounding (0.95 to 1.05) are divided by their sum, and a
+        Answers. Probabilities that do not add up to 1 for rounding (0.95 to 1.05) are divided by their sum, and a
         note says of how many films.
 
     Raises:
@@ -81,9 +81,9 @@ def read_predictions(path: str | Path) -> Decisions:
     if len(findings) < 2:
         raise ValueError(f"{path} knows one finding only ({findings[0]}); a column for each of two or more is needed")
     has_patients = places["patient"] is not None or places["group"] is not None
-    return Decisions(
+    return Answers(
         findings=findings,
-        true_ids=[findings.index(name) for name in true],
+        truth=[findings.index(name) for name in true],
         probabilities=probabilities,
         paths=tuple(film.path for film in records),
         patient_ids=patient_groups(records),

@@ -14,8 +14,8 @@ from fewshot_cxr.evaluation.episodic.patients import PatientPlan
 from fewshot_cxr.evaluation.episodic.protocols import Plan
 from fewshot_cxr.evaluation.episodic.summary import Summary, paired_difference
 from fewshot_cxr.evaluation.episodic.tally import OPEN_SCORES, Key
-from fewshot_cxr.evaluation.estimates import OVERALL, PER_CLASS, Calibration, OpenSet, Reliability, Scores
-from fewshot_cxr.evaluation.results import EpisodicResult
+from fewshot_cxr.evaluation.result import EpisodeFacts, Result
+from fewshot_cxr.evaluation.scores import OVERALL, PER_CLASS, Calibration, OpenSet, Reliability, Scores
 from fewshot_cxr.inference.rules import EVEN, OWN_DISTANCE, TRANSDUCTIVE
 from fewshot_cxr.metrics import Estimate, confusion_scores
 
@@ -33,44 +33,44 @@ def assemble(
     *,
     patients: PatientPlan,
     seconds: Mapping[str, float],
-) -> EpisodicResult:
+) -> Result:
     """Make the result of the judge's summary, named "", and of the floors' summaries, by their names."""
     summary = summaries[""]
     floors = {name: one for name, one in summaries.items() if name}
     episodes, shape = plan.episodes, plan.episodes.to_json()
-    scores = scores_of(summary, judge.confusion)
-    floor = {name: one.estimate("accuracy") for name, one in floors.items()}
     above = {name: paired_difference(summary, one, "accuracy") for name, one in floors.items()}
     kept = [name for name in ("seen", "novel", "harmonic_mean") if ("seen_and_novel", name) in summary]
     notes = (*plan.notes, *episodes.notes, *([patients.note] if patients.note else []))
-    is_transductive = judge.rule in TRANSDUCTIVE
-    return EpisodicResult(
-        scores=scores,
+    return Result(
+        kind="episodes",
+        scores=scores_of(summary, judge.confusion),
+        episodes=EpisodeFacts(
+            protocol={"name": plan.protocol, "seen": list(plan.seen), "novel": list(plan.novel), **shape},
+            n_way=episodes.block(0, 1).class_ids.shape[1],
+            n_shot=shape.get("n_shot"),
+            n_query=shape.get("n_query"),
+            n_episodes=episodes.n_episodes,
+            n_patient_episodes=0 if patients.episodes is None else patients.episodes.n_episodes,
+            seed=int(shape["seed"]),
+            episodes_hash=episodes.hash,
+            episodes_per_second=episodes.n_episodes / seconds["episodes"],
+            seconds=dict(seconds),
+            seen_and_novel={name: summary.estimate("seen_and_novel", name) for name in kept},
+        ),
+        replicates=summary.replicates(),
         calibration=_calibration(judge, summary),
         open_set=_open_set(films, plan, judge, summary),
         open_set_reason=_why_no_open_set(judge),
         confusion=tuple(tuple(row) for row in judge.confusion.tolist()),
         findings=judge.layout.findings,
-        protocol={"name": plan.protocol, "seen": list(plan.seen), "novel": list(plan.novel), **shape},
-        n_way=episodes.block(0, 1).class_ids.shape[1],
-        n_shot=shape.get("n_shot"),
-        n_query=shape.get("n_query"),
-        n_episodes=episodes.n_episodes,
-        n_patient_episodes=0 if patients.episodes is None else patients.episodes.n_episodes,
         rule=judge.rule,
         distance=OWN_DISTANCE.get(judge.rule, judge.distance),
-        is_transductive=is_transductive,
-        seed=int(shape["seed"]),
-        episodes_hash=episodes.hash,
+        is_transductive=judge.rule in TRANSDUCTIVE,
         data_hash=data_hash(films),
-        episodes_per_second=episodes.n_episodes / seconds["episodes"],
-        seconds=dict(seconds),
         n_films=len(films),
         n_patients=summary.units.n_patients,
-        floor=floor,
-        above_floor=above,
-        seen_and_novel={name: summary.estimate("seen_and_novel", name) for name in kept},
-        replicates=summary.replicates(),
+        baselines={name: one.estimate("accuracy") for name, one in floors.items()},
+        above_baselines=above,
         notes=notes,
         warnings=tuple(_warnings(films, plan, summary, above, rule=judge.rule)),
     )
@@ -93,7 +93,7 @@ def scores_of(summary: Summary, confusion: np.ndarray) -> Scores:
         if class_id in summary.units.patients_of_class
     }
     asked = {name: row for name, row in per_class.items() if row["sensitivity"].mean is not None}
-    return Scores(**{name: score((name,)) for name in OVERALL}, per_class=asked)
+    return Scores({name: score((name,)) for name in OVERALL}, asked)
 
 
 def _calibration(judge: AnyJudge, summary: Summary) -> Calibration | None:

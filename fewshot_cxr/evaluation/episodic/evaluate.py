@@ -27,7 +27,7 @@ from fewshot_cxr.evaluation.episodic.patients import PatientUnits
 from fewshot_cxr.evaluation.episodic.protocols import Plan, plan_episodes
 from fewshot_cxr.evaluation.episodic.summary import Summary
 from fewshot_cxr.evaluation.episodic.tally import MOST_FINDINGS, Layout
-from fewshot_cxr.evaluation.results import EpisodicResult
+from fewshot_cxr.evaluation.result import Result
 from fewshot_cxr.inference.device import choose_device
 from fewshot_cxr.inference.rules import RULES
 
@@ -62,7 +62,7 @@ def evaluate_episodes(
     patient_interval: bool = True,
     device: str = "auto",
     progress: Progress | None = None,
-) -> EpisodicResult:
+) -> Result:
     """Classify the queries of many few-shot episodes and average; see `evaluate_plan` for what is returned.
 
     Args:
@@ -142,7 +142,7 @@ def evaluate_plan(
     n_patient_episodes: int | None = None,
     device: str = "auto",
     progress: Progress | None = None,
-) -> EpisodicResult:
+) -> Result:
     """Judge one rule in planned episodes: drawn, replayed from a file, or the folds of a support set.
 
     Args:

@@ -15,7 +15,7 @@ from fewshot_cxr.evaluation.episodic.judge import Judge
 from fewshot_cxr.evaluation.episodic.protocols import Plan
 from fewshot_cxr.evaluation.episodic.tally import Layout
 from fewshot_cxr.evaluation.episodic.threads import in_order
-from fewshot_cxr.evaluation.results import EpisodicResult
+from fewshot_cxr.evaluation.result import Result
 from fewshot_cxr.inference.device import choose_device
 from fewshot_cxr.metrics import tie_credits
 
@@ -60,7 +60,7 @@ class ShownEpisode:
     queries: tuple[ShownQuery, ...]
 
 
-def replay_plan(embeddings: Embeddings, result: EpisodicResult) -> Plan:
+def replay_plan(embeddings: Embeddings, result: Result) -> Plan:
     """Draw the episodes of a result again.
 
     Args:
@@ -70,7 +70,7 @@ def replay_plan(embeddings: Embeddings, result: EpisodicResult) -> Plan:
     Raises:
         ValueError: these films give other episodes, or the result does not say all that decided the draw.
     """
-    asked = result.protocol
+    asked, told_hash = result.asked.protocol, result.asked.episodes_hash
     if asked.get("n_may_support") is not None or asked.get("n_may_query") is not None:
         raise ValueError(
             f"the episodes of protocol {asked.get('name')} were drawn from chosen sources, which a result does not "
@@ -81,10 +81,8 @@ def replay_plan(embeddings: Embeddings, result: EpisodicResult) -> Plan:
         episodes = _drawn(embeddings, asked)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"the episodes cannot be drawn again ({error}): {told}") from error
-    if episodes.hash != result.episodes_hash:
-        raise ValueError(
-            f"the episodes are others (hash {episodes.hash[:12]}, not {result.episodes_hash[:12]}): {told}"
-        )
+    if episodes.hash != told_hash:
+        raise ValueError(f"the episodes are others (hash {episodes.hash[:12]}, not {told_hash[:12]}): {told}")
     return Plan(str(asked.get("name", "closed")), episodes, tuple(asked.get("seen", ())), tuple(asked.get("novel", ())))
 
 

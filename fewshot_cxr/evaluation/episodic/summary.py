@@ -16,7 +16,7 @@ from fewshot_cxr.evaluation.episodic.patients import (
     population_variance,
 )
 from fewshot_cxr.evaluation.episodic.tally import Key, Layout
-from fewshot_cxr.evaluation.results import Replicates
+from fewshot_cxr.evaluation.result import Replicates
 from fewshot_cxr.metrics import Estimate, Interval, RunningMoments, bounded_interval, t_interval
 
 AnyLayout = Layout | MultiLabelLayout

@@ -5,17 +5,17 @@ from typing import Any
 
 import numpy as np
 
+from fewshot_cxr.evaluation.answers import Answers
 from fewshot_cxr.evaluation.closed_set.numbers import RANKING, jackknife_variance
 from fewshot_cxr.evaluation.episodic.patients import PatientUnits
-from fewshot_cxr.evaluation.multi_label.answers import Answers
 from fewshot_cxr.evaluation.multi_label.numbers import (
-    OF_FINDING,
     FindingValues,
     answer_units,
     finding_values,
     mean_values,
 )
-from fewshot_cxr.evaluation.multi_label.result import FindingScores, MultiLabelResult, film_answers
+from fewshot_cxr.evaluation.result import Result
+from fewshot_cxr.evaluation.scores import OF_SEVERAL, Scores
 from fewshot_cxr.metrics import Estimate, bounded_interval
 
 _FEWEST = 2
@@ -32,7 +32,7 @@ _UNDEFINED = {
 
 def evaluate_multi_label(
     findings: Sequence[str], probabilities: Any, truth: Any, patient_ids: Any, paths: Sequence[str]
-) -> MultiLabelResult:
+) -> Result:
     """Judge a classifier that tells each finding for itself.
 
     A film counts for the findings that it states. The intervals say where the numbers would lie with other patients
@@ -52,17 +52,23 @@ def evaluate_multi_label(
     Source: AUROC of each finding and their mean: Wang et al., "ChestX-ray8", 2017, arXiv:1705.02315; the jackknife:
     Kott, "The delete-a-group jackknife", 2001, Journal of Official Statistics 17:521-526.
     """
-    answers = Answers(tuple(findings), probabilities, truth, patient_ids, tuple(paths))
+    answers = Answers(
+        findings=tuple(findings),
+        truth=truth,
+        probabilities=probabilities,
+        paths=tuple(paths),
+        patient_ids=patient_ids,
+        is_exclusive=False,
+    )
     units = answer_units(answers)
     found = [finding_values(answers, index, units) for index in range(len(answers.findings))]
     named = dict(zip(answers.findings, found, strict=True))
-    mean_auroc, mean_auprc = (_mean(named, name, units) for name in RANKING)
-    return MultiLabelResult(
-        mean_auroc=mean_auroc,
-        mean_auprc=mean_auprc,
-        per_finding={finding: _scores(finding, one, units) for finding, one in named.items()},
+    per_class = {finding: _scores(finding, one, units) for finding, one in named.items()}
+    return Result(
+        kind="multi_label",
+        scores=Scores({name: _mean(named, name, units) for name in RANKING}, per_class),
         findings=answers.findings,
-        films=film_answers(answers),
+        answers=answers,
         data_hash=answers.data_hash,
         n_films=len(answers),
         n_patients=units.n_patients,
@@ -71,16 +77,15 @@ def evaluate_multi_label(
     )
 
 
-def _scores(finding: str, found: FindingValues, units: PatientUnits) -> FindingScores:
+def _scores(finding: str, found: FindingValues, units: PatientUnits) -> dict[str, Estimate]:
     estimates = {}
-    for name in OF_FINDING:
+    for name in OF_SEVERAL:
         values, n_patients = found.values[name], found.n_patients[name]
         # A ranking rests on the films without the finding too.
         n_bearing = found.n_patients["accuracy"] if name in RANKING else n_patients
         reason = _UNDEFINED[name].format(finding)
         estimates[name] = _estimate(values, reason, min(units.n_units, n_patients), n_bearing)
-    n_patients = found.n_patients["accuracy"]
-    return FindingScores(**estimates, n_films=found.n_films, n_positive=found.n_positive, n_patients=n_patients)
+    return estimates
 
 
 def _mean(named: dict[str, FindingValues], name: str, units: PatientUnits) -> Estimate:

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 
 from fewshot_cxr.embeddings import Embeddings
+from fewshot_cxr.evaluation.answers import Answers
 from fewshot_cxr.evaluation.closed_set.numbers import RANKING, grouped_units, ranking_without
 from fewshot_cxr.evaluation.episodic.patients import PatientUnits
-from fewshot_cxr.evaluation.multi_label.answers import Answers
+from fewshot_cxr.evaluation.scores import OF_SEVERAL
 from fewshot_cxr.metrics import confusion_scores
 
-OF_FINDING = (*RANKING, "sensitivity", "specificity", "accuracy", "prevalence")
 _THRESHOLD = 0.5
 
 
@@ -58,7 +58,7 @@ def finding_values(answers: Answers, index: int, units: PatientUnits) -> Finding
     patients = answers.patient_ids[rows]
     with_it, without_it, stated = (len(np.unique(side)) for side in (patients[shows], patients[~shows], patients))
     fewer = min(with_it, without_it)
-    counts = dict(zip(OF_FINDING, (fewer, fewer, with_it, without_it, stated, stated), strict=True))
+    counts = dict(zip(OF_SEVERAL, (fewer, fewer, with_it, without_it, stated, stated), strict=True))
     return FindingValues(values, counts, len(rows), int(shows.sum()))
 
 

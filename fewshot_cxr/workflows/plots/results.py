@@ -7,10 +7,7 @@ import torch
 from sklearn.metrics import precision_recall_curve
 
 from fewshot_cxr.evaluation import (
-    ClosedSetResult,
-    EpisodicResult,
     Estimate,
-    MultiLabelResult,
     Result,
     roc_points,
 )
@@ -28,7 +25,6 @@ from fewshot_cxr.visualise import (
 )
 from fewshot_cxr.workflows.plots.inputs import PlotInputs, PlotOptions
 
-_FilmResult = ClosedSetResult | MultiLabelResult
 _PROBABILITIES = "`fscxr evaluate --json FILE` of an encoder or a classifier writes them"
 _COVERAGES = torch.linspace(0.05, 1, 20, dtype=torch.float64)
 
@@ -36,28 +32,26 @@ _COVERAGES = torch.linspace(0.05, 1, 20, dtype=torch.float64)
 def draw_confusion(inputs: PlotInputs, options: PlotOptions) -> Figure:
     """Draw where the films of each finding went."""
     result = _given(inputs)
-    if isinstance(result, MultiLabelResult) or not result.confusion:
+    if result.kind == "multi_label" or not result.confusion:
         raise ValueError(
             f"confusion: the films of {inputs.name} may show several findings, so that there is no confusion "
             "matrix; take roc, or judge films of one finding each (--findings)"
         )
-    findings, counts = (
-        asked_confusion(result) if isinstance(result, EpisodicResult) else (result.findings, result.confusion)
-    )
+    findings, counts = asked_confusion(result) if result.episodes is not None else (result.findings, result.confusion)
     return confusion_matrix_figure(np.array(counts), findings, title=options.title, theme=options.theme)
 
 
 def draw_recall(inputs: PlotInputs, options: PlotOptions) -> Figure:
     """Draw accuracy and the recall of each finding, with floors, and chance where all findings are as frequent."""
     result = _given(inputs)
-    if isinstance(result, MultiLabelResult) or result.accuracy.mean is None:
+    if result.kind == "multi_label" or result.accuracy.mean is None:
         raise ValueError(f"recall: the films of {inputs.name} may show several findings; take roc")
     recalls = {name: row["sensitivity"] for name, row in result.scores.per_class.items() if "sensitivity" in row}
     return recall_figure(
         {name: (one.value, shown_interval(one)) for name, one in recalls.items() if one.mean is not None},
         (result.accuracy.mean, shown_interval(result.accuracy)),
-        floors={f"floor: {name}": floor.value for name, floor in result.floor.items() if floor.mean is not None},
-        chance=1 / result.n_way if isinstance(result, EpisodicResult) else None,
+        floors={f"floor: {name}": floor.value for name, floor in result.baselines.items() if floor.mean is not None},
+        chance=1 / result.asked.n_way if result.episodes is not None else None,
         title=options.title,
         theme=options.theme,
     )
@@ -89,7 +83,7 @@ def draw_pr(inputs: PlotInputs, options: PlotOptions) -> Figure:
 def draw_reliability(inputs: PlotInputs, options: PlotOptions) -> Figure:
     """Draw how often answers of a given probability are right, before and after a temperature."""
     result = _given(inputs)
-    if isinstance(result, MultiLabelResult) or result.calibration is None:
+    if result.kind == "multi_label" or result.calibration is None:
         raise ValueError(
             f"reliability: {inputs.name} has no probabilities of one finding a film; {_PROBABILITIES}, with "
             "--calibrate-split after a temperature too"
@@ -104,12 +98,12 @@ def draw_reliability(inputs: PlotInputs, options: PlotOptions) -> Figure:
 def draw_risk_coverage(inputs: PlotInputs, options: PlotOptions) -> Figure:
     """Draw the share of wrong answers over the share of films answered; of episodes, with films of no known finding."""
     result = _given(inputs)
-    if isinstance(result, EpisodicResult) and result.open_set is not None:
+    if result.episodes is not None and result.open_set is not None:
         curve = result.open_set.risk_coverage
-    elif isinstance(result, ClosedSetResult) and result.calibration is not None:
+    elif result.kind == "closed_set" and result.calibration is not None:
         curve = _risks(result)
     else:
-        lack = "was judged without films of unknown findings" if isinstance(result, EpisodicResult) else "has none"
+        lack = "was judged without films of unknown findings" if result.episodes is not None else "has none"
         raise ValueError(
             f"risk-coverage needs probabilities of one finding a film, and {inputs.name} {lack}; {_PROBABILITIES}"
         )
@@ -122,20 +116,20 @@ def _given(inputs: PlotInputs) -> Result:
     return inputs.result
 
 
-def _film_by_film(inputs: PlotInputs, kind: str) -> _FilmResult:
+def _film_by_film(inputs: PlotInputs, kind: str) -> Result:
     result = _given(inputs)
-    if isinstance(result, EpisodicResult):
+    if result.episodes is not None:
         raise ValueError(
             f"{kind} needs the probabilities of each film, which {inputs.name}, a result of episode-eval, "
             f"does not hold; {_PROBABILITIES}"
         )
-    if isinstance(result, ClosedSetResult) and result.calibration is None:
+    if result.kind == "closed_set" and result.calibration is None:
         raise ValueError(f"{kind} needs probabilities, and {inputs.name} holds decisions only; {_PROBABILITIES}")
     return result
 
 
-def _areas(result: _FilmResult, number: str, name: str) -> Mapping[str, Estimate]:
-    if isinstance(result, MultiLabelResult):
+def _areas(result: Result, number: str, name: str) -> Mapping[str, Estimate]:
+    if result.kind == "multi_label":
         areas = {finding: getattr(one, number) for finding, one in result.per_finding.items()}
     else:
         areas = {finding: numbers[number] for finding, numbers in result.scores.per_class.items()}
@@ -145,19 +139,19 @@ def _areas(result: _FilmResult, number: str, name: str) -> Mapping[str, Estimate
     return defined
 
 
-def _ranked(result: _FilmResult, finding: str) -> tuple[np.ndarray, np.ndarray]:
+def _ranked(result: Result, finding: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the scores of the films that state the finding, and which of these show it."""
     column = result.findings.index(finding)
-    if isinstance(result, MultiLabelResult):
-        answers = result.answers()
+    if result.kind == "multi_label":
+        answers = result.answered
         is_stated = ~np.isnan(answers.truth[:, column])
         return answers.probabilities[is_stated, column], answers.truth[is_stated, column] == 1
-    decisions = result.decisions()
+    decisions = result.answered
     return decisions.ranking_scores[:, column], decisions.true_ids == column
 
 
-def _risks(result: ClosedSetResult) -> tuple[tuple[float, float], ...]:
-    decisions = result.decisions()
+def _risks(result: Result) -> tuple[tuple[float, float], ...]:
+    decisions = result.answered
     confidence = torch.from_numpy(np.ascontiguousarray(decisions.ranking_scores.max(axis=1)))
     error = 1 - torch.from_numpy(decisions.credits)[torch.arange(len(decisions.paths)), decisions.true_ids]
     risks = risk_coverage(confidence, error, _COVERAGES)

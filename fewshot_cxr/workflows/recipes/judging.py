@@ -11,9 +11,8 @@ import torch
 from fewshot_cxr.data import CachedFilms, findings_table, patient_groups
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.evaluation import (
-    ClosedSetResult,
-    Decisions,
-    MultiLabelResult,
+    Answers,
+    Result,
     decide_by_classifier,
     decide_by_exemplars,
     evaluate_closed_set,
@@ -46,9 +45,7 @@ def unread(films: CachedFilms, records: Records) -> tuple[str, ...]:
     return tuple(f"left out {one.path}: {one.reason}" for one in films.records.problems if one not in known)
 
 
-def judge_classifier(
-    trained: TrainedClassifier, division: Division, *, is_multi_label: bool, work: Work
-) -> ClosedSetResult | MultiLabelResult:
+def judge_classifier(trained: TrainedClassifier, division: Division, *, is_multi_label: bool, work: Work) -> Result:
     """Judge a classifier on the test films, with a temperature fitted on the validation films.
 
     Args:
@@ -99,7 +96,7 @@ def draw_judge(
 
 def judge_by_exemplars(
     judge: ExemplarJudge, trained: TrainedEncoder, division: Division, *, work: Work
-) -> tuple[ClosedSetResult, CachedFilms, Embeddings]:
+) -> tuple[Result, CachedFilms, Embeddings]:
     """Judge the test films by exemplars, with a temperature fitted on the validation films.
 
     Returns:
@@ -118,7 +115,7 @@ def judge_by_exemplars(
     return replace(result, notes=(*result.notes, *notes)), test, films
 
 
-def _floors(test: CachedFilms, support: CachedFilms, decisions: Decisions) -> Mapping[str, Decisions]:
+def _floors(test: CachedFilms, support: CachedFilms, decisions: Answers) -> Mapping[str, Answers]:
     """Return what a nearest centroid says without an encoder; none where the test has a finding less or more."""
     known, asked = embed_floors(support), embed_floors(test)
     if {film.source for film in support.records} != {film.source for film in test.records}:

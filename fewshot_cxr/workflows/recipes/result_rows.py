@@ -7,12 +7,10 @@ import numpy as np
 import torch
 
 from fewshot_cxr.evaluation.closed_set.numbers import closed_units, count_confusion, jackknife_variance
-from fewshot_cxr.evaluation.closed_set.result import ClosedSetResult
-from fewshot_cxr.evaluation.estimates import OVERALL
-from fewshot_cxr.evaluation.multi_label import MultiLabelResult
+from fewshot_cxr.evaluation.result import Result
+from fewshot_cxr.evaluation.scores import OVERALL
 from fewshot_cxr.metrics import Estimate, bounded_interval, confusion_scores
 
-Result = ClosedSetResult | MultiLabelResult
 Row = dict[str, Any]
 
 _CLOSED_COLUMNS = {"precision": "ppv", "recall": "sensitivity", "f1": "f1", "specificity": "specificity", "npv": "npv"}
@@ -26,7 +24,7 @@ def result_tables(result: Result) -> dict[str, list[Row]]:
     Numbers are raw (0..1), `_low` and `_high` the ends of the 95 % interval over patients; what is undefined is None.
     Precision is PPV and recall is sensitivity.
     """
-    if isinstance(result, MultiLabelResult):
+    if result.kind == "multi_label":
         means = {"mean_auroc": result.mean_auroc, "mean_auprc": result.mean_auprc}
         return {"per_class": _multi_rows(result), "numbers": _number_rows(means)}
     return {
@@ -36,7 +34,7 @@ def result_tables(result: Result) -> dict[str, list[Row]]:
     }
 
 
-def _confusion_rows(result: ClosedSetResult) -> list[Row]:
+def _confusion_rows(result: Result) -> list[Row]:
     rows = []
     for finding, counts in zip(result.findings, result.confusion, strict=True):
         n_films = sum(counts)
@@ -46,7 +44,7 @@ def _confusion_rows(result: ClosedSetResult) -> list[Row]:
     return rows
 
 
-def _closed_rows(result: ClosedSetResult) -> list[Row]:
+def _closed_rows(result: Result) -> list[Row]:
     rows = []
     for finding, counts in zip(result.findings, result.confusion, strict=True):
         numbers = result.scores.per_class[finding]
@@ -57,7 +55,7 @@ def _closed_rows(result: ClosedSetResult) -> list[Row]:
     return rows
 
 
-def _average_rows(result: ClosedSetResult) -> list[Row]:
+def _average_rows(result: Result) -> list[Row]:
     """Return the means over findings: plain, weighted by their films, and the balanced accuracy, a mean of recalls."""
     scores = result.scores
     macro_precision, weighted_precision = _mean_precisions(result)
@@ -78,9 +76,9 @@ def _average_rows(result: ClosedSetResult) -> list[Row]:
     return rows
 
 
-def _mean_precisions(result: ClosedSetResult) -> tuple[Estimate, Estimate]:
+def _mean_precisions(result: Result) -> tuple[Estimate, Estimate]:
     """Return precision averaged over the findings that were answered: plainly, and weighted by their films."""
-    decisions = result.decisions()
+    decisions = result.answered
     units = closed_units(decisions)
     confusions = torch.from_numpy(count_confusion(decisions, units))
     precisions = confusion_scores(confusions)["ppv"].numpy()
@@ -101,10 +99,10 @@ def _mean_precisions(result: ClosedSetResult) -> tuple[Estimate, Estimate]:
     return estimates[0], estimates[1]
 
 
-def _closed_numbers(result: ClosedSetResult) -> dict[str, Estimate]:
+def _closed_numbers(result: Result) -> dict[str, Estimate]:
     numbers = {name: getattr(result.scores, name) for name in OVERALL}
-    for name, floor in result.floor.items():
-        numbers |= {f"floor_{name}": floor, f"above_floor_{name}": result.above_floor[name]}
+    for name, floor in result.baselines.items():
+        numbers |= {f"floor_{name}": floor, f"above_floor_{name}": result.above_baselines[name]}
     if result.calibration is not None:
         numbers |= {"ece": result.calibration.before.ece, "brier": result.calibration.before.brier}
     return numbers
@@ -114,7 +112,7 @@ def _number_rows(numbers: Mapping[str, Estimate]) -> list[Row]:
     return [{"number": name, **cells("value", one), "reason": one.reason} for name, one in numbers.items()]
 
 
-def _multi_rows(result: MultiLabelResult) -> list[Row]:
+def _multi_rows(result: Result) -> list[Row]:
     rows: list[Row] = []
     for finding, one in result.per_finding.items():
         row = {"kind": "finding", "finding": finding, "n_films": one.n_films, "n_positive": one.n_positive}

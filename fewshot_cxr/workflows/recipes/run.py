@@ -9,7 +9,7 @@ from typing import Any
 from fewshot_cxr.data import write_manifest
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.encoders import ENCODER_FILE
-from fewshot_cxr.evaluation import ClosedSetResult, EpisodicResult, MultiLabelResult, evaluate_plan, plan_episodes
+from fewshot_cxr.evaluation import Result, evaluate_plan, plan_episodes
 from fewshot_cxr.storage import write_json, write_text
 from fewshot_cxr.training import ClassifierTrainer, SiameseTrainer, TrainedClassifier, TrainedEncoder
 from fewshot_cxr.workflows.exemplar_judge import ExemplarJudge
@@ -35,8 +35,8 @@ class RecipeResult:
     """
 
     recipe: Recipe
-    result: ClosedSetResult | MultiLabelResult
-    episodes: EpisodicResult | None
+    result: Result
+    episodes: Result | None
     trained: Trained
     n_films: dict[str, int]
     out: Path
@@ -46,7 +46,7 @@ class RecipeResult:
     @property
     def number(self) -> tuple[str, float | None]:
         """The one number of the result, and its name."""
-        if isinstance(self.result, MultiLabelResult):
+        if self.result.kind == "multi_label":
             return "mean AUROC", self.result.mean_auroc.mean
         return "accuracy", self.result.accuracy.mean
 
@@ -171,8 +171,8 @@ def _trainer(
 
 @dataclass(frozen=True, eq=False)
 class _Judged:
-    result: ClosedSetResult | MultiLabelResult
-    episodes: EpisodicResult | None = None
+    result: Result
+    episodes: Result | None = None
     tables: tuple[RankTable, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -209,7 +209,7 @@ def _write(judged: _Judged, recipe: Recipe, trained: Trained, division: Division
     )
 
 
-def _episodes(recipe: Recipe, judge: ExemplarJudge, films: Embeddings, seed: int, work: Work) -> EpisodicResult:
+def _episodes(recipe: Recipe, judge: ExemplarJudge, films: Embeddings, seed: int, work: Work) -> Result:
     rules = recipe.judge
     plan = plan_episodes(
         films,

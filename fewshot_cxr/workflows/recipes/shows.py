@@ -9,9 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fewshot_cxr.evaluation.closed_set.result import ClosedSetResult
 from fewshot_cxr.evaluation.curves import roc_points
-from fewshot_cxr.evaluation.multi_label import MultiLabelResult
+from fewshot_cxr.evaluation.result import Result
 from fewshot_cxr.metrics import Estimate
 from fewshot_cxr.report import save_figure
 from fewshot_cxr.storage import write_json, write_text
@@ -23,7 +22,7 @@ from fewshot_cxr.visualise import (
     roc_figure,
 )
 from fewshot_cxr.workflows.rank_tables import RankTable, draw_rank_table
-from fewshot_cxr.workflows.recipes.result_rows import Result, Row, cells, result_tables
+from fewshot_cxr.workflows.recipes.result_rows import Row, cells, result_tables
 
 Draw = Callable[..., Figure]
 Curves = dict[str, tuple[np.ndarray, np.ndarray, Estimate]]  # finding -> false and true positive rates, area
@@ -106,7 +105,7 @@ def _write_figure(path: Path, figure: Figure) -> Path:
 
 def _roc_curves(result: Result) -> Curves:
     """Return the curves of the findings that have them."""
-    if isinstance(result, MultiLabelResult):
+    if result.kind == "multi_label":
         areas = {finding: one.auroc for finding, one in result.per_finding.items()}
     else:
         areas = {finding: numbers["auroc"] for finding, numbers in result.scores.per_class.items()}
@@ -115,7 +114,7 @@ def _roc_curves(result: Result) -> Curves:
 
 def _draws(result: Result, curves: Curves) -> dict[str, Draw]:
     draws: dict[str, Draw] = {}
-    if isinstance(result, ClosedSetResult):
+    if result.kind == "closed_set":
         draws["confusion"] = partial(confusion_matrix_figure, np.array(result.confusion), result.findings)
     if curves:
         readings = {name: (false, true, (area.value, area.ci95)) for name, (false, true, area) in curves.items()}

@@ -11,7 +11,7 @@ from fewshot_cxr.data import CachedFilms
 from fewshot_cxr.data.masks import lung_masks
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.encoders import Encoder
-from fewshot_cxr.evaluation import ClosedSetResult, EpisodicResult, evaluate_plan, extreme_episodes, replay_plan
+from fewshot_cxr.evaluation import Result, evaluate_plan, extreme_episodes, replay_plan
 from fewshot_cxr.inference import OWN_DISTANCE, Classifier
 from fewshot_cxr.report.extremes_section import extremes_section
 from fewshot_cxr.report.html import Section
@@ -61,7 +61,7 @@ class ReportFilms:
 def film_sections(
     films: ReportFilms,
     *,
-    result: EpisodicResult | ClosedSetResult | None,
+    result: Result | None,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> tuple[Section, ...]:
@@ -75,7 +75,7 @@ def film_sections(
     """
     named = partial(_named, progress)
     sections = [*_maps(films, progress)]
-    if isinstance(result, EpisodicResult):
+    if result is not None and result.episodes is not None:
         report = named("looking for the extreme episodes")
         sections.append(_or_reason(_EXTREMES, partial(_extremes, films, result, device, report)))
     if films.classifier is not None or films.exemplars is not None:
@@ -100,9 +100,7 @@ def _maps(films: ReportFilms, progress: Progress | None) -> Iterator[Section]:
     yield _or_reason(_SOM, partial(som_section, vectors, findings, **settings, progress=report))
 
 
-def _extremes(
-    films: ReportFilms, result: EpisodicResult, device: str, progress: Callable[[int, int], None] | None
-) -> Section:
+def _extremes(films: ReportFilms, result: Result, device: str, progress: Callable[[int, int], None] | None) -> Section:
     plan = replay_plan(films.embeddings, result)
     settings: dict[str, Any] = {
         "rule": result.rule,
@@ -123,13 +121,13 @@ def _extremes(
     return extremes_section(
         episodes,
         lambda path: films.test.rows([place[path]])[0],
-        n_episodes=result.n_episodes,
+        n_episodes=result.asked.n_episodes,
         rule=result.rule,
         heading=_EXTREMES,
     )
 
 
-def _largest_gap(one: EpisodicResult, other: EpisodicResult) -> float:
+def _largest_gap(one: Result, other: Result) -> float:
     """Return by how much they differ at most: in accuracy, and in what share of a finding was taken for which."""
     gap = abs(one.accuracy.value - other.accuracy.value)
     shares = [np.array(result.confusion) for result in (one, other)]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fewshot_cxr.data import read_dataset
 from fewshot_cxr.encoders import load_encoder
-from fewshot_cxr.evaluation import ClosedSetResult, EpisodicResult
+from fewshot_cxr.evaluation import Result
 from fewshot_cxr.inference import RULES, load_classifier, sample_exemplars, template_options
 from fewshot_cxr.records import Records
 from fewshot_cxr.report.html import Page
@@ -124,18 +124,18 @@ def _own_films(folder: Path) -> GivenFilms | str:
     return GivenFilms(test, support)
 
 
-def _episodes_of_first(parts: PageParts) -> EpisodicResult | None:
+def _episodes_of_first(parts: PageParts) -> Result | None:
     """Return the episodes of the first run or, where it has none, the first ones that are of no other run."""
     first, *others = (run.name for run in parts.runs)
     episodes = [(one.name, one.result) for one in parts.results if one.name not in others]
-    found = [(name != first, result) for name, result in episodes if isinstance(result, EpisodicResult)]
+    found = [(name != first, result) for name, result in episodes if result.episodes is not None]
     return min(found, key=lambda pair: pair[0])[1] if found else None
 
 
 def _rule_of_first(parts: PageParts) -> str:
     """Return how the first run decided by exemplars, where its result says so; as in training where it does not."""
     results = [one.result for one in parts.results if one.name == parts.runs[0].name]
-    rules = [result.rule for result in results if isinstance(result, ClosedSetResult) and result.rule in RULES]
+    rules = [result.rule for result in results if result.kind == "closed_set" and result.rule in RULES]
     return next(iter(rules), "mean_distance")
 
 

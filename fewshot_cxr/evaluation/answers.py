@@ -1,0 +1,232 @@
+"""What a classifier said of each finding of each film, beside what the film shows: the input of an evaluation."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+
+from fewshot_cxr.embeddings import patient_codes
+from fewshot_cxr.evaluation.data_hash import films_hash
+from fewshot_cxr.metrics import tie_credits
+
+_SUM_TOLERANCE = 1e-6
+_NEAR_CERTAIN = 1e-9
+_PRESENT = 0.5  # of several findings, one is taken for present from this probability on
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Answers:
+    """One row per film, one column per finding. After construction findings are sorted, and films by path.
+
+    Films of one finding each are the exclusive case: one finding of a row is true, and the probabilities of a row add
+    up to 1. Where films may show several findings, each is answered for itself.
+
+    Args:
+        findings: distinct names; of all that can be answered.
+        truth: 1 the film shows it, 0 it does not, NaN nobody looked for it; shape (N, n_findings). Of films of one
+            finding each also the index of it among `findings`, whole numbers, shape (N,).
+        probabilities: of each finding, 0..1, shape (N, n_findings); where only decisions are known, their credits.
+        paths: N texts, each film's own.
+        patient_ids: N ids as for `Embeddings`; None: each film is its own patient.
+        is_exclusive: whether the films show one finding each; None: they do where `truth` has the shape (N,).
+        has_probabilities: False where only decisions are known.
+        log_odds: what films are ranked by for each finding, shape (N, n_findings), finite, larger is more so: it tells
+            apart what rounds to one probability. None: the probabilities are.
+        rule: what decided.
+        distance: what the rule measured with, if it did.
+        is_transductive: whether an answer depends on the other films asked.
+        notes: what a reader of the result should know.
+
+    After construction the tables are float64 (N, n_findings), `is_exclusive` is a bool, and `patient_ids` int64 (N,),
+    patients numbered by their first film. Two are equal that say the same of the same films.
+
+    Raises:
+        ValueError: shapes do not fit, a finding or a film occurs twice, or a table holds another value.
+    """
+
+    findings: tuple[str, ...]
+    truth: Any
+    probabilities: Any
+    paths: tuple[str, ...]
+    patient_ids: Any = None
+    is_exclusive: bool | None = None
+    has_probabilities: bool = True
+    log_odds: Any = None
+    rule: str = "classifier"
+    distance: str | None = None
+    is_transductive: bool = False
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        findings, paths = tuple(self.findings), tuple(map(str, self.paths))
+        patients = patient_codes([None] * len(paths) if self.patient_ids is None else self.patient_ids)
+        if not paths or not findings or len(patients) != len(paths) or len(set(findings)) != len(findings):
+            raise ValueError(
+                f"{len(paths)} films, {len(patients)} patient ids and the findings {', '.join(findings) or 'none'}: "
+                "one film or more, an id for each, and distinct findings are needed"
+            )
+        truth, is_index = np.asarray(self.truth), np.ndim(self.truth) == 1
+        is_exclusive = is_index if self.is_exclusive is None else self.is_exclusive
+        tables = {
+            "probabilities": np.asarray(self.probabilities, dtype=np.float64),
+            "truth": _one_each(truth, len(findings)) if is_index else truth.astype(np.float64),
+        }
+        if self.log_odds is not None:
+            tables["log_odds"] = np.asarray(self.log_odds, dtype=np.float64)
+        for name, table in tables.items():
+            if table.shape != (len(paths), len(findings)):
+                raise ValueError(
+                    f"{name} must have a row per film and a column per finding, {(len(paths), len(findings))}, got "
+                    f"{table.shape}"
+                )
+        _check_tables(tables, paths, findings, is_exclusive)
+        columns = np.argsort(findings)
+        tables = {name: table[:, columns] for name, table in tables.items()}
+        # Films of different findings may go by one name, such as 1.png in two folders.
+        marks = tables["truth"].argmax(axis=1).tolist() if is_exclusive else [0] * len(paths)
+        rows = sorted(range(len(paths)), key=lambda row: (paths[row], marks[row]))
+        twice = [paths[b] for a, b in pairwise(rows) if (paths[a], marks[a]) == (paths[b], marks[b])]
+        if twice:
+            raise ValueError(f"film {twice[0]} is there twice; each film must be one row")
+        values: dict[str, Any] = {name: np.ascontiguousarray(table[rows]) for name, table in tables.items()}
+        values["findings"] = tuple(findings[column] for column in columns)
+        values["patient_ids"] = patient_codes(patients[rows])
+        values |= {"paths": tuple(paths[row] for row in rows), "is_exclusive": is_exclusive}
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Answers) and self._facts() == other._facts()
+
+    def _facts(self) -> list[Any]:
+        values = [getattr(self, item.name) for item in fields(self) if item.name != "notes"]
+        return [value.tobytes() if isinstance(value, np.ndarray) else value for value in values]
+
+    @cached_property
+    def true_ids(self) -> np.ndarray:
+        """Index of the finding of each film of one finding, int64, shape (N,)."""
+        return np.asarray(self.truth.argmax(axis=1))
+
+    @cached_property
+    def credits(self) -> np.ndarray:
+        """Share of the decision that each finding gets, float64, shape (N, n_findings).
+
+        Of films of one finding each the likeliest gets it, and k that tie get 1/k each. Of several findings each is
+        taken for present at a probability of 0.5 or more.
+        """
+        if not self.is_exclusive:
+            return np.asarray(self.probabilities >= _PRESENT, dtype=np.float64)
+        credits: np.ndarray = tie_credits(torch.from_numpy(-self.probabilities)).numpy()
+        return credits
+
+    @cached_property
+    def data_hash(self) -> str:
+        """The films, what they show and which are of one patient (`films_hash`); what is not stated does not count."""
+        shown = ["|".join(self.findings[index] for index in np.flatnonzero(row == 1).tolist()) for row in self.truth]
+        return films_hash(self.paths, shown, self.patient_ids)
+
+    @property
+    def ranking_scores(self) -> np.ndarray:
+        """Order of the films for each finding, float64, shape (N, n_findings), larger is more so.
+
+        The log-odds, or where they are not known the probability; where that of films of one finding each is 1 but for
+        rounding, what is left for the other findings tells the films apart.
+        """
+        if self.log_odds is not None or not self.is_exclusive:
+            return np.asarray(self.probabilities if self.log_odds is None else self.log_odds)
+        others = np.stack([np.delete(self.probabilities, c, axis=1).sum(axis=1) for c in range(len(self.findings))], 1)
+        with np.errstate(divide="ignore"):
+            scores: np.ndarray = np.where(others < _NEAR_CERTAIN, -np.log(others), self.probabilities)
+        return scores
+
+    def films_json(self) -> list[dict[str, Any]]:
+        """Return a row of plain values per film, as the JSON of a result holds them."""
+        truth, said = self.truth.tolist(), self.probabilities.tolist()
+        films = list(zip(self.paths, self.patient_ids.tolist(), strict=True))
+        if not self.is_exclusive:
+            shown = [[None if one != one else int(one) for one in row] for row in truth]
+            return [
+                {"path": path, "patient": patient, "truth": shown[row], "probabilities": said[row]}
+                for row, (path, patient) in enumerate(films)
+            ]
+        ranked = [None] * len(films) if self.log_odds is None else self.log_odds.tolist()
+        return [
+            {
+                "path": path,
+                "finding": self.findings[truth[row].index(1)],
+                "predicted": [self.findings[index] for index in np.flatnonzero(self.credits[row] > 0).tolist()],
+                "probabilities": said[row] if self.has_probabilities else None,
+                "patient": patient,
+                "log_odds": ranked[row],
+            }
+            for row, (path, patient) in enumerate(films)
+        ]
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Answers":
+        """Rebuild from the JSON of a result; it says `patient` of a film by a number, which is no patient's id."""
+        films, findings = value["films"], tuple(value["findings"])
+        values: dict[str, Any] = {"findings": findings, "paths": tuple(film["path"] for film in films)}
+        values["patient_ids"] = [film["patient"] for film in films]
+        values["probabilities"] = [film["probabilities"] for film in films]
+        if value["kind"] != "closed_set":
+            values["truth"] = [[np.nan if one is None else one for one in film["truth"]] for film in films]
+            return cls(**values)
+        values["truth"] = [findings.index(film["finding"]) for film in films]
+        if any(row is None for row in values["probabilities"]):
+            answered = [film["predicted"] for film in films]
+            values["probabilities"] = [[(name in names) / len(names) for name in findings] for names in answered]
+            values["has_probabilities"] = False
+        ranked = [film.get("log_odds") for film in films]  # files of before log-odds were kept have none
+        values["log_odds"] = None if any(row is None for row in ranked) else ranked
+        return cls(**values, **{name: value[name] for name in ("rule", "distance", "is_transductive")})
+
+
+def Decisions(*, true_ids: Any, **values: Any) -> Answers:
+    """Return `Answers` of films of one finding each; the name and keywords of before."""
+    warnings.warn("Decisions is now Answers, and true_ids its truth", DeprecationWarning, stacklevel=2)
+    return Answers(truth=true_ids, **values)
+
+
+def _one_each(indices: np.ndarray, n_findings: int) -> np.ndarray:
+    """Return the table of films that show one finding each."""
+    if not np.issubdtype(indices.dtype, np.integer):
+        raise ValueError(f"truth must be whole numbers 0..{n_findings - 1}, or a table, got {indices[0]!r}")
+    if len(indices) and (indices.min() < 0 or indices.max() >= n_findings):
+        raise ValueError(f"truth must be 0..{n_findings - 1}, got {indices.min()}..{indices.max()}")
+    return np.asarray(np.eye(n_findings)[indices])
+
+
+def _check_tables(
+    tables: Mapping[str, np.ndarray], paths: Sequence[str], findings: Sequence[str], is_exclusive: bool
+) -> None:
+    def refuse(is_good: np.ndarray, name: str, expected: str) -> None:
+        if not is_good.all():
+            row, column = np.argwhere(~is_good)[0].tolist()
+            value = f"{tables[name][row, column]:g}"
+            raise ValueError(f"film {paths[row]} has {value} for {findings[column]}, {expected} was expected")
+
+    probabilities, truth = tables["probabilities"], tables["truth"]
+    refuse(np.isnan(truth) | np.isin(truth, (0, 1)), "truth", "1 (shown), 0 (not shown) or NaN (not stated)")
+    if is_exclusive:
+        if not (is_one := (truth.sum(axis=1) == 1)).all():
+            raise ValueError(f"film {paths[int(np.argmin(is_one))]} needs one finding, and the others stated as absent")
+        is_sum = (probabilities >= 0).all(axis=1) & (np.abs(probabilities.sum(axis=1) - 1) <= _SUM_TOLERANCE)
+        if not is_sum.all():
+            row = int(np.argmin(is_sum))
+            raise ValueError(
+                f"film {paths[row]} has the probabilities {probabilities[row].tolist()}; 0 or more with the sum 1 was "
+                "expected: a softmax gives such"
+            )
+    else:
+        refuse((probabilities >= 0) & (probabilities <= 1), "probabilities", "a probability 0..1")
+    if "log_odds" in tables:
+        refuse(np.isfinite(tables["log_odds"]), "log_odds", "a finite number")

@@ -1,0 +1,105 @@
+"""Answers by exemplars: each film by its distance to labelled ones."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fewshot_cxr._checks import lookup
+from fewshot_cxr.distances import DISTANCES
+from fewshot_cxr.embeddings import Embeddings
+from fewshot_cxr.evaluation.answers import Answers
+from fewshot_cxr.inference.rules import OWN_DISTANCE, RULES, TRANSDUCTIVE
+from fewshot_cxr.metrics import class_probabilities, log_odds
+
+Progress = Callable[[int, int], None]
+
+_AT_ONCE = 1024
+
+
+def decide_by_exemplars(
+    queries: Embeddings,
+    support: Embeddings,
+    *,
+    rule: str = "mean_distance",
+    distance: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Answers:
+    """Classify films by their distance to labelled ones; the probabilities are a softmax over minus the distances.
+
+    Args:
+        queries: the films to judge, one finding each.
+        support: labelled films of the same encoder, one finding each; none of them may be asked. Whether the two share
+            a patient cannot be seen here: their patients are numbered apart.
+        rule: a name in RULES; one of TRANSDUCTIVE looks at all queries at once.
+        distance: a name in DISTANCES; None: the one that the support's encoder was trained with, else euclidean.
+        options: further keyword arguments of the rule.
+        progress: called with (films done, films in all).
+
+    Raises:
+        ValueError: unknown rule or distance, films of several findings, a film on both sides, other dims, fewer than
+            two findings in the support, or a finding of the queries that the support lacks.
+    """
+    judge = lookup(RULES, rule, what="rule")
+    held, labels = _check_sides(queries, support)
+    distance = distance or support.distance or "euclidean"
+    lookup(DISTANCES, distance, what="distance")
+    names = support.class_names
+    findings = tuple(names[index] for index in held)
+    position = {name: index for index, name in enumerate(findings)}
+    true_ids = [position[queries.class_names[index]] for index in queries.class_ids.tolist()]
+    vectors, known = torch.from_numpy(queries.vectors), torch.from_numpy(support.vectors)
+    size = len(queries) if rule in TRANSDUCTIVE else _AT_ONCE
+    parts: list[Tensor] = []
+    for first in range(0, len(queries), size):
+        with torch.inference_mode():
+            parts.append(
+                judge(known, labels, vectors[first : first + size], distance=distance, **options or {}).double()
+            )
+        if progress is not None:
+            progress(min(first + size, len(queries)), len(queries))
+    no_paths, distances = queries.paths is None, torch.cat(parts)
+    return Answers(
+        findings=findings,
+        truth=true_ids,
+        probabilities=class_probabilities(distances).numpy(),
+        paths=tuple(f"row {row}" for row in range(len(queries))) if queries.paths is None else tuple(queries.paths),
+        patient_ids=queries.patient_ids,
+        rule=rule,
+        distance=OWN_DISTANCE.get(rule, distance),
+        is_transductive=rule in TRANSDUCTIVE,
+        log_odds=log_odds(distances).numpy(),
+        notes=("the films have no paths and are known by their row",) if no_paths else (),
+    )
+
+
+def _check_sides(queries: Embeddings, support: Embeddings) -> tuple[list[int], Tensor]:
+    """Return the class ids of the support's findings, and the place of each exemplar's among them."""
+    for films, what in ((queries, "queries"), (support, "support")):
+        if not isinstance(films, Embeddings):
+            raise TypeError(f"{what} must be Embeddings, got {type(films).__name__}")
+    if queries.is_multi_label or support.is_multi_label:
+        raise ValueError("closed-set evaluation needs films of one finding each; choose findings (--findings)")
+    if shared := set(queries.paths or ()) & set(support.paths or ()):
+        raise ValueError(f"film {min(shared)} is support and is asked too; take films of another split as support")
+    dims = queries.vectors.shape[1], support.vectors.shape[1]
+    if dims[0] != dims[1]:
+        raise ValueError(f"embeddings of dim {dims[0]} cannot be compared with dim {dims[1]}: same encoder?")
+    if queries.paths is None or support.paths is None:
+        known = {row.tobytes() for row in support.vectors}
+        if all(row.tobytes() in known for row in queries.vectors):
+            raise ValueError("queries and support are the same films; take films of another split as support")
+    held, labels = np.unique(support.class_ids, return_inverse=True)
+    names = [support.class_names[index] for index in held.tolist()]
+    if len(names) < 2:
+        raise ValueError(f"the support holds one finding only ({', '.join(names)}); two are needed")
+    asked = [queries.class_names[index] for index in np.unique(queries.class_ids).tolist()]
+    if lacking := [name for name in asked if name not in names]:
+        raise ValueError(
+            f"the support has no film of {', '.join(lacking)}, which the films to judge show; "
+            "add exemplars or choose findings (--findings)"
+        )
+    return held.tolist(), torch.from_numpy(labels)

@@ -1,0 +1,272 @@
+"""The value that every evaluation returns: frozen, made of plain numbers; report and CLI show it, never recompute."""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fewshot_cxr.evaluation.answers import Answers
+from fewshot_cxr.evaluation.plain_values import read_estimates, to_plain, with_tuples
+from fewshot_cxr.evaluation.scores import OF_SEVERAL, OVERALL, Calibration, OpenSet, Scores
+from fewshot_cxr.metrics import Estimate
+
+
+@dataclass(frozen=True)
+class Replicates:
+    """What a paired comparison needs: how each number moves when patients are left out, and in parts of the episodes.
+
+    `influence[number][part][unit]` is the change of the number when the unit (patients, in a fixed order) is left out,
+    as the episodes of that part see it: parts are independent, so products of different parts carry no Monte-Carlo
+    noise. `batches[number]` are means over as many equal shares of the episodes. `units_hash` names the units.
+    """
+
+    units_hash: str = ""
+    n_patients: int = 0
+    degrees: int = 1
+    influence: dict[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict)
+    batches: dict[str, tuple[float, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodeFacts:
+    """What few-shot episodes asked, and how long they took.
+
+    `protocol` says its name, the `seen` and `novel` findings and all that settled the draw. `episodes_hash` names the
+    episodes: results with equal hashes met the same films. `seen_and_novel` is there under the generalized protocol:
+    accuracy on the queries of either kind, and the harmonic mean.
+    """
+
+    protocol: dict[str, Any]
+    n_way: int
+    n_shot: int | dict[str, int] | None
+    n_query: int | None
+    n_episodes: int
+    n_patient_episodes: int
+    seed: int
+    episodes_hash: str
+    episodes_per_second: float
+    seconds: dict[str, float]
+    seen_and_novel: dict[str, Estimate] = field(default_factory=dict)
+
+
+class FindingScores(SimpleNamespace):
+    """The numbers of a finding, over `n_films` films of `n_patients` patients that state it; `n_positive` show it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What an evaluation found. All proportions are 0..1. Ask for a part by `is not None`, or for `kind` by its name.
+
+    `kind` is "episodes" (`evaluate_episodes`), "closed_set" (`evaluate_closed_set`: films of one finding each) or
+    "multi_label" (`evaluate_multi_label`: each finding of each film for itself). Always there: `scores`, `findings`,
+    `data_hash`, the counts of films and patients, `rule`, `notes`, and `warnings` that a reader must know before
+    believing a number. The other parts:
+
+    Args:
+        answers: film by film; of closed sets and films of several findings.
+        n_units: into how many units of patients the jackknife took these films apart.
+        episodes: what was asked; of episodes alone.
+        replicates: what a paired comparison of episodes needs.
+        confusion: `confusion[t][p]` counts queries, or films, of finding t decided as p, in the order of `findings`; a
+            decision tied between k findings counts 1/k for each. Empty where films may show several findings.
+        calibration: None where there are no probabilities that add up to 1.
+        open_set: how well "none of these" is told.
+        open_set_reason: why `open_set` of episodes is None.
+        baselines: accuracy of simpler classifiers by name, on the very same episodes or films.
+        above_baselines: accuracy less that of each baseline, paired.
+    """
+
+    kind: str
+    scores: Scores
+    findings: tuple[str, ...]
+    data_hash: str
+    n_films: int
+    n_patients: int
+    n_units: int | None = None
+    rule: str = "classifier"
+    distance: str | None = None
+    is_transductive: bool = False
+    answers: Answers | None = None
+    episodes: EpisodeFacts | None = None
+    replicates: Replicates | None = None
+    confusion: tuple[tuple[float, ...], ...] = ()
+    calibration: Calibration | None = None
+    open_set: OpenSet | None = None
+    open_set_reason: str | None = None
+    baselines: dict[str, Estimate] = field(default_factory=dict)
+    above_baselines: dict[str, Estimate] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def accuracy(self) -> Estimate:
+        """Share of the queries or films decided rightly."""
+        return self.scores.accuracy
+
+    @property
+    def mean_auroc(self) -> Estimate:
+        """Plain mean over the findings that have an AUROC."""
+        return self.scores.auroc
+
+    @property
+    def mean_auprc(self) -> Estimate:
+        """Plain mean over the findings that have an AUPRC."""
+        return self.scores.auprc
+
+    @property
+    def per_class_recall(self) -> dict[str, Estimate]:
+        """Sensitivity of each finding."""
+        return {name: row["sensitivity"] for name, row in self.scores.per_class.items() if "sensitivity" in row}
+
+    @property
+    def per_finding(self) -> dict[str, "FindingScores"]:
+        """The numbers of each finding as attributes, beside `n_films`, `n_positive` and `n_patients`."""
+        return {name: FindingScores(**row, **self.counts(name)) for name, row in self.scores.per_class.items()}
+
+    @property
+    def asked(self) -> EpisodeFacts:
+        """The facts of the episodes where they must be there.
+
+        Raises:
+            ValueError: it is no result of episodes.
+        """
+        if self.episodes is None:
+            raise ValueError(f"a result of {COMMANDS[self.kind]} has no episodes")
+        return self.episodes
+
+    @property
+    def answered(self) -> Answers:
+        """The answers film by film where they must be there.
+
+        Raises:
+            ValueError: it is a result of episodes.
+        """
+        if self.answers is None:
+            raise ValueError(f"a result of {COMMANDS[self.kind]} holds no answers film by film")
+        return self.answers
+
+    def counts(self, finding: str) -> dict[str, int]:
+        """Return over how many answered films of how many patients a finding is stated, and in how many it shows."""
+        truth = self.answered.truth[:, self.findings.index(finding)]
+        patients = self.answered.patient_ids[~np.isnan(truth)]
+        n_positive = int((truth == 1).sum())
+        return {"n_films": len(patients), "n_positive": n_positive, "n_patients": len(np.unique(patients))}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values; `from_json` rebuilds an equal result."""
+        overall = {_overall_key(self.kind, name): one for name, one in self.scores.overall.items()}
+        values: dict[str, Any] = {"per_class": self.scores.per_class, "per_class_recall": self.per_class_recall}
+        values |= vars(self) | {"floor": self.baselines, "above_floor": self.above_baselines}
+        if self.episodes is not None:
+            values |= vars(self.episodes)
+        if self.answers is not None:
+            counted = {name: row | self.counts(name) for name, row in self.scores.per_class.items()}
+            values |= {"films": self.answers.films_json(), "per_finding": counted}
+        plain: dict[str, Any] = to_plain({"kind": self.kind} | overall)
+        return plain | {key: to_plain(values[key]) for key in _KEYS[self.kind]}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Result":
+        """Rebuild from `to_json`.
+
+        Raises:
+            ValueError: the value is no result of this version, or a part of it is missing.
+        """
+        kind = value.get("kind", "")
+        command = COMMANDS.get(kind, "episode-eval or evaluate")
+        missing = [key for key in _KEYS.get(kind, ()) if key not in value]
+        if kind not in _KEYS or missing:
+            raise ValueError(
+                f"this is no result of {command} of this version ({', '.join(missing) or 'kind'} missing); "
+                f"run {command} again"
+            )
+        told = {item.name: value[item.name] for item in fields(cls) if item.name in _KEYS[kind]}
+        told |= {name: with_tuples(told[name]) for name in ("confusion", *_TEXTS) if name in told}
+        for name, read in {"calibration": Calibration.from_json, "open_set": OpenSet.from_json}.items():
+            if told.get(name) is not None:
+                told[name] = read(told[name])
+        for name, key in {"baselines": "floor", "above_baselines": "above_floor"}.items():
+            told[name] = read_estimates(value.get(key, {}))
+        if kind == "episodes":
+            facts = {item.name: value[item.name] for item in fields(EpisodeFacts)}
+            told["episodes"] = EpisodeFacts(**facts | {"seen_and_novel": read_estimates(facts["seen_and_novel"])})
+            told["replicates"] = Replicates(**with_tuples(value["replicates"]))
+        else:
+            told["answers"] = Answers.from_json(value)
+        return cls(kind=kind, scores=_read_scores(kind, value), **told)
+
+    if not TYPE_CHECKING:  # a type checker shall go on knowing every name
+
+        def __getattr__(self, name: str) -> Any:
+            """Find what results of before had at their top: the facts of episodes, and floors."""
+            now = _MOVED.get(name)
+            if now is None or (now.startswith("episodes.") and self.__dict__.get("episodes") is None):
+                raise AttributeError(f"a result has no {name!r}")
+            warnings.warn(f"result.{name} is now result.{now}", DeprecationWarning, stacklevel=2)
+            return getattr(self if "." not in now else self.episodes, now.rpartition(".")[2])
+
+
+_MOVED = {item.name: f"episodes.{item.name}" for item in fields(EpisodeFacts)}
+_MOVED |= {"floor": "baselines", "above_floor": "above_baselines"}
+COMMANDS = {"episodes": "episode-eval", "closed_set": "evaluate", "multi_label": "evaluate (of several findings)"}
+_TEXTS = ("findings", "notes", "warnings")
+# The keys of each kind's JSON after the numbers over all findings, in their order.
+_KEYS: dict[str, tuple[str, ...]] = {
+    "episodes": (
+        *("per_class", "per_class_recall", "calibration", "open_set", "open_set_reason", "confusion", "findings"),
+        *("protocol", "n_way", "n_shot", "n_query", "n_episodes", "n_patient_episodes", "rule", "distance"),
+        *("is_transductive", "seed", "episodes_hash", "data_hash", "episodes_per_second", "seconds", "n_films"),
+        *("n_patients", "floor", "above_floor", "seen_and_novel", "replicates", "notes", "warnings"),
+    ),
+    "closed_set": (
+        *("per_class", "calibration", "confusion", "findings", "films", "rule", "distance", "is_transductive"),
+        *("data_hash", "n_films", "n_patients", "n_units", "floor", "above_floor", "notes", "warnings"),
+    ),
+    "multi_label": (
+        *("per_finding", "findings", "films", "data_hash", "n_films", "n_patients", "n_units", "notes", "warnings"),
+    ),
+}
+
+
+def _overall_key(kind: str, name: str) -> str:
+    return f"mean_{name}" if kind == "multi_label" else name
+
+
+def _read_scores(kind: str, value: Mapping[str, Any]) -> Scores:
+    names = ("auroc", "auprc") if kind == "multi_label" else OVERALL
+    overall = {name: Estimate.from_json(value[_overall_key(kind, name)]) for name in names}
+    if kind != "multi_label":
+        return Scores(overall, {name: read_estimates(row) for name, row in value["per_class"].items()})
+    rows = value["per_finding"].items()
+    return Scores(overall, {name: read_estimates({key: row[key] for key in OF_SEVERAL}) for name, row in rows})
+
+
+def result_from_json(value: Any) -> Result:
+    """Rebuild a result of episode-eval or evaluate.
+
+    Raises:
+        ValueError: it is neither, a part of it is missing, or it holds what no evaluation writes.
+    """
+    kind = value.get("kind") if isinstance(value, dict) else None
+    if kind not in COMMANDS:
+        raise ValueError(f"this is no result of episode-eval or evaluate (kind {kind!r}); write one with --json FILE")
+    try:
+        result = Result.from_json(value)
+    except (AttributeError, KeyError, TypeError, IndexError) as error:
+        raise ValueError(f"this result is not whole ({error!r}); run {COMMANDS[kind]} again") from error
+    again = "no evaluation writes that: run it again"
+    for name in ("accuracy", "balanced_accuracy", "macro_f1", "auroc"):
+        one = result.scores.overall.get(name)
+        if one is not None and one.mean is not None and not 0 <= one.mean <= 1:
+            told = _overall_key(kind, name)
+            raise ValueError(f"{told} of this result is {one.mean}, a proportion 0..1 was expected; {again}")
+    hashes = {"data_hash": result.data_hash}
+    if result.episodes is not None:
+        hashes["episodes_hash"] = result.episodes.episodes_hash
+    for name, text in hashes.items():
+        if not isinstance(text, str) or not text:
+            raise ValueError(f"{name} of this result is {text!r}, a text was expected; {again}")
+    return result

@@ -1,0 +1,102 @@
+"""The numbers of a result, and what belongs together."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fewshot_cxr.evaluation.plain_values import read_estimates, to_plain, with_tuples
+from fewshot_cxr.metrics import Estimate as Estimate
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a classifier is measured by, each with intervals: the numbers of NUMBERS.
+
+    F1, MCC, kappa and the numbers of a finding come from the confusion matrix of all queries together. AUROC and AUPRC
+    are one-vs-rest, those of `overall` their means over findings; in episodes they are averaged over episodes. PPV,
+    NPV and AUPRC hold for the prevalence of the queries, not of a hospital. What stands in `overall` is an attribute
+    too: `scores.macro_f1`.
+
+    Args:
+        overall: numbers over all findings by name.
+        per_class: numbers of each finding by name.
+    """
+
+    overall: dict[str, Estimate]
+    per_class: dict[str, dict[str, Estimate]]
+
+    def __getattr__(self, name: str) -> Estimate:
+        overall: dict[str, Estimate] = self.__dict__.get("overall", {})
+        if name in overall:
+            return overall[name]
+        raise AttributeError(f"there is no number {name!r} over all findings; there are {', '.join(overall)}")
+
+
+OVERALL = ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "mcc", "kappa", "auroc", "auprc")
+PER_CLASS = ("sensitivity", "specificity", "ppv", "npv", "f1", "auroc", "auprc")
+OF_SEVERAL = ("auroc", "auprc", "sensitivity", "specificity", "accuracy", "prevalence")
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """How far the probabilities, a softmax over minus the distances, may be believed.
+
+    `ece` is the expected calibration error, 0..1, over the bins of the largest probability; `brier` the multi-class
+    Brier score, 0..2. The bins (share of the queries, mean confidence, share correct) draw the reliability diagram.
+    """
+
+    ece: Estimate
+    brier: Estimate
+    temperature: float
+    bins: tuple[tuple[float, float, float], ...]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Reliability as the rule gives it, and `after` a temperature fitted on other films (or None, with the reason)."""
+
+    before: Reliability
+    after: Reliability | None = None
+    reason: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return `{ece, brier, temperature, bins, after, reason}`."""
+        before: dict[str, Any] = to_plain(self.before)
+        return before | {"after": to_plain(self.after), "reason": self.reason}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Calibration":
+        """Rebuild from `to_json`."""
+        after = value["after"]
+        return cls(_reliability(value), None if after is None else _reliability(after), value["reason"])
+
+
+@dataclass(frozen=True)
+class OpenSet:
+    """How well "none of these" is told, by three scores: each has `auroc` and `fpr_at_95_tpr`.
+
+    `maximum_probability`, `distance` (to the nearest finding, by the rule) and `knn` (mean distance to the nearest
+    exemplars). FPR at 95 % TPR: of the films of unknown findings, the share taken for known where 95 % of the known
+    ones are. `risk_coverage`: (share of films answered, share of those answered wrongly), by maximum probability; every
+    answer to an unknown film is wrong. `area` is the mean risk along it.
+    """
+
+    scores: dict[str, dict[str, Estimate]]
+    risk_coverage: tuple[tuple[float, float], ...]
+    area: Estimate
+    findings: tuple[str, ...]
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "OpenSet":
+        """Rebuild from the plain values of its fields."""
+        return cls(
+            {name: read_estimates(row) for name, row in value["scores"].items()},
+            with_tuples(value["risk_coverage"]),
+            Estimate.from_json(value["area"]),
+            tuple(value["findings"]),
+        )
+
+
+def _reliability(value: Mapping[str, Any]) -> Reliability:
+    ece, brier = (Estimate.from_json(value[name]) for name in ("ece", "brier"))
+    return Reliability(ece, brier, value["temperature"], with_tuples(value["bins"]))
