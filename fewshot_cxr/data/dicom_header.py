@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import re
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,6 +11,7 @@ from pydicom import Dataset
 
 from fewshot_cxr.data.dicom import HEAD_BYTES, check_film, is_dicom, open_header
 from fewshot_cxr.data.quiet import quiet
+from fewshot_cxr.records import Record
 
 _READ = [
     "ImageLaterality",
@@ -30,29 +31,19 @@ _VIEW = re.compile(r"(?<![A-Z])(PA|AP|LL|RL|LATERAL)(?![A-Z])")
 _YEARS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 
 
-@dataclass(frozen=True, slots=True)
-class DicomHeader:
-    """What the header of a film says; None where it says nothing. `source` is the manufacturer."""
-
-    view: str | None = None
-    patient_id: str | None = None
-    source: str | None = None
-    sex: str | None = None
-    age_years: float | None = None
-    laterality: str | None = None
-
-
-def read_header(path: str | Path, *, salt: bytes, keep_ids: bool = False) -> DicomHeader:
+def read_header(path: str | Path, film: Record, *, salt: bytes, keep_ids: bool = False) -> Record:
     """Read what a Record needs of a DICOM's header, and not its pixels.
 
     Args:
         path: of the file.
+        film: what is known of it already.
         salt: the key of the patient ids: the first 16 hex digits of HMAC-SHA256(salt, PatientID). The same patient has
             the same id wherever the salt is the same, and without the salt nobody can tell who it is.
         keep_ids: take the PatientID as it stands instead.
 
     Returns:
-        The facts. The view is ViewPosition, or else the one of PA, AP, LL, RL, LATERAL that SeriesDescription names.
+        The film with what its header says, None where that says nothing; the source is the manufacturer. The view is
+        ViewPosition, or else the one of PA, AP, LL, RL, LATERAL that SeriesDescription names.
 
     Raises:
         OSError: the file cannot be opened, or is no DICOM of one film; the text is one sentence.
@@ -65,13 +56,15 @@ def read_header(path: str | Path, *, salt: bytes, keep_ids: bool = False) -> Dic
         check_film(header)
         patient = _text(header, "PatientID")
         sex = (_text(header, "PatientSex") or "").upper()
-        return DicomHeader(
+        laterality = _text(header, "ImageLaterality") or _text(header, "Laterality")
+        return replace(
+            film,
             view=_view(header),
             patient_id=patient if keep_ids or patient is None else _hidden(patient, salt),
             source=_text(header, "Manufacturer"),
             sex=sex if sex in ("M", "F", "O") else None,
             age_years=_age(_text(header, "PatientAge") or ""),
-            laterality=_text(header, "ImageLaterality") or _text(header, "Laterality"),
+            attributes={"laterality": laterality} if laterality else {},
         )
 
 

@@ -69,7 +69,7 @@ def make(root, above, rows=ROWS):
 @pytest.mark.parametrize("classes", sorted(CLASSES))
 def test_each_class_rule(root, classes):
     rows, _ = parse_metadata(root / TABLE, classes=classes)
-    assert [row.finding for row in rows] == FINDINGS[classes]
+    assert [finding_of(row) for row in rows] == FINDINGS[classes]
     records = read_coronahack(root, classes=classes)
     assert [film.finding for film in records] == [finding for finding in FINDINGS[classes] if finding]
     assert records.n_rows == 10
@@ -159,6 +159,18 @@ def test_a_name_that_leaves_the_root_is_refused(tmp_path):
         read_coronahack(root)
 
 
+def finding_of(row):
+    return row.film.findings[0] if row.film.findings else None
+
+
+def name_of(row):
+    return row.film.path.rpartition("/")[2]
+
+
+def said(row, *names):
+    return tuple(row.film.attributes[name] for name in names)
+
+
 def whole(fscxr_data, **options):
     rows, notes = parse_metadata(fscxr_data / "layouts" / "coronahack" / "full_metadata" / TABLE, **options)
     assert len(rows) == 5910
@@ -169,7 +181,7 @@ def whole(fscxr_data, **options):
 
 def test_whole_table(fscxr_data):
     rows = whole(fscxr_data)
-    assert Counter((row.label, row.label_1, row.label_2, row.official_split) for row in rows) == {
+    assert Counter(said(row, "label", "label_1", "label_2", "official_split") for row in rows) == {
         ("Normal", "", "", "train"): 1342,
         ("Normal", "", "", "test"): 234,
         ("Pneumonia", "bacteria", "", "train"): 2530,
@@ -181,13 +193,13 @@ def test_whole_table(fscxr_data):
         ("Pneumonia", "Virus", "SARS", "train"): 4,
         ("Pneumonia", "Stress-Smoking", "ARDS", "train"): 2,
     }
-    assert len({row.file_name for row in rows}) == 5910
-    assert Counter(row.source for row in rows) == {"kermany": 5840, "cohen": 70}
-    assert {row.finding for row in rows if row.source == "kermany"} == {"Normal", "bacteria", "Virus"}
+    assert len({name_of(row) for row in rows}) == 5910
+    assert Counter(row.film.source for row in rows) == {"kermany": 5840, "cohen": 70}
+    assert {finding_of(row) for row in rows if row.film.source == "kermany"} == {"Normal", "bacteria", "Virus"}
 
 
 def test_whole_table_by_class_rule(fscxr_data):
-    counts = {rule: Counter(row.finding for row in whole(fscxr_data, classes=rule)) for rule in CLASSES}
+    counts = {rule: Counter(finding_of(row) for row in whole(fscxr_data, classes=rule)) for rule in CLASSES}
     assert counts == {
         "most_specific": {
             "bacteria": 2772,
@@ -207,19 +219,20 @@ def test_whole_table_by_class_rule(fscxr_data):
 def test_patients_across_the_official_split(fscxr_data, key, n_crossing):
     splits = defaultdict(set)
     for row in whole(fscxr_data, patient_key=key):
-        if row.file_name.startswith("person"):
-            splits[row.patient_id].add(row.official_split)
+        if name_of(row).startswith("person"):
+            splits[row.film.patient_id].add(row.film.attributes["official_split"])
     assert sum(len(names) > 1 for names in splits.values()) == n_crossing
 
 
 def test_patients_of_the_whole_table(fscxr_data):
     rows = whole(fscxr_data)
-    n_films = Counter(row.patient_id for row in rows if row.file_name.startswith("person"))
+    n_films = Counter(row.film.patient_id for row in rows if name_of(row).startswith("person"))
     assert n_films.total() == 4265
     assert n_films["person23_bacteria"] == max(n_films.values()) == 30
     assert sum(count for count in n_films.values() if count > 1) == 2269
-    assert len({row.patient_id for row in rows if row.label_2 == "COVID-19"}) == 49  # 39 by Cohen's own table
-    assert {row.patient_id for row in whole(fscxr_data, patient_key="none")} == {None}
+    covid = [row.film for row in rows if said(row, "label_2") == ("COVID-19",)]
+    assert len({film.patient_id for film in covid}) == 49  # 39 by Cohen's own table
+    assert {row.film.patient_id for row in whole(fscxr_data, patient_key="none")} == {None}
 
 
 def test_real_layout(fscxr_data):
@@ -236,7 +249,8 @@ def test_real_layout(fscxr_data):
     n_present = expected["images_train"] + expected["images_test"]
     assert len(records) == n_present - len(expected["zero_byte"])
     rows, _ = parse_metadata(root / TABLE)
+    told = (said(row, "official_split", "label", "label_1", "label_2") for row in rows)
     keys = Counter(
-        f"{row.official_split.upper()}|{row.label.replace('Pneu', 'Pne')}|{row.label_1}|{row.label_2}" for row in rows
+        f"{split.upper()}|{label.replace('Pneu', 'Pne')}|{label_1}|{label_2}" for split, label, label_1, label_2 in told
     )
     assert keys == expected["rows_per_key"]

@@ -255,9 +255,9 @@ def test_real_layout(fscxr_data):
 
 def test_real_list_of_mid_2020(fscxr_data):
     """The numbers of the KTH project "Transfer learning for COVID-19", which takes X-rays that are not lateral."""
-    listing = read_covid_list(fscxr_data / "cxr_ieee8023" / "metadata_source.csv")
-    assert (listing.form, len(listing.films)) == ("ieee8023", 360)
-    films = [item.film for item in listing.films if item.modality == "X-ray" and item.film.view != "L"]
+    form, rows, _ = read_covid_list(fscxr_data / "cxr_ieee8023" / "metadata_source.csv")
+    assert (form, len(rows)) == ("ieee8023", 360)
+    films = [row.film for row in rows if row.film.attributes["modality"] == "X-ray" and row.film.view != "L"]
     assert (len(films), len({film.patient_id for film in films})) == (287, 180)
     assert {film.view for film in films} <= set(FRONTAL)
     covid = [film for film in films if "COVID-19" in film.findings]

@@ -51,13 +51,14 @@ def test_lines_are_read_from_the_right(tmp_path):
     text = "3 a.png normal\n\nCOVID 1 COVID(1).png COVID-19 sirm\nP 2 b.PNG pneumonia\r\n4 c.jpg normal rnsa\n5 d.png x"
     (tmp_path / "list.txt").write_text(text)
     rows = parse_label_file(tmp_path / "list.txt")
-    assert [row[:5] for row in rows[:4]] == [
+    told = [(row.number, row.film) for row in rows[:4]]
+    assert [(at, f.patient_id, f.path, f.finding, f.source) for at, f in told] == [
         (1, "3", "a.png", "normal", None),
         (3, "COVID 1", "COVID(1).png", "COVID-19", "sirm"),
         (4, "P 2", "b.PNG", "pneumonia", None),
         (5, "4", "c.jpg", "normal", "rnsa"),
     ]
-    assert rows[4].line == 6
+    assert rows[4].number == 6
     assert rows[4].fault == (
         "reads '5 d.png x': a patient, a file and one of normal, pneumonia, COVID-19, bacteria, viral, negative, "
         "positive, level1, level2 were expected"
@@ -209,13 +210,13 @@ def test_whole_lists(fscxr_data, name):
     rows = parse_label_file(fscxr_data / "layouts" / "covidx" / "labels_full" / f"{name}.txt")
     labels, n_patients, sources = WHOLE[name]
     assert len(rows) == sum(labels.values())
-    assert Counter(row.label for row in rows) == labels
-    assert len({row.patient_id for row in rows}) == n_patients
-    assert Counter(row.source for row in rows) == sources
+    assert Counter(row.film.finding for row in rows) == labels
+    assert len({row.film.patient_id for row in rows}) == n_patients
+    assert Counter(row.film.source for row in rows) == sources
     n_with_blanks = {"train_COVIDx7A": 1182, "test_COVIDx7A": 17}.get(name, 0)
-    assert sum(" " in row.patient_id for row in rows) == n_with_blanks
+    assert sum(" " in row.film.patient_id for row in rows) == n_with_blanks
     assert not any(row.fault for row in rows)
-    assert len({row.file_name for row in rows}) == len(rows)
+    assert len({row.film.path for row in rows}) == len(rows)
 
 
 def test_ids_of_all_sources_are_one_namespace(fscxr_data):
@@ -223,7 +224,7 @@ def test_ids_of_all_sources_are_one_namespace(fscxr_data):
     sources = {}
     for path in folder.glob("*.txt"):
         for row in parse_label_file(path):
-            sources.setdefault(row.patient_id, set()).add(row.source or "rsna")
+            sources.setdefault(row.film.patient_id, set()).add(row.film.source or "rsna")
     assert len(sources) > 15000
     assert all(len(names) == 1 for names in sources.values())
 

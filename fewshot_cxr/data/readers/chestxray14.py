@@ -17,7 +17,7 @@ from typing import NamedTuple
 from fewshot_cxr._checks import lookup
 from fewshot_cxr.data.images import is_image_name
 from fewshot_cxr.data.readers.csv_table import read_rows, read_text
-from fewshot_cxr.data.readers.gathering import Gathering, wrong_root
+from fewshot_cxr.data.readers.gathering import Gathering, Row, wrong_root
 from fewshot_cxr.records import Record, Records
 
 NO_FINDING = "No Finding"
@@ -83,7 +83,7 @@ def read_chestxray14(root: str | Path, *, table: str = "newest", classes: str = 
     pick, n_columns = itemgetter(*places), max(places) + 1
     for number, row in enumerate(rows, start=2):
         if len(row) >= n_columns:
-            _gather(gathering, path, number, pick(row), (paths, splits, classes == "single_label"))
+            gathering.take(path, _row(number, pick(row), paths, splits, classes == "single_label"))
         elif any(row):
             gathering.leave_out(number, row[0], f"the row has {len(row)} cells, at least {n_columns} were expected")
     records = gathering.records((f"the table is {path.name}", *notes, *place_notes, *split_notes))
@@ -135,36 +135,29 @@ def _official_splits(root: Path) -> tuple[dict[str, str], tuple[str, ...]]:
     return splits, (f"the official split is kept, {LISTS['train']} as train: carve validation from it by patient",)
 
 
-def _gather(
-    gathering: Gathering,
-    table: Path,
-    number: int,
-    cells: tuple[str, ...],
-    among: tuple[dict[str, str], dict[str, str], bool],
-) -> None:
-    paths, splits, is_single = among
+def _row(number: int, cells: tuple[str, ...], paths: dict[str, str], splits: dict[str, str], is_single: bool) -> Row:
     name, label, follow_up, patient, age, sex, view = map(str.strip, cells)
-    findings = _findings(label)
-    if not name or not findings:
-        reason = f"{label!r} is none of the 14 findings, nor {NO_FINDING}" if name else "the row names no film"
-        gathering.leave_out(number, name, reason)
+    findings, fault, unasked = _findings(label), "", ""
+    if not name:
+        fault = "the row names no film"
+    elif not findings:
+        fault = f"{label!r} is none of the 14 findings, nor {NO_FINDING}"
     elif is_single and len(findings) > 1:
-        gathering.pass_over("they have several findings")
+        unasked = "they have several findings"
     elif is_single and findings[0] == NO_FINDING:
-        gathering.pass_over(f"they have {NO_FINDING}")
-    else:
-        film = Record(
-            paths.get(name, name),
-            findings,
-            patient_id=patient or None,
-            source="NIH",
-            view=view or None,
-            split=splits.get(name),
-            age_years=_age_years(age),
-            sex=sex or None,
-            attributes={"Follow-up #": follow_up, "Patient Age": age},
-        )
-        gathering.add(table, number, film)
+        unasked = f"they have {NO_FINDING}"
+    film = Record(
+        name if fault else paths.get(name, name),
+        findings,
+        patient_id=patient or None,
+        source="NIH",
+        view=view or None,
+        split=splits.get(name),
+        age_years=_age_years(age),
+        sex=sex or None,
+        attributes={"Follow-up #": follow_up, "Patient Age": age},
+    )
+    return Row(number, film, fault, unasked)
 
 
 @lru_cache(maxsize=4096)

@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 from fewshot_cxr._checks import lookup
 from fewshot_cxr.data.readers.csv_table import read_rows
-from fewshot_cxr.data.readers.gathering import Gathering, wrong_root
+from fewshot_cxr.data.readers.gathering import Gathering, Row, wrong_root
 from fewshot_cxr.records import Record, Records
 
 _TABLE = "Chest_xray_Corona_Metadata.csv"
@@ -35,24 +35,6 @@ PATIENT_KEYS = {
 _KERMANY = re.compile(r"person(?P<person>\d+)_(?P<type>virus|bacteria)_|(?P<series>NORMAL2-)?IM-(?P<number>\d+)-")
 # Cohen's serial films and the parts of one figure: "-day3", "-a", "-b2".
 _SERIAL = re.compile(r"(-day\d+|-[a-d]\d?)+$")
-
-
-class CoronahackRow(NamedTuple):
-    """One row of the table: its number (1-based, the header is 1), what it says, and what is wrong with it or "".
-
-    `label` is Normal or Pneumonia; `finding` is None where the class rule has no place for the row.
-    """
-
-    row: int
-    file_name: str
-    official_split: str
-    label: str
-    label_1: str
-    label_2: str
-    finding: str | None
-    patient_id: str | None
-    source: str
-    fault: str = ""
 
 
 def read_coronahack(
@@ -91,12 +73,10 @@ def read_coronahack(
     above = _film_folder(root)
     gathering = Gathering(root)
     for row in rows:
-        if row.fault:
-            gathering.leave_out(row.row, row.file_name, row.fault)
-        elif row.finding is None:
-            gathering.pass_over(f"{row.label_2 or row.label_1 or row.label} is no class of {classes}")
-        else:
-            gathering.add(table, row.row, _film(row, above, official_split))
+        if not row.fault:
+            split = row.film.attributes["official_split"] if official_split else None
+            row = row._replace(film=replace(row.film, path=above + row.film.path, split=split))
+        gathering.take(table, row)
     told = (
         f"classes are {classes}",
         f"patients are told from file names, by {patient_key}: {PATIENT_KEYS[patient_key]}",
@@ -107,7 +87,7 @@ def read_coronahack(
 
 def parse_metadata(
     path: str | Path, *, classes: str = "most_specific", patient_key: str = "type_and_number"
-) -> tuple[list[CoronahackRow], tuple[str, ...]]:
+) -> tuple[list[Row], tuple[str, ...]]:
     """Read the table alone; no film is looked for.
 
     Args:
@@ -116,28 +96,36 @@ def parse_metadata(
         patient_key: as in `read_coronahack`.
 
     Returns:
-        Its rows without the empty ones, and notes.
+        Its rows without the empty ones, and notes. The path of a film begins with train/ or test/.
 
     Raises:
         FileNotFoundError: no such table.
         ValueError: an unknown option, or a table without its columns.
     """
-    rule = lookup(CLASSES, classes, what="classes of coronahack")
+    lookup(CLASSES, classes, what="classes of coronahack")
     lookup(PATIENT_KEYS, patient_key, what="patient_key of coronahack")
     rows, at, notes = read_rows(Path(path), _COLUMNS)
     places = [at[name.lower()] for name in _COLUMNS]
     found = []
     for number, row in enumerate(rows, start=2):
         if any(row):
-            name, label, split, label_2, label_1 = (row[place].strip() if place < len(row) else "" for place in places)
-            split, label = split.lower(), _SPELLING.get(label, label)
-            # The most specific first: COVID-19 is a Virus is a Pneumonia.
-            named = [cell for cell in (label_2, label_1, label) if cell]
-            finding = next((rule[cell] for cell in named if cell in rule), None) if rule else next(iter(named), None)
-            patient, source = _patient_and_source(name, split, patient_key)
-            fault = _fault(name, split, label)
-            found.append(CoronahackRow(number, name, split, label, label_1, label_2, finding, patient, source, fault))
+            cells = [row[place].strip() if place < len(row) else "" for place in places]
+            found.append(_row(number, cells, classes, patient_key))
     return found, notes
+
+
+def _row(number: int, cells: list[str], classes: str, patient_key: str) -> Row:
+    name, label, split, label_2, label_1 = cells
+    rule, split, label = CLASSES[classes], split.lower(), _SPELLING.get(label, label)
+    # The most specific first: COVID-19 is a Virus is a Pneumonia.
+    named = [cell for cell in (label_2, label_1, label) if cell]
+    findings = tuple((rule[cell] for cell in named if cell in rule) if rule else named)[:1]
+    patient, source = _patient_and_source(name, split, patient_key)
+    said = {"label": label, "label_1": label_1, "label_2": label_2, "official_split": split}
+    fault = _fault(name, split, label)
+    unasked = "" if fault or findings else f"{named[0]} is no class of {classes}"
+    path = name if fault else f"{split}/{name}"
+    return Row(number, Record(path, findings, patient_id=patient, source=source, attributes=said), fault, unasked)
 
 
 def _fault(name: str, split: str, label: str) -> str:
@@ -167,21 +155,9 @@ def _film_folder(root: Path) -> str:
     return next((place for place in places if any((root / place / split).is_dir() for split in _SPLITS)), places[-1])
 
 
-def _film(row: CoronahackRow, above: str, official_split: bool) -> Record:
-    said = {name: getattr(row, name) for name in ("label", "label_1", "label_2", "official_split")}
-    return Record(
-        f"{above}{row.official_split}/{row.file_name}",
-        (row.finding or "",),
-        patient_id=row.patient_id,
-        source=row.source,
-        split=row.official_split if official_split else None,
-        attributes=said,
-    )
-
-
-def _split_note(rows: list[CoronahackRow], official_split: bool) -> str:
-    in_test = {row.finding for row in rows if row.official_split == "test"}
-    absent = sorted({row.finding for row in rows if row.finding} - in_test)
+def _split_note(rows: list[Row], official_split: bool) -> str:
+    in_test = {name for row in rows if row.film.attributes["official_split"] == "test" for name in row.film.findings}
+    absent = sorted({name for row in rows for name in row.film.findings} - in_test)
     lack = f"; TEST has no {', '.join(absent)}" if absent else ""
     if official_split:
         return f"the split is the official TRAIN and TEST{lack}"

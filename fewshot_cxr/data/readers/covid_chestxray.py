@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from fewshot_cxr._checks import lookup
-from fewshot_cxr.data.readers.covid_lists import FORMS, FRONTAL, VIEWS, CovidList, ListedFilm, read_covid_list
-from fewshot_cxr.data.readers.gathering import Gathering, wrong_root
-from fewshot_cxr.data.readers.presence import file_states
+from fewshot_cxr.data.readers.covid_lists import FORMS, FRONTAL, VIEWS, read_covid_list
+from fewshot_cxr.data.readers.gathering import Gathering, Row, wrong_root
+from fewshot_cxr.data.readers.presence import StateOf
 from fewshot_cxr.records import Records
 
 _EXPECTED = "metadata.csv and images/, as in a clone of covid-chestxray-dataset, Figure1 or Actualmed"
@@ -45,25 +45,16 @@ def read_covid_chestxray(
         TypeError: views or modality is one text.
     """
     table = _find_table(Path(root))
-    listing = read_covid_list(table, findings=finding_level)
-    asked_views = _asked("views", views, VIEWS, (item.film.view for item in listing.films))
-    asked_modality = _asked("modality", modality, _MODALITIES, (item.modality for item in listing.films))
+    form, rows, notes = read_covid_list(table, findings=finding_level)
+    asked_views = _asked("views", views, VIEWS, (row.film.view for row in rows))
+    asked_modality = _asked("modality", modality, _MODALITIES, (row.film.attributes["modality"] for row in rows))
     gathering = Gathering(table.parent)
-    state_of = file_states(table.parent)
-    for item in listing.films:
-        if item.fault:
-            gathering.leave_out(item.row, item.film.path, item.fault)
-        elif not _is_asked(item.modality, asked_modality):
-            gathering.pass_over(f"modality {item.modality or 'not stated'}")
+    for row in rows:
+        if not row.fault and not _is_asked(row.film.attributes["modality"], asked_modality):
+            gathering.pass_over(f"modality {row.film.attributes['modality'] or 'not stated'}")
         else:
-            states = [state_of(path, table, item.row) for path in item.paths]
-            # Figure1: the picture that is there, under either of two names; else the first name is the missing one.
-            path, kind, reason = next((state for state in states if state[1] != "missing"), states[0])
-            if kind:
-                gathering.leave_out(item.row, path, reason, kind=kind)
-            else:
-                _take(gathering, table, item, path, asked_views)
-    return gathering.records(_notes(listing, table, views, modality, finding_level))
+            gathering.take(table, row if row.fault else _located(row, table, gathering.state_of, asked_views))
+    return gathering.records((*notes, *_notes(form, table, views, modality, finding_level)))
 
 
 def _find_table(root: Path) -> Path:
@@ -94,31 +85,34 @@ def _is_asked(value: str, asked: set[str]) -> bool:
     return not asked or value.casefold() in asked
 
 
-def _take(gathering: Gathering, table: Path, item: ListedFilm, path: str, asked: set[str]) -> None:
-    """Take the film of a row, or pass it over; the file is there."""
-    film = item.film
-    is_frontal = film.view in FRONTAL or (not film.view and film.source == "figure1")
+def _located(row: Row, table: Path, state_of: StateOf, asked_views: set[str]) -> Row:
+    """Find the film of a row, and say whether it was asked for; one that is not there is a problem in any case."""
+    # Figure1: the picture that is there, under either of two names; else the first name is the missing one.
+    is_figure1, view = row.film.source == "figure1", row.film.view or ""
+    names = [row.film.path, *([row.film.path.removesuffix(".jpg") + ".png"] if is_figure1 else [])]
+    states = [state_of(name, table, row.number) for name in names]
+    path, lost, _ = next((state for state in states if state[1] != "missing"), states[0])
+    row = row._replace(film=replace(row.film, path=path))
+    if lost:
+        return row
     if path.lower().endswith(_VOLUMES):
-        gathering.leave_out(item.row, path, "is a volume, not a film")
-    elif not _is_asked(film.view or "", asked) and not ("frontal" in asked and is_frontal):
-        gathering.pass_over(f"view {film.view or 'not stated'}")
-    elif not film.findings:
-        gathering.pass_over("finding not stated (blank, todo or Unknown)")
-    else:
-        gathering.add(table, item.row, replace(film, path=path))
+        return row._replace(fault="is a volume, not a film")
+    is_frontal = view in FRONTAL or (is_figure1 and not view)
+    if not _is_asked(view, asked_views) and not ("frontal" in asked_views and is_frontal):
+        return row._replace(unasked=f"view {view or 'not stated'}")
+    return row if row.film.findings else row._replace(unasked="finding not stated (blank, todo or Unknown)")
 
 
 def _notes(
-    listing: CovidList, table: Path, views: tuple[str, ...], modality: tuple[str, ...], finding_level: str
+    form: str, table: Path, views: tuple[str, ...], modality: tuple[str, ...], finding_level: str
 ) -> Iterable[str]:
-    yield from listing.notes
-    yield f"{table.name} is in the form of {FORMS[listing.form]}"
+    yield f"{table.name} is in the form of {FORMS[form]}"
     frontal = f"; frontal means {', '.join(FRONTAL)}" if "frontal" in views else ""
     yield f"taken: modality {', '.join(modality) or 'all'}, views {', '.join(views) or 'all'}{frontal}"
     yield f"findings: split at commas; of a path with / {_RULE_WORDS.get(finding_level, finding_level)} is taken"
     yield "the free text of the notes is left out"
-    if listing.form == "figure1":
+    if form == "figure1":
         yield "patients: patientid without the letter at its end, which counts the films of one patient"
         yield "a row without a view counts as frontal"
-    if listing.form == "ieee8023":
+    if form == "ieee8023":
         yield "some cases were collected twice, under two patients and even two findings: run `fscxr data audit`"

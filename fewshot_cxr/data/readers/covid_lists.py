@@ -8,12 +8,12 @@ agchung/Actualmed-COVID-chestxray-dataset.
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from fewshot_cxr._checks import lookup
 from fewshot_cxr.data.readers.csv_table import read_rows
+from fewshot_cxr.data.readers.gathering import Row
 from fewshot_cxr.records import Record
 
 FRONTAL = ("PA", "AP", "AP Supine", "AP semi erect", "AP erect")
@@ -41,30 +41,7 @@ _VIEW_SPELLING = {"aps": "AP Supine", **{name.casefold(): name for name in VIEWS
 _FILM_LETTER = re.compile(r"(?<=\d)[a-z]$")  # COVID-00039a, -b and -c of Figure1 are three films of one patient
 
 
-@dataclass(frozen=True, slots=True)
-class ListedFilm:
-    """One row: its number in the table, where its film may lie (the first that is there), and what is said of it.
-
-    `film.findings` is empty where none is stated; `fault` says why the row cannot be understood.
-    """
-
-    row: int
-    paths: tuple[str, ...]
-    modality: str
-    film: Record
-    fault: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class CovidList:
-    """A table as listed films, in its order; `form` is in FORMS."""
-
-    form: str
-    films: tuple[ListedFilm, ...]
-    notes: tuple[str, ...]
-
-
-def read_covid_list(table: str | Path, *, findings: str = "leaf") -> CovidList:
+def read_covid_list(table: str | Path, *, findings: str = "leaf") -> tuple[str, list[Row], tuple[str, ...]]:
     """Read a metadata.csv of any of the three FORMS, whether its films are there or not.
 
     Args:
@@ -73,7 +50,9 @@ def read_covid_list(table: str | Path, *, findings: str = "leaf") -> CovidList:
             "level1", "level2", "level3" the element at this level from the top.
 
     Returns:
-        Every row that is not blank, of every modality and view. Free text about the patient is left out.
+        Its form, in FORMS; every row that is not blank, of every modality and view; and notes. A row that states no
+        finding has a film without one. Free text about the patient is left out. Figure1 does not name its films: the
+        path is <patientid>.jpg, where it may be <patientid>.png.
 
     Raises:
         FileNotFoundError: no such table.
@@ -86,21 +65,19 @@ def read_covid_list(table: str | Path, *, findings: str = "leaf") -> CovidList:
     form = "figure1" if file_column is None else _FILE_COLUMNS[file_column]
     others = [name for name in sorted(places, key=places.__getitem__) if name not in _KNOWN | _FREE_TEXT]
     width = max(places.values()) + 1
-    films = []
+    found = []
     for number, row in enumerate(rows, start=2):
-        if not any(row):
-            continue
-        fault = ""
-        if any(row[width:]):
-            fault = f"the row has {len(row)} cells, the header names {width} columns"
-        row += [""] * (width - len(row))
-        cells = {name: row[at].strip() for name, at in places.items()}
-        paths = _paths(cells, file_column)
-        fault = fault or ("" if paths else "the row names no file")
-        attributes = {name: cells[name] for name in others}
-        film = _record(paths[0] if paths else "", cells, attributes, form, findings)
-        films.append(ListedFilm(number, paths, cells["modality"], film, fault))
-    return CovidList(form, tuple(films), notes)
+        if any(row):
+            cells = {name: (row[at] if at < len(row) else "").strip() for name, at in places.items()}
+            named = cells[file_column or "patientid"]
+            fault = "" if named else "the row names no file"
+            if any(row[width:]):
+                fault = f"the row has {len(row)} cells, the header names {width} columns"
+            path = f"{cells.get('folder') or 'images'}/{named}" if file_column else f"images/{named}.jpg"
+            attributes = {name: cells[name] for name in others}
+            film = _record(path if named else "", cells, attributes, form, findings)
+            found.append(Row(number, film, fault))
+    return form, found, notes
 
 
 def split_findings(cell: str, rule: str = "leaf") -> tuple[str, ...]:
@@ -121,14 +98,6 @@ def split_findings(cell: str, rule: str = "leaf") -> tuple[str, ...]:
             chosen = choose(parts)
             found.append(_SPELLING.get(chosen.casefold(), chosen))
     return tuple(dict.fromkeys(found))
-
-
-def _paths(cells: dict[str, str], file_column: str | None) -> tuple[str, ...]:
-    if file_column is None:
-        patient = cells["patientid"]
-        return (f"images/{patient}.jpg", f"images/{patient}.png") if patient else ()
-    folder = cells.get("folder") or "images"
-    return (f"{folder}/{cells[file_column]}",) if cells[file_column] else ()
 
 
 def _record(path: str, cells: dict[str, str], attributes: dict[str, str], form: str, rule: str) -> Record:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from fewshot_cxr._checks import lookup
 from fewshot_cxr.data.readers.csv_table import read_text
-from fewshot_cxr.data.readers.gathering import Gathering, wrong_root
+from fewshot_cxr.data.readers.gathering import Gathering, Row, wrong_root
 from fewshot_cxr.records import Record, Records
 
 # The order is that of the default. The first scripts of all told bacteria from viral pneumonia.
@@ -27,17 +27,6 @@ _SPLIT_OF = {"valid": "val"}
 # A script that carves val out of train leaves its films where they are.
 _FOLDERS = {"train": ("train",), "val": ("val", "valid", "train"), "test": ("test",)}
 _N_NAMED = 5
-
-
-class CovidxRow(NamedTuple):
-    """One line of a label file: its number (1-based), its parts, and what is wrong with it or ""."""
-
-    line: int
-    patient_id: str
-    file_name: str
-    label: str
-    source: str | None
-    fault: str = ""
 
 
 class _Version(NamedTuple):
@@ -71,22 +60,22 @@ def read_covidx(root: str | Path, *, version: str | None = None) -> Records:
         raise wrong_root(root, "{train,test}_COVIDx*.txt (`patient file label [source]` a line), in it or in labels/")
     chosen, which = _choose(versions, version)
     gathering = Gathering(root)
-    rows: list[CovidxRow] = []
+    rows: list[Row] = []
     for split in (name for name in _FOLDERS if name in chosen.lists):
         path, folder = chosen.lists[split], _film_folder(root, split)
         for row in parse_label_file(path):
-            _gather(gathering, path, split, folder, row)
+            gathering.take(path, _placed(row, path, split, folder))
             rows.append(row)
     records = gathering.records()
     notes = [which, *notes, *_notes_on_rows(rows), *_notes_on_patients(records)]
     return replace(records, notes=(*notes, *records.notes))
 
 
-def parse_label_file(path: str | Path) -> list[CovidxRow]:
+def parse_label_file(path: str | Path) -> list[Row]:
     """Read a label file, `patient file label [source]` in each line, from the right: patients may hold blanks.
 
     A last word that is a label means that the line has no source. Empty lines are no rows; a line that cannot be read
-    has its `fault` said.
+    has its `fault` said. The path of a film is the name of its file alone.
 
     Raises:
         FileNotFoundError: no such file.
@@ -96,22 +85,22 @@ def parse_label_file(path: str | Path) -> list[CovidxRow]:
     text, _ = read_text(path)
     rows = list(_parse(text))
     if all(row.fault for row in rows):
-        first = f"; line {rows[0].line} {rows[0].fault}" if rows else ""
+        first = f"; line {rows[0].number} {rows[0].fault}" if rows else ""
         raise ValueError(f"{path} is no label file of COVIDx, `patient file label [source]` in each line{first}")
     return rows
 
 
-def _parse(text: str) -> Iterator[CovidxRow]:
+def _parse(text: str) -> Iterator[Row]:
     return (_parse_line(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip())
 
 
-def _parse_line(number: int, line: str) -> CovidxRow:
+def _parse_line(number: int, line: str) -> Row:
     words = line.split()
     source = words.pop() if words[-1] not in _KIND_OF else None
     if len(words) < 3 or words[-1] not in _KIND_OF:
         fault = f"reads {line.strip()!r}: a patient, a file and one of {', '.join(_KIND_OF)} were expected"
-        return CovidxRow(number, "", "", "", None, fault)
-    return CovidxRow(number, " ".join(words[:-2]), words[-2], words[-1], source)
+        return Row(number, Record("", ()), fault)
+    return Row(number, Record(words[-2], (words[-1],), patient_id=" ".join(words[:-2]), source=source))
 
 
 def _find_versions(root: Path) -> tuple[dict[str, _Version], list[str]]:
@@ -139,7 +128,7 @@ def _find_versions(root: Path) -> tuple[dict[str, _Version], list[str]]:
 
 
 def _kind_of_file(path: Path) -> str | None:
-    return next((_KIND_OF[row.label] for row in _parse(read_text(path)[0]) if not row.fault), None)
+    return next((_KIND_OF[row.film.finding] for row in _parse(read_text(path)[0]) if not row.fault), None)
 
 
 def _name_and_rank(suffix: str, kind: str) -> tuple[str, tuple[int, ...]]:
@@ -176,17 +165,16 @@ def _film_folder(root: Path, split: str) -> str:
     return next((place for place in places if (root / place).is_dir()), places[0])
 
 
-def _gather(gathering: Gathering, table: Path, split: str, folder: str, row: CovidxRow) -> None:
+def _placed(row: Row, table: Path, split: str, folder: str) -> Row:
+    """Say where the film of a line lies."""
     if row.fault:
-        gathering.leave_out(row.line, table.name, f"the line {row.fault}")
-        return
-    source = None if row.source is None else _SOURCE_REPAIRS.get(row.source, row.source)
-    film = Record(f"{folder}/{row.file_name}", (row.label,), patient_id=row.patient_id, source=source, split=split)
-    gathering.add(table, row.line, film)
+        return Row(row.number, Record(table.name, ()), f"the line {row.fault}")
+    source = row.film.source and _SOURCE_REPAIRS.get(row.film.source, row.film.source)
+    return Row(row.number, replace(row.film, path=f"{folder}/{row.film.path}", source=source, split=split))
 
 
-def _notes_on_rows(rows: list[CovidxRow]) -> list[str]:
-    sources = Counter(row.source for row in rows if not row.fault)
+def _notes_on_rows(rows: list[Row]) -> list[str]:
+    sources = Counter(row.film.source for row in rows if not row.fault)
     notes = [f"{sources[bad]} rows say {bad}: read as {good}" for bad, good in _SOURCE_REPAIRS.items() if sources[bad]]
     return notes + ([f"{sources[None]} rows state no source"] if sources[None] else [])
 

@@ -4,9 +4,26 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from fewshot_cxr.data.readers.presence import file_states
 from fewshot_cxr.records import Problem, Record, Records
+
+
+class Row(NamedTuple):
+    """One row of a data set's table, whether its film is there or not.
+
+    Args:
+        number: in the table, 1-based.
+        film: what the row says; its path is relative to the root, or what stands in its place where there is a fault.
+        fault: why the row cannot be understood.
+        unasked: why the row was not asked for.
+    """
+
+    number: int
+    film: Record
+    fault: str = ""
+    unasked: str = ""
 
 
 class Gathering:
@@ -28,7 +45,16 @@ class Gathering:
         self._problems: list[Problem] = []
         self._passed_over: Counter[str] = Counter()
         self._n_masks_lost = 0
-        self._state_of = file_states(root)
+        self.state_of = file_states(root)
+
+    def take(self, table: Path, row: Row) -> None:
+        """Add, leave out or pass over a row, as it says itself."""
+        if row.fault:
+            self.leave_out(row.number, row.film.path, row.fault)
+        elif row.unasked:
+            self.pass_over(row.unasked)
+        else:
+            self.add(table, row.number, row.film)
 
     def add(self, table: Path, row: int | None, film: Record) -> None:
         """Take a film, if its file is there, is not empty and was not named before.
@@ -41,7 +67,7 @@ class Gathering:
         Raises:
             ValueError: its path, or its mask's, leaves the root.
         """
-        path, kind, reason = self._state_of(film.path, table, row)
+        path, kind, reason = self.state_of(film.path, table, row)
         if kind:
             self.leave_out(row, path, reason, kind=kind)
             return
@@ -50,7 +76,7 @@ class Gathering:
             return
         self._n_rows += 1
         if film.mask_path is not None:
-            mask, lost, _ = self._state_of(film.mask_path, table, row)
+            mask, lost, _ = self.state_of(film.mask_path, table, row)
             self._n_masks_lost += bool(lost)
             film = replace(film, mask_path=None if lost else mask)
         self._films[path] = film if path == film.path else replace(film, path=path)

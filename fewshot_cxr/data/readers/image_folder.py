@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from fewshot_cxr.data.dicom_header import DicomHeader, read_header
+from fewshot_cxr.data.dicom_header import read_header
 from fewshot_cxr.data.images import DICOM_SUFFIXES, is_image_name
 from fewshot_cxr.data.readers.film_walk import SPLITS, descend, walk_films
 from fewshot_cxr.records import Problem, Record, Records
@@ -74,7 +74,7 @@ def read_image_folder(
     return Records(tuple(films), place, tuple(problems), (*notes, *_notes(films, pattern)))
 
 
-def _film(root: Path, path: str, finding: str | None, header_of: Callable[[Path], DicomHeader]) -> Record | Problem:
+def _film(root: Path, path: str, finding: str | None, header_of: Callable[[Path, Record], Record]) -> Record | Problem:
     parts = path.split("/")
     split = SPLITS.get(parts[0].lower()) if len(parts) > 1 else None
     folders = parts[1:-1] if split else parts[:-1]
@@ -87,18 +87,9 @@ def _film(root: Path, path: str, finding: str | None, header_of: Callable[[Path]
     if Path(path).suffix.lower() not in DICOM_SUFFIXES and is_image_name(parts[-1]):
         return film
     try:
-        header = header_of(root / path)
+        return header_of(root / path, film)
     except OSError as error:
         return Problem(None, path, str(error), "unreadable")
-    return replace(
-        film,
-        patient_id=header.patient_id,
-        source=header.source,
-        view=header.view,
-        age_years=header.age_years,
-        sex=header.sex,
-        attributes={"laterality": header.laterality} if header.laterality else {},
-    )
 
 
 def _match(pattern: re.Pattern[str] | None, path: str) -> str | None:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from fewshot_cxr.records import resolve_below
 
+StateOf = Callable[[str, Path, int | None], tuple[str, str, str]]
 
-def file_states(root: Path) -> Callable[[str, Path, int | None], tuple[str, str, str]]:
+
+def file_states(root: Path) -> StateOf:
     """Return a function from (path, table, row) to (path below the root, kind of problem or "", what is wrong or "").
 
     Each folder is listed once: asking the file system about every one of 100,000 films takes far longer.
