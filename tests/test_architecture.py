@@ -232,6 +232,17 @@ def names_are_bound_once(module):
             bound[name] = node.lineno
 
 
+def options_are_typed(module):
+    if module.room != "cli":
+        return
+    for node in module.of_type(*FUNCTIONS):
+        if (rest := node.args.kwarg) and (rest.annotation is None or ast.unparse(rest.annotation) == "Any"):
+            yield node.lineno, f"**{rest.arg} hides the flags of {node.name}; name them, or take a group as one value"
+    for node in module.of_type(ast.Subscript):
+        if ast.unparse(node.value) == "options" and isinstance(node.slice, ast.Constant):
+            yield node.lineno, f"{ast.unparse(node)} is unseen by mypy; name the flag as a parameter"
+
+
 def nothing_prints(module):
     if module.room == "cli":
         return
@@ -294,6 +305,7 @@ RULES = {
         functions_are_short,
         parameters_are_few,
         names_are_bound_once,
+        options_are_typed,
         nothing_prints,
         errors_are_not_swallowed,
         global_state_is_left_alone,
@@ -372,6 +384,9 @@ BROKEN = [
     ("parameters_are_few", "data/x.py", "def f(a, b, c, d, e, f): ..."),
     ("names_are_bound_once", "data/x.py", "_ROUNDING = 1e-12\n_MOST = 2\n_ROUNDING: float = 1e-9"),
     ("names_are_bound_once", "data/x.py", "def _f(): ...\n_f = 1"),
+    ("options_are_typed", "cli/x.py", "def command(*, out: Path, **options: Any) -> None: ..."),
+    ("options_are_typed", "cli/x.py", "def command(**options): ..."),
+    ("options_are_typed", "cli/x.py", "def _work(options: dict[str, Any]) -> str:\n    return options['device']"),
     ("nothing_prints", "data/x.py", "print('loading')"),
     ("errors_are_not_swallowed", "data/x.py", "try:\n    f()\nexcept:\n    raise"),
     ("errors_are_not_swallowed", "data/x.py", "try:\n    f()\nexcept OSError:\n    pass"),

@@ -5,6 +5,7 @@ import os
 import sys
 import traceback
 import warnings
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import click
@@ -37,39 +38,35 @@ FAILED, WRONG_USE, NOTHING_READABLE, INTERRUPTED = 1, 2, 4, 130
 class LazyGroup(click.Group):
     """A group that knows its commands' names and one-line helps without importing them."""
 
-    def __init__(self, *args: Any, table: dict[str, tuple[str, str]], **kwargs: Any) -> None:
-        """Begin with `table`: name of each command -> its module, whose `command` it is, and its one-line help."""
-        super().__init__(*args, **kwargs)
-        self._table = table
+    table: Mapping[str, tuple[str, str]] = {}
+    """Name of each command -> its module, whose `command` it is, and its one-line help."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the commands in the order of the story."""
-        return list(self._table)
+        return list(self.table)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """Import the command's module."""
-        if name not in self._table:
+        if name not in self.table:
             return None
-        command: click.Command = importlib.import_module(self._table[name][0]).command
+        command: click.Command = importlib.import_module(self.table[name][0]).command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands from the table alone."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in self._table.items()])
+            formatter.write_dl([(name, text) for name, (_, text) in self.table.items()])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Answer an unknown command with the nearest known one."""
-        if args and args[0] not in self._table and not args[0].startswith("-"):
-            ctx.fail(f"no command {args[0]!r}{nearest(args[0], self._table)}; `{ctx.command_path} --help` lists them")
+        if args and args[0] not in self.table and not args[0].startswith("-"):
+            ctx.fail(f"no command {args[0]!r}{nearest(args[0], self.table)}; `{ctx.command_path} --help` lists them")
         return super().resolve_command(ctx, args)
 
 
-@click.group(
-    cls=LazyGroup, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
-)
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="fewshot_cxr", prog_name="fscxr")
 def fscxr() -> None:
     """Few-shot metric learning for chest X-rays.
@@ -83,6 +80,9 @@ def fscxr() -> None:
 
     Exit codes: 0 done, 1 failed, 2 wrong use, 3 a check of --fail-on failed, 4 nothing readable, 130 interrupted.
     """
+
+
+fscxr.table = COMMANDS
 
 
 def main() -> NoReturn:
@@ -118,7 +118,7 @@ def fail(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+def _show_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
     # The other categories speak to the developers of libraries.
     if issubclass(category, UserWarning):
         click.echo(f"fscxr: warning: {message}", err=True)

@@ -8,4 +8,5 @@ COMMANDS = {
     "audit": ("fewshot_cxr.cli.data_audit", "Find what ruins studies: duplicates, leaks, confounding, bad films."),
     "cache": ("fewshot_cxr.cli.data_cache", "Decode films into the cache, before anything else needs them."),
 }
-command = LazyGroup("data", table=COMMANDS, help="Read, audit, split and cache films.")
+command = LazyGroup("data", help="Read, audit, split and cache films.")
+command.table = COMMANDS

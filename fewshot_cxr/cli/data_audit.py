@@ -1,15 +1,14 @@
 """`fscxr data audit`: what ruins studies, found before any training."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 
 from fewshot_cxr import report
 from fewshot_cxr._checks import lookup
 from fewshot_cxr.cli.console import progress_bars, say, say_records, show_table, write_result
-from fewshot_cxr.cli.flags import json_flag, seed_flag
-from fewshot_cxr.cli.sources import names_in, read_sources, reading_flags, take_reading
+from fewshot_cxr.cli.flags import comma_names, file_path, json_flag, seed_flag
+from fewshot_cxr.cli.sources import Reading, read_sources, reading_flags
 from fewshot_cxr.evaluation import CHECKS, audit_films
 from fewshot_cxr.report import checks_table, confounding_table, counts_table
 from fewshot_cxr.storage import write_text
@@ -19,9 +18,12 @@ CHECK_FAILED = 3
 
 @click.command()
 @click.argument("sources", nargs=-1, required=True, metavar="MANIFEST...")
-@click.option("--html", "html_file", type=click.Path(dir_okay=False, path_type=Path), help="Write a page to look at.")
+@click.option("--html", "html_file", type=file_path, help="Write a page to look at.")
 @click.option(
-    "--fail-on", metavar="A,B", help=f"Leave with code 3 if one of these finds something: {', '.join(CHECKS)}."
+    "--fail-on",
+    metavar="A,B",
+    callback=comma_names,
+    help=f"Leave with code 3 if one of these finds something: {', '.join(CHECKS)}.",
 )
 @click.option("--workers", "n_workers", type=click.IntRange(1), help="Threads that decode.  [default: all cores]")
 @seed_flag
@@ -31,11 +33,11 @@ def command(
     *,
     sources: tuple[str, ...],
     html_file: Path | None,
-    fail_on: str | None,
+    fail_on: tuple[str, ...] | None,
     n_workers: int | None,
     seed: int,
+    reading: Reading,
     json_file: str | None,
-    **options: Any,
 ) -> int:
     """Look for duplicates, leaks, contradictory labels, confounding and bad films in MANIFEST.
 
@@ -46,10 +48,9 @@ def command(
     Example: fscxr data audit films.csv --json audit.json --html audit.html --fail-on leak,duplicates
              fscxr data audit train.csv test.csv --fail-on leak
     """
-    wanted = () if fail_on is None else names_in(fail_on, "--fail-on")
-    for name in wanted:
+    for name in fail_on or ():
         lookup(CHECKS, name, what="check")
-    records = read_sources(sources, take_reading(options), as_splits=True)
+    records = read_sources(sources, reading, as_splits=True)
     say_records(records)
     with progress_bars() as progress:
         audit = audit_films(records, n_workers=n_workers, seed=seed, progress=progress)
@@ -62,7 +63,7 @@ def command(
     if html_file is not None:
         write_text(html_file, report.render_page(report.audit_page(audit, records)))
         say(f"written: {html_file}")
-    failed = audit.failed(wanted)
+    failed = audit.failed(fail_on or ())
     if failed:
         say(f"failed: {', '.join(failed)} (--fail-on)")
     return CHECK_FAILED if failed else 0

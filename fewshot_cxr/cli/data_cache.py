@@ -2,23 +2,21 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import click
 
 from fewshot_cxr.cli.console import progress_bars, say, say_problems
-from fewshot_cxr.cli.sources import read_films, reading_flags, take_reading
+from fewshot_cxr.cli.flags import crop_flag, depth_flag
+from fewshot_cxr.cli.sources import Reading, read_films, reading_flags
 from fewshot_cxr.data import cache_films
-from fewshot_cxr.image_spec import CROPS, ImageSpec
+from fewshot_cxr.image_spec import ImageSpec
 
 
 @click.command()
 @click.argument("source")
 @click.option("--image-size", default=ImageSpec().size_px, show_default=True, help="Side in pixels.")
-@click.option(
-    "--crop", default="square", show_default=True, type=click.Choice(CROPS), help="How a film becomes square."
-)
-@click.option("--bit-depth", type=click.IntRange(8, 16), help="Of 16-bit files.  [default: from each file's maximum]")
+@crop_flag
+@depth_flag
 @click.option("--cache-dir", type=click.Path(path_type=Path), help="[default: FSCXR_CACHE, or ~/.cache/fewshot_cxr]")
 @click.option("--workers", "n_workers", type=click.IntRange(1), help="Threads that decode.  [default: all cores]")
 @reading_flags
@@ -30,7 +28,7 @@ def command(
     bit_depth: int | None,
     cache_dir: Path | None,
     n_workers: int | None,
-    **options: Any,
+    reading: Reading,
 ) -> None:
     """Decode the films of SOURCE into the cache; what is there already is kept. Stopped, it goes on where it was.
 
@@ -39,7 +37,7 @@ def command(
     \b
     Example: fscxr data cache films.csv --image-size 96
     """
-    records = read_films(source, take_reading(options), allow_leak=True)
+    records = read_films(source, reading, allow_leak=True)
     spec = ImageSpec(size_px=image_size, crop=crop, bit_depth=bit_depth)
     with progress_bars() as progress:
         films = cache_films(

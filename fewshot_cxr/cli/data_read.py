@@ -3,13 +3,12 @@
 from collections import Counter
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import click
 
 from fewshot_cxr.cli.console import progress_bars, say, say_problems, show_table, write_result
-from fewshot_cxr.cli.flags import json_flag, seed_flag
-from fewshot_cxr.cli.sources import choose_findings, read_sources, reading_flags, take_reading
+from fewshot_cxr.cli.flags import file_path, json_flag, seed_flag
+from fewshot_cxr.cli.sources import Reading, choose_findings, read_sources, reading_flags
 from fewshot_cxr.data import (
     assert_no_leak,
     check_whole,
@@ -26,7 +25,7 @@ _MOST_COLUMNS = 4
 
 @click.command()
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The manifest to write.")
+@click.option("--out", type=file_path, help="The manifest to write.")
 @click.option("--map", "renamings", multiple=True, metavar="OLD=NEW", help="Call a finding by another name; repeat it.")
 @click.option("--per-finding", type=click.IntRange(1), metavar="N", help="Draw at most N films of each, by --seed.")
 @click.option("--verify/--no-verify", default=True, show_default=True, help="Decode every film.")
@@ -45,8 +44,8 @@ def command(
     strict: bool,
     n_workers: int | None,
     seed: int,
+    reading: Reading,
     json_file: str | None,
-    **options: Any,
 ) -> None:
     """Read each SOURCE (NAME:PATH, a manifest CSV, or an image folder), and write one manifest of all films.
 
@@ -58,10 +57,8 @@ def command(
              fscxr data read coronahack:/data/corona image_folder:/data/ours --map bacteria=pneumonia --out films.csv
     """
     names = _renamings(renamings)
-    reading = take_reading(options)
     # Chosen by the new names, so after renaming.
-    choice = {name: reading.pop(name) for name in ("findings", "with_others")}
-    records = choose_findings(rename_findings(read_sources(sources, reading), names), choice)
+    records = choose_findings(rename_findings(read_sources(sources, reading.of_all_findings()), names), reading)
     if per_finding is not None:
         records = take_per_finding(records, per_finding, seed=seed)
     if verify:

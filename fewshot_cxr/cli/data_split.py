@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from fewshot_cxr.cli.console import say, say_records, show_table, write_result
-from fewshot_cxr.cli.flags import json_flag, seed_flag
-from fewshot_cxr.cli.sources import names_in, read_films, reading_flags, take_reading
+from fewshot_cxr.cli.flags import comma_names, file_path, json_flag, seed_flag
+from fewshot_cxr.cli.sources import Reading, read_films, reading_flags
 from fewshot_cxr.data import (
     fixed_counts,
     fold_split,
@@ -43,8 +43,13 @@ class _Split:
 @click.option("--folds", "n_folds", type=click.IntRange(3), help="Folds: OUT-0.csv tests on the first, and so on.")
 @click.option("--leave-source-out", is_flag=True, help="For each source OUT-<source>.csv, which tests on it.")
 @click.option("--per-class", metavar="TEST,VAL", help="Films of each class in test and in val, such as 60,60.")
-@click.option("--novel", metavar="A,B", help="Findings in test alone; --fractions of the patients without one.")
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The manifest to write.")
+@click.option(
+    "--novel",
+    metavar="A,B",
+    callback=comma_names,
+    help="Findings in test alone; --fractions of the patients without one.",
+)
+@click.option("--out", required=True, type=file_path, help="The manifest to write.")
 @seed_flag
 @reading_flags
 @json_flag
@@ -55,11 +60,11 @@ def command(
     n_folds: int | None,
     leave_source_out: bool,
     per_class: str | None,
-    novel: str | None,
+    novel: tuple[str, ...] | None,
     out: Path,
     seed: int,
+    reading: Reading,
     json_file: str | None,
-    **options: Any,
 ) -> None:
     """Split the films of SOURCE into train, val and test, whole patients only.
 
@@ -77,7 +82,7 @@ def command(
         raise click.UsageError(f"{' and '.join(given)} exclude each other: a film is split in one way")
     shares = _numbers("--fractions", fractions or _SHARES, float, _SHARES, ("train", "val", "test"))
     counts = None if per_class is None else _numbers("--per-class", per_class, int, "60,60", ("test", "val"))
-    records = read_films(source, take_reading(options), allow_leak=True)
+    records = read_films(source, reading, allow_leak=True)
     say_records(records)
     if n_folds is not None:
         splits = _folds(records, n_folds, seed)
@@ -87,9 +92,8 @@ def command(
         header = {"kind": "per_class", "seed": seed, "n_test": counts[0], "n_val": counts[1]}
         splits = [_Split("", fixed_counts(records, *counts, seed=seed), header)]
     elif novel is not None:
-        held = names_in(novel, "--novel")
-        header = {"kind": "novel", "seed": seed, "novel": list(held), "fractions": list(shares)}
-        splits = [_Split("", novel_classes(records, held, shares, seed=seed), header)]
+        header = {"kind": "novel", "seed": seed, "novel": list(novel), "fractions": list(shares)}
+        splits = [_Split("", novel_classes(records, novel, shares, seed=seed), header)]
     else:
         header = {"kind": "fractions", "seed": seed, "fractions": list(shares)}
         splits = [_Split("", split_by_patient(records, shares, seed=seed), header)]

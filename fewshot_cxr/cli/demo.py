@@ -5,22 +5,20 @@ from pathlib import Path
 import click
 
 from fewshot_cxr.cli.console import progress_bars, say, write_result
-from fewshot_cxr.cli.flags import json_flag, seed_flag, set_threads
+from fewshot_cxr.cli.flags import device_flag, folder_path, json_flag, seed_flag, threads_flag
 from fewshot_cxr.cli.results import show_prediction, show_result
 from fewshot_cxr.workflows.demo import NEW_FINDING, run_demo
 
 
 @click.command()
-@click.option("--out", default=Path("runs/demo"), show_default=True, type=click.Path(file_okay=False, path_type=Path))
+@click.option("--out", default=Path("runs/demo"), show_default=True, type=folder_path)
 @click.option("--patients", "n_patients", default=100, show_default=True, type=click.IntRange(20), help="Per finding.")
 @click.option("--epochs", "n_epochs", default=24, show_default=True, type=click.IntRange(1), help="Of training.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--threads", type=click.IntRange(1), help="Processor threads.  [default: all cores]")
+@device_flag
+@threads_flag
 @seed_flag
 @json_flag
-def command(
-    *, out: Path, n_patients: int, n_epochs: int, device: str, threads: int | None, seed: int, json_file: str | None
-) -> None:
+def command(*, out: Path, n_patients: int, n_epochs: int, device: str, seed: int, json_file: str | None) -> None:
     """Train on synthetic films of five findings; then a sixth arrives with five films.
 
     Writes OUT/report.html, manifest.csv, films/, checkpoint/ and figures/. Needs no network.
@@ -28,7 +26,6 @@ def command(
     \b
     Example: fscxr demo --out runs/demo
     """
-    set_threads(threads)
     with progress_bars() as progress:
         result = run_demo(out, seed=seed, n_patients=n_patients, n_epochs=n_epochs, device=device, progress=progress)
     show_result(result.episodes, to_stderr=json_file == "-")

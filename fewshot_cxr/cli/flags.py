@@ -1,57 +1,71 @@
 """Flags that several commands share."""
 
-from collections.abc import Callable
-from functools import reduce
+from collections.abc import Callable, Mapping
+from functools import reduce, wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
+from click.core import ParameterSource
+
+from fewshot_cxr._checks import lookup
+from fewshot_cxr.image_spec import CROPS
+from fewshot_cxr.workflows.compute import Compute
 
 ALL = "all"
-Command = TypeVar("Command", bound=Callable[..., Any])
+Flag = Callable[[Callable[..., Any]], Callable[..., Any]]
+"""What adds a flag, or several, to a command."""
 
 
-def several(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
-    """Return a decorator that adds several options, in this order."""
-    return lambda command: reduce(lambda inner, option: option(inner), reversed(options), command)
+def several(*flags: Flag) -> Flag:
+    """Return what adds several flags, in this order."""
+    return lambda command: reduce(lambda inner, flag: flag(inner), reversed(flags), command)
 
 
-def work_flags(command: Command) -> Command:
-    """Add --batch-size, for films that are embedded, and the machine's flags."""
-    option = click.option(
-        "--batch-size", default=128, show_default=True, type=click.IntRange(1), help="Films at a time."
-    )
-    return machine_flags(option(command))
+def as_one(name: str, build: Callable[..., object], *flags: Flag) -> Flag:
+    """Return what adds flags whose values the command takes as one.
+
+    Args:
+        name: of the command's argument.
+        build: takes the values of the flags by their names, and returns the argument.
+        flags: to add.
+    """
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(command)
+        def call(**given: object) -> object:
+            value = build(**{flag: given.pop(flag) for flag in names})
+            return command(**given, **{name: value})
+
+        known = _parameters(call)
+        names = [one.name for one in _parameters(several(*flags)(call))[len(known) :] if one.expose_value]
+        return call
+
+    return add
 
 
-def machine_flags(command: Command) -> Command:
-    """Add --device, --workers, --threads, --cache-dir."""
-    return several(
-        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
-        click.option(
-            "--workers", "n_workers", type=click.IntRange(1), help="Threads that decode films.  [default: all cores]"
-        ),
-        click.option("--threads", type=click.IntRange(1), help="Processor threads.  [default: all cores]"),
-        click.option(
-            "--cache-dir",
-            "cache_folder",
-            type=click.Path(path_type=Path),
-            help="Decoded films.  [default: FSCXR_CACHE, else ~/.cache/fewshot_cxr]",
-        ),
-    )(command)
+def _parameters(command: Callable[..., Any]) -> list[click.Parameter]:
+    """Return what click has noted so far, the last one first."""
+    return [*getattr(command, "__click_params__", ())]
 
 
-json_flag = click.option(
-    "--json",
-    "json_file",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, allow_dash=True),
-    help="Write the result as JSON; - is standard output.",
-)
-seed_flag = click.option("--seed", default=0, show_default=True, help="Of every draw.")
-checkpoint_flag = click.option(
-    "--checkpoint", required=True, type=click.Path(exists=True, path_type=Path), help="Run folder or encoder file."
-)
+def given_flags() -> dict[str, str]:
+    """Return the flags of the running command that were typed, by the names of their parameters."""
+    context = click.get_current_context()
+    is_typed = ParameterSource.COMMANDLINE
+    typed = [one for one in context.command.params if context.get_parameter_source(one.name or "") is is_typed]
+    return {one.name or "": one.opts[0] for one in typed}
+
+
+def comma_names(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    """Take the names out of "A,B,C"; none at all is wrong use of the flag."""
+    if value is None:
+        return None
+    found = tuple(name.strip() for name in value.split(",") if name.strip())
+    if not found:
+        flag = parameter.opts[0]
+        raise click.UsageError(f"{flag} {value!r} names nothing; write {flag} A,B,C")
+    return found
 
 
 def count_or_all(context: click.Context, parameter: click.Parameter, value: str) -> int | None:
@@ -63,9 +77,77 @@ def count_or_all(context: click.Context, parameter: click.Parameter, value: str)
     return int(value)
 
 
-def set_threads(threads: int | None) -> None:
-    """Limit torch's threads."""
-    if threads is not None:
+def name_in(table: Mapping[str, object], what: str) -> Callable[..., str | None]:
+    """Return what refuses a name that a table lacks, before any film is read.
+
+    Args:
+        table: such as RULES.
+        what: such as "rule".
+    """
+
+    def check(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+        if value is not None:
+            lookup(table, value, what=what)
+        return value
+
+    return check
+
+
+def _set_threads(context: click.Context, parameter: click.Parameter, value: int | None) -> None:
+    if value is not None:
         import torch
 
-        torch.set_num_threads(threads)
+        torch.set_num_threads(value)
+
+
+file_path = click.Path(dir_okay=False, path_type=Path)
+folder_path = click.Path(file_okay=False, path_type=Path)
+there_path = click.Path(exists=True, path_type=Path)
+
+json_flag = click.option(
+    "--json",
+    "json_file",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, allow_dash=True),
+    help="Write the result as JSON; - is standard output.",
+)
+seed_flag = click.option("--seed", default=0, show_default=True, help="Of every draw.")
+device_flag = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+threads_flag = click.option(
+    "--threads",
+    type=click.IntRange(1),
+    expose_value=False,
+    callback=_set_threads,
+    help="Processor threads.  [default: all cores]",
+)
+decoding_flag = click.option(
+    "--workers", "n_workers", type=click.IntRange(1), help="Threads that decode films.  [default: all cores]"
+)
+cache_flag = click.option(
+    "--cache-dir",
+    "cache_folder",
+    type=click.Path(path_type=Path),
+    help="Decoded films.  [default: FSCXR_CACHE, else ~/.cache/fewshot_cxr]",
+)
+batch_flag = click.option(
+    "--batch-size", default=128, show_default=True, type=click.IntRange(1), help="Films at a time."
+)
+machine_flags = several(device_flag, decoding_flag, threads_flag, cache_flag)
+compute_flags = as_one("compute", Compute, machine_flags)
+batch_compute_flags = as_one("compute", Compute, machine_flags, batch_flag)
+
+checkpoint_flag = click.option("--checkpoint", required=True, type=there_path, help="Run folder or encoder file.")
+data_flag = click.option(
+    "--data",
+    "source",
+    required=True,
+    help="Manifest CSV, image folder, or NAME:PATH (names and flags: data read --help).",
+)
+run_folder_flag = click.option("--out", required=True, type=folder_path, help="The run folder to write.")
+resume_flag = click.option("--resume", is_flag=True, help="Go on from OUT/last.ckpt, with the same settings.")
+crop_flag = click.option(
+    "--crop", default="square", show_default=True, type=click.Choice(CROPS), help="How a film becomes square."
+)
+depth_flag = click.option(
+    "--bit-depth", type=click.IntRange(8, 16), help="Of 16-bit files.  [default: from each file's maximum]"
+)

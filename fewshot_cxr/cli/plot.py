@@ -1,26 +1,22 @@
 """`fscxr plot`: one figure of a result, a training, films or embeddings, as a PNG file."""
 
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from fewshot_cxr._checks import lookup
 from fewshot_cxr.cli.console import check_outputs, progress_bars, say, say_problems
-from fewshot_cxr.cli.flags import seed_flag, set_threads, work_flags
-from fewshot_cxr.cli.sources import read_films, read_sources, reading_flags, take_reading
-from fewshot_cxr.data import cache_films
+from fewshot_cxr.cli.flags import batch_compute_flags, file_path, given_flags, seed_flag, there_path
+from fewshot_cxr.cli.sources import READING, Reading, read_films, read_sources, reading_flags
 from fewshot_cxr.distances import DISTANCES
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.encoders import load_encoder
-from fewshot_cxr.inference import embed_films
-from fewshot_cxr.records import Records
 from fewshot_cxr.report import save_figure
 from fewshot_cxr.storage import write_text
 from fewshot_cxr.visualise import THEMES
 from fewshot_cxr.visualise.projection import DISTANCES as MAP_DISTANCES
+from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.plots import PLOTS, PlotInputs, PlotKind, PlotOptions
 from fewshot_cxr.workflows.plots.maps import COLOURS, METHODS, PUBLISHED
 from fewshot_cxr.workflows.plots.table import EMBEDDINGS, FILMS, HISTORY, MAKES, MAPS, RESULT
@@ -57,9 +53,7 @@ def _check_suffix(kind: str, plot: PlotKind, out: Path) -> None:
 @click.command(help=_HELP)
 @click.argument("kind")
 @click.argument("sources", nargs=-1, metavar="[SOURCE]...")
-@click.option(
-    "--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="A .png; of projection also .html."
-)
+@click.option("--out", required=True, type=file_path, help="A .png; of projection also .html.")
 @click.option("--theme", type=click.Choice(sorted(THEMES)), default="light", show_default=True)
 @click.option("--title", default="", help="Above the figure.")
 @seed_flag
@@ -78,27 +72,58 @@ def _check_suffix(kind: str, plot: PlotKind, out: Path) -> None:
     help=f"neighbours, ranks: {', '.join(DISTANCES)}; projection, som, som-distance: {', '.join(MAP_DISTANCES)}.  "
     "[default: as in training, or euclidean]",
 )
-@click.option("--checkpoint", type=click.Path(exists=True, path_type=Path), help="Run folder or encoder file.")
+@click.option("--checkpoint", type=there_path, help="Run folder or encoder file.")
 @click.option("--data", help="Films of the embeddings: manifest CSV, image folder, or NAME:PATH (data read --help).")
 @click.option("--split", help="--checkpoint: embed the films of this split only.")
-@work_flags
+@batch_compute_flags
 @reading_flags
-def command(*, kind: str, sources: tuple[str, ...], out: Path, **options: Any) -> None:
+def command(
+    *,
+    kind: str,
+    sources: tuple[str, ...],
+    out: Path,
+    theme: str,
+    title: str,
+    seed: int,
+    method: str,
+    colour: str,
+    before: Path | None,
+    queries: tuple[str, ...],
+    distance: str | None,
+    checkpoint: Path | None,
+    data: str | None,
+    split: str | None,
+    compute: Compute,
+    reading: Reading,
+) -> None:
     """Draw one figure; what the kinds are is said in the help."""
     check_outputs(out)
     plot = lookup(PLOTS, kind, what="kind of figure")
     _check_suffix(kind, plot, out)
-    _refuse_idle_flags(kind, plot, is_embedding=options["checkpoint"] is not None)
+    _refuse_idle_flags(kind, plot, out, method, is_embedding=checkpoint is not None)
     with progress_bars() as progress:
-        inputs, distance = _inputs(kind, plot, sources, options, progress)
-        if kind in MAPS and distance not in (*MAP_DISTANCES, "squared_euclidean"):
-            say(f"note: {kind} knows no distance {distance}, by which the encoder was trained: euclidean is taken")
-            distance = "euclidean"
+        compute = replace(compute, progress=progress)
+        if plot.source == EMBEDDINGS and checkpoint is not None:
+            if sources or data is None:
+                raise click.UsageError(f"{kind}: --checkpoint goes with --data, and with no other source")
+            inputs, trained_by = _embedded_now(checkpoint, data, split, reading, compute)
+        else:
+            inputs, trained_by = _inputs(kind, plot, sources, data, reading), "euclidean"
+        if before is not None:
+            inputs = replace(inputs, before=_load("projection", before))
+        if kind in MAPS and trained_by not in (*MAP_DISTANCES, "squared_euclidean"):
+            say(f"note: {kind} knows no distance {trained_by}, by which the encoder was trained: euclidean is taken")
+            trained_by = "euclidean"
         look = PlotOptions(
-            **{name: options[name] for name in ("title", "theme", "seed", "method", "colour", "queries")},
-            distance=options["distance"] or distance,
-            cache_folder=options["cache_folder"],
-            progress=partial(progress, kind),
+            title=title,
+            theme=theme,
+            seed=seed,
+            method=method,
+            colour=colour,
+            queries=queries,
+            distance=distance or trained_by,
+            cache_folder=compute.cache_folder,
+            progress=compute.report(kind),
         )
         if plot.explore is not None and out.suffix.lower() == ".html":
             write_text(out, plot.explore(inputs, look))
@@ -110,37 +135,24 @@ def command(*, kind: str, sources: tuple[str, ...], out: Path, **options: Any) -
     say(f"written: {out}, {kind} of {inputs.name}, {width:.1f} x {height:.1f} inches")
 
 
-def _refuse_idle_flags(kind: str, plot: PlotKind, *, is_embedding: bool) -> None:
+def _refuse_idle_flags(kind: str, plot: PlotKind, out: Path, method: str, *, is_embedding: bool) -> None:
     """Refuse flags that would change nothing in this kind of figure."""
     heeded = {*_ANY_KIND, *plot.heeds}
     if plot.source in (FILMS, EMBEDDINGS):
-        heeded |= {*take_reading({}), "cache_folder"}
+        heeded |= {*READING, "cache_folder"}
     if plot.source == EMBEDDINGS:
         heeded |= {"checkpoint", "data", *(_WITH_CHECKPOINT if is_embedding else ())}
-    context = click.get_current_context()
-    if context.params["method"] == PUBLISHED:
+    if method == PUBLISHED:
         heeded -= {"seed"}  # it has its own
-    if context.params["out"].suffix.lower() == ".html":
+    if out.suffix.lower() == ".html":
         heeded -= {"theme"}  # the reader's browser chooses
-    idle = [
-        parameter.opts[0]
-        for parameter in context.command.params
-        if parameter.name not in heeded
-        and context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
-    ]
+    idle = [flag for name, flag in given_flags().items() if name not in heeded]
     if idle:
         raise click.UsageError(f"{', '.join(idle)} would change nothing in {kind} of {_DRAWN_FROM[plot.source]}")
 
 
-def _inputs(
-    kind: str, plot: PlotKind, sources: tuple[str, ...], options: dict[str, Any], progress: Any
-) -> tuple[PlotInputs, str]:
-    """Read what the figure is drawn from; and the distance of the training, where an encoder was given."""
-    reading = take_reading(options)
-    if plot.source == EMBEDDINGS and options["checkpoint"] is not None:
-        if sources or options["data"] is None:
-            raise click.UsageError(f"{kind}: --checkpoint goes with --data, and with no other source")
-        return _embedded_now(reading, options, progress)
+def _inputs(kind: str, plot: PlotKind, sources: tuple[str, ...], data: str | None, reading: Reading) -> PlotInputs:
+    """Read what the figure is drawn from."""
     if not sources or (len(sources) > 1 and plot.source != FILMS):
         raise click.UsageError(f"{kind} is drawn from {MAKES[plot.source]}; got {len(sources) or 'no'} sources")
     if plot.source == FILMS:
@@ -149,22 +161,17 @@ def _inputs(
                 raise click.UsageError(f"{source} is a run folder; its films are in {Path(source) / 'split.csv'}")
         films = read_sources(sources, reading, as_splits=True)
         say_problems(films)
-        return PlotInputs(name=", ".join(sources), films=films), ""
+        return PlotInputs(name=", ".join(sources), films=films)
     path = Path(sources[0])
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder; {kind} is drawn from {MAKES[plot.source]}")
     if plot.source == RESULT:
-        return PlotInputs(name=str(path), result=read_result(path)), ""
+        return PlotInputs(name=str(path), result=read_result(path))
     if plot.source == HISTORY:
         history, best_epoch = read_history(path)
-        return PlotInputs(name=str(path), history=history, best_epoch=best_epoch), ""
-    inputs = PlotInputs(
-        name=str(path),
-        embeddings=_load(kind, path),
-        films=None if options["data"] is None else read_films(options["data"], reading, allow_leak=True),
-        before=None if options["before"] is None else _load(kind, options["before"]),
-    )
-    return inputs, "euclidean"
+        return PlotInputs(name=str(path), history=history, best_epoch=best_epoch)
+    films_of = None if data is None else read_films(data, reading, allow_leak=True)
+    return PlotInputs(name=str(path), embeddings=_load(kind, path), films=films_of)
 
 
 def _load(kind: str, path: Path) -> Embeddings:
@@ -176,17 +183,14 @@ def _load(kind: str, path: Path) -> Embeddings:
         raise ValueError(f"{error}; {kind} is drawn from {MAKES[EMBEDDINGS]}") from error
 
 
-def _embedded_now(reading: dict[str, Any], options: dict[str, Any], progress: Any) -> tuple[PlotInputs, str]:
-    set_threads(options["threads"])
-    encoder = load_encoder(options["checkpoint"])
-    records: Records = read_films(options["data"], reading, single_label=True, allow_leak=True)
-    records = records if options["split"] is None else records.of_split(options["split"])
-    cache = {"folder": options["cache_folder"], "n_workers": options["n_workers"]}
-    films = cache_films(records, encoder.image_spec, **cache, progress=partial(progress, "decoding"))
-    work = {"device": options["device"], "batch_size": options["batch_size"]}
-    embedded = embed_films(encoder, films, **work, progress=partial(progress, "embedding"))
+def _embedded_now(
+    checkpoint: Path, data: str, split: str | None, reading: Reading, compute: Compute
+) -> tuple[PlotInputs, str]:
+    """Embed the films; return them, and the distance that the encoder was trained by."""
+    encoder = load_encoder(checkpoint)
+    records = read_films(data, reading, single_label=True, allow_leak=True)
+    films = compute.decode(records if split is None else records.of_split(split), encoder.image_spec)
+    embedded = compute.embed(encoder, films)
     say_problems(films.records)
-    before = None if options["before"] is None else _load("projection", options["before"])
-    name = f"{options['data']} by {options['checkpoint']}"
-    inputs = PlotInputs(name=name, embeddings=embedded, films=films.records, before=before)
+    inputs = PlotInputs(name=f"{data} by {checkpoint}", embeddings=embedded, films=films.records)
     return inputs, encoder.card.get("distance", "euclidean")

@@ -1,18 +1,18 @@
 """`fscxr recipes`: the published systems, each one command."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import click
 
 from fewshot_cxr.cli.console import check_outputs, progress_bars, say, show_table, write_provenance, write_result
-from fewshot_cxr.cli.flags import json_flag, machine_flags, seed_flag, set_threads
+from fewshot_cxr.cli.flags import compute_flags, json_flag, resume_flag, run_folder_flag, seed_flag, there_path
 from fewshot_cxr.cli.sources import reader_and_path
 from fewshot_cxr.report.closed_tables import confusion_table, finding_table, overall_table
 from fewshot_cxr.report.multi_label_tables import multi_label_table
 from fewshot_cxr.report.tables import value_text
+from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.recipes import (
     VARIANTS,
     CheckRow,
@@ -24,10 +24,15 @@ from fewshot_cxr.workflows.recipes import (
     run_recipe,
     settled,
 )
-from fewshot_cxr.workflows.work import Work
 
 _LAST = "last.ckpt"
-_SET = "key=value of the recipe, such as training.n_epochs=5, or n_epochs=5 where that names one key. Repeatable."
+set_flag = click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="key=value of the recipe, such as training.n_epochs=5, or n_epochs=5 where that names one key. Repeatable.",
+)
 
 
 @click.group()
@@ -56,7 +61,7 @@ def list_recipes() -> None:
 @command.command()
 @click.argument("name")
 @click.option("--published", is_flag=True, help="With the published settings laid over.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help=_SET)
+@set_flag
 def show(*, name: str, published: bool, settings: Sequence[str]) -> None:
     """Print the file of a recipe; with --published or --set, the settings of such a run.
 
@@ -80,21 +85,17 @@ def show(*, name: str, published: bool, settings: Sequence[str]) -> None:
     multiple=True,
     help="NAME:PATH as for `data read`, or a manifest CSV; one for each data set of the recipe, or any other films.",
 )
-@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="The run folder to write.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help=_SET)
+@run_folder_flag
+@set_flag
 @click.option("--published", is_flag=True, help="Take the published settings, where they lead to no wrong number.")
 @click.option("--smoke", is_flag=True, help="A trial: one epoch at 64 px; with --published two steps at full size.")
+@click.option("--start-from", type=there_path, help="Run folder of the recipe that this one follows.")
 @click.option(
-    "--start-from", type=click.Path(exists=True, path_type=Path), help="Run folder of the recipe that this one follows."
+    "--keep-out", type=there_path, help="Manifest: leave the patients of its test and val out of the training."
 )
-@click.option(
-    "--keep-out",
-    type=click.Path(exists=True, path_type=Path),
-    help="Manifest: leave the patients of its test and val out of the training.",
-)
-@click.option("--resume", is_flag=True, help="Go on from OUT/last.ckpt, with the same settings.")
+@resume_flag
 @seed_flag
-@machine_flags
+@compute_flags
 @json_flag
 def run(
     *,
@@ -102,10 +103,14 @@ def run(
     sources: Sequence[str],
     out: Path,
     settings: Sequence[str],
+    published: bool,
+    smoke: bool,
+    start_from: Path | None,
+    keep_out: Path | None,
     resume: bool,
-    threads: int | None,
+    seed: int,
+    compute: Compute,
     json_file: str | None,
-    **options: Any,
 ) -> None:
     """Train by a recipe and judge on test films, once.
 
@@ -121,12 +126,21 @@ def run(
     if (out / _LAST).exists() and not resume:
         raise click.UsageError(f"{out} holds a run already: add --resume, or name another folder")
     recipe, given = load_recipe(name), dict(map(parse_setting, settings))
-    settled(recipe, published=options["published"], smoke=options["smoke"], settings=given)  # a slip, before work
-    set_threads(threads)
+    settled(recipe, published=published, smoke=smoke, settings=given)  # a slip, before work
     with progress_bars() as progress:
-        work = Work(**{key: options.pop(key) for key in ("device", "cache_folder", "n_workers")}, progress=progress)
-        pairs = [(reader, Path(path)) for reader, path in map(reader_and_path, sources)]
-        done = run_recipe(recipe, pairs, out=out, settings=given, resume=resume, work=work, **options)
+        done = run_recipe(
+            recipe,
+            [(reader, Path(path)) for reader, path in map(reader_and_path, sources)],
+            out=out,
+            published=published,
+            smoke=smoke,
+            settings=given,
+            start_from=start_from,
+            keep_out=keep_out,
+            resume=resume,
+            seed=seed,
+            compute=replace(compute, progress=progress),
+        )
     write_provenance(out, resume=resume)
     _show(done, to_stderr=json_file == "-")
     write_result(done.result.to_json(), json_file)
@@ -142,16 +156,16 @@ def run(
 )
 @click.option("--only", type=click.Choice(VARIANTS), help="One variant.  [default: both]")
 @seed_flag
-@machine_flags
+@compute_flags
 @json_flag
 def check(
     *,
     names: Sequence[str],
     data_root: Path,
     only: str | None,
-    threads: int | None,
+    seed: int,
+    compute: Compute,
     json_file: str | None,
-    **options: Any,
 ) -> None:
     """Try recipes (all, if none is named) on small data sets, corrected and as published, and print one table.
 
@@ -159,11 +173,10 @@ def check(
     Example: fscxr recipes check --data-root layouts
              fscxr recipes check resnet9-triplet effnet --data-root layouts --only published
     """
-    set_threads(threads)
-    seed, rows = options.pop("seed"), []
+    rows = []
     with progress_bars() as progress:
         variants = VARIANTS if only is None else (only,)
-        for row in check_recipes(data_root, names, variants=variants, seed=seed, work=Work(**options)):
+        for row in check_recipes(data_root, names, variants=variants, seed=seed, compute=compute):
             rows.append(row)
             say(f"{row.recipe} ({row.variant}): {row.error or row.number}, {row.seconds:.0f} s")
             n_all = len(names or recipe_names()) * len(variants)

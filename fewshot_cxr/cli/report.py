@@ -1,30 +1,30 @@
 """`fscxr report`: one page on runs and results, to read, print and send."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import click
 
 from fewshot_cxr.cli.console import check_outputs, progress_bars, say, say_problems
-from fewshot_cxr.cli.flags import machine_flags, seed_flag, set_threads
-from fewshot_cxr.cli.sides import of_split, refuse_shared_patients
-from fewshot_cxr.cli.sources import read_films, reader_and_path, reading_flags, take_reading
+from fewshot_cxr.cli.exemplars import of_split, refuse_shared_patients
+from fewshot_cxr.cli.flags import compute_flags, file_path, seed_flag
+from fewshot_cxr.cli.sources import Reading, read_films, reader_and_path, reading_flags
 from fewshot_cxr.report import render_page
 from fewshot_cxr.report.run_page import LEFT_OUT
 from fewshot_cxr.storage import write_text
+from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.run_report import GivenFilms, report_page
-from fewshot_cxr.workflows.work import Work
 
 
 @click.command()
 @click.argument("sources", nargs=-1, required=True, metavar="RUN_OR_JSON...", type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The page to write (HTML).")
+@click.option("--out", required=True, type=file_path, help="The page to write (HTML).")
 @click.option("--data", "source", help="Films to show.  [default: those of the split.csv of the first run]")
 @click.option("--split", help="Show the films of this split.  [default: test, where there is one]")
 @click.option("--support-split", help="Labelled films for heat maps.  [default: train, where there is one]")
 @click.option("--title", default="", help="Of the page.  [default: the names of the runs and results]")
 @seed_flag
-@machine_flags
+@compute_flags
 @reading_flags
 def command(
     *,
@@ -35,8 +35,8 @@ def command(
     support_split: str | None,
     title: str,
     seed: int,
-    threads: int | None,
-    **options: Any,
+    compute: Compute,
+    reading: Reading,
 ) -> None:
     """Write one page on runs and results: numbers, curves, films, where the network looks, comparisons.
 
@@ -51,16 +51,14 @@ def command(
     if str(out) == "-":
         raise click.UsageError("--out takes a file: a page does not go to standard output")
     check_outputs(out)
-    reading = take_reading(options)
     given = None
     if source is not None:
         given = _films(source, split, support_split, reading)
-    elif split is not None or support_split is not None or any(value is not None for value in reading.values()):
+    elif split is not None or support_split is not None or reading != Reading():
         raise click.UsageError("--split, --support-split and the reading flags go with --data: name the films")
-    set_threads(threads)
     with progress_bars() as progress:
-        work = Work(**{key: options[key] for key in ("device", "cache_folder", "n_workers")}, progress=progress)
-        page = report_page(sources, given=given, title=title, seed=seed, work=work)
+        compute = replace(compute, progress=progress)
+        page = report_page(sources, given=given, title=title, seed=seed, compute=compute)
         text = render_page(page)
     write_text(out, text)
     for section in page.sections:
@@ -70,7 +68,7 @@ def command(
     say(f"written: {out}, {len(text.encode()) / 1e6:.1f} MB")
 
 
-def _films(source: str, split: str | None, support_split: str | None, reading: dict[str, Any]) -> GivenFilms:
+def _films(source: str, split: str | None, support_split: str | None, reading: Reading) -> GivenFilms:
     """Return the films to show and, where the data has any beside them, labelled ones."""
     records = read_films(source, reading, single_label=True)
     say_problems(records)
@@ -80,5 +78,5 @@ def _films(source: str, split: str | None, support_split: str | None, reading: d
         return GivenFilms(test)
     support = of_split(records, support_split, "train", "--support-split")
     reader, _ = reader_and_path(source)
-    refuse_shared_patients({"test": test, "support": support}, dict.fromkeys(("test", "support"), reader))
+    refuse_shared_patients({"test": (test, reader), "support": (support, reader)})
     return GivenFilms(test, support)

@@ -1,15 +1,15 @@
 """Films that a command was given: the flags that say how they are read, and the reading."""
 
 import inspect
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from fewshot_cxr._checks import nearest
-from fewshot_cxr.cli.flags import Command, several
+from fewshot_cxr.cli.flags import as_one, comma_names
 from fewshot_cxr.data import (
     NO_FINDING,
     READERS,
@@ -20,55 +20,84 @@ from fewshot_cxr.data import (
     read_dataset,
 )
 from fewshot_cxr.records import Records
+from fewshot_cxr.workflows.short_names import short_names
 
 _TEXT, _NAMES, _SWITCH = "text", "A,B,C", "switch"
-# Options of the readers: flag, what it takes, help. Which reader has which is asked of its signature.
+# Options of the readers: what each takes, help. Which reader has which is asked of its signature.
 _READING = {
-    "root": ("--root", _TEXT, "Manifest: folder that its paths start from."),
-    "path_column": ("--path-column", _TEXT, "Manifest: column with the file."),
-    "label_column": ("--label-column", _TEXT, "Manifest: column with the finding."),
-    "group_column": ("--group-column", _TEXT, "Manifest: column that joins films of one patient."),
-    "patient_column": ("--patient-column", _TEXT, "Manifest: column with the patient."),
-    "patient_pattern": ("--patient-pattern", _TEXT, "Folder: regular expression; its first group is the patient."),
-    "finding": ("--finding", _TEXT, "Folder: finding of films that lie directly in it."),
-    "any_name": ("--any-name", _SWITCH, "Folder: DICOM files without a suffix too."),
-    "salt_file": ("--salt-file", _TEXT, "DICOM: secret that makes patient ids lasting."),
-    "keep_patient_ids": ("--keep-patient-ids", _SWITCH, "DICOM: patient ids in clear."),
-    "version": ("--version", _TEXT, "covidx: such as 9A.  [default: the newest with three classes]"),
-    "classes": ("--classes", _TEXT, "coronahack, covid19_radiography, chestxray14: rule that makes the findings."),
-    "patient_key": ("--patient-key", _TEXT, "coronahack: what of a file's name is the patient."),
-    "official_split": ("--official-split", _SWITCH, "coronahack: keep TRAIN and TEST."),
-    "table": ("--table", _TEXT, "chestxray14: which table of films."),
-    "finding_level": ("--finding-level", _TEXT, "covid_chestxray: leaf, path, level1, ...  [default: leaf]"),
-    "views": ("--views", _NAMES, "covid_chestxray: such as PA,AP, or all.  [default: frontal ones]"),
-    "modality": ("--modality", _NAMES, "covid_chestxray: such as X-ray.  [default: X-ray]"),
+    "root": (_TEXT, "Manifest: folder that its paths start from."),
+    "path_column": (_TEXT, "Manifest: column with the file."),
+    "label_column": (_TEXT, "Manifest: column with the finding."),
+    "group_column": (_TEXT, "Manifest: column that joins films of one patient."),
+    "patient_column": (_TEXT, "Manifest: column with the patient."),
+    "patient_pattern": (_TEXT, "Folder: regular expression; its first group is the patient."),
+    "finding": (_TEXT, "Folder: finding of films that lie directly in it."),
+    "any_name": (_SWITCH, "Folder: DICOM files without a suffix too."),
+    "salt_file": (_TEXT, "DICOM: secret that makes patient ids lasting."),
+    "keep_patient_ids": (_SWITCH, "DICOM: patient ids in clear."),
+    "version": (_TEXT, "covidx: such as 9A.  [default: the newest with three classes]"),
+    "classes": (_TEXT, "coronahack, covid19_radiography, chestxray14: rule that makes the findings."),
+    "patient_key": (_TEXT, "coronahack: what of a file's name is the patient."),
+    "official_split": (_SWITCH, "coronahack: keep TRAIN and TEST."),
+    "table": (_TEXT, "chestxray14: which table of films."),
+    "finding_level": (_TEXT, "covid_chestxray: leaf, path, level1, ...  [default: leaf]"),
+    "views": (_NAMES, "covid_chestxray: such as PA,AP, or all.  [default: frontal ones]"),
+    "modality": (_NAMES, "covid_chestxray: such as X-ray.  [default: X-ray]"),
 }
+READING = (*_READING, "findings", "with_others")  # the names of all that a reading is made of
 _FINDINGS = "Keep the films with one finding alone, and that one of these."
 _WITH_OTHERS = "--findings: keep films that show one of them and others besides, too."
 
 
-def reading_flags(command: Command, *, are_shown: bool = False) -> Command:
-    """Add --findings, --with-others, and the flags of the readers, which `data read --help` shows."""
-    flags = [click.option("--findings", metavar=_NAMES, help=_FINDINGS)]
-    flags.append(click.option("--with-others", is_flag=True, default=None, help=_WITH_OTHERS))
-    for name, (flag, kind, text) in _READING.items():
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How films are read.
+
+    Args:
+        options: of the readers, as they were given.
+        findings: films with one of these alone are kept; None: nobody asked.
+        with_others: films that show one of `findings` and others besides are kept, too.
+    """
+
+    options: Mapping[str, object] = field(default_factory=dict)
+    findings: tuple[str, ...] | None = None
+    with_others: bool = False
+
+    def check_fit(self, readers: Collection[str]) -> None:
+        """Refuse options that none of the readers has."""
+        foreign = [_flag(name) for name in self.options if not any(_has(reader, name) for reader in readers)]
+        if foreign:
+            raise click.UsageError(f"{', '.join(foreign)} does not fit {' or '.join(readers)} data")
+
+    def fitted(self, reader: str) -> "Reading":
+        """Return it with the options that a reader has."""
+        return replace(self, options={name: value for name, value in self.options.items() if _has(reader, name)})
+
+    def of_all_findings(self) -> "Reading":
+        """Return it without a choice of findings."""
+        return Reading(options=self.options)
+
+
+def reading_flags(command: Callable[..., Any], *, are_shown: bool = False) -> Callable[..., Any]:
+    """Add --findings, --with-others, and the flags of the readers, which `data read --help` shows: as `reading`."""
+    flags = [
+        click.option("--findings", metavar=_NAMES, callback=comma_names, help=_FINDINGS),
+        click.option("--with-others", is_flag=True, help=_WITH_OTHERS),
+    ]
+    for name, (kind, text) in _READING.items():
         more: dict[str, Any] = {"is_flag": True, "default": None} if kind is _SWITCH else {"metavar": kind.upper()}
-        flags.append(click.option(flag, name, help=text, hidden=not are_shown, **more))
-    return several(*flags)(command)
+        more |= {"callback": comma_names} if kind is _NAMES else {}
+        flags.append(click.option(_flag(name), name, help=text, hidden=not are_shown, **more))
+    return as_one("reading", _reading, *flags)(command)
 
 
-def take_reading(options: dict[str, Any]) -> dict[str, Any]:
-    """Take the reading flags out of a command's options."""
-    return {name: options.pop(name, None) for name in (*_READING, "findings", "with_others")}
+def _reading(*, findings: tuple[str, ...] | None, with_others: bool, **options: object) -> Reading:
+    given = {name: value for name, value in options.items() if value is not None}
+    return Reading(options=given, findings=findings, with_others=with_others)
 
 
 def read_films(
-    source: str,
-    reading: dict[str, Any],
-    *,
-    single_label: bool = False,
-    several: bool = False,
-    allow_leak: bool = False,
+    source: str, reading: Reading, *, single_label: bool = False, several: bool = False, allow_leak: bool = False
 ) -> Records:
     """Read `NAME:PATH`, or a path alone: a manifest CSV or an image folder.
 
@@ -76,95 +105,84 @@ def read_films(
 
     Args:
         source: as a person wrote it.
-        reading: of `take_reading`.
+        reading: the flags.
         single_label: leave out films with several findings, and say so.
         several: keep every film, whatever it shows; see `choose_findings`.
         allow_leak: take films whose splits share a patient.
     """
     name, rest = reader_and_path(source)
-    options = {option: value for option, value in reading.items() if value is not None and option in _READING}
-    check_fit(options, (name,))
+    reading.check_fit([name])
     if not rest.strip():
         raise click.UsageError(f"{source!r} names no file or folder; an empty variable, perhaps")
     if not Path(rest).exists():
         stranger = source.partition(":")[0]
         hint = nearest(stranger, READERS) if ":" in source and name != stranger else ""
         raise click.UsageError(f"{source}: no such file or folder{hint and f', and no reader {stranger!r}{hint}'}")
-    for option, value in options.items():
-        options[option] = names_in(value, _READING[option][0]) if _READING[option][1] is _NAMES else value
-    if allow_leak and fits("allow_leak", name):
-        options["allow_leak"] = True
-    records = read_dataset(name, rest, **options)
+    more = {"allow_leak": True} if allow_leak and _has(name, "allow_leak") else {}
+    records = read_dataset(name, rest, **reading.options, **more)
     if not allow_leak:
         assert_no_leak(records)
     return choose_findings(records, reading, single_label=single_label, several=several)
 
 
 def choose_findings(
-    records: Records, reading: dict[str, Any], *, single_label: bool = False, several: bool = False
+    records: Records, reading: Reading, *, single_label: bool = False, several: bool = False
 ) -> Records:
     """Keep the films that --findings asks for, or else, where one finding a film is needed, those with one.
 
     Where a film may show several, all films stay, and their labels hold what --findings names, or all but "No Finding".
     """
-    findings, with_others = reading.get("findings"), bool(reading.get("with_others"))
+    findings, with_others = reading.findings, reading.with_others
     if several:
         if with_others:
             raise click.UsageError("--with-others does not go with films of several findings: all films are kept")
         every = tuple(name for name in records.findings if name != NO_FINDING)
-        return cut_findings(records, every if findings is None else names_in(findings, "--findings"))
+        return cut_findings(records, every if findings is None else findings)
     if findings is not None:
-        return keep_findings(records, names_in(findings, "--findings"), with_others=with_others)
+        return keep_findings(records, findings, with_others=with_others)
     if with_others:
         raise click.UsageError("--with-others goes with --findings: name the findings that count")
     is_single = all(len(film.findings) == 1 for film in records)
     return records if is_single or not single_label else keep_findings(records)
 
 
-def read_sources(sources: Sequence[str], reading: dict[str, Any], *, as_splits: bool = False) -> Records:
+def read_each(sources: Sequence[str], reading: Reading, *, single_label: bool = False) -> list[Records]:
+    """Read several sources; an option goes to those whose reader has it, and patients in two splits are allowed."""
+    readers = [reader_and_path(source)[0] for source in sources]
+    reading.check_fit(readers)
+    return [
+        read_films(source, reading.fitted(reader), single_label=single_label, allow_leak=True)
+        for source, reader in zip(sources, readers, strict=True)
+    ]
+
+
+def read_sources(sources: Sequence[str], reading: Reading, *, as_splits: bool = False) -> Records:
     """Read one source, or several as one list; patients in two splits are allowed.
 
-    An option goes to the sources whose reader has it. Sources of one reader share their patients: apart, a patient of
-    two manifests could be on both sides of a split.
+    Sources of one reader share their patients: apart, a patient of two manifests could be on both sides of a split.
 
     Args:
         sources: as a person wrote them.
-        reading: of `take_reading`.
+        reading: the flags.
         as_splits: a film of several manifests, or of several folders, that states no split gets the name of its source
             as its split.
     """
     if len(sources) == 1:
         return read_films(sources[0], reading, allow_leak=True)
-    readers = [reader_and_path(source)[0] for source in sources]
-    given = {option: value for option, value in reading.items() if value is not None and option in _READING}
-    check_fit(given, readers)
-    split_names = _short_names(sources)
+    readers, paths = zip(*map(reader_and_path, sources), strict=True)
+    split_names = short_names([Path(path) for path in paths])
     parts: dict[str, Records] = {}
     patients: dict[str, str] = {}
-    for source, reader in zip(sources, readers, strict=True):
+    for reader, split, part in zip(readers, split_names, read_each(sources, reading.of_all_findings()), strict=True):
         n_before = list(patients.values()).count(reader)
         name = f"{reader}-{n_before + 1}" if n_before else reader
-        own = {option: value for option, value in given.items() if fits(option, reader)}
-        parts[name] = read_films(source, own, allow_leak=True)
-        patients[name] = reader
         if as_splits and readers.count(reader) > 1 and reader in ("manifest", "image_folder"):
-            films = tuple(replace(film, split=film.split or split_names[source]) for film in parts[name])
-            parts[name] = replace(parts[name], films=films)
+            part = replace(part, films=tuple(replace(film, split=film.split or split) for film in part))
+        parts[name], patients[name] = part, reader
     merged = merge_records(parts, patients=patients, name_sources=not as_splits, keep_repeats=as_splits)
     shared = [reader for reader in dict.fromkeys(readers) if readers.count(reader) > 1]
     notes = tuple(f"the same patient id in two sources of {reader} is taken for one patient" for reader in shared)
-    merged = replace(merged, notes=merged.notes + notes)
-    return choose_findings(merged, reading)
-
-
-def _short_names(sources: Sequence[str]) -> dict[str, str]:
-    """Name each source after its file, with as many folders before it as tell them apart."""
-    parts = {source: Path(reader_and_path(source)[1]).resolve().with_suffix("").parts for source in sources}
-    for length in range(1, max(map(len, parts.values())) + 1):
-        names = {source: "/".join(own[-length:]) for source, own in parts.items()}
-        if len(set(names.values())) == len(parts):
-            return names
-    return {source: source for source in sources}
+    return choose_findings(replace(merged, notes=merged.notes + notes), reading)
 
 
 def reader_and_path(source: str) -> tuple[str, str]:
@@ -175,21 +193,9 @@ def reader_and_path(source: str) -> tuple[str, str]:
     return ("image_folder" if Path(source).is_dir() else "manifest"), source
 
 
-def fits(option: str, reader: str) -> bool:
-    """Return whether a reader has this option."""
+def _has(reader: str, option: str) -> bool:
     return option in inspect.signature(READERS[reader]).parameters
 
 
-def check_fit(options: Iterable[str], readers: Sequence[str]) -> None:
-    """Refuse reading flags that none of the readers has."""
-    foreign = [_READING[option][0] for option in options if not any(fits(option, reader) for reader in readers)]
-    if foreign:
-        raise click.UsageError(f"{', '.join(foreign)} does not fit {' or '.join(readers)} data")
-
-
-def names_in(text: str, flag: str) -> tuple[str, ...]:
-    """Take the names out of "A,B,C"; none at all is wrong use of the flag."""
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
-    if not names:
-        raise click.UsageError(f"{flag} {text!r} names nothing; write {flag} A,B,C")
-    return names
+def _flag(option: str) -> str:
+    return f"--{option.replace('_', '-')}"

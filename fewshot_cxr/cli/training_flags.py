@@ -1,54 +1,80 @@
 """Flags that both trainings share, and how they become a trainer's settings."""
 
 import tomllib
-from collections.abc import Callable
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
-from fewshot_cxr.cli.flags import Command, several
+from fewshot_cxr.cli.flags import (
+    Flag,
+    as_one,
+    crop_flag,
+    data_flag,
+    depth_flag,
+    machine_flags,
+    resume_flag,
+    run_folder_flag,
+    seed_flag,
+    several,
+)
 from fewshot_cxr.encoders import ENCODERS
-from fewshot_cxr.image_spec import CROPS, EQUALISERS, ImageSpec
+from fewshot_cxr.image_spec import EQUALISERS, ImageSpec
 from fewshot_cxr.training import OPTIMIZERS, PRECISIONS, SCHEDULES, STANDARDISATIONS, ClassifierTrainer, SiameseTrainer
 
 Trainer = SiameseTrainer | ClassifierTrainer
-_IMAGE_FLAGS = {
-    "size_px": "image_size",
-    "n_channels": "channels",
-    "crop": "crop",
-    "top_crop": "top_crop",
-    "border_crop": "border_crop",
-    "equalise": "equalise",
-    "bit_depth": "bit_depth",
-}
-
+_OF_THE_IMAGE = ("size_px", "n_channels", "crop", "top_crop", "border_crop", "equalise", "bit_depth")
+_OF_THE_ENCODER = ("embedding_dim", "weights", "pretrained")
 _HAVE_FLAGS = {"seed": "--seed", "image_spec": "--image-size and its like"}
 
 
-def choices(names: Any) -> str:
+def choices(names: Iterable[str]) -> str:
     """Name what a flag may be."""
     return f"{', '.join(names)}."
 
 
-def film_flags(command: Command) -> Command:
-    """Add --data, --out, --resume."""
-    return several(
-        click.option(
-            "--data",
-            "source",
-            required=True,
-            help="Manifest CSV, image folder, or NAME:PATH (names and flags: data read --help).",
-        ),
-        click.option(
-            "--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="The run folder to write."
-        ),
-        click.option("--resume", is_flag=True, help="Go on from OUT/last.ckpt, with the same settings."),
-    )(command)
+@dataclass(frozen=True)
+class Run:
+    """The films that a run is trained on, its folder, and whether it goes on from there.
+
+    Raises:
+        click.UsageError: a run lies there already, and none is to go on.
+    """
+
+    source: str
+    out: Path
+    resume: bool
+
+    def __post_init__(self) -> None:
+        if not self.resume and (self.out / "last.ckpt").exists():
+            raise click.UsageError(f"--out {self.out} holds a run already: add --resume, or name another folder")
 
 
-def encoder_flags(default: Trainer) -> Callable[[Command], Command]:
-    """Return a decorator that adds what says which encoder it is, and what its pixels mean."""
+run_flags = as_one("run", Run, data_flag, run_folder_flag, resume_flag)
+
+
+def trainer_flags(default: Trainer, *flags: Flag) -> Flag:
+    """Return what adds all that a trainer is made of, as `trainer`.
+
+    Args:
+        default: says which trainer, and what holds where a flag is not given.
+        flags: of this trainer alone.
+    """
+
+    def build(*, encoder_options: dict[str, Any], augment: bool, **given: object) -> Trainer:
+        settings: dict[str, Any] = {**given} if augment else {**given, "augmentation": None}
+        spec = ImageSpec(**{name: settings.pop(name) for name in _OF_THE_IMAGE})
+        chosen = {name: settings.pop(name, None) for name in _OF_THE_ENCODER}
+        encoder_options |= {name: value for name, value in chosen.items() if value}
+        return type(default)(**settings, image_spec=spec, encoder_options=encoder_options)
+
+    return as_one("trainer", build, _encoder_flags(default), *flags, _schedule_flags(default), seed_flag, machine_flags)
+
+
+def _encoder_flags(default: Trainer) -> Flag:
+    """Return what says which encoder it is, and what its pixels mean."""
     return several(
         click.option(
             "--encoder",
@@ -56,31 +82,42 @@ def encoder_flags(default: Trainer) -> Callable[[Command], Command]:
             show_default=True,
             help=choices([*ENCODERS, "timm:<any name>", "timm:hf-hub:<owner/name>", "xrv:<weights>"]),
         ),
-        click.option("--encoder-option", "encoder_options", multiple=True, metavar="NAME=VALUE", help="As width=64."),
+        click.option(
+            "--encoder-option",
+            "encoder_options",
+            multiple=True,
+            metavar="NAME=VALUE",
+            callback=_encoder_options,
+            help="As width=64.",
+        ),
         click.option("--pretrained", is_flag=True, help="Take the published weights (timm, xrv)."),
         click.option(
             "--weights", type=click.Path(exists=True, dir_okay=False), help="Start from this file of weights."
         ),
-        click.option("--freeze", help="So many groups of layers from the stem on, or backbone.  [default: none]"),
-        click.option("--layer-decay", default=1.0, show_default=True, help="Of the rate, from the head to the stem."),
-        click.option("--image-size", default=default.image_spec.size_px, show_default=True, help="Side in pixels."),
-        click.option("--channels", default=1, show_default=True, help="1, or 3 for weights of colour pictures."),
         click.option(
-            "--crop", default="square", show_default=True, type=click.Choice(CROPS), help="How a film becomes square."
+            "--freeze",
+            callback=_groups,
+            help="So many groups of layers from the stem on, or backbone.  [default: none]",
         ),
+        click.option("--layer-decay", default=1.0, show_default=True, help="Of the rate, from the head to the stem."),
+        click.option(
+            "--image-size", "size_px", default=default.image_spec.size_px, show_default=True, help="Side in pixels."
+        ),
+        click.option(
+            "--channels", "n_channels", default=1, show_default=True, help="1, or 3 for weights of colour pictures."
+        ),
+        crop_flag,
         click.option("--top-crop", default=0.0, show_default=True, help="Share of the height cut off at the top."),
         click.option("--border-crop", default=0.0, show_default=True, help="Share cut off at each border."),
         click.option("--equalise", default="none", show_default=True, type=click.Choice(EQUALISERS), help="Contrast."),
-        click.option(
-            "--bit-depth", type=click.IntRange(8, 16), help="Of 16-bit files.  [default: from each file's maximum]"
-        ),
+        depth_flag,
         click.option("--standardisation", default="spec", show_default=True, help=choices(STANDARDISATIONS)),
         click.option("--augment/--no-augment", default=True, show_default=True, help="Of training films."),
     )
 
 
-def course_flags(default: Trainer) -> Callable[[Command], Command]:
-    """Return a decorator that adds what says how the training goes."""
+def _schedule_flags(default: Trainer) -> Flag:
+    """Return what says how the training goes."""
     return several(
         click.option("--epochs", "n_epochs", default=default.n_epochs, show_default=True, type=click.IntRange(1)),
         click.option(
@@ -107,25 +144,13 @@ def course_flags(default: Trainer) -> Callable[[Command], Command]:
     )
 
 
-def trainer_settings(options: dict[str, Any]) -> dict[str, Any]:
-    """Turn the flags of a training into the settings of its trainer."""
-    spec = ImageSpec(**{name: options.pop(flag) for name, flag in _IMAGE_FLAGS.items()})
-    encoder_options = dict(_option(text) for text in options.pop("encoder_options"))
-    for name in ("embedding_dim", "weights"):
-        value = options.pop(name, None)
-        encoder_options |= {} if value is None else {name: value}
-    encoder_options |= {"pretrained": True} if options.pop("pretrained") else {}
-    if not options.pop("augment"):
-        options["augmentation"] = None
-    freeze = options.pop("freeze")
-    options["freeze"] = 0 if freeze is None else int(freeze) if freeze.isdigit() else freeze
-    return {**options, "image_spec": spec, "encoder_options": encoder_options}
+def _groups(context: click.Context, parameter: click.Parameter, value: str | None) -> int | str:
+    """Take a number of groups of layers, or a name."""
+    return 0 if value is None else int(value) if value.isdigit() else value
 
 
-def refuse_old_run(out: Path, resume: bool) -> None:
-    """Refuse to begin where a run lies already."""
-    if not resume and (out / "last.ckpt").exists():
-        raise click.UsageError(f"--out {out} holds a run already: add --resume, or name another folder")
+def _encoder_options(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, Any]:
+    return dict(map(_option, texts))
 
 
 def _option(text: str) -> tuple[str, Any]:

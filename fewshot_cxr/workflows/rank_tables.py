@@ -13,7 +13,7 @@ from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.inference import RULES, TRANSDUCTIVE, sample_exemplars
 from fewshot_cxr.seeding import generator
 from fewshot_cxr.visualise import Figure, rank_table_figure
-from fewshot_cxr.workflows.exemplar_judge import ExemplarJudge
+from fewshot_cxr.workflows.judging import Exemplars
 
 _MOST_EXEMPLARS = 60
 _SAMPLED_PER_FINDING = 3  # where all training films are exemplars: too many to look at
@@ -48,14 +48,14 @@ class RankTable:
 
 
 def rank_tables(
-    judge: ExemplarJudge, films: CachedFilms, embedded: Embeddings, n_tables: int, *, seed: int
+    exemplars: Exemplars, films: CachedFilms, embedded: Embeddings, n_tables: int, *, seed: int
 ) -> tuple[RankTable, ...]:
     """Measure a few test films, drawn by seed, against exemplars.
 
     The distance to each finding is the rule's own, over all exemplars; the decision is the finding at the smallest.
 
     Args:
-        judge: its exemplars, of which a few of each finding are in the tables where they are more than 60; its rule.
+        exemplars: of which a few of each finding are in the tables where they are more than 60; its rule.
         films: the test films.
         embedded: the same films.
         n_tables: how many.
@@ -64,15 +64,17 @@ def rank_tables(
     order = generator(seed, "rank tables").permutation(len(films))[:n_tables]
     if not len(order):
         return ()
-    place = {film.path: row for row, film in enumerate(judge.films.records)}
-    some = judge.films.records
+    place = {film.path: row for row, film in enumerate(exemplars.films.records)}
+    some = exemplars.films.records
     if len(some) > _MOST_EXEMPLARS:
         some = sample_exemplars(some, _SAMPLED_PER_FINDING, seed=seed)
     kept = [place[film.path] for film in some]
-    pixels, findings = judge.films.rows(kept), [film.finding for film in some]
-    distances = _to_exemplars(judge, torch.from_numpy(embedded.vectors[order]), kept).tolist()
+    pixels, findings = exemplars.films.rows(kept), [film.finding for film in some]
+    distances = _to_exemplars(exemplars, torch.from_numpy(embedded.vectors[order]), kept).tolist()
     tables = []
-    for row, own_distances, means in zip(order.tolist(), distances, _to_findings(judge, embedded, order), strict=True):
+    for row, own_distances, means in zip(
+        order.tolist(), distances, _to_findings(exemplars, embedded, order), strict=True
+    ):
         record = films.records[row]
         table = RankTable(
             films.rows([row])[0],
@@ -80,10 +82,10 @@ def rank_tables(
             tuple(zip(pixels, findings, own_distances, strict=True)),
             means,
             paths=[film.path for film in some],
-            rule=judge.rule,
+            rule=exemplars.rule.name,
             truth=record.finding,
             decision=next(iter(means)),
-            n_exemplars=len(judge.films),
+            n_exemplars=len(exemplars.films),
         )
         tables.append(table)
     return tuple(tables)
@@ -105,21 +107,23 @@ def draw_rank_table(table: RankTable, *, title: str = "", theme: str = "light") 
     )
 
 
-def _to_exemplars(judge: ExemplarJudge, asked: Tensor, kept: list[int]) -> Tensor:
-    exemplars = torch.from_numpy(judge.known.vectors[kept])
-    if "weights" in judge.options:  # a template of one exemplar each is that exemplar
-        return RULES["template"](exemplars, torch.arange(len(kept)), asked, **judge.options)
-    return pairwise_distances(asked, exemplars, judge.distance)
+def _to_exemplars(exemplars: Exemplars, asked: Tensor, kept: list[int]) -> Tensor:
+    known = torch.from_numpy(exemplars.embeddings.vectors[kept])
+    if "weights" in exemplars.rule.options:  # a template of one exemplar each is that exemplar
+        return RULES["template"](known, torch.arange(len(kept)), asked, **exemplars.rule.options)
+    return pairwise_distances(asked, known, exemplars.rule.distance)
 
 
-def _to_findings(judge: ExemplarJudge, films: Embeddings, order: np.ndarray) -> list[dict[str, float]]:
+def _to_findings(exemplars: Exemplars, films: Embeddings, order: np.ndarray) -> list[dict[str, float]]:
     """Return finding -> what the rule compares, over all exemplars, the closest first, of each film in this order."""
-    class_ids, labels = np.unique(judge.known.class_ids, return_inverse=True)
+    class_ids, labels = np.unique(exemplars.embeddings.class_ids, return_inverse=True)
     # Such a rule looks at all test films at once: a few of them alone would be decided otherwise.
-    rows = np.arange(len(films)) if judge.rule in TRANSDUCTIVE else order
-    known, asked = torch.from_numpy(judge.known.vectors), torch.from_numpy(films.vectors[rows])
+    rows = np.arange(len(films)) if exemplars.rule.name in TRANSDUCTIVE else order
+    known, asked = torch.from_numpy(exemplars.embeddings.vectors), torch.from_numpy(films.vectors[rows])
     with torch.inference_mode():
-        found = RULES[judge.rule](known, torch.from_numpy(labels), asked, distance=judge.distance, **judge.options)
-    names = [judge.known.class_names[index] for index in class_ids]
-    values = (found[torch.from_numpy(order)] if judge.rule in TRANSDUCTIVE else found).tolist()
+        found = RULES[exemplars.rule.name](
+            known, torch.from_numpy(labels), asked, distance=exemplars.rule.distance, **exemplars.rule.options
+        )
+    names = [exemplars.embeddings.class_names[index] for index in class_ids]
+    values = (found[torch.from_numpy(order)] if exemplars.rule.name in TRANSDUCTIVE else found).tolist()
     return [dict(sorted(zip(names, own, strict=True), key=lambda item: item[1])) for own in values]

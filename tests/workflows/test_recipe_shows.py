@@ -14,7 +14,8 @@ from fewshot_cxr.evaluation import Answers, evaluate_closed_set, evaluate_multi_
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.inference import RULES
 from fewshot_cxr.records import Record, Records
-from fewshot_cxr.workflows.exemplar_judge import ExemplarJudge
+from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
+from fewshot_cxr.workflows.judging import Exemplars
 from fewshot_cxr.workflows.rank_tables import RankTable, rank_tables
 from fewshot_cxr.workflows.recipes.shows import write_shows
 
@@ -244,17 +245,17 @@ def sides(tmp_path_factory):
     return [(cached(films, root), films) for films, root in zip(both, roots, strict=True)]
 
 
-def made_judge(sides, rule):
+def made_exemplars(sides, rule):
     options = {"knn": {"k": 5}, "template": {"weights": np.linspace(0, 1, 6).tolist()}}.get(rule, {})
-    return ExemplarJudge(rule, "euclidean", options, *sides[0])
+    return Exemplars(*sides[0], ExemplarRule(rule, "euclidean", options))
 
 
 @pytest.mark.parametrize("rule", [name for name in RULES if name != "template"])
 def test_a_rank_table_shows_what_the_rule_decided_over_all_exemplars(rule, sides):
-    judge, (films, embedded) = made_judge(sides, rule), sides[1]
-    assert len(judge.films) > 60
-    decisions = judge.decide(embedded)
-    tables = rank_tables(judge, films, embedded, 12, seed=3)
+    exemplars, (films, embedded) = made_exemplars(sides, rule), sides[1]
+    assert len(exemplars.films) > 60
+    decisions = exemplars.decide(embedded)
+    tables = rank_tables(exemplars, films, embedded, 12, seed=3)
     assert len(tables) == 12
     for table in tables:
         row = int(table.name.removesuffix(".png"))
@@ -262,26 +263,28 @@ def test_a_rank_table_shows_what_the_rule_decided_over_all_exemplars(rule, sides
         assert table.decision == decisions.findings[own.argmax()]
         assert table.truth == films.records[row].finding
         assert next(iter(table.means)) == table.decision
-        assert (table.rule, len(table.rows), table.n_exemplars) == (rule, 9, len(judge.films))
+        assert (table.rule, len(table.rows), table.n_exemplars) == (rule, 9, len(exemplars.films))
 
 
 def test_mean_distances_are_over_all_exemplars_not_those_shown(sides):
-    judge, (films, embedded) = made_judge(sides, "mean_distance"), sides[1]
-    (table,) = rank_tables(judge, films, embedded, 1, seed=0)
+    exemplars, (films, embedded) = made_exemplars(sides, "mean_distance"), sides[1]
+    (table,) = rank_tables(exemplars, films, embedded, 1, seed=0)
     asked = embedded.vectors[int(table.name.removesuffix(".png"))]
-    distances = np.linalg.norm(judge.known.vectors - asked, axis=1)
-    for class_id, name in enumerate(judge.known.class_names):
-        assert table.means[name] == pytest.approx(distances[judge.known.class_ids == class_id].mean(), rel=1e-5)
+    distances = np.linalg.norm(exemplars.embeddings.vectors - asked, axis=1)
+    for class_id, name in enumerate(exemplars.embeddings.class_names):
+        assert table.means[name] == pytest.approx(
+            distances[exemplars.embeddings.class_ids == class_id].mean(), rel=1e-5
+        )
 
 
 def test_files_of_a_rank_table_hold_truth_decision_and_scores(tmp_path, sides, monkeypatch):
-    judge, (films, embedded) = made_judge(sides, "knn"), sides[1]
-    tables = rank_tables(judge, films, embedded, 1, seed=0)
+    exemplars, (films, embedded) = made_exemplars(sides, "knn"), sides[1]
+    tables = rank_tables(exemplars, films, embedded, 1, seed=0)
     drawn = []
     monkeypatch.setattr(
         "fewshot_cxr.workflows.recipes.shows.save_figure", lambda figure, path: drawn.append((path.stem, figure))
     )
-    result = evaluate_closed_set(judge.decide(embedded))
+    result = evaluate_closed_set(exemplars.decide(embedded))
     write_shows(tmp_path, result=result, history=[], best_epoch=None, rank_tables=tables)
     (table,), rows = tables, rows_of(tmp_path, "rank_1")
     assert {(row["film"], row["truth"], row["decision"], row["rule"]) for row in rows} == {
@@ -293,6 +296,6 @@ def test_files_of_a_rank_table_hold_truth_decision_and_scores(tmp_path, sides, m
     assert min(scores, key=scores.get) == table.decision
     assert [row.get("score") for row in json_of(tmp_path, "rank_1")["rows"][-3:]] == sorted(scores.values())
     texts = [text.get_text() for text in dict(drawn)["rank_1"].findobj(matplotlib.text.Text)]
-    assert f"9 of {len(judge.films)} exemplars shown" in texts
+    assert f"9 of {len(exemplars.films)} exemplars shown" in texts
     assert any(text.startswith("Score of each finding by the rule knn") for text in texts)
     assert sum(text.endswith("  decision") for text in texts) == 1

@@ -20,7 +20,8 @@ from fewshot_cxr.visualise import (
     neighbours_figure,
     sample_grid_figure,
 )
-from fewshot_cxr.workflows.exemplar_judge import ExemplarJudge
+from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
+from fewshot_cxr.workflows.judging import Exemplars
 from fewshot_cxr.workflows.plots.inputs import PlotInputs, PlotOptions
 from fewshot_cxr.workflows.rank_tables import draw_rank_table, rank_tables
 
@@ -95,9 +96,9 @@ def draw_ranks(inputs: PlotInputs, options: PlotOptions) -> Figure:
         raise ValueError("ranks: no film of another patient is there to compare with; embed more films")
     exemplars = decoded(sample_exemplars(records.take(others), _N_EXEMPLARS, seed=options.seed), _SIDE, options)
     known = embedded.take(_rows_of([film.path for film in exemplars.records], records))
-    judge = ExemplarJudge("mean_distance", options.distance, {}, exemplars, known)
+    compared = Exemplars(exemplars, known, ExemplarRule(distance=options.distance))
     asked = decoded(records.take([query]), _SIDE, options)
-    table = rank_tables(judge, asked, embedded.take([query]), 1, seed=options.seed)[0]
+    table = rank_tables(compared, asked, embedded.take([query]), 1, seed=options.seed)[0]
     return draw_rank_table(table, title=options.title, theme=options.theme)
 
 

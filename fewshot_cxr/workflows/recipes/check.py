@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.recipes.recipe import Recipe, load_recipe, recipe_names
 from fewshot_cxr.workflows.recipes.run import run_recipe
-from fewshot_cxr.workflows.work import Work
 
 VARIANTS = ("corrected", "published")
 _FOLDERS = {"covid_chestxray": "ieee8023"}  # the others lie in folders of their reader's name
@@ -33,7 +33,7 @@ def check_recipes(
     *,
     variants: Sequence[str] = VARIANTS,
     seed: int = 0,
-    work: Work | None = None,
+    compute: Compute | None = None,
 ) -> Iterator[CheckRow]:
     """Run recipes as trials, one after the other, and yield a row for each as it ends.
 
@@ -42,7 +42,7 @@ def check_recipes(
         names: of recipes; none: all.
         variants: of VARIANTS.
         seed: of every draw.
-        work: device, cache and progress.
+        compute: device, cache and progress.
 
     Raises:
         ValueError: an unknown recipe.
@@ -51,15 +51,17 @@ def check_recipes(
     for recipe in recipes:
         for variant in variants:
             with tempfile.TemporaryDirectory(prefix="recipe-") as folder:
-                yield _try(recipe, variant, data_root, Path(folder), seed=seed, work=work)
+                yield _try(recipe, variant, data_root, Path(folder), seed=seed, compute=compute)
             gc.collect()
 
 
-def _try(recipe: Recipe, variant: str, data_root: Path, out: Path, *, seed: int, work: Work | None) -> CheckRow:
+def _try(recipe: Recipe, variant: str, data_root: Path, out: Path, *, seed: int, compute: Compute | None) -> CheckRow:
     sources = [(reader, data_root / _FOLDERS.get(reader, reader)) for reader in recipe.data]
     begin = time.perf_counter()
     try:
-        done = run_recipe(recipe, sources, out=out, published=variant == "published", smoke=True, seed=seed, work=work)
+        done = run_recipe(
+            recipe, sources, out=out, published=variant == "published", smoke=True, seed=seed, compute=compute
+        )
     except (ValueError, TypeError, OSError, ArithmeticError, RuntimeError) as error:
         # One that fails must not keep the others from being tried: its reason is its row.
         words = " ".join(str(error).split()) or type(error).__name__

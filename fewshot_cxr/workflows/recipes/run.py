@@ -7,23 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from fewshot_cxr.data import write_manifest
-from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.encoders import ENCODER_FILE
-from fewshot_cxr.evaluation import Result, evaluate_plan, plan_episodes
+from fewshot_cxr.evaluation import Result
 from fewshot_cxr.storage import write_json, write_text
-from fewshot_cxr.training import ClassifierTrainer, SiameseTrainer, TrainedClassifier, TrainedEncoder
-from fewshot_cxr.workflows.exemplar_judge import ExemplarJudge
-from fewshot_cxr.workflows.rank_tables import RankTable, rank_tables
+from fewshot_cxr.training import ClassifierTrainer, SiameseTrainer
+from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.recipes.division import SPLIT_FILE, Division, divide, patients_by_part
-from fewshot_cxr.workflows.recipes.judging import draw_judge, judge_by_exemplars, judge_classifier
+from fewshot_cxr.workflows.recipes.evaluating import Evaluated, Trained, evaluate_test_films
 from fewshot_cxr.workflows.recipes.recipe import Recipe
 from fewshot_cxr.workflows.recipes.shows import write_shows
 from fewshot_cxr.workflows.recipes.sources import Sources, choose_findings, listed, read_sources
-from fewshot_cxr.workflows.work import Work
 
-Trained = TrainedEncoder | TrainedClassifier
 RESULT_FILE, EPISODES_FILE, RECIPE_FILE = "result.json", "episodes.json", "recipe.toml"
-_N_QUERY = 10
 _JUDGED = ("test", "val")
 
 
@@ -63,7 +58,7 @@ def run_recipe(
     keep_out: Path | None = None,
     resume: bool = False,
     seed: int = 0,
-    work: Work | None = None,
+    compute: Compute | None = None,
 ) -> RecipeResult:
     """Read, divide by patient, train, and judge on the test films, once.
 
@@ -79,35 +74,35 @@ def run_recipe(
         keep_out: a manifest; the patients of its test and val are left out of train and val here.
         resume: go on from `out`/last.ckpt, exactly as if never stopped.
         seed: of every draw: of films, split, training, exemplars, episodes.
-        work: device, cache and progress.
+        compute: device, cache and progress.
 
     Raises:
         ValueError: an unknown setting, other data than the recipe wants, a patient on two sides, or one that
             `start_from` was trained on in val or test.
         FileNotFoundError: nothing readable, or nothing to resume.
     """
-    begin, work = time.perf_counter(), work or Work()
+    begin, compute = time.perf_counter(), compute or Compute()
     recipe = settled(recipe, published=published, smoke=smoke, settings=settings, start_from=start_from)
     films = choose_findings(recipe, read_sources(recipe, sources), [reader for reader, _ in sources], seed=seed)
     before = {} if start_from is None else patients_by_part(_run_folder(start_from))
     shut_out = [] if keep_out is None else _judged_patients(keep_out)
     division = divide(films, recipe.split, own=recipe.data, seed=seed, before=before, keep_out=shut_out)
-    trainer, told = _trainer(recipe, division, seed, work)
+    trainer, told = _trainer(recipe, division, seed, compute)
     out.mkdir(parents=True, exist_ok=True)
-    trained = trainer.fit(division.train, division.val, out=out, resume=resume, progress=work.progress)
+    trained = trainer.fit(division.train, division.val, out=out, resume=resume, progress=compute.progress)
     header = {"recipe": recipe.name, "seed": seed, "published": published, "smoke": smoke}
     _write_what_it_was(recipe, division, out, header)
-    judged = _judge(recipe, trained, division, out=out, seed=seed, work=work)
-    _write(judged, recipe, trained, division, out=out, seed=seed)
+    evaluated = evaluate_test_films(recipe, trained, division, out=out, seed=seed, compute=compute)
+    _write(evaluated, recipe, trained, division, out=out, seed=seed)
     return RecipeResult(
         recipe=recipe,
-        result=judged.result,
-        episodes=judged.episodes,
+        result=evaluated.result,
+        episodes=evaluated.episodes,
         trained=trained,
-        n_films={**trained.card["n_films"], "test": judged.result.n_films},
+        n_films={**trained.card["n_films"], "test": evaluated.result.n_films},
         out=out,
         seconds=time.perf_counter() - begin,
-        notes=tuple(dict.fromkeys((*division.train.notes, *told, *trained.notes, *judged.notes))),
+        notes=tuple(dict.fromkeys((*division.train.notes, *told, *trained.notes, *evaluated.notes))),
     )
 
 
@@ -138,7 +133,7 @@ def _run_folder(start_from: Path) -> Path:
 def _write_what_it_was(recipe: Recipe, division: Division, out: Path, header: dict[str, Any]) -> None:
     """Write split and settings, after training: a folder whose run is refused to be resumed keeps its own.
 
-    And remove what an earlier judging of this folder may have written and this one may not.
+    And remove what an earlier evaluation in this folder may have written and this one may not.
     """
     write_manifest(listed(division.together()), out / SPLIT_FILE, header=header)
     write_text(out / RECIPE_FILE, recipe.to_toml())
@@ -152,11 +147,11 @@ def _judged_patients(path: Path) -> Sequence[str]:
 
 
 def _trainer(
-    recipe: Recipe, division: Division, seed: int, work: Work
+    recipe: Recipe, division: Division, seed: int, compute: Compute
 ) -> tuple[SiameseTrainer | ClassifierTrainer, tuple[str, ...]]:
     """Return the trainer, and what to say of it; the recipe's findings to augment that are not there are left out."""
-    more: dict[str, Any] = {"seed": seed, "device": work.device}
-    more |= {"cache_folder": work.cache_folder, "n_workers": work.n_workers}
+    more: dict[str, Any] = {"seed": seed, "device": compute.device}
+    more |= {"cache_folder": compute.cache_folder, "n_workers": compute.n_workers}
     trainer = recipe.make_trainer(**more)
     chosen = trainer.augment_findings
     is_given = any(key.rpartition(".")[2] == "augment_findings" for key in recipe.given)
@@ -169,63 +164,17 @@ def _trainer(
     return recipe.make_trainer(**more, augment_findings=None, augmentation=None), (note,)
 
 
-@dataclass(frozen=True, eq=False)
-class _Judged:
-    result: Result
-    episodes: Result | None = None
-    tables: tuple[RankTable, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
-def _judge(recipe: Recipe, trained: Trained, division: Division, *, out: Path, seed: int, work: Work) -> _Judged:
-    if isinstance(trained, TrainedClassifier):
-        is_multi_label = recipe.findings.is_multi_label
-        return _Judged(judge_classifier(trained, division, is_multi_label=is_multi_label, work=work))
-    rules = recipe.judge
-    judge = draw_judge(trained, rules, division.train, folder=out, seed=seed, work=work)
-    result, films, embedded = judge_by_exemplars(judge, trained, division, work=work)
-    tables = rank_tables(judge, films, embedded, rules.rank_tables, seed=seed)
-    if not rules.n_episodes:
-        return _Judged(result, tables=tables)
-    try:
-        return _Judged(result, _episodes(recipe, judge, embedded, seed, work), tables)
-    except ValueError as error:  # the test films are too few for any: the closed set stands by itself
-        return _Judged(result, tables=tables, notes=(f"no few-shot episodes: {error}",))
-
-
-def _write(judged: _Judged, recipe: Recipe, trained: Trained, division: Division, *, out: Path, seed: int) -> None:
-    write_json(out / RESULT_FILE, judged.result.to_json())
-    if judged.episodes is not None:
-        write_json(out / EPISODES_FILE, judged.episodes.to_json())
+def _write(evaluated: Evaluated, recipe: Recipe, trained: Trained, division: Division, *, out: Path, seed: int) -> None:
+    write_json(out / RESULT_FILE, evaluated.result.to_json())
+    if evaluated.episodes is not None:
+        write_json(out / EPISODES_FILE, evaluated.episodes.to_json())
     write_shows(
         out,
-        result=judged.result,
+        result=evaluated.result,
         history=trained.history,
         best_epoch=trained.card["best_epoch"],
-        rank_tables=judged.tables,
+        rank_tables=evaluated.tables,
         counts={name: part.count_findings() for name, part in division.parts().items()},
         title=recipe.title,
         seed=seed,
-    )
-
-
-def _episodes(recipe: Recipe, judge: ExemplarJudge, films: Embeddings, seed: int, work: Work) -> Result:
-    rules = recipe.judge
-    plan = plan_episodes(
-        films,
-        n_way=min(rules.n_way, len(films.class_names)),
-        n_shot=rules.n_shot,
-        n_query=_N_QUERY,
-        n_episodes=rules.n_episodes,
-        if_too_small="shrink_query",
-        seed=seed,
-    )
-    return evaluate_plan(
-        films,
-        plan,
-        rule=judge.rule,
-        distance=judge.distance,
-        rule_options=judge.options,
-        device=work.device,
-        progress=work.report("episodes"),
     )

@@ -11,10 +11,10 @@ from fewshot_cxr.inference import RULES, load_classifier, sample_exemplars, temp
 from fewshot_cxr.records import Records
 from fewshot_cxr.report.html import Page
 from fewshot_cxr.report.run_page import PageParts, run_page
+from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.run_files import SPLIT
 from fewshot_cxr.workflows.run_report.films import ReportFilms, film_sections
 from fewshot_cxr.workflows.run_report.inputs import read_inputs
-from fewshot_cxr.workflows.work import Work
 
 _N_EXEMPLARS = 20  # of each finding, as the recipes draw
 _NEED_FILMS = "maps of the embedding, the best and the worst episode, and heat maps"
@@ -35,7 +35,7 @@ def report_page(
     given: GivenFilms | None = None,
     title: str = "",
     seed: int = 0,
-    work: Work | None = None,
+    compute: Compute | None = None,
 ) -> Page:
     """Return one page on run folders and JSON files.
 
@@ -46,12 +46,12 @@ def report_page(
         given: films to show.
         title: of the page; "": after the sources.
         seed: of every draw.
-        work: device, cache and progress.
+        compute: device, cache and progress.
 
     Raises:
         FileNotFoundError, ValueError: as for `read_inputs`; films that the run cannot take.
     """
-    (parts, folders), work = read_inputs(sources), work or Work()
+    (parts, folders), compute = read_inputs(sources), compute or Compute()
     episodes = _episodes_of_first(parts) if folders else None
     left_out = _left_out(parts, has_episodes=episodes is not None)
     if folders:
@@ -59,8 +59,8 @@ def report_page(
         if isinstance(films, str):
             left_out.insert(0, films)
         else:
-            shown = load_films(folders[0], films, rule=_rule_of_first(parts), seed=seed, work=work)
-            sections = film_sections(shown, result=episodes, device=work.device, progress=work.progress)
+            shown = load_films(folders[0], films, rule=_rule_of_first(parts), seed=seed, compute=compute)
+            sections = film_sections(shown, result=episodes, device=compute.device, progress=compute.progress)
             parts = replace(parts, films=sections)
             if shown.exemplars is None and shown.classifier is None:
                 left_out.insert(0, f"Heat maps need labelled films: {_NAME_FILMS}.")
@@ -74,7 +74,7 @@ def report_page(
 
 
 def load_films(
-    folder: Path, films: GivenFilms, *, rule: str = "mean_distance", seed: int = 0, work: Work | None = None
+    folder: Path, films: GivenFilms, *, rule: str = "mean_distance", seed: int = 0, compute: Compute | None = None
 ) -> ReportFilms:
     """Decode and embed films with the encoder of a run.
 
@@ -83,24 +83,24 @@ def load_films(
         films: to show; of the labelled ones 20 of each finding are drawn.
         rule: by which exemplars decide; the distance is that of the training.
         seed: of the draw.
-        work: device, cache and progress.
+        compute: device, cache and progress.
 
     Raises:
         FileNotFoundError: no encoder, or no readable film.
     """
-    work = work or Work()
+    compute = compute or Compute()
     encoder = load_encoder(folder)
     kind = (encoder.card.get("head") or {}).get("kind")
     classifier = load_classifier(folder) if kind == "linear" else None
-    test = work.decode(films.test, encoder.image_spec, "test")
+    test = compute.decode(films.test, encoder.image_spec, "test films")
     exemplars = None
     if films.support is not None and classifier is None:
         chosen = sample_exemplars(films.support, _N_EXEMPLARS, seed=seed)
-        exemplars = work.decode(chosen, encoder.image_spec, "labelled")
+        exemplars = compute.decode(chosen, encoder.image_spec, "labelled films")
     return ReportFilms(
         encoder=encoder,
         test=test,
-        embeddings=work.embed(encoder, test, "test"),
+        embeddings=compute.embed(encoder, test, "test films"),
         exemplars=exemplars,
         classifier=classifier,
         distance=encoder.card.get("distance", "euclidean"),

@@ -1,0 +1,63 @@
+"""On what films are decoded and go through a network."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from fewshot_cxr.data import CachedFilms, cache_films
+from fewshot_cxr.embeddings import Embeddings
+from fewshot_cxr.encoders import Encoder
+from fewshot_cxr.image_spec import ImageSpec
+from fewshot_cxr.inference import Classifier, classify_films, embed_films
+from fewshot_cxr.records import Records
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compute:
+    """On what films are decoded and go through a network, and how many at a time; it changes no number.
+
+    Args:
+        device: as for `choose_device`.
+        n_workers: threads that decode; None: one for each core.
+        cache_folder: of decoded films; None: as for `cache_films`.
+        batch_size: films at a time.
+        progress: called with (what is done, done, total).
+    """
+
+    device: str = "auto"
+    n_workers: int | None = None
+    cache_folder: Path | None = None
+    batch_size: int = 64
+    progress: Progress | None = None
+
+    def decode(self, records: Records, spec: ImageSpec, what: str = "films") -> CachedFilms:
+        """Decode films, or find them in the cache."""
+        report = self.report(f"decoding {what}")
+        return cache_films(records, spec, folder=self.cache_folder, n_workers=self.n_workers, progress=report)
+
+    def embed(
+        self, encoder: Encoder, films: CachedFilms, what: str = "films", *, is_multi_label: bool = False
+    ) -> Embeddings:
+        """Embed decoded films of one finding each, or of several."""
+        return embed_films(
+            encoder,
+            films,
+            is_multi_label=is_multi_label,
+            batch_size=self.batch_size,
+            device=self.device,
+            progress=self.report(f"embedding {what}"),
+        )
+
+    def classify(self, classifier: Classifier, films: CachedFilms, what: str = "films") -> np.ndarray:
+        """Return the logits of decoded films."""
+        report = self.report(f"classifying {what}")
+        return classify_films(classifier, films, batch_size=self.batch_size, device=self.device, progress=report)
+
+    def report(self, what: str) -> Callable[[int, int], None] | None:
+        """Return how to tell of one kind of work."""
+        return None if self.progress is None else partial(self.progress, what)

@@ -1,0 +1,30 @@
+"""How labelled films decide what another film shows: the rule, with its distance and its options."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from fewshot_cxr.encoders import Encoder
+from fewshot_cxr.inference import template_options
+
+
+@dataclass(frozen=True)
+class ExemplarRule:
+    """How labelled films decide what another film shows.
+
+    Args:
+        name: in RULES.
+        distance: in DISTANCES; "": as in training.
+        options: of the rule.
+    """
+
+    name: str = "mean_distance"
+    distance: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def for_encoder(self, encoder: Encoder, checkpoint: Path) -> "ExemplarRule":
+        """Return it with what the encoder was trained by: its distance, and the weights that a template takes."""
+        learned = template_options(encoder, checkpoint) if self.name == "template" else {}
+        distance = self.distance or encoder.card.get("distance", "euclidean")
+        return replace(self, distance=distance, options={**self.options, **learned})
