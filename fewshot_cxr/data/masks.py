@@ -1,9 +1,7 @@
 """Where the lungs are on each film: masks read through the geometry that the film itself went through."""
 
-import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -12,6 +10,7 @@ import numpy as np
 from fewshot_cxr.data.images import read_gray
 from fewshot_cxr.data.preprocess import to_square
 from fewshot_cxr.data.readers.film_walk import walk_films
+from fewshot_cxr.data.reading import read_all
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.records import Problem, Record, Records, resolve_below
 
@@ -19,7 +18,6 @@ _ASPECT_TOLERANCE = 0.02  # of the ratio of the sides: far above rounding to who
 _MOST_GRAY = 1 / 5  # of a mask's pixels, between black and white; nearly every film has twice as many
 _MOST_LABELS = 8  # gray values above the background; edges resampled or packed as JPEG have more, or few pixels
 _LEAST_LABEL = 1 / 10  # of the pixels above the background: a part of the lungs, and no edge
-_CHUNK = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,24 +85,16 @@ def lung_masks(
     bits = np.zeros((len(films), -(-(spec.size_px**2) // 8)), dtype=np.uint8)
     has_mask = np.zeros(len(films), dtype=bool)
 
-    def read(row: int) -> np.ndarray | str:
-        try:
-            return _read_mask(files[row], films.file(films[row]), plain)
-        except (OSError, ValueError) as error:
-            return str(error)
+    def read(row: int) -> np.ndarray:
+        return _read_mask(files[row], films.file(films[row]), plain)
 
-    rows = list(files)
-    with ThreadPoolExecutor(n_workers or os.cpu_count()) as pool:
-        for start in range(0, len(rows), _CHUNK):
-            some = rows[start : start + _CHUNK]
-            for row, mask in zip(some, pool.map(read, some), strict=True):
-                if isinstance(mask, str):
-                    kind = "other" if files[row].is_file() else "missing"
-                    problems.append(Problem(None, files[row].relative_to(base).as_posix(), mask, kind))
-                else:
-                    bits[row], has_mask[row] = np.packbits(mask), True
-            if progress is not None:
-                progress(start + len(some), len(rows))
+    found = read_all(read, list(files), n_workers=n_workers, progress=progress)
+    for (row, file), mask in zip(files.items(), found, strict=True):
+        if isinstance(mask, str):
+            kind = "other" if file.is_file() else "missing"
+            problems.append(Problem(None, file.relative_to(base).as_posix(), mask, kind))
+        else:
+            bits[row], has_mask[row] = np.packbits(mask), True
     return LungMasks(bits, has_mask, spec.size_px, tuple(problems))
 
 

@@ -84,16 +84,6 @@ class Augmentation:
         lookup(FILLS, self.fill, what="fill")
 
 
-@dataclass(frozen=True, eq=False)
-class _Draws:
-    """What N films drew: places (N, 2, 3) for affine_grid, exponents and factors (N, 1, 1, 1), on the CPU."""
-
-    theta: Tensor
-    gamma: Tensor
-    brightness: Tensor
-    contrast: Tensor
-
-
 def augment(
     images: Tensor, augmentation: Augmentation, *, generator: torch.Generator, chosen: Tensor | None = None
 ) -> Tensor:
@@ -115,23 +105,28 @@ def augment(
     """
     if chosen is not None and (chosen.dtype != torch.bool or chosen.shape != (len(images),)):
         raise ValueError(f"chosen must be bool of shape ({len(images)},), got {chosen.dtype} of {tuple(chosen.shape)}")
-    drawn = _draw(len(images), augmentation, generator)
+    theta, gamma, brightness, contrast = (
+        values.to(images.device) for values in _sample(len(images), augmentation, generator)
+    )
     # In half precision, which autocast would choose for the grid, its places are off by up to half a pixel.
     with torch.autocast(images.device.type, enabled=False):
-        grid = functional.affine_grid(drawn.theta.to(images.device), list(images.shape), align_corners=False)
+        grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
         moved = functional.grid_sample(images.float(), grid, padding_mode=FILLS[augmentation.fill], align_corners=False)
-    exposed = moved.clamp(0, 1) ** drawn.gamma.to(images.device)
+    exposed = moved.clamp(0, 1) ** gamma
     if augmentation.brightness != (1, 1):
-        exposed = (exposed * drawn.brightness.to(images.device)).clamp(0, 1)
+        exposed = (exposed * brightness).clamp(0, 1)
     if augmentation.contrast != (1, 1):
         mean = exposed.mean(dim=(1, 2, 3), keepdim=True)
-        exposed = (mean + (exposed - mean) * drawn.contrast.to(images.device)).clamp(0, 1)
+        exposed = (mean + (exposed - mean) * contrast).clamp(0, 1)
     made = exposed.to(images.dtype)
     return made if chosen is None else torch.where(chosen.to(images.device).view(-1, 1, 1, 1), made, images)
 
 
-def _draw(n_films: int, augmentation: Augmentation, generator: torch.Generator) -> _Draws:
-    """Draw for N films; the order of the draws is part of every published result, so new ones come last."""
+def _sample(n_films: int, augmentation: Augmentation, generator: torch.Generator) -> tuple[Tensor, ...]:
+    """Return, on the CPU, places (N, 2, 3) for affine_grid, and gamma, brightness and contrast, each (N, 1, 1, 1).
+
+    The order of the draws is part of every published result, so new ones come last.
+    """
 
     def uniform(low: float, high: float) -> Tensor:
         return torch.empty(n_films).uniform_(low, high, generator=generator)
@@ -154,5 +149,4 @@ def _draw(n_films: int, augmentation: Augmentation, generator: torch.Generator) 
     )
     shrinks = torch.stack([ratio.clamp(max=1), (1 / ratio).clamp(max=1)], dim=1)
     theta = torch.stack(rows, dim=1) / shrinks.unsqueeze(2)
-    gamma, brightness, contrast = (values.view(-1, 1, 1, 1) for values in (gamma, brightness, contrast))
-    return _Draws(theta, gamma, brightness, contrast)
+    return theta, *(values.view(-1, 1, 1, 1) for values in (gamma, brightness, contrast))

@@ -1,15 +1,12 @@
 """Whether every film that a reader lists can be decoded, and what a list of films holds, in numbers."""
 
-import os
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from fewshot_cxr.data.images import read_gray
+from fewshot_cxr.data.reading import read_all
 from fewshot_cxr.records import Problem, Record, Records
-
-_CHUNK = 256
 
 
 def verify_films(
@@ -26,22 +23,11 @@ def verify_films(
         The films that decode, possibly none; the others are problems of the kind "unreadable".
     """
 
-    def reason(film: Record) -> str:
-        try:
-            read_gray(records.file(film))
-        except (OSError, ValueError) as error:
-            return str(error)
-        return ""
+    def read(film: Record) -> None:
+        read_gray(records.file(film))
 
-    problems: list[Problem] = []
-    with ThreadPoolExecutor(n_workers or os.cpu_count()) as pool:
-        for start in range(0, len(records), _CHUNK):
-            films = records.films[start : start + _CHUNK]
-            for film, why in zip(films, pool.map(reason, films), strict=True):
-                if why:
-                    problems.append(Problem(None, film.path, why, "unreadable"))
-            if progress is not None:
-                progress(start + len(films), len(records))
+    reasons = read_all(read, records.films, n_workers=n_workers, progress=progress)
+    problems = (Problem(None, film.path, why, "unreadable") for film, why in zip(records, reasons, strict=True) if why)
     return records.with_problems(problems)
 
 

@@ -6,9 +6,8 @@ from dataclasses import replace
 import numpy as np
 
 from fewshot_cxr._checks import check_at_least
-from fewshot_cxr.data.splits.groups import assert_no_leak
-from fewshot_cxr.data.splits.parts import NAMES, balance_notes, take_parts
-from fewshot_cxr.data.splits.strata import assign_by_rarest, assign_iteratively, group_table
+from fewshot_cxr.data.splits.groups import NAMES, assert_no_leak, take_parts
+from fewshot_cxr.data.splits.strata import assign_by_rarest, assign_iteratively, balance_notes, group_table
 from fewshot_cxr.records import Records
 
 

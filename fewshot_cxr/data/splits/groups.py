@@ -1,12 +1,14 @@
-"""What must stay together, and the check that it did."""
+"""What must stay together, the parts that films are divided into, and the check that it did stay together."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import scipy
 
 from fewshot_cxr.records import Record, Records
 
+NAMES = ("train", "val", "test")
 _WAY_OUT = "split by patient (fscxr data split)"
 
 
@@ -28,6 +30,29 @@ def patient_groups(records: Iterable[Record]) -> np.ndarray:
     graph = scipy.sparse.coo_array((np.ones(len(ends), dtype=np.int8), (ends[:, 0], ends[:, 1])), shape=(size, size))
     labels = scipy.sparse.csgraph.connected_components(graph, directed=False)[1][: len(films)]
     return np.unique(labels, return_inverse=True)[1].astype(np.int64)
+
+
+def take_parts(
+    records: Records, part_of_film: np.ndarray, names: Sequence[str] = NAMES, notes: Iterable[str] = ()
+) -> tuple[Records, ...]:
+    """Return the films of each part, in their order, with its name as `split` and with these notes; check for leaks.
+
+    Args:
+        records: the films.
+        part_of_film: int64, shape (N,): an index of `names`, or -1 for a film that is left out.
+        names: of the parts.
+        notes: put behind those of `records`.
+    """
+    parts = tuple(
+        replace(
+            records,
+            films=tuple(replace(records[row], split=name) for row in np.flatnonzero(part_of_film == index).tolist()),
+            notes=records.notes + tuple(notes),
+        )
+        for index, name in enumerate(names)
+    )
+    assert_no_leak(*parts)
+    return parts
 
 
 def assert_no_leak(*parts: Records) -> None:

@@ -6,8 +6,7 @@ import numpy as np
 
 from fewshot_cxr._checks import lookup
 from fewshot_cxr.data.splits.by_share import share_out
-from fewshot_cxr.data.splits.groups import patient_groups
-from fewshot_cxr.data.splits.parts import take_parts
+from fewshot_cxr.data.splits.groups import patient_groups, take_parts
 from fewshot_cxr.records import Records
 
 

@@ -1,5 +1,6 @@
-"""Which part each group goes to, so that every part has its share of every finding."""
+"""Which part each group goes to, so that every part has its share of every finding, and where that failed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,6 +8,8 @@ import numpy as np
 from fewshot_cxr.data.splits.groups import patient_groups
 from fewshot_cxr.records import Records
 from fewshot_cxr.seeding import hashed_bits, text_key
+
+_TOLERANCE = 0.05
 
 
 @dataclass(frozen=True)
@@ -96,3 +99,29 @@ def assign_iteratively(table: GroupTable, fractions: np.ndarray) -> np.ndarray:
             has_any[part] |= table.counts[group] > 0
             left = left - table.counts[group]
     return part_of_group
+
+
+def balance_notes(
+    table: GroupTable, part_of_group: np.ndarray, fractions: np.ndarray, names: Sequence[str]
+) -> tuple[str, ...]:
+    """Say where a part has no film of a finding, or a share that is off by over 5 points and over one patient."""
+    notes = []
+    n_parts = int((fractions > 0).sum())
+    for column, finding in enumerate(table.findings):
+        films = table.counts[:, column]
+        n_patients, total = int((films > 0).sum()), int(films.sum())
+        for index in np.flatnonzero(fractions > 0).tolist():
+            found, wanted = int(films[part_of_group == index].sum()), fractions[index] * total
+            if not found:
+                too_few = f": {_patients(n_patients)} for {n_parts} parts" if n_patients < n_parts else ""
+                notes.append(f"the split {names[index]} has no film of {finding}{too_few}")
+            elif abs(found - wanted) > max(_TOLERANCE * total, films.max()):
+                notes.append(
+                    f"the split {names[index]} has {found / total:.0%} of the films of {finding} "
+                    f"instead of {fractions[index]:.0%}"
+                )
+    return tuple(notes)
+
+
+def _patients(count: int) -> str:
+    return f"{count} patient has it," if count == 1 else f"{count} patients have it,"

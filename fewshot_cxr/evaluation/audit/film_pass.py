@@ -1,16 +1,16 @@
 """The audit's one pass: every film is read once, and a few kilobytes of facts are kept of it."""
 
 import hashlib
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from PIL import Image
 
 from fewshot_cxr.data import read_gray
 from fewshot_cxr.data.hashing import file_hash
+from fewshot_cxr.data.reading import read_all
 from fewshot_cxr.evaluation.audit.film_marks import film_marks
 from fewshot_cxr.evaluation.audit.near_duplicates import fingerprint
 from fewshot_cxr.evaluation.audit.perceptual_hash import frame_bits
@@ -19,7 +19,6 @@ from fewshot_cxr.records import Problem, Record, Records
 Progress = Callable[[int, int], None]
 THUMBNAIL_PX = 16
 BORDER_SHARE = 0.04  # of the shorter side: collimator edges and letters live there, hardly any lung does
-_CHUNK = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,25 +55,13 @@ def read_films(
     Returns:
         The facts in the order of `records`, None for a film that cannot be read, and these as problems.
     """
-
-    def read(film: Record) -> FilmFacts | str:
-        try:
-            return _facts(records, film)
-        except (OSError, ValueError) as error:
-            return str(error)
-
+    found = read_all(partial(_facts, records), records.films, n_workers=n_workers, progress=progress)
     facts: list[FilmFacts | None] = []
     problems: list[Problem] = []
-    # In chunks, so that a stop by hand need not wait for a queue of 100,000 films.
-    with ThreadPoolExecutor(n_workers or os.cpu_count()) as pool:
-        for start in range(0, len(records), _CHUNK):
-            chunk = records.films[start : start + _CHUNK]
-            for film, found in zip(chunk, pool.map(read, chunk), strict=True):
-                if isinstance(found, str):
-                    problems.append(Problem(None, film.path, found, "unreadable"))
-                facts.append(None if isinstance(found, str) else found)
-            if progress is not None:
-                progress(len(facts), len(records))
+    for film, fact in zip(records, found, strict=True):
+        if isinstance(fact, str):
+            problems.append(Problem(None, film.path, fact, "unreadable"))
+        facts.append(None if isinstance(fact, str) else fact)
     return facts, tuple(problems)
 
 

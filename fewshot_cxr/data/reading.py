@@ -1,0 +1,41 @@
+"""Read many films at once, each on its own thread, and say of each that cannot be read why not."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+_CHUNK = 64
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def read_all(
+    read: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    n_workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[Result | str]:
+    """Yield what `read` returns for each item, in order; the text of its OSError or ValueError where it raises one.
+
+    Args:
+        read: called on many threads.
+        items: such as films.
+        n_workers: threads; None: one for each processor.
+        progress: called with (items done, items in all).
+    """
+
+    def tried(item: Item) -> Result | str:
+        try:
+            return read(item)
+        except (OSError, ValueError) as error:
+            return str(error)
+
+    # In chunks, so that a stop by hand need not wait for a queue of 100,000 films.
+    with ThreadPoolExecutor(n_workers or os.cpu_count()) as pool:
+        for start in range(0, len(items), _CHUNK):
+            chunk = items[start : start + _CHUNK]
+            yield from pool.map(tried, chunk)
+            if progress is not None:
+                progress(start + len(chunk), len(items))
