@@ -1,4 +1,3 @@
-from .attention import attention_maps as attention_maps
 from .class_activation import class_activation_map as class_activation_map
 from .deletion import area_under as area_under
 from .deletion import deletion_curve as deletion_curve
@@ -15,6 +14,7 @@ from .gradcam import grad_cam as grad_cam
 from .gradcam import map_layers as map_layers
 from .gradcam import pair_maps as pair_maps
 from .methods import METHODS as METHODS
+from .methods import attention_maps as attention_maps
 from .methods import heat_maps as heat_maps
 from .targets import ClassScore as ClassScore
 from .targets import Difference as Difference

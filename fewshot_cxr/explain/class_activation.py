@@ -5,8 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from fewshot_cxr.encoders import Encoder
-from fewshot_cxr.explain.heat import as_heat
-from fewshot_cxr.explain.held import constant, held_still, plain_float
+from fewshot_cxr.explain.forward import as_heat, constant, frozen, own_precision
 from fewshot_cxr.explain.targets import ClassScore, check_class_ids
 
 _INSTEAD = "take the method grad_cam"
@@ -38,7 +37,7 @@ def class_activation_map(encoder: Encoder, images: Tensor, target: ClassScore) -
     if not isinstance(target, ClassScore):
         raise TypeError(f"CAM maps a ClassScore alone, got {type(target).__name__}; {_INSTEAD}")
     layers = _linear_layers(encoder.head, target.head)
-    with plain_float(images.device, needs_gradient=False), held_still(encoder):
+    with own_precision(images.device, needs_gradient=False), frozen(encoder):
         features = encoder.features(constant(images))
         weights = torch.diag(_channel_factors(encoder, features))
         for layer in layers:

@@ -29,19 +29,13 @@ def focus_shares(
     heat = np.asarray(heat)
     if heat.ndim != 3 or not np.isfinite(heat).all():
         raise ValueError(f"heat must be finite numbers of shape (N, S, S), got {heat.dtype} of {heat.shape}")
-    n_films, has_mask = _checked_masks(heat, lungs, has_lungs)
+    has_mask = _checked_masks(heat, lungs, has_lungs)
     positive = np.maximum(heat, 0)
     total = positive.sum(axis=(1, 2), dtype=np.float64)
+    places = _regions(*heat.shape[1:]) if lungs is None else {"lungs": lungs, **_regions(*heat.shape[1:])}
     whole = np.where(total > 0, total, np.nan)
-    border, corners = _regions(*heat.shape[1:])
-    shares = {
-        name: positive[:, region].sum(axis=1, dtype=np.float64) / whole
-        for name, region in (("border", border), ("corners", corners))
-    }
-    if lungs is None:
-        return shares
-    inside = np.array([positive[row][lungs[row]].sum(dtype=np.float64) for row in range(n_films)])
-    return {"lungs": np.where(has_mask, inside / whole, np.nan), **shares}
+    shares = {name: (positive * place).sum(axis=(1, 2), dtype=np.float64) / whole for name, place in places.items()}
+    return shares if lungs is None else shares | {"lungs": np.where(has_mask, shares["lungs"], np.nan)}
 
 
 def area_shares(
@@ -55,32 +49,32 @@ def area_shares(
 
     Args:
         shape: of the heat, (N, S, S).
-        lungs, has_lungs: as for `focus_shares`.
+        lungs: as for `focus_shares`.
+        has_lungs: as for `focus_shares`.
         spec: of heat that went through `in_film_frame`: chance does not look at what was cut off either.
     """
     flat = np.ones(shape, dtype=np.float32)
     return focus_shares(flat if spec is None else in_film_frame(flat, spec), lungs, has_lungs=has_lungs)
 
 
-def _regions(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+def _regions(height: int, width: int) -> dict[str, np.ndarray]:
     """Return border and corners, bool, shape (height, width) each."""
-    border, corners = np.ones((height, width), dtype=bool), np.zeros((height, width), dtype=bool)
+    border, corners = np.ones((height, width), dtype=bool), np.ones((height, width), dtype=bool)
     margin, side = max(1, round(width * BORDER_SHARE)), max(1, round(width * _CORNER_SHARE))
     border[margin:-margin, margin:-margin] = False
-    for rows in (slice(side), slice(height - side, None)):
-        for columns in (slice(side), slice(width - side, None)):
-            corners[rows, columns] = True
-    return border, corners
+    corners[side : height - side] = False
+    corners[:, side : width - side] = False
+    return {"border": border, "corners": corners}
 
 
-def _checked_masks(heat: np.ndarray, lungs: np.ndarray | None, has_lungs: np.ndarray | None) -> tuple[int, np.ndarray]:
-    """Return how many films there are, and which of them have a mask."""
+def _checked_masks(heat: np.ndarray, lungs: np.ndarray | None, has_lungs: np.ndarray | None) -> np.ndarray:
+    """Return which films have a mask, bool, shape (N,)."""
     n_films = len(heat)
     if lungs is not None and (lungs.dtype != bool or lungs.shape != heat.shape):
         raise ValueError(f"lungs must be bool of the heat's shape {heat.shape}, got {lungs.dtype} of {lungs.shape}")
     if has_lungs is None:
-        return n_films, np.full(n_films, lungs is not None)
+        return np.full(n_films, lungs is not None)
     has_mask = np.asarray(has_lungs)
     if lungs is None or has_mask.dtype != bool or has_mask.shape != (n_films,):
         raise ValueError(f"has_lungs must say True or False for each of {n_films} films and goes with lungs only")
-    return n_films, has_mask
+    return has_mask

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from fewshot_cxr._checks import nearest
 from fewshot_cxr.encoders import Encoder
-from fewshot_cxr.explain.heat import as_heat
-from fewshot_cxr.explain.held import constant, held_still, plain_float
+from fewshot_cxr.explain.forward import as_heat, constant, frozen, own_precision
 from fewshot_cxr.explain.targets import Similarity, Target
 
 FEATURES = "features"
@@ -44,7 +43,7 @@ def grad_cam(encoder: Encoder, images: Tensor, target: Target, *, layer: str | N
     if not len(images):
         raise ValueError("Grad-CAM needs an image, got none")
     name = encoder.heat_layer if layer is None else layer
-    with plain_float(images.device, needs_gradient=True), held_still(encoder):
+    with own_precision(images.device, needs_gradient=True), frozen(encoder):
         images = constant(images)
         scores = _Scores(encoder, target)
         if name != FEATURES:
@@ -101,7 +100,7 @@ def map_layers(encoder: Encoder, images: Tensor) -> list[str]:
     try:
         for name, module in modules.items():
             hooks.append(module.register_forward_hook(lambda _, __, output, name=name: note(name, output)))
-        with plain_float(images.device, needs_gradient=False), held_still(encoder):
+        with own_precision(images.device, needs_gradient=False), frozen(encoder):
             encoder(images)
     finally:
         for hook in hooks:

@@ -1,4 +1,4 @@
-"""The ways to draw heat, by name."""
+"""The ways to draw heat, by name; among them the weights that attention gates give to the places of a film."""
 
 from collections.abc import Callable
 
@@ -6,13 +6,37 @@ import numpy as np
 from torch import Tensor
 
 from fewshot_cxr._checks import lookup
-from fewshot_cxr.encoders import Encoder
-from fewshot_cxr.explain.attention import attention_maps
+from fewshot_cxr.encoders import EfficientNetAttention, Encoder
 from fewshot_cxr.explain.class_activation import class_activation_map
+from fewshot_cxr.explain.forward import as_heat, constant, frozen, own_precision
 from fewshot_cxr.explain.gradcam import FEATURES, grad_cam
 from fewshot_cxr.explain.targets import Target
 
 _Method = Callable[[Encoder, Tensor, Target | None, str | None], np.ndarray]
+
+
+def attention_maps(encoder: Encoder, images: Tensor) -> dict[str, np.ndarray]:
+    """Map how much each attention gate lets pass: where the network looks, whatever it then decides.
+
+    Args:
+        encoder: an `efficientnet_attention`; it is left as it was.
+        images: float, shape (N, n_channels, S, S), as for `encoder.features`.
+
+    Returns:
+        "gate1" (the earlier stage) and "gate2" -> the gate's weights, float32, shape (N, S, S), 0 or above; their sum
+        over the places of the map is 1 unless the encoder normalises them otherwise.
+
+    Raises:
+        ValueError: the encoder has no gates, or it refuses the images.
+
+    Source: Schlemper et al., "Attention-Gated Networks for Improving Ultrasound Scan Plane Detection", 2018,
+    arXiv:1804.05338.
+    """
+    if not isinstance(encoder, EfficientNetAttention):
+        raise ValueError("this encoder has no attention gates, efficientnet_attention has; take the method grad_cam")
+    with own_precision(images.device, needs_gradient=False), frozen(encoder):
+        maps = encoder.attention_maps(constant(images))
+        return {f"gate{number}": as_heat(weights.squeeze(1), images) for number, weights in enumerate(maps, start=1)}
 
 
 def _grad_cam(encoder: Encoder, images: Tensor, target: Target | None, layer: str | None) -> np.ndarray:

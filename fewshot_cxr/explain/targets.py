@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from fewshot_cxr._checks import check_dense_labels, check_whole, lookup
 from fewshot_cxr.distances import DISTANCES, mean_distances, pairwise_distances
-from fewshot_cxr.explain.held import constant, held_still
+from fewshot_cxr.explain.forward import constant, frozen
 from fewshot_cxr.objectives import WeightedL1Head
 
 Target = Callable[[Tensor], Tensor]
@@ -33,7 +33,7 @@ class ClassScore:
         Raises:
             ValueError: the head has no such class, or there are not as many class ids as films.
         """
-        with held_still(self.head):
+        with frozen(self.head):
             logits: Tensor = self.head(embeddings)
         return _picked(logits, self.class_ids)
 
@@ -153,7 +153,7 @@ class LearnedSimilarity:
         Raises:
             ValueError: the embeddings differ in dim, or there are not as many others as films.
         """
-        with held_still(self.head):
+        with frozen(self.head):
             logits: Tensor = self.head(embeddings, _beside(embeddings, self.others))
         return -logits
 
