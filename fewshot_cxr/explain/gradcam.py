@@ -59,10 +59,11 @@ def pair_maps(
     """Map what makes two films alike, on both of them.
 
     Args:
-        encoder, layer: as for `grad_cam`.
-        one, other: images, float, shape (N, n_channels, S, S) each; row i of the one is compared with row i of the
-            other.
+        encoder: as for `grad_cam`.
+        one: images, float, shape (N, n_channels, S, S).
+        other: as many of the same size; row i of the one is compared with row i of the other.
         distance: a name in DISTANCES.
+        layer: as for `grad_cam`.
 
     Returns:
         Heat of the one and of the other, as of `grad_cam`, in the unit of `Similarity`; flat where two films have the

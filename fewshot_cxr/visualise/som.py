@@ -50,9 +50,11 @@ class Proximity:
     """How far the films of one finding lie from those of another on the map, in cells.
 
     Args:
-        finding, other: the two; each pair comes in both orders.
+        finding: one of the two; each pair comes in both orders.
+        other: the other.
         rank: 1 where `other` is nearest to `finding` of all others; equal distances share a rank.
-        n_films, n_other: films of each.
+        n_films: of the one.
+        n_other: films of the other.
         mean_distance: over all pairs of a film of one and a film of the other.
         chance_distance: what findings dealt out at random among the same films would give: the mean over all films.
         chance95: 95 % of such deals lie between these two. Films count as independent: those of one patient are not,
