@@ -34,7 +34,6 @@ from fewshot_cxr.workflows.explaining import EXPLAINED_RULES, QUESTIONS, RunFilm
 from fewshot_cxr.workflows.explaining.erasing import erase_films
 from fewshot_cxr.workflows.explaining.explainer import ATTENTION
 from fewshot_cxr.workflows.explaining.folder import FOCUS, PAGE, Explanation, write_explanation
-from fewshot_cxr.workflows.explaining.overlays import with_strangers
 from fewshot_cxr.workflows.explaining.paired_runs import compare_runs
 from fewshot_cxr.workflows.short_names import short_names
 
@@ -153,7 +152,7 @@ def _explain(
     runs: list[RunFilms], mask_folder: Path | None, n_covered: int, seed: int, compute: Compute
 ) -> Explanation:
     run, size = runs[0], min(compute.batch_size, _MOST_AT_ONCE)
-    report = with_strangers(explain_films(run, batch_size=size, progress=compute.report("heat")), run.explainer)
+    report = explain_films(run, batch_size=size, progress=compute.report("heat"))
     erasure = paired = None
     if n_covered:
         covering = compute.report("covering films")

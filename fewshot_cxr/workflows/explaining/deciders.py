@@ -60,6 +60,11 @@ class ByExemplars:
         rule = RULES[self.rule]
         return rule(self.vectors, self.labels, embeddings, distance=self.distance, **self.options)
 
+    def settings(self) -> dict[str, Any]:
+        """Return what decides, as plain JSON values."""
+        counts = dict(zip(self.findings, self.labels.bincount().tolist(), strict=True))
+        return {"by": "exemplars", "rule": self.rule, "distance": self.distance, "n_exemplars": counts}
+
     def target(self, class_ids: Tensor, embeddings: Tensor) -> Target:
         """Return what speaks for one finding of each film: minus the rule's distance to it.
 
@@ -130,6 +135,10 @@ class ByClassifier:
         """Return the logit of each finding, shape (N, n_findings), of embeddings (N, dim)."""
         logits: Tensor = self.classifier.head(embeddings)
         return logits
+
+    def settings(self) -> dict[str, Any]:
+        """Return what decides, as plain JSON values."""
+        return {"by": "classifier"}
 
     def target(self, class_ids: Tensor, embeddings: Tensor) -> Target:
         """Return the logit of one finding of each film; `embeddings` play no part in it."""

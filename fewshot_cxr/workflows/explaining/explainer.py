@@ -27,7 +27,7 @@ QUESTIONS = {
     "why": "what speaks for the decided finding rather than for the next one",
     "nearest": "what is like the nearest exemplar",
 }
-OF_A_FINDING = "finding:"
+_OF_A_FINDING = "finding:"
 ATTENTION, _CAM = "attention", "cam"
 _AGAINST_OTHERS = ("contrast", "why")
 
@@ -88,15 +88,14 @@ class Explainer:
         if not self.question:
             is_plain = self.method == _CAM or len(self.findings) < 2
             object.__setattr__(self, "question", "decision" if is_plain else "contrast")
-        name = self.question.removeprefix(OF_A_FINDING)
-        if name != self.question:
-            if name not in self.findings:
-                raise ValueError(
-                    f"no finding is called {name!r}{nearest(name, self.findings)}; {self.question!r} must name one of "
-                    f"{', '.join(self.findings)} (--question)"
-                )
-        else:
+        name = self.named_finding
+        if name is None:
             lookup(QUESTIONS, self.question, what="question")
+        elif name not in self.findings:
+            raise ValueError(
+                f"no finding is called {name!r}{nearest(name, self.findings)}; {self.question!r} must name one of "
+                f"{', '.join(self.findings)} (--question)"
+            )
         if self.question == "nearest" and self.exemplars is None:
             raise ValueError("a classifier has no exemplars: question 'nearest' goes with --checkpoint")
         if self.question in _AGAINST_OTHERS and len(self.findings) < 2:
@@ -153,6 +152,11 @@ class Explainer:
     def findings(self) -> tuple[str, ...]:
         """The findings that are told apart."""
         return self.decider.findings
+
+    @property
+    def named_finding(self) -> str | None:
+        """The finding that the question names, whatever was decided; None: it names none."""
+        return self.question.removeprefix(_OF_A_FINDING) if self.question.startswith(_OF_A_FINDING) else None
 
     @property
     def value_name(self) -> str:
@@ -221,39 +225,30 @@ class Explainer:
         """Return the question in words."""
         if self.method == ATTENTION:
             return "what the attention gates let through"
-        name = self.question.removeprefix(OF_A_FINDING)
-        return f"what speaks for {name}, whatever was decided" if name != self.question else QUESTIONS[self.question]
+        name = self.named_finding
+        return QUESTIONS[self.question] if name is None else f"what speaks for {name}, whatever was decided"
 
     def settings(self) -> dict[str, Any]:
         """Return what decides of the maps, as plain JSON values."""
-        by = self.decider
-        how: dict[str, Any] = {"by": "classifier"}
-        if isinstance(by, ByExemplars):
-            how = {"by": "exemplars", "rule": by.rule, "distance": by.distance}
-            counts = by.labels.bincount().tolist()
-            how["n_exemplars"] = dict(zip(by.findings, counts, strict=True))
         spec = self.encoder.image_spec
-        image = {
+        own_layer = {ATTENTION: "mean of the gates", _CAM: FEATURES}.get(self.method, self.encoder.heat_layer)
+        return {
             "encoder": self.encoder.recipe.get("encoder"),
             "size_px": spec.size_px,
             "border_crop": spec.border_crop,
+            **self.decider.settings(),
+            "question": self.question,
+            "method": self.method,
+            "layer": self.layer or own_layer,
         }
-        return image | how | {"question": self.question, "method": self.method, "layer": self.layer_name}
-
-    @property
-    def layer_name(self) -> str:
-        """The layer whose map is drawn, by name."""
-        own = {ATTENTION: "mean of the gates", _CAM: FEATURES}.get(self.method, self.encoder.heat_layer)
-        return self.layer or own
 
     def _mapped(self, films: np.ndarray, target: Target | None) -> np.ndarray:
         self.encoder.to(self.device)
         return heat_maps(self.encoder, self.images(films), target, method=self.method, layer=self.layer)
 
     def _asked_classes(self, decided: Decided) -> Tensor:
-        if self.question.startswith(OF_A_FINDING):
-            asked = self.findings.index(self.question.removeprefix(OF_A_FINDING))
-            return torch.full_like(decided.class_ids, asked)
+        if self.named_finding is not None:
+            return torch.full_like(decided.class_ids, self.findings.index(self.named_finding))
         if self.question != "truth":
             return decided.class_ids
         if len(decided.truths) != len(decided.films):

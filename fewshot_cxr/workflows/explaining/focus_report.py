@@ -11,7 +11,7 @@ from fewshot_cxr.data import patient_groups
 from fewshot_cxr.explain.film_frame import in_film_frame, uncropped
 from fewshot_cxr.explain.focus import area_shares, focus_shares
 from fewshot_cxr.explain.focus_summary import FocusRow, summarise_focus
-from fewshot_cxr.workflows.explaining.explainer import ATTENTION, OF_A_FINDING, Explainer, RunFilms
+from fewshot_cxr.workflows.explaining.explainer import ATTENTION, Explainer, RunFilms
 
 Progress = Callable[[int, int], None]
 Shares = Mapping[str, np.ndarray]
@@ -136,7 +136,7 @@ def _report(
         own = {measure: None if np.isnan(of_all[row]) else float(of_all[row]) for measure, of_all in shares.items()}
         films.append(FilmFocus(row, path, findings[row], sources[row], patients[row], name, value, own))
     settings = explainer.settings() | {"data_hash": records.data_hash}
-    notes = tuple(_notes(explainer, shares))
+    notes = tuple(_notes(explainer, shares, findings))
     return FocusReport(
         tuple(sorted(films, key=_badness)), summary, shares, inner, explainer.value_name, settings, notes
     )
@@ -152,7 +152,7 @@ def _badness(film: FilmFocus) -> tuple[bool, float, str]:
     return has_no_mask, round(-in_border if in_lungs is None else in_lungs, _DIGITS), film.path
 
 
-def _notes(explainer: Explainer, shares: Shares) -> Iterator[str]:
+def _notes(explainer: Explainer, shares: Shares, findings: list[str]) -> Iterator[str]:
     cold = int(np.isnan(shares[BORDER]).sum())
     if cold:
         yield f"{cold} of {len(shares[BORDER])} films have no positive heat: they count in no share"
@@ -160,5 +160,11 @@ def _notes(explainer: Explainer, shares: Shares) -> Iterator[str]:
         yield f"{n_bare} films have no lung mask: they count in no share of the lungs"
     if explainer.method == ATTENTION:
         yield "attention maps say what the network weighs, whatever the finding: the question plays no part"
-    if explainer.question.startswith(OF_A_FINDING):
-        yield f"every map is of {explainer.question.removeprefix(OF_A_FINDING)}, whatever was decided"
+    if explainer.named_finding is not None:
+        yield f"every map is of {explainer.named_finding}, whatever was decided"
+    strange = sorted(set(findings) - set(explainer.findings))
+    if strange:
+        yield (
+            f"{', '.join(strange)}: not among the findings that are told apart ({', '.join(explainer.findings)}), so "
+            f"the decisions on {sum(map(findings.count, strange)):,} films are neither right nor wrong"
+        )

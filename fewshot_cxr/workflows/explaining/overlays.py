@@ -1,7 +1,6 @@
 """The few films that are looked at: which, their heat made once more, and their pictures."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import PurePosixPath
 
 from fewshot_cxr.report import Section
@@ -90,7 +89,7 @@ def heat_section(run: RunFilms, *, n_films: int = 8, seed: int = 0, progress: Pr
     Raises:
         ValueError: as for `explain_films`.
     """
-    report = with_strangers(explain_films(run, progress=progress), run.explainer)
+    report = explain_films(run, progress=progress)
     choices = choose_films(report.films, n_films, seed=seed)
     tiles = [tile for one in overlays(run, choices) for _, tile in one]
     return Section(
@@ -99,20 +98,6 @@ def heat_section(run: RunFilms, *, n_films: int = 8, seed: int = 0, progress: Pr
         (sheet_picture(tiles, caption=choices_text(report, choices, seed)),),
         focus_table(report.summary),
     )
-
-
-def with_strangers(report: FocusReport, explainer: Explainer) -> FocusReport:
-    """Return the report with a note on films of findings that are not told apart: no decision on them is right."""
-    findings = [film.finding for film in report.films]
-    strange = sorted(set(findings) - set(explainer.findings))
-    if not strange:
-        return report
-    n_films = sum(map(findings.count, strange))
-    note = (
-        f"{', '.join(strange)}: not among the findings that are told apart ({', '.join(explainer.findings)}), so the "
-        f"decisions on {n_films:,} films are neither right nor wrong"
-    )
-    return replace(report, notes=(*report.notes, note))
 
 
 def choices_text(report: FocusReport, choices: Sequence[Choice], seed: int) -> str:
