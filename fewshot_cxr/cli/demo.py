@@ -28,7 +28,7 @@ def command(*, out: Path, n_patients: int, n_epochs: int, device: str, seed: int
     """
     with progress_bars() as progress:
         result = run_demo(out, seed=seed, n_patients=n_patients, n_epochs=n_epochs, device=device, progress=progress)
-    show_result(result.episodes, to_stderr=json_file == "-")
+    show_result(result.episodes, is_whole=False, to_stderr=json_file == "-")
     say(f"The new finding is {NEW_FINDING}: the encoder never trained on it.")
     show_prediction([result.prediction], to_stderr=json_file == "-")
     say(f"its label: {result.true_finding}")

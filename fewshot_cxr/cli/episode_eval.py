@@ -96,7 +96,7 @@ def command(
     if html_file is not None:
         facts = (("checkpoint", str(checkpoint)), ("films", source))
         write_text(html_file, render_page(episode_page(result, facts=facts)))
-    show_result(result, is_whole=True, to_stderr=json_file == "-")
+    show_result(result, to_stderr=json_file == "-")
     for file in (csv_file, html_file):
         if file is not None:
             say(f"written: {file}")

@@ -6,16 +6,15 @@ from pathlib import Path
 import click
 
 from fewshot_cxr.cli.classifier_eval import classifier_result
-from fewshot_cxr.cli.console import check_outputs, progress_bars, say, say_problems, show_table, write_result
+from fewshot_cxr.cli.console import check_outputs, progress_bars, say, say_problems, write_result
 from fewshot_cxr.cli.exemplars import SOURCE_HELP, SupportFlags, read_test_and_support, rule_flags, support_flags
 from fewshot_cxr.cli.flags import batch_compute_flags, given_flags, json_flag, seed_flag, there_path
+from fewshot_cxr.cli.results import show_result
 from fewshot_cxr.cli.sources import Reading, reading_flags
 from fewshot_cxr.encoders import Encoder, load_encoder
 from fewshot_cxr.evaluation import Result, evaluate_closed_set, read_predictions
 from fewshot_cxr.inference import RULES
 from fewshot_cxr.records import Records
-from fewshot_cxr.report.closed_tables import confusion_table, finding_table, overall_table
-from fewshot_cxr.report.multi_label_tables import multi_label_table
 from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
 from fewshot_cxr.workflows.judging import closed_warnings, embed_exemplars, evaluate_by_exemplars
@@ -91,7 +90,7 @@ def command(
         encoder = load_encoder(checkpoint)
         films = read_test_and_support(source, split, support, reading, calibration=calibrate_split, seed=seed)
         result = _exemplar_result(encoder, rule.for_encoder(encoder, checkpoint), *films, compute=compute)
-    _show(result, to_stderr=json_file == "-")
+    show_result(result, to_stderr=json_file == "-")
     write_result(result.to_json(), json_file)
 
 
@@ -116,18 +115,3 @@ def _exemplar_result(
     counts = exemplars.films.records.count_findings().items()
     say(f"{len(exemplars.films)} exemplars: {', '.join(f'{name} {count}' for name, count in counts)}")
     return replace(result, warnings=(*result.warnings, *closed_warnings(result, films.records, encoder)))
-
-
-def _show(result: Result, *, to_stderr: bool) -> None:
-    if result.kind == "multi_label":
-        tables = [multi_label_table(result)]
-    else:
-        tables = [overall_table(result), finding_table(result), confusion_table(result)]
-    for table in tables:
-        show_table(table.caption, table.columns, table.rows, to_stderr=to_stderr)
-        for name, why in table.below:
-            say(f"{name}: {why}")
-    for note in result.notes:
-        say(f"note: {note}")
-    for warning in result.warnings:
-        say(f"warning: {warning}")

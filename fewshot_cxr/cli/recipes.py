@@ -8,9 +8,9 @@ import click
 
 from fewshot_cxr.cli.console import check_outputs, progress_bars, say, show_table, write_provenance, write_result
 from fewshot_cxr.cli.flags import compute_flags, json_flag, resume_flag, run_folder_flag, seed_flag, there_path
+from fewshot_cxr.cli.results import show_warnings
 from fewshot_cxr.cli.sources import reader_and_path
-from fewshot_cxr.report.closed_tables import confusion_table, finding_table, overall_table
-from fewshot_cxr.report.multi_label_tables import multi_label_table
+from fewshot_cxr.report.finding_tables import result_tables
 from fewshot_cxr.report.tables import value_text
 from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.recipes import (
@@ -198,15 +198,9 @@ def _cells(row: CheckRow) -> tuple[str, ...]:
 def _show(done: RecipeResult, *, to_stderr: bool) -> None:
     for note in done.notes:
         say(f"note: {note}")
-    result = done.result
-    if result.kind == "closed_set":
-        for table in (overall_table(result), finding_table(result), confusion_table(result)):
-            show_table(table.caption, table.columns, table.rows, to_stderr=to_stderr)
-    else:
-        table = multi_label_table(result)
+    for table in result_tables(done.result):
         show_table(table.caption, table.columns, table.rows, to_stderr=to_stderr)
-    for warning in result.warnings:
-        say(f"warning: {warning}")
+    show_warnings(done.result.warnings)
     if done.episodes is not None:
         episodes = done.episodes
         say(f"{episodes.asked.n_way}-way episodes on the test films: accuracy {value_text(episodes.accuracy)}")

@@ -1,4 +1,4 @@
-"""Result values on the screen: accuracy beside its floors, predictions with their exemplars."""
+"""Results on the screen: their tables, and predictions with their exemplars."""
 
 from collections.abc import Sequence
 
@@ -7,35 +7,23 @@ import click
 from fewshot_cxr.cli.console import say, show_table
 from fewshot_cxr.evaluation import Result
 from fewshot_cxr.inference import Prediction
-from fewshot_cxr.report import (
-    accuracy_table,
-    confusion_table,
-    findings_table,
-    is_alarm,
-    numbers_table,
-    patients_text,
-    reading_text,
-    recall_table,
-)
+from fewshot_cxr.report import is_alarm, patients_text, reading_text
+from fewshot_cxr.report.finding_tables import result_tables
 
 
-def show_result(result: Result, *, is_whole: bool = False, to_stderr: bool = False) -> None:
-    """Print accuracy beside its floors and the recall of each finding, or the whole result; then what to beware of."""
-    tables = [accuracy_table(result), recall_table(result)]
-    if is_whole:
-        confusion = confusion_table(result)
-        tables += [findings_table(result), *([] if confusion is None else [confusion]), numbers_table(result)]
+def show_result(result: Result, *, is_whole: bool = True, to_stderr: bool = False) -> None:
+    """Print every table of a result, or only the first two of episodes; then what to beware of."""
     told: dict[tuple[str, str], None] = {}
-    for table in tables:
+    for table in result_tables(result)[: None if is_whole else 2]:
         show_table(table.caption, table.columns, table.rows, to_stderr=to_stderr)
         told |= dict.fromkeys(table.below)
     for name, why in told:
         say(f"{name}: {why}")
-    asked = result.asked
-    say(f"{result.n_films:,} films of {result.n_patients:,} patients; {asked.episodes_per_second:,.0f} episodes/s")
-    if asked.n_patient_episodes and result.replicates is not None and result.replicates.influence:
-        say(f"interval over patients: {patients_text(result)}")
-    say(reading_text(result))
+    if (asked := result.episodes) is not None:
+        say(f"{result.n_films:,} films of {result.n_patients:,} patients; {asked.episodes_per_second:,.0f} episodes/s")
+        if asked.n_patient_episodes and result.replicates is not None and result.replicates.influence:
+            say(f"interval over patients: {patients_text(result)}")
+        say(reading_text(result))
     for note in result.notes:
         say(f"note: {note}")
     show_warnings(result.warnings)

@@ -24,7 +24,7 @@ def roc_points(result: Result, finding: str) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(
             f"the result knows no {finding!r}{nearest(finding, result.findings)}; it has {', '.join(result.findings)}"
         )
-    scores, is_positive = _ranked(result, result.findings.index(finding))
+    scores, is_positive = ranked_films(result, finding)
     n_positive, n_negative = int(is_positive.sum()), int((~is_positive).sum())
     if not n_positive or not n_negative:
         raise ValueError(f"a ROC curve of {finding} needs films with it and without it, got {n_positive}, {n_negative}")
@@ -36,8 +36,13 @@ def roc_points(result: Result, finding: str) -> tuple[np.ndarray, np.ndarray]:
     return np.append(0.0, false[is_corner] / n_negative), np.append(0.0, true[is_corner] / n_positive)
 
 
-def _ranked(result: Result, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the scores of the films that state the finding, and which of these show it."""
+def ranked_films(result: Result, finding: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the scores of the films that state the finding, and which of these show it.
+
+    Raises:
+        ValueError: no probabilities.
+    """
+    index = result.findings.index(finding)
     if result.answers is None or not result.answers.has_probabilities:
         raise ValueError("only decisions are known, no probabilities: there is no ROC curve; give probabilities")
     truth = result.answers.truth[:, index]

@@ -5,9 +5,9 @@ from itertools import groupby
 
 from fewshot_cxr.evaluation.compare import compare_results
 from fewshot_cxr.evaluation.comparison import Comparison
-from fewshot_cxr.metrics import Estimate
 from fewshot_cxr.report.compare_tables import comparison_table
 from fewshot_cxr.report.html import Section
+from fewshot_cxr.report.result_sections import main_number
 from fewshot_cxr.report.run_sections import ShownResult
 from fewshot_cxr.report.tables import Table, interval_text, value_text
 
@@ -18,7 +18,7 @@ def overview_section(results: Sequence[ShownResult]) -> Section:
     """Show the one number of each result with both its intervals, one below the other."""
     rows = []
     for shown in results:
-        name, one = main_number(shown)
+        name, one = main_number(shown.result)
         intervals = (interval_text(pair) for pair in (one.ci95_patients, one.ci95_episodes))
         kind = kind_text(shown)
         rows.append((shown.name, kind, f"{shown.result.n_films:,}", name, value_text(one), *intervals))
@@ -55,18 +55,6 @@ def comparison_section(comparison: Comparison) -> Section:
     return Section(f"{first} against {second}, {kind}", table=comparison_table(comparison), facts=tuple(facts))
 
 
-def main_number(shown: ShownResult) -> tuple[str, Estimate]:
-    """Return the name and the value of the one number of a result: accuracy, or what stands for it."""
-    result = shown.result
-    if result.kind == "multi_label":
-        return "mean AUROC", result.mean_auroc
-    if result.accuracy.mean is None:
-        return "balanced accuracy", result.scores.balanced_accuracy
-    return "accuracy", result.accuracy
-
-
 def kind_text(shown: ShownResult) -> str:
     """Return what a result is of: episodes, a closed set, or films of several findings."""
-    if shown.result.episodes is not None:
-        return "episodes"
-    return "several findings" if shown.result.kind == "multi_label" else "closed set"
+    return "several findings" if shown.result.kind == "multi_label" else shown.result.kind.replace("_", " ")

@@ -56,12 +56,14 @@ def reading_text(result: Result) -> str:
 
 def interval_kind(result: Result) -> str:
     """Return what the intervals that are shown alone are over: patients or, where there are none, episodes."""
+    if result.episodes is None:
+        return "over patients"
     some = result.accuracy if result.accuracy.mean is not None else result.scores.balanced_accuracy
     return "over episodes" if some.ci95_patients is None else "over patients"
 
 
-def floor_name(name: str) -> str:
-    """Return what a floor is: nearest centroid on something simpler than embeddings."""
+def baseline_name(name: str) -> str:
+    """Return what a baseline is: nearest centroid on something simpler than embeddings."""
     return f"floor: nearest centroid on {name}"
 
 

@@ -2,17 +2,17 @@
 
 import csv
 import io
+import warnings
 from collections.abc import Iterator
 
 from fewshot_cxr.evaluation.result import Result
-from fewshot_cxr.evaluation.scores import OVERALL
 from fewshot_cxr.metrics import Estimate
 
 COLUMNS = ("number", "finding", "mean", "low", "high", "low_episodes", "high_episodes")
 
 
 def numbers_csv(result: Result) -> str:
-    """Return the numbers as CSV text: COLUMNS, low and high over patients; what is undefined is empty."""
+    """Return the numbers as CSV text: COLUMNS, low and high over patients; what is unknown is empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -22,14 +22,23 @@ def numbers_csv(result: Result) -> str:
     return text.getvalue()
 
 
+def multi_label_csv(result: Result) -> str:
+    """Return `numbers_csv`; the name of before."""
+    warnings.warn("multi_label_csv is now numbers_csv, for results of any kind", DeprecationWarning, stacklevel=2)
+    return numbers_csv(result)
+
+
 def _numbers(result: Result) -> Iterator[tuple[str, str, Estimate]]:
     """Yield (number, finding or '', estimate)."""
-    for name in OVERALL:
-        yield name, "", getattr(result.scores, name)
+    mean = "mean_" if result.kind == "multi_label" else ""
+    for name, one in result.scores.overall.items():
+        yield f"{mean}{name}", "", one
     for finding, own in result.scores.per_class.items():
         for name, one in own.items():
             yield name, finding, one
-    groups = {"floor": result.baselines, "above_floor": result.above_baselines, "accuracy": result.asked.seen_and_novel}
+    groups = {"floor": result.baselines, "above_floor": result.above_baselines}
+    if result.episodes is not None:
+        groups["accuracy"] = result.episodes.seen_and_novel
     for group, numbers in groups.items():
         for name, one in numbers.items():
             yield f"{group}_{name}", "", one

@@ -7,26 +7,10 @@ from fewshot_cxr.evaluation.audit.result import Audit
 from fewshot_cxr.evaluation.comparison import Comparison
 from fewshot_cxr.evaluation.result import Result
 from fewshot_cxr.report.audit_section import audit_section, audit_text
-from fewshot_cxr.report.closed_sections import closed_sections, multi_label_sections
-from fewshot_cxr.report.comparison_section import (
-    comparison_section,
-    comparison_sections,
-    kind_text,
-    main_number,
-    overview_section,
-)
-from fewshot_cxr.report.episode_sections import (
-    accuracy_section,
-    calibration_section,
-    confusion_section,
-    episodic_headlines,
-    findings_section,
-    numbers_section,
-    open_set_section,
-    recall_section,
-)
-from fewshot_cxr.report.episode_words import is_alarm, protocol_text
+from fewshot_cxr.report.comparison_section import comparison_section, comparison_sections, kind_text, overview_section
+from fewshot_cxr.report.episode_words import is_alarm, protocol_facts, protocol_text
 from fewshot_cxr.report.html import Headline, Page, Section
+from fewshot_cxr.report.result_sections import baseline_headlines, episodic_headlines, main_number, result_sections
 from fewshot_cxr.report.run_sections import ShownResult, ShownRun, learning_section, result_facts, run_section
 from fewshot_cxr.report.tables import UNKNOWN, interval_text, value_text
 
@@ -68,25 +52,18 @@ def run_page(parts: PageParts, *, title: str = "Report") -> Page:
     )
 
 
-def result_sections(shown: ShownResult) -> tuple[Section, ...]:
-    """Return every section of a result, without how it was made."""
-    result = shown.result
-    if result.episodes is not None:
-        return tuple(_episode_sections(result))
-    return closed_sections(result) if result.kind == "closed_set" else multi_label_sections(result)
+def episode_page(result: Result, *, title: str = "Few-shot episodes", facts: tuple[tuple[str, str], ...] = ()) -> Page:
+    """Return the page of a result of episodes alone.
 
-
-def _episode_sections(result: Result) -> Iterator[Section]:
-    yield accuracy_section(result)
-    yield recall_section(result)
-    yield findings_section(result)
-    if result.confusion:
-        yield confusion_section(result)
-    if result.calibration is not None:
-        yield calibration_section(result)
-    if result.open_set is not None:
-        yield open_set_section(result)
-    yield numbers_section(result)
+    Args:
+        result: of `evaluate_episodes`.
+        title: of the page.
+        facts: further (name, text) pairs on how it was made, such as the checkpoint.
+    """
+    page = run_page(PageParts(results=(ShownResult(title, result),)), title=title)
+    facts = (*facts, *protocol_facts(result), ("hash of the films", result.data_hash))
+    made = Section("How this was made", facts=facts)
+    return replace(page, headlines=episodic_headlines(result), sections=(*page.sections[:-1], made))
 
 
 def _sections(parts: PageParts) -> Iterator[Section]:
@@ -96,7 +73,7 @@ def _sections(parts: PageParts) -> Iterator[Section]:
     yield from (comparison_section(comparison) for _, comparison in parts.comparisons)
     for shown in parts.results:
         name = _full_name(shown, parts.results)
-        for section in result_sections(shown):
+        for section in result_sections(shown.result):
             yield section if name is None else replace(section, heading=f"{section.heading} ({name})")
     yield from parts.films
     for run in parts.runs:
@@ -120,31 +97,21 @@ def _lead(parts: PageParts) -> tuple[str, ...]:
     result = parts.results[0].result
     if result.episodes is not None:
         return (f"{protocol_text(result)}.",)
-    rule = f", decided by {result.rule}" if result.kind == "closed_set" else ", each finding for itself"
+    rule = ", each finding for itself" if result.kind == "multi_label" else f", decided by {result.rule}"
     return (f"{result.n_films:,} films of {result.n_patients:,} patients{rule}.",)
 
 
 def _headlines(results: Sequence[ShownResult]) -> tuple[Headline, ...]:
     headlines = []
     for shown in results:
-        name, one = main_number(shown)
+        name, one = main_number(shown.result)
         ends = {"patients": one.ci95_patients, "episodes": one.ci95_episodes}
         told = "; ".join(f"over {what} {interval_text(pair)}" for what, pair in ends.items() if pair is not None)
         label = ", ".join(filter(None, (name, _full_name(shown, results))))
         headlines.append(Headline(value_text(one), label, f"95 % {told}" if told else one.reason or UNKNOWN))
     if len(results) == 1:
-        headlines += _floor_headlines(results[0])
+        headlines += baseline_headlines(results[0].result)
     return tuple(headlines)
-
-
-def _floor_headlines(shown: ShownResult) -> tuple[Headline, ...]:
-    result = shown.result
-    if result.episodes is not None:
-        return episodic_headlines(result)[1:]
-    if result.kind == "closed_set":
-        floors = result.baselines.items()
-        return tuple(Headline(value_text(floor), f"floor: nearest centroid on {name}") for name, floor in floors)
-    return ()
 
 
 def _warnings(parts: PageParts) -> dict[str, bool]:

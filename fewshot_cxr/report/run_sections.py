@@ -52,9 +52,7 @@ def run_section(run: ShownRun) -> Section:
         ("seed", str(training.get("seed", _NOT_RECORDED))),
         ("best epoch", _best_text(run)),
         ("versions", _versions_text(card.get("versions", {}))),
-        ("command", str(run.made_by.get("command") or _NOT_RECORDED)),
-        ("date", str(run.made_by.get("date") or _NOT_RECORDED)),
-        ("machine", str(run.made_by.get("machine") or _NOT_RECORDED)),
+        *_made_by_facts(run.made_by),
     ]
     return Section(f"What was trained: {run.name}", facts=tuple((name, text) for name, text in facts if text))
 
@@ -77,14 +75,13 @@ def result_facts(shown: ShownResult) -> Facts:
         if result.kind == "closed_set":
             facts += (("rule", f"{result.rule}{f' ({result.distance})' if result.distance else ''}"),)
         facts += tuple(("note", note) for note in result.notes)
-    return (
-        *facts,
-        ("hash of the films", result.data_hash),
-        ("command", str(made_by.get("command") or _NOT_RECORDED)),
-        ("versions", _versions_text(made_by.get("versions", {})) or _NOT_RECORDED),
-        ("date", str(made_by.get("date") or _NOT_RECORDED)),
-        ("machine", str(made_by.get("machine") or _NOT_RECORDED)),
-    )
+    versions = ("versions", _versions_text(made_by.get("versions", {})) or _NOT_RECORDED)
+    command, *others = _made_by_facts(made_by)
+    return (*facts, ("hash of the films", result.data_hash), command, versions, *others)
+
+
+def _made_by_facts(made_by: Mapping[str, Any]) -> Facts:
+    return tuple((name, str(made_by.get(name) or _NOT_RECORDED)) for name in ("command", "date", "machine"))
 
 
 def _recipe_text(split: Mapping[str, Any]) -> str:

@@ -3,8 +3,9 @@ import numpy as np
 from fewshot_cxr.evaluation.answers import Answers
 from fewshot_cxr.evaluation.closed_set import evaluate_closed_set
 from fewshot_cxr.evaluation.compare import compare_results
-from fewshot_cxr.report.closed_tables import confusion_table, finding_table, overall_table
+from fewshot_cxr.report import confusion_table, findings_table
 from fewshot_cxr.report.compare_tables import comparison_table
+from fewshot_cxr.report.score_tables import overall_table
 
 
 def make_decisions(right=(0.9, 0.8, 0.6, 0.7), **more):
@@ -46,7 +47,7 @@ def test_transductive_is_printed():
 def test_each_finding_has_a_row_and_what_is_absent_is_unknown():
     decisions = make_decisions(probabilities=np.eye(2)[[0, 1, 0, 1, 0, 1, 0, 0]], has_probabilities=False)
     result = evaluate_closed_set(decisions)
-    effusion, normal = finding_table(result).rows
+    effusion, normal = findings_table(result).rows
     assert effusion[:3] == ("effusion", "4", f"100.0\n{effusion[2].split(chr(10))[1]}")
     assert normal[2].startswith("75.0\n[")
     assert normal[-1] == "unknown"

@@ -2,9 +2,10 @@ import csv
 import io
 
 import numpy as np
+import pytest
 
 from fewshot_cxr.evaluation import evaluate_multi_label
-from fewshot_cxr.report import multi_label_csv, multi_label_table
+from fewshot_cxr.report import multi_label_csv, multi_label_table, numbers_csv
 from fewshot_cxr.report.number_rows import COLUMNS
 
 
@@ -31,10 +32,12 @@ def test_each_finding_has_a_row_and_the_means_the_last():
 
 def test_a_spreadsheet_gets_every_number():
     result = made_result()
-    header, *rows = csv.reader(io.StringIO(multi_label_csv(result)))
+    header, *rows = csv.reader(io.StringIO(numbers_csv(result)))
     assert tuple(header) == COLUMNS
     found = {(name, finding): cells for name, finding, *cells in rows}
     assert len(found) == 2 + 2 * 6
+    with pytest.warns(DeprecationWarning, match="multi_label_csv is now numbers_csv"):
+        assert multi_label_csv(result) == numbers_csv(result)
     assert found["auroc", "hernia"] == [""] * 5
     prevalence = result.per_finding["mass"].prevalence
     assert [float(cell) for cell in found["prevalence", "mass"][:3]] == [prevalence.mean, *prevalence.ci95]

@@ -24,11 +24,11 @@ from fewshot_cxr.evaluation import (
 from fewshot_cxr.evaluation.episodic.assemble import OVERLAP
 from fewshot_cxr.evaluation.episodic.extremes import ShownEpisode, ShownQuery
 from fewshot_cxr.report import render_page
-from fewshot_cxr.report.closed_sections import closed_sections, multi_label_sections
 from fewshot_cxr.report.comparison_section import comparison_sections
 from fewshot_cxr.report.extremes_section import extremes_section
 from fewshot_cxr.report.html import Section
 from fewshot_cxr.report.pictures import Picture
+from fewshot_cxr.report.result_sections import result_sections
 from fewshot_cxr.report.run_page import LEFT_OUT, PageParts, run_page
 from fewshot_cxr.report.run_sections import ShownResult, ShownRun, learning_section, result_facts, run_section
 
@@ -150,7 +150,7 @@ def test_films_of_several_findings_have_their_own_numbers():
 
 
 def test_the_roc_curves_are_those_of_the_result(closed):
-    by_name = {section.heading: section for section in closed_sections(closed)}
+    by_name = {section.heading: section for section in result_sections(closed)}
     alt = by_name["How well each finding is told from all others"].pictures[0].alt
     for finding in closed.findings:
         false, true = roc_points(closed, finding)
@@ -159,14 +159,14 @@ def test_the_roc_curves_are_those_of_the_result(closed):
 
 def test_without_probabilities_there_is_no_curve():
     only = evaluate_closed_set(made_decisions(has_probabilities=False))
-    assert [section.heading for section in closed_sections(only)][-1] == "What was taken for what"
+    assert [section.heading for section in result_sections(only)][-1] == "What was taken for what"
 
 
 def test_multi_label_without_a_curve_is_a_table_alone():
     truth = np.zeros((8, 2))
     shares = np.full((8, 2), 0.3)
     result = evaluate_multi_label(("a", "b"), shares, truth, np.arange(8), [str(i) for i in range(8)])
-    assert len(multi_label_sections(result)) == 1
+    assert len(list(result_sections(result))) == 1
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,130 @@
+"""The numbers of a result over all findings as tables: what a page and a terminal show alike."""
+
+from collections.abc import Iterable, Iterator
+
+from fewshot_cxr.evaluation.result import Result
+from fewshot_cxr.metrics import Estimate
+from fewshot_cxr.report.episode_words import baseline_name, protocol_text
+from fewshot_cxr.report.tables import (
+    CALIBRATION_NAMES,
+    NUMBER_NAMES,
+    PLAIN_NUMBERS,
+    UNKNOWN,
+    Table,
+    interval_text,
+    number_text,
+    value_text,
+)
+
+OPEN_SET_NAMES = {
+    "maximum_probability": "maximum probability",
+    "distance": "nearest distance",
+    "knn": "kNN distance",
+}
+HEADS = ("", "value", "95 % over patients", "95 % over episodes")
+_NO_INTERVAL = "interval over patients"
+
+Number = tuple[str, Estimate, str]  # the text of its row, its value, the form in which it is written
+
+
+def overall_table(result: Result) -> Table:
+    """Return every number over all films with its interval over patients: scores, baselines and calibration."""
+    numbers = list(_scores(result))
+    for name, baseline in result.baselines.items():
+        numbers.append((f"floor: accuracy on {name}", baseline, "share"))
+        numbers.append((f"accuracy above {name}", result.above_baselines[name], "share"))
+    rows = []
+    for text, one, form in (*numbers, *_calibration_numbers(result)):
+        interval = interval_text(one.ci95, form)
+        rows.append((text, value_text(one, form), interval if one.ci95 else f"{interval}: {one.reason}"))
+    distance = f" ({result.distance})" if result.distance else ""
+    transductive = ", transductive" if result.is_transductive else ""
+    caption = f"{result.n_films:,} films of {result.n_patients:,} patients, {result.rule}{distance}{transductive}"
+    return Table(HEADS[:3], tuple(rows), caption)
+
+
+def accuracy_table(result: Result) -> Table:
+    """Return the accuracy of episodes beside baselines and chance and, where both were asked, on seen and novel."""
+    rows = [estimate_row("accuracy", result.accuracy)]
+    for name, baseline in result.baselines.items():
+        rows.append(estimate_row(baseline_name(name), baseline))
+        if name in result.above_baselines:
+            rows.append(estimate_row("  accuracy above it, in points", result.above_baselines[name], "points"))
+    if result.confusion:
+        rows.append(("chance", number_text(1 / result.asked.n_way), "", ""))
+    kinds = {"seen": "accuracy on seen findings", "novel": "accuracy on novel findings"}
+    kinds["harmonic_mean"] = "harmonic mean of seen and novel"
+    rows += [estimate_row(kinds[name], one) for name, one in result.asked.seen_and_novel.items()]
+    below = reasons_below([("accuracy", result.accuracy)])
+    return Table(HEADS, tuple(rows), caption=protocol_text(result), below=below)
+
+
+def numbers_table(result: Result) -> Table:
+    """Return every other number of episodes over all findings: scores, calibration, and "none of these"."""
+    scores = (number for number in _scores(result) if number[0] != "accuracy")
+    numbers = [*scores, *_calibration_numbers(result), *_open_set_numbers(result)]
+    below = (*reasons_below((text, one) for text, one, _ in numbers), *_absent(result))
+    rows = tuple(estimate_row(*number) for number in numbers)
+    return Table(HEADS, rows, caption_text(result, "Over all findings"), below)
+
+
+def _scores(result: Result) -> Iterator[Number]:
+    for name, text in NUMBER_NAMES.items():
+        yield text, result.scores.overall[name], "plain" if name in PLAIN_NUMBERS else "share"
+
+
+def _calibration_numbers(result: Result) -> Iterator[Number]:
+    if result.calibration is None:
+        return
+    stages = [("", result.calibration.before)]
+    if (after := result.calibration.after) is not None:
+        stages.append((f" at temperature {after.temperature:.3g}", after))
+    for text, one in stages:
+        yield f"{CALIBRATION_NAMES['ece']}{text}", one.ece, "share"
+        yield f"{CALIBRATION_NAMES['brier']}{text}", one.brier, "plain"
+
+
+def _open_set_numbers(result: Result) -> Iterator[Number]:
+    if result.open_set is None:
+        return
+    for score, numbers in result.open_set.scores.items():
+        told = f"none of these, by {OPEN_SET_NAMES.get(score, score)}"
+        yield f"{told}: AUROC", numbers["auroc"], "share"
+        yield f"{told}: FPR", numbers["fpr_at_95_tpr"], "share"
+    yield "mean risk over all coverages", result.open_set.area, "share"
+
+
+def _absent(result: Result) -> Iterator[tuple[str, str]]:
+    """Say why a part of the result is not there."""
+    if result.calibration is None:
+        yield "calibration", f"{UNKNOWN} where a film may show several findings"
+    elif result.calibration.after is None:
+        yield "calibration after a temperature", result.calibration.reason or ""
+    if result.open_set is None:
+        yield '"none of these" (open set)', result.open_set_reason or ""
+    else:
+        yield "FPR", "share of the films of unknown findings taken for known ones where 95 % of the known are"
+
+
+def estimate_row(text: str, estimate: Estimate, form: str = "share") -> tuple[str, ...]:
+    """Return the row of a number with both its intervals."""
+    if estimate.mean is None:
+        return text, UNKNOWN, "", ""
+    intervals = (interval_text(pair, form) for pair in (estimate.ci95_patients, estimate.ci95_episodes))
+    return text, value_text(estimate, form), *intervals
+
+
+def reasons_below(numbers: Iterable[tuple[str, Estimate]]) -> tuple[tuple[str, str], ...]:
+    """Say why numbers are unknown, each, and why intervals are absent, once for all with the same reason."""
+    told: dict[tuple[str, str], None] = {}
+    for text, one in numbers:
+        if one.mean is None:
+            told[text, (one.reason or "").removeprefix("undefined: ")] = None
+        elif one.ci95_patients is None and one.reason is not None:
+            told[_NO_INTERVAL, one.reason] = None
+    return tuple(told)
+
+
+def caption_text(result: Result, text: str) -> str:
+    """Return a caption that says so where the rule is transductive."""
+    return f"{text}; {result.rule} is transductive" if result.is_transductive else text
