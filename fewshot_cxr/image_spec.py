@@ -20,7 +20,8 @@ class ImageSpec:
         n_channels: 1, or 3 (the gray channel repeated, for weights pretrained on colour pictures).
         crop: "square" cuts the centre square, "none" squeezes the whole film into the square (on sets where
             the aspect ratio betrays the source, that is a shortcut).
-        mean, std: of the images scaled to 0..1, one number for all channels or one per channel.
+        mean: of the images scaled to 0..1, one number for all channels or one per channel.
+        std: of the images scaled to 0..1, the same.
         bit_depth: of 16-bit files; None takes the smallest of 8/10/12/14/16 that holds a file's maximum.
         top_crop: share of the height that is cut off at the top, before `crop`: there stand the letters.
         border_crop: share of each side that is cut off at both its ends, after `crop`.

@@ -128,7 +128,8 @@ def save_streams(
     Args:
         path: the file, replaced whole.
         streams: tensors by name, written one after the other in order of name.
-        kind, header: see `save_tensors`.
+        kind: see `save_tensors`.
+        header: see `save_tensors`.
 
     Raises:
         ValueError: the chunks of a tensor do not fill its shape.

@@ -17,7 +17,8 @@ class FilmStatistics:
     """Of films scaled to 0..1, with N - 1 in the variance.
 
     Args:
-        mean, std: of all pixels of all films, for `ImageSpec.mean` and `.std`.
+        mean: of all pixels of all films, for `ImageSpec.mean`.
+        std: of all pixels of all films, for `ImageSpec.std`.
         pixel_mean: the mean film, float32, shape (S, S).
         pixel_std: of each pixel over the films, float32, shape (S, S), never below one gray level (1/255): a pixel that
             is black on every training film must not divide by nothing.

@@ -15,7 +15,8 @@ class EpisodePart:
         class_ids: int64, shape (b, n_way).
         support: rows, int64, shape (b, n_support), class by class.
         support_labels: int64, shape (n_support,), in 0..n_way-1: the column of `class_ids`.
-        query, query_labels: the same for the queries, (b, n_queries) and (n_queries,).
+        query: rows, int64, shape (b, n_queries), class by class.
+        query_labels: int64, shape (n_queries,), in 0..n_way-1.
         outside: rows, int64, shape (b, n_outside), of films whose finding is not in the episode; None: there are none.
     """
 
@@ -38,8 +39,9 @@ class EpisodeBlock:
     Args:
         first: number of the first episode.
         class_ids: int64, shape (n, n_way), ascending in each episode.
-        support, query: rows, int64, shapes (n, n_way, max_shot) and (n, n_way, max_query); row c of an episode belongs
-            to its class c, padded at the end with -1 where a class has fewer.
+        support: rows, int64, shape (n, n_way, max_shot); row c of an episode belongs to its class c, padded at the end
+            with -1 where a class has fewer.
+        query: the same, shape (n, n_way, max_query).
         outside: rows, int64, shape (n, n_outside), of films whose finding is not in the episode; None: there are none.
     """
 

@@ -1,6 +1,5 @@
 from .association import cramers_v as cramers_v
 from .association import cross_table as cross_table
-from .bounded import bounded_interval as bounded_interval
 from .calibration import brier_score as brier_score
 from .calibration import class_probabilities as class_probabilities
 from .calibration import expected_calibration_error as expected_calibration_error
@@ -8,11 +7,13 @@ from .calibration import fit_temperature as fit_temperature
 from .calibration import log_odds as log_odds
 from .calibration import reliability_bins as reliability_bins
 from .confusion import confusion_counts as confusion_counts
+from .confusion import confusion_scores as confusion_scores
 from .confusion import tie_credits as tie_credits
 from .estimate import Estimate as Estimate
 from .estimate import Interval as Interval
 from .intervals import RunningMean as RunningMean
 from .intervals import RunningMoments as RunningMoments
+from .intervals import bounded_interval as bounded_interval
 from .intervals import t_interval as t_interval
 from .intervals import wilson_interval as wilson_interval
 from .open_set import area_under_risk_coverage as area_under_risk_coverage
@@ -24,4 +25,3 @@ from .paired import delong as delong
 from .paired import mcnemar as mcnemar
 from .ranking import one_vs_rest as one_vs_rest
 from .ranking import ranking_scores as ranking_scores
-from .scores import confusion_scores as confusion_scores

@@ -1,6 +1,7 @@
 """How strongly two columns of names go together."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -11,16 +12,11 @@ def cross_table(rows: Sequence[str], columns: Sequence[str]) -> dict[str, dict[s
     """Count each pair of names: {row name: {column name: count}}, both sorted, zeros written out.
 
     Args:
-        rows, columns: names, of one length; place i of both belongs to one thing.
+        rows: names.
+        columns: names, as many; place i of both belongs to one thing.
     """
-    row_names, row_ids = np.unique(np.asarray(rows, dtype=str), return_inverse=True)
-    column_names, column_ids = np.unique(np.asarray(columns, dtype=str), return_inverse=True)
-    shape = len(row_names), len(column_names)
-    counts = np.bincount(row_ids * shape[1] + column_ids, minlength=shape[0] * shape[1]).reshape(shape)
-    return {
-        row: dict(zip(column_names.tolist(), line, strict=True))
-        for row, line in zip(row_names.tolist(), counts.tolist(), strict=True)
-    }
+    counts, column_names = Counter(zip(rows, columns, strict=True)), sorted(set(columns))
+    return {row: {column: counts[row, column] for column in column_names} for row in sorted(set(rows))}
 
 
 def cramers_v(counts: np.ndarray | Sequence[Sequence[int]], *, is_corrected: bool = False) -> float:

@@ -102,7 +102,9 @@ def expected_calibration_error(count: Tensor, confidence_sum: Tensor, correct_su
     """Return the mean gap between confidence and accuracy, bins weighted by their decisions.
 
     Args:
-        count, confidence_sum, correct_sum: what `reliability_bins` gives, or its sums, shape (..., n_bins).
+        count: decisions of each bin, as `reliability_bins` gives them, or their sums, shape (..., n_bins).
+        confidence_sum: of each bin, the same.
+        correct_sum: of each bin, the same.
 
     Returns:
         0..1, shape (...,); NaN where there is no decision.

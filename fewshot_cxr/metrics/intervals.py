@@ -1,40 +1,14 @@
 """Means, covariances and intervals, in constant memory."""
 
+import math
+import warnings
+
 import numpy as np
 import scipy
 import torch
 from torch import Tensor
 
-
-class RunningMean:
-    """Mean and variance of a stream of values, merged block by block: nothing grows with their number.
-
-    Source: Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979.
-    """
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.mean = 0.0
-        self._squares = 0.0
-
-    def add(self, values: np.ndarray) -> None:
-        """Merge more values, any shape."""
-        n_new = values.size
-        if not n_new:
-            return
-        mean_new = float(values.mean(dtype=np.float64))
-        gap, total = mean_new - self.mean, self.count + n_new
-        self._squares += float(values.var(dtype=np.float64)) * n_new + gap**2 * self.count * n_new / total
-        self.mean += gap * n_new / total
-        self.count = total
-
-    def interval(self, level: float = 0.95) -> tuple[float, float] | None:
-        """Return Student's t interval of the mean for independent values; None below two values."""
-        if self.count < 2:
-            return None
-        standard_error = (self._squares / (self.count - 1) / self.count) ** 0.5
-        half = float(scipy.special.stdtrit(self.count - 1, (1 + level) / 2)) * standard_error
-        return self.mean - half, self.mean + half
+_FEW = 3.0  # fewer patients than this on the rarer side: a variance from them cannot be trusted
 
 
 class RunningMoments:
@@ -80,6 +54,33 @@ class RunningMoments:
         return self._products / (self.count - 1) if self.count > 1 else None
 
 
+class RunningMean:
+    """Deprecated: `RunningMoments(1)` holds mean and variance of a stream of values, `t_interval` does the rest."""
+
+    def __init__(self) -> None:
+        warnings.warn("RunningMean goes in the next release; take RunningMoments(1)", DeprecationWarning, stacklevel=2)
+        self._moments = RunningMoments(1)
+
+    @property
+    def count(self) -> int:
+        """Values so far."""
+        return self._moments.count
+
+    @property
+    def mean(self) -> float:
+        """Their mean, 0 while there is none."""
+        return float(self._moments.mean[0])
+
+    def add(self, values: np.ndarray) -> None:
+        """Merge more values, any shape."""
+        self._moments.add(values.reshape(-1, 1))
+
+    def interval(self, level: float = 0.95) -> tuple[float, float] | None:
+        """Return Student's t interval of the mean for independent values; None below two values."""
+        variance = self._moments.covariance
+        return None if variance is None else t_interval(self.mean, variance.item() / self.count, self.count - 1, level)
+
+
 def t_interval(mean: float, variance_of_mean: float, df: float, level: float = 0.95) -> tuple[float, float]:
     """Return Student's t interval: mean -+ quantile x sqrt(variance of the mean).
 
@@ -118,8 +119,41 @@ def wilson_interval(successes: float, n: float, level: float = 0.95) -> tuple[fl
     """
     if not n > 0 or not 0 <= successes <= n:
         raise ValueError(f"wilson_interval needs 0 <= successes <= n and n above 0, got {successes} of {n}")
-    share, squared = successes / n, float(scipy.special.ndtri((1 + level) / 2)) ** 2
-    centre = (share + squared / (2 * n)) / (1 + squared / n)
-    half = (squared * (share * (1 - share) / n + squared / (4 * n * n))) ** 0.5 / (1 + squared / n)
+    low, high = _wilson(successes / n, n, float(scipy.special.ndtri((1 + level) / 2)) ** 2)
     # The ends are 0 and 1 themselves for none and all, which rounding would miss.
-    return 0.0 if successes == 0 else centre - half, 1.0 if successes == n else centre + half
+    return 0.0 if successes == 0 else low, 1.0 if successes == n else high
+
+
+def _wilson(share: float, n: float, squared: float) -> tuple[float, float]:
+    """Return Wilson's interval by the square of its quantile."""
+    centre = (share + squared / (2 * n)) / (1 + squared / n)
+    half = math.sqrt(squared * (share * (1 - share) / n + squared / (4 * n**2))) / (1 + squared / n)
+    return centre - half, centre + half
+
+
+def bounded_interval(
+    mean: float, variance: float, *, degrees: float, n_patients: int, level: float = 0.95
+) -> tuple[float, float]:
+    """Return Wilson's interval for as many independent patients as would give this variance.
+
+    A plain mean +- t * error leaves 0..1 near its ends, and at 60 of 60 right it has no width at all. Here the
+    effective number of patients is mean (1 - mean) / variance; where the mean lies so near an end that fewer than three
+    patients are on the other side, it is at most the number of patients there are.
+
+    Args:
+        mean: the number, 0..1.
+        variance: of the mean, over patients.
+        degrees: of freedom of the variance; they widen the quantile as in Student's t.
+        n_patients: how many patients the number rests on.
+        level: of confidence.
+
+    Source: Korn, Graubard, "Confidence intervals for proportions with small expected number of positive counts
+    estimated from survey data", 1998, with Wilson's 1927 interval in place of the exact one.
+    """
+    n_effective = mean * (1 - mean) / variance if variance > 0 else math.inf
+    has_few = min(mean, 1 - mean) * n_patients < _FEW
+    if n_effective == math.inf or n_effective <= 0 or has_few:
+        n_effective = min(n_effective, n_patients) if n_effective > 0 else n_patients
+    squared = float(scipy.special.stdtrit(degrees, (1 + level) / 2)) ** 2
+    low, high = _wilson(mean, n_effective, squared)
+    return max(0.0, min(mean, low)), min(1.0, max(mean, high))

@@ -72,7 +72,8 @@ def area_under_risk_coverage(confidence: Tensor, error: Tensor) -> Tensor:
     """Return the mean of `risk_coverage` over every number of films, 1 to n: smaller is better.
 
     Args:
-        confidence, error: as `risk_coverage` takes them, shape (..., n).
+        confidence: as `risk_coverage` takes it, shape (..., n).
+        error: as `risk_coverage` takes it, same shape.
 
     Returns:
         float64, shape (...,).

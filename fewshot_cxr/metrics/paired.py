@@ -40,7 +40,8 @@ def mcnemar(first_correct: np.ndarray, second_correct: np.ndarray, *, clusters: 
     Without `clusters` films are taken as independent, which several films of one patient are not.
 
     Args:
-        first_correct, second_correct: bool, shape (N,), film by film.
+        first_correct: what the first gets right, bool, shape (N,), film by film.
+        second_correct: what the second gets right, same shape.
         clusters: patient of each film, int64, shape (N,): then films of different patients alone are independent.
 
     Returns:
@@ -79,7 +80,8 @@ def delong(
     Without `clusters` films are taken as independent, which several films of one patient are not.
 
     Args:
-        scores_a, scores_b: larger is more positive, shape (N,), film by film; ties count half.
+        scores_a: larger is more positive, shape (N,), film by film; ties count half.
+        scores_b: the same films by the other score.
         is_positive: bool, shape (N,).
         clusters: patient of each film, int64, shape (N,): then films of different patients alone are independent, and
             a patient may have films of both kinds. With one film per patient nothing changes.

@@ -20,7 +20,8 @@ class BalancedBatchSampler(Sampler[list[int]]):
     sampler nothing: it goes to the next after each whole iteration; `set_epoch` puts it anywhere.
 
     Args:
-        class_ids, group_ids: int64, shape (N,).
+        class_ids: int64, shape (N,).
+        group_ids: of patients, int64, shape (N,).
         batch_size: films in a batch, spread as evenly as can be over the classes.
         n_classes: classes in a batch; None: all, or as many as leave each two films.
         n_batches: in an epoch; None: about as many as cover all films once.

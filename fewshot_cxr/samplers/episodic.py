@@ -17,9 +17,12 @@ class EpisodicBatchSampler(Sampler[list[int]]):
     epochs itself, as `BalancedBatchSampler` does.
 
     Args:
-        class_ids, group_ids: int64, shape (N,).
+        class_ids: int64, shape (N,).
+        group_ids: of patients, int64, shape (N,).
         class_names: findings, for the errors.
-        n_way, n_shot, n_query: of an episode.
+        n_way: findings in an episode.
+        n_shot: support films of each.
+        n_query: query films of each.
         n_batches: episodes in an epoch.
         seed: of all draws.
 

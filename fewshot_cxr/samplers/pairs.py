@@ -26,7 +26,8 @@ class PairBatchSampler(Sampler[list[int]]):
     Each epoch is drawn from (seed, epoch) alone; the sampler counts its epochs itself, as `BalancedBatchSampler` does.
 
     Args:
-        class_ids, group_ids: int64, shape (N,).
+        class_ids: int64, shape (N,).
+        group_ids: of patients, int64, shape (N,).
         batch_size: films in a batch, even: batch_size // 2 pairs.
         n_batches: in an epoch; None: about as many as hold as many films as there are.
         seed: of all draws.

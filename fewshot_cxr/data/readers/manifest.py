@@ -53,7 +53,10 @@ def read_manifest(
     Args:
         path: the CSV. Lead lines that begin with "# " hold one JSON object, which may name the `root`.
         root: folder that the paths start from; None: the header's, else the CSV's own folder.
-        path_column, label_column, group_column, patient_column: names that override the search.
+        path_column: a name that overrides the search.
+        label_column: the same.
+        group_column: the same.
+        patient_column: the same.
         allow_leak: take films whose `split` column puts a patient on two sides; without it that is an error.
 
     Returns:

@@ -18,7 +18,8 @@ def fixed_counts(
 
     Args:
         records: films with patients or groups; a film without counts as its own patient.
-        n_test, n_val: films of each class.
+        n_test: films of each class.
+        n_val: films of each class.
         seed: of the order in which patients are taken.
 
     Returns:
