@@ -40,6 +40,7 @@ DOORS = {
     "captum": {"explain"},
     "matplotlib": {"visualise"},
     "minisom": {"visualise"},
+    "pydantic": {"workflows"},
     "umap": {"visualise"},
     "jinja2": {"report", "serve"},
     "fastapi": {"serve"},

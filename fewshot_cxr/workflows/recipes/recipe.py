@@ -14,6 +14,7 @@ from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.training import ClassifierTrainer, SiameseTrainer
 from fewshot_cxr.workflows.recipes.settings import (
     JUDGED_BY,
+    NONE,
     TRAINERS,
     FindingRules,
     JudgeRules,
@@ -54,40 +55,38 @@ class Recipe:
     @property
     def findings(self) -> FindingRules:
         """The findings that are told apart."""
-        return FindingRules(**self._section("findings"))
+        return FindingRules(**self.sections.get("findings", {}))
 
     @property
     def split(self) -> SplitRules:
         """How films are divided."""
-        return SplitRules(**self._section("split"))
+        return SplitRules(**self.sections.get("split", {}))
 
     @property
     def judge(self) -> JudgeRules:
         """How the test films are judged."""
-        return JudgeRules(**{"by": JUDGED_BY[self.trainer], **self._section("judge")})
+        return JudgeRules(**{"by": JUDGED_BY[self.trainer], **self.sections.get("judge", {})})
 
     @property
     def image_spec(self) -> ImageSpec:
         """What the encoder sees."""
-        return ImageSpec(**self._section("image"))
+        return ImageSpec(**self.sections.get("image", {}))
 
     @property
     def augmentation(self) -> Augmentation | None:
         """What is done to training films; None: nothing. What the recipe does not name is off."""
-        chosen = Augmentation(**{**asdict(_OFF), **self._section("augmentation")})
+        chosen = Augmentation(**{**asdict(_OFF), **self.sections.get("augmentation", {})})
         return None if chosen == _OFF else chosen
 
     def reading(self, reader: str) -> dict[str, Any]:
         """Return the options of a reader."""
-        options = self.sections.get("read", {}).get(reader, {})
-        return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+        options: dict[str, Any] = self.sections.get("read", {}).get(reader, {})
+        return options
 
     def make_trainer(self, **more: Any) -> SiameseTrainer | ClassifierTrainer:
         """Return the trainer; `more` are seed, device and other fields that no recipe sets."""
-        settings = {name: value for name, value in self._section("training").items() if name != "trainer"}
-        return TRAINERS[self.trainer](
-            **{**settings, "image_spec": self.image_spec, "augmentation": self.augmentation, **more}
-        )
+        settings = {"image_spec": self.image_spec, "augmentation": self.augmentation, **self.sections["training"]}
+        return TRAINERS[self.trainer](**{**settings, **more})
 
     def with_settings(self, values: Mapping[str, Any]) -> "Recipe":
         """Return the recipe with these values (dotted key, or its unique last part -> value).
@@ -146,10 +145,6 @@ class Recipe:
         by, own = checked[-1].by, JUDGED_BY[self.trainer]
         if by != own:
             raise ValueError(f"judge.by is {own!r} in a {self.trainer} recipe, got {by!r}; leave the key out")
-
-    def _section(self, name: str) -> dict[str, Any]:
-        values = self.sections.get(name, {})
-        return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
 
 
 def recipe_names() -> tuple[str, ...]:
@@ -215,12 +210,6 @@ def _flat(table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _toml(value: Any) -> str:
-    if value is None:
-        return '"none"'
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{json.dumps(name)} = {_toml(inner)}" for name, inner in value.items()) + " }"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_toml, value)) + "]"
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
-    return json.dumps(value)
+    return json.dumps(NONE if value is None else value, ensure_ascii=False)

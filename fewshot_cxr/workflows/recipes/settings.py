@@ -1,14 +1,17 @@
 """The keys of a recipe: which there are, what each takes, and how a value is laid over another."""
 
 import inspect
+import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, fields
-from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from types import NoneType
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
-from fewshot_cxr._checks import check_whole, lookup, nearest
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from fewshot_cxr._checks import lookup, nearest
 from fewshot_cxr.data import READERS, Augmentation
 from fewshot_cxr.encoders import encoder_options
 from fewshot_cxr.image_spec import ImageSpec
@@ -23,9 +26,19 @@ JUDGED_BY = {"siamese": "exemplars", "classifier": "classifier"}  # trainer -> w
 Sections = dict[str, dict[str, Any]]
 # They have sections of their own, or are said by the run and not by the recipe.
 _NOT_OF_THE_RECIPE = ("image_spec", "augmentation", "seed", "device", "cache_folder", "n_workers")
-_NONE = "none"
+NONE = "none"
 _ROUNDING = 1e-6
-_SMALLEST = {"k": 1, "n_exemplars": 0, "rank_tables": 0, "n_episodes": 0, "n_way": 2, "n_shot": 1}
+_WANTED = {
+    "float_type": "a number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "bool_type": "true or false",
+    "string_type": "a text",
+    "tuple_type": "a list",
+    "dict_type": "a table",
+}
+_Count = Annotated[int, Field(ge=0)]
+_Positive = Annotated[int, Field(ge=1)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +49,9 @@ class FindingRules:
         keep: the findings; none: all that the films show.
         rename: old name -> new, before all else.
         others: name of what shows none of `keep`, which then is a finding too; None: such films are left out.
-        is_multi_label: a film may show several of them. without: then films that show none stay, as negatives.
-        per_finding: at most so many films of each, drawn by seed; 0: all.
+        is_multi_label: a film may show several of them.
+        without: of several, films that show none stay, as negatives.
+        per_finding: at most so many films of each, sampled by seed; 0: all.
         looked_for: reader -> the findings that its set states; the others are neither present nor absent there.
     """
 
@@ -46,11 +60,8 @@ class FindingRules:
     others: str | None = None
     is_multi_label: bool = False
     without: bool = True
-    per_finding: int = 0
+    per_finding: _Count = 0
     looked_for: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        check_whole(self.per_finding, "findings.per_finding", 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +76,7 @@ class SplitRules:
 
     official: bool = True
     fractions: tuple[float, float, float] = (0.7, 0.1, 0.2)
-    per_finding: tuple[int, ...] = ()
+    per_finding: tuple[_Positive, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.per_finding) not in (0, 2):
@@ -73,8 +84,6 @@ class SplitRules:
                 f"split.per_finding must hold the films of each finding in val and in test, such as [60, 60], or "
                 f"nothing, got {list(self.per_finding)}"
             )
-        for count in self.per_finding:
-            check_whole(count, "each of split.per_finding", 1)
         if self.fractions[0] == 0 or min(self.fractions) < 0 or abs(sum(self.fractions) - 1) > _ROUNDING:
             raise ValueError(
                 f"split.fractions must be train (above 0), val and test, 1 in all, got {list(self.fractions)}"
@@ -83,30 +92,31 @@ class SplitRules:
 
 @dataclass(frozen=True, kw_only=True)
 class JudgeRules:
-    """How the test films are judged, once.
+    """How the test films are evaluated, once.
 
     Args:
         by: "classifier", or "exemplars"; it follows from the trainer, and all else is of exemplars alone.
-        rule: a name in RULES, with the distance of the training. k: of the rule knn.
-        n_exemplars: training films of each finding, drawn by seed; 0: all.
-        rank_tables: test films for which the exemplars are shown in the order of their distance.
-        n_episodes, n_way, n_shot: of few-shot episodes on the test films; 0 episodes: none.
+        rule: a name in RULES, with the distance of the training.
+        k: of the rule knn.
+        n_exemplars: training films of each finding, sampled by seed; 0: all.
+        rank_tables: test films for which the exemplars are listed in the order of their distance.
+        n_episodes: few-shot episodes on the test films; 0: none.
+        n_way: findings in an episode.
+        n_shot: labelled films of each.
     """
 
     by: str = "classifier"
     rule: str = "mean_distance"
-    k: int = 5
-    n_exemplars: int = 0
-    rank_tables: int = 3
-    n_episodes: int = 1000
-    n_way: int = 3
-    n_shot: int = 5
+    k: _Positive = 5
+    n_exemplars: _Count = 0
+    rank_tables: _Count = 3
+    n_episodes: _Count = 1000
+    n_way: Annotated[int, Field(ge=2)] = 3
+    n_shot: _Positive = 5
 
     def __post_init__(self) -> None:
         lookup(dict.fromkeys(JUDGED_BY.values()), self.by, what="judge.by")
         lookup(RULES, self.rule, what="judge.rule")
-        for name, smallest in _SMALLEST.items():
-            check_whole(getattr(self, name), f"judge.{name}", smallest)
 
 
 RULES_OF = {
@@ -129,7 +139,7 @@ class Keys:
             options = [item for item in signature.parameters.values() if item.kind is item.KEYWORD_ONLY]
             self._hints |= {f"read.{reader}.{item.name}": item.annotation for item in options}
         for section, kind in {**RULES_OF, "training": lookup(TRAINERS, trainer, what="trainer")}.items():
-            hints = get_type_hints(kind)
+            hints = get_type_hints(kind, include_extras=True)
             names = [item.name for item in fields(kind) if item.name not in _NOT_OF_THE_RECIPE]
             self._hints |= {f"{section}.{name}": hints[name] for name in names}
         self._unused: list[str] = []
@@ -157,7 +167,7 @@ class Keys:
             for part in above:
                 place = place.setdefault(part, {})
             hint = self._hints.get(key)
-            place[last] = _typed(key, value, hint) if hint is not None else None if value == _NONE else value
+            place[last] = _typed(key, value, hint) if hint is not None else None if value == NONE else value
         return laid
 
     def _full_key(self, name: str, sections: Sections) -> str:
@@ -222,38 +232,27 @@ def parse_setting(text: str) -> tuple[str, Any]:
 
 
 def _is_table(hint: Any) -> bool:
-    return get_origin(hint) is not None and issubclass(get_origin(hint), Mapping) if _is_class(hint) else False
-
-
-def _is_class(hint: Any) -> bool:
-    return isinstance(get_origin(hint), type)
+    return get_origin(hint) in (dict, Mapping)
 
 
 def _typed(key: str, value: Any, hint: Any) -> Any:
     """Return a value as the type that its key takes."""
-    parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-    kinds = [get_origin(part) or part for part in parts]
-    if NoneType in kinds and (value is None or value == _NONE):
+    is_optional = NoneType in get_args(hint)
+    if is_optional and value == NONE:
         return None
-    for part, kind in zip(parts, kinds, strict=True):
-        if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
-        if kind is tuple and isinstance(value, list | tuple):
-            return _typed_items(key, value, get_args(part))
-        if kind is int and isinstance(value, bool):
-            continue
-        if isinstance(kind, type) and isinstance(value, kind):
-            return value
-    words = {float: "a number", int: "a whole number", bool: "true or false", str: "a text", tuple: "a list"}
-    wanted = [words.get(kind, "a table") for kind in kinds if kind is not NoneType]
-    wanted += [_NONE] if NoneType in kinds else []
-    raise TypeError(f"{key} must be {' or '.join(wanted)}, got {value!r}")
-
-
-def _typed_items(key: str, values: Sequence[Any], hints: tuple[Any, ...]) -> list[Any]:
-    """Return the values of a list as the types that a tuple's hint says; (float, ...) is of any length."""
-    if hints[1:] == (Ellipsis,):
-        hints = hints[:1] * len(values)
-    if len(hints) != len(values):
-        raise ValueError(f"{key} must hold {len(hints)} values, got {list(values)}")
-    return [_typed(f"each of {key}", value, hint) for value, hint in zip(values, hints, strict=True)]
+    try:
+        # JSON is as strict as TOML, and takes a whole number for a number and a list for a tuple.
+        text = json.dumps(value, default=str)
+        adapter = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
+        return adapter.validate_json(text, strict=True)
+    except ValidationError as error:
+        found = error.errors()
+    kind, place, got = found[0]["type"], found[0]["loc"], found[0]["input"]
+    if kind in ("missing", "too_long"):
+        raise ValueError(f"{key} must hold {len(get_args(hint))} values, got {value}")
+    name = f"each of {key}" if place and isinstance(place[0], int) else key
+    if kind == "greater_than_equal":
+        raise ValueError(f"{name} must be at least {found[0]['ctx']['ge']}, got {got}")
+    wanted = [_WANTED[error["type"]] for error in found if error["type"] in _WANTED]
+    wanted += [NONE] if is_optional and name == key else []
+    raise TypeError(f"{name} must be {' or '.join(wanted)}, got {got!r}")
