@@ -53,7 +53,7 @@ DOORS = {
 COMMON_GROUND = {"numpy", "torch", "torchvision", "PIL", "sklearn", "scipy"} | sys.stdlib_module_names
 OPTIONAL_EXTRAS = {"cv2", "torchxrayvision", "onnx", "onnxruntime", "umap", "fastapi", "uvicorn"}
 # Loading one of these takes as long as torch itself, or longer than all it is asked for, and most commands never ask.
-HEAVY = {"timm", "openpyxl"}
+HEAVY = {"captum", "openpyxl", "sklearn", "timm"}
 
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
 GLOBAL_SEEDS = {

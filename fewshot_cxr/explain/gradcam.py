@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from captum.attr import LayerGradCam  # type: ignore[import-untyped]  # it ships no types
 from torch import Tensor, nn
 
 from fewshot_cxr._checks import nearest
@@ -40,6 +39,8 @@ def grad_cam(encoder: Encoder, images: Tensor, target: Target, *, layer: str | N
 
     Source: Selvaraju et al., "Grad-CAM", 2017, arXiv:1610.02391, eq. 1 and 2; the resizing is bilinear.
     """
+    from captum.attr import LayerGradCam  # type: ignore[import-untyped]  # it ships no types
+
     if not len(images):
         raise ValueError("Grad-CAM needs an image, got none")
     name = encoder.heat_layer if layer is None else layer

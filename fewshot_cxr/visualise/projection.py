@@ -6,10 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.decomposition import PCA
-from sklearn.manifold import TSNE
-from sklearn.manifold import trustworthiness as sklearn_trustworthiness
-from sklearn.metrics import silhouette_score
 
 from fewshot_cxr._checks import check_at_least, check_whole, lookup
 from fewshot_cxr.seeding import generator, torch_seed
@@ -121,6 +117,8 @@ def pca(rows: np.ndarray, *, seed: int) -> Plane:
 
     scikit-learn makes the largest loading of an axis positive, so that no run mirrors another's picture.
     """
+    from sklearn.decomposition import PCA
+
     n_axes = min(2, len(rows) - 1, rows.shape[1])
     fitted = PCA(n_axes, svd_solver="covariance_eigh" if len(rows) > rows.shape[1] else "full").fit(rows)
     shares = fitted.explained_variance_ratio_
@@ -157,6 +155,8 @@ def tsne(
     if len(rows) < 4:
         raise ValueError(f"t-SNE needs at least 4 films, got {len(rows)}; take the method pca")
     notes = []
+    from sklearn.manifold import TSNE
+
     if perplexity is None:
         perplexity = min(_PERPLEXITY, (len(rows) - 1) / 3)
         if perplexity < _PERPLEXITY:
@@ -245,6 +245,8 @@ def silhouette(
 
     Source: Rousseeuw, "Silhouettes: a graphical aid to the interpretation and validation of cluster analysis", 1987.
     """
+    from sklearn.metrics import silhouette_score
+
     rows = compared_rows(vectors, distance)
     codes = group_codes(groups, len(rows))
     kept = _drawn(len(rows), N_SILHOUETTE, seed, "silhouette")
@@ -267,11 +269,13 @@ def group_codes(groups: Sequence[Hashable], n_rows: int) -> np.ndarray:
 
 
 def _trustworthiness(rows: np.ndarray, points: np.ndarray, seed: int) -> tuple[float | None, int]:
+    from sklearn.manifold import trustworthiness
+
     kept = _drawn(len(rows), _N_TRUSTED, seed, "trustworthiness")
     n_neighbours = min(_N_NEIGHBOURS, (len(kept) - 1) // 2)
     if n_neighbours < 1:
         return None, 0
-    return float(sklearn_trustworthiness(rows[kept], points[kept], n_neighbors=n_neighbours)), len(kept)
+    return float(trustworthiness(rows[kept], points[kept], n_neighbors=n_neighbours)), len(kept)
 
 
 def _drawn(n_rows: int, n_most: int, seed: int, what: str) -> np.ndarray:

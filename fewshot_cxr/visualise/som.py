@@ -6,10 +6,9 @@ from itertools import permutations
 from typing import Any
 
 import numpy as np
+import scipy
 from minisom import MiniSom  # type: ignore[import-untyped]  # it ships no types
 from numpy.typing import ArrayLike
-from scipy.spatial.distance import cdist
-from sklearn.decomposition import PCA
 
 from fewshot_cxr._checks import check_whole
 from fewshot_cxr.seeding import generator
@@ -103,6 +102,8 @@ def train_som(
     Source: Kohonen, "Self-organized formation of topologically correct feature maps", 1982. The published map of
     system 3 multiplied by r^2 where it should divide, so that h(1) at r = 10 was 2e-22 in place of 0.995.
     """
+    from sklearn.decomposition import PCA
+
     if len(grid) != 2 or min(grid) < 1 or max(grid) < 2:
         raise ValueError(f"grid must be rows and columns with at least 2 cells, got {grid}")
     check_whole(n_epochs, "n_epochs", minimum=1)
@@ -141,7 +142,7 @@ def cell_distances(som: Som) -> np.ndarray:
     Source: Ultsch, Siemon, "Kohonen's self organizing feature maps for exploratory data analysis", 1990.
     """
     weights, touches = som.weights.reshape(-1, som.weights.shape[2]), _grid_steps(som.weights.shape[:2]) == 1
-    means = (cdist(weights, weights) * touches).sum(axis=1) / touches.sum(axis=1)
+    means = (scipy.spatial.distance.cdist(weights, weights) * touches).sum(axis=1) / touches.sum(axis=1)
     return np.asarray(means.reshape(som.weights.shape[:2]))
 
 
@@ -169,7 +170,7 @@ def class_proximity(som: Som, groups: Sequence[Hashable], *, seed: int = 0) -> t
     n_cells = som.weights.shape[0] * som.weights.shape[1]
     cells = np.ravel_multi_index((som.winners[:, 0], som.winners[:, 1]), som.weights.shape[:2])
     places = np.argwhere(np.ones(som.weights.shape[:2]))
-    between = cdist(places, places)
+    between = scipy.spatial.distance.cdist(places, places)
     means = _mean_distances(codes, cells, between, len(names))
     draw = generator(seed, "proximity")
     deals = [_mean_distances(draw.permutation(codes), cells, between, len(names)) for _ in range(_N_SHUFFLES)]
@@ -227,7 +228,7 @@ def _first_grid(grid: tuple[int, int], spreads: np.ndarray) -> np.ndarray:
 
 def _finished(weights: np.ndarray, rows: np.ndarray, settings: Mapping[str, Any]) -> Som:
     shape = weights.shape[:2]
-    distances = cdist(rows, weights.reshape(-1, weights.shape[2]))
+    distances = scipy.spatial.distance.cdist(rows, weights.reshape(-1, weights.shape[2]))
     two_nearest = np.argsort(distances, axis=1, kind="stable")[:, :2]
     is_torn = _grid_steps(shape)[two_nearest[:, 0], two_nearest[:, 1]] > 1
     winners = np.stack(np.unravel_index(two_nearest[:, 0], shape), axis=1).astype(np.int64)
@@ -237,4 +238,4 @@ def _finished(weights: np.ndarray, rows: np.ndarray, settings: Mapping[str, Any]
 def _grid_steps(shape: tuple[int, ...]) -> np.ndarray:
     """Return the steps of a king of chess between any two cells, (rows * cols, rows * cols)."""
     places = np.argwhere(np.ones(shape))
-    return np.asarray(cdist(places, places, "chebyshev"))
+    return np.asarray(scipy.spatial.distance.cdist(places, places, "chebyshev"))

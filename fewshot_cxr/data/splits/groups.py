@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
-import scipy
 
 from fewshot_cxr.records import Record, Records
 
@@ -18,18 +17,23 @@ def patient_groups(records: Iterable[Record]) -> np.ndarray:
     Returns:
         int64, shape (N,). A film with neither id is a group of its own.
     """
-    films = list(records)
-    nodes: dict[tuple[str, str], int] = {}
-    edges = []
-    for row, film in enumerate(films):
+    before: list[int] = []  # of each film one that it is joined to, the first of its group itself
+    first_with: dict[tuple[str, str], int] = {}
+    for row, film in enumerate(records):
+        before.append(row)
         for kind, name in (("group", film.group_id), ("patient", film.patient_id)):
             if name:
-                edges.append((row, len(films) + nodes.setdefault((kind, name), len(nodes))))
-    size = len(films) + len(nodes)
-    ends = np.array(edges, dtype=np.int64).reshape(-1, 2)
-    graph = scipy.sparse.coo_array((np.ones(len(ends), dtype=np.int8), (ends[:, 0], ends[:, 1])), shape=(size, size))
-    labels = scipy.sparse.csgraph.connected_components(graph, directed=False)[1][: len(films)]
-    return np.unique(labels, return_inverse=True)[1].astype(np.int64)
+                first, last = sorted(_first_of(before, end) for end in (row, first_with.setdefault((kind, name), row)))
+                before[last] = first
+    firsts = np.array([_first_of(before, row) for row in range(len(before))], dtype=np.int64)
+    return np.unique(firsts, return_inverse=True)[1].astype(np.int64)
+
+
+def _first_of(before: list[int], row: int) -> int:
+    while before[row] != row:
+        before[row] = before[before[row]]  # half as far the next time
+        row = before[row]
+    return row
 
 
 def take_parts(

@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from sklearn.metrics import precision_recall_curve
 
 from fewshot_cxr.evaluation import Result
 from fewshot_cxr.evaluation.curves import ranked_films
@@ -42,6 +41,8 @@ def draw_roc(inputs: PlotInputs, options: PlotOptions) -> Figure:
 
 def draw_pr(inputs: PlotInputs, options: PlotOptions) -> Figure:
     """Draw the precision-recall curve of each finding that has one, with its share of the films as chance."""
+    from sklearn.metrics import precision_recall_curve
+
     result, areas = _film_by_film(inputs, "pr", "auprc")
     curves, chance = {}, {}
     for name, area in areas.items():
