@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from numbers import Integral, Real
@@ -31,6 +32,12 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     """Return ' (did you mean ...?)' for a misspelt name, or '' where nothing is near."""
     close = get_close_matches(name, list(choices), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def class_name(thing: object) -> str:
+    """Return what a card says of an object: the full name of its class, or of the function that it is."""
+    named: Any = thing if inspect.isroutine(thing) else type(thing)
+    return f"{named.__module__}.{named.__qualname__}"
 
 
 def check_at_least(value: float, minimum: float, name: str) -> None:

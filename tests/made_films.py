@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
 
 from fewshot_cxr.embeddings import Embeddings
 
@@ -28,6 +29,18 @@ def make_films(
     facts = {"class_names": [f"finding {c}" for c in range(n_classes)], **facts}
     facts.setdefault("paths", [f"{seed}/{i}.png" for i in range(len(vectors))])
     return Embeddings(np.array(vectors), class_ids, patients, **facts)
+
+
+def make_image_folder(folder, n_patients=14, findings=("bright", "dark", "striped")):
+    """Write films that a small network can tell apart, one folder a finding; return the folder."""
+    draw = np.random.default_rng(0)
+    for finding in findings:
+        (folder / finding).mkdir(parents=True)
+        for patient in range(n_patients):
+            image = draw.normal(100, 20, (40, 40)) + {"bright": 60, "dark": -60}.get(finding, 0)
+            image[::6] += 80 * (finding == "striped")
+            Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(folder / finding / f"{patient:02d}.png")
+    return folder
 
 
 def make_multi_label(n=240, n_findings=4, *, dim=6, seed=0):

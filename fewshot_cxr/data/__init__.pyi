@@ -9,6 +9,7 @@ from .choose import take_per_finding as take_per_finding
 from .dataset import XrayDataset as XrayDataset
 from .dataset import findings_table as findings_table
 from .dataset import keep_batch as keep_batch
+from .dataset_films import DatasetFilms as DatasetFilms
 from .images import is_image_name as is_image_name
 from .images import read_gray as read_gray
 from .masks import LungMasks as LungMasks
@@ -31,6 +32,7 @@ from .statistics import FilmStatistics as FilmStatistics
 from .statistics import film_statistics as film_statistics
 from .transforms import Augmentation as Augmentation
 from .transforms import augment as augment
+from .transforms import scale_films as scale_films
 from .transforms import standardise as standardise
 from .transforms import to_images as to_images
 from .verify import check_whole as check_whole

@@ -18,13 +18,18 @@ def to_images(films: Tensor, spec: ImageSpec) -> Tensor:
     """Turn decoded films into an encoder's input.
 
     Args:
-        films: uint8, shape (N, S, S).
+        films: uint8, shape (N, S, S), or float of 0..1, shape (N, C, S, S).
         spec: channels, mean and std.
 
     Returns:
         float32, shape (N, n_channels, S, S), standardised (0..1 where the spec is `per_pixel`).
     """
-    return standardise(films.unsqueeze(1).float() / 255, spec)
+    return standardise(scale_films(films), spec)
+
+
+def scale_films(films: Tensor) -> Tensor:
+    """Return decoded films, uint8 (N, S, S), as float32 (N, 1, S, S) of 0..1; float images (N, C, S, S) as they are."""
+    return films if films.is_floating_point() else films.unsqueeze(1).float() / 255
 
 
 def standardise(images: Tensor, spec: ImageSpec) -> Tensor:

@@ -8,6 +8,7 @@ from .covidnet import CovidNet as CovidNet
 from .efficientnet_attention import NORMALISATIONS as NORMALISATIONS
 from .efficientnet_attention import PUBLISHED_GATES as PUBLISHED_GATES
 from .efficientnet_attention import EfficientNetAttention as EfficientNetAttention
+from .own_module import as_encoder as as_encoder
 from .resnet9 import ResNet9 as ResNet9
 from .table import ENCODERS as ENCODERS
 from .table import build_encoder as build_encoder

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from fewshot_cxr.encoders.base import TASK_HEAD, Encoder
+from fewshot_cxr.encoders.own_module import OWN, as_encoder
 from fewshot_cxr.encoders.table import build_encoder
 from fewshot_cxr.encoders.weights import KIND, copy_weights
 from fewshot_cxr.image_spec import ImageSpec
@@ -21,7 +22,7 @@ def save_encoder(
     """Save weights, recipe, image spec and card in one file, whole or not at all.
 
     Args:
-        encoder: made by `build_encoder` or `load_encoder`, which know its recipe.
+        encoder: made by `build_encoder`, `as_encoder` or `load_encoder`, which know its recipe.
         path: the file, replaced.
         card: plain JSON values; `load_encoder` gives them back as `encoder.card`.
         head: weights of what the task puts behind the embeddings, a classifier or a learned distance; `load_head` gives
@@ -37,24 +38,37 @@ def save_encoder(
     save_tensors(path, encoder.state_dict() | behind, kind=KIND, header=header)
 
 
-def load_encoder(path: str | Path) -> Encoder:
+def load_encoder(path: str | Path, *, module: nn.Module | None = None) -> Encoder:
     """Load an encoder, in eval mode, on the CPU; nothing is downloaded and nothing unpickled.
 
     Args:
         path: a file of `save_encoder`, or a run folder, of which the best encoder is taken.
+        module: takes the weights, in place: needed where a module of the user's own was trained, of which the file
+            knows the class alone.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file holds something else, an encoder that this version does not know, or weights of another.
+        ValueError: the file holds something else, an encoder that this version does not know, weights of another, or
+            those of a module that was not handed in.
         OSError: the file is damaged.
     """
     path = _file(path)
     tensors, header = load_tensors(path, kind=KIND)
     try:
-        encoder = _rebuild(header["recipe"], header["image_spec"])
-        encoder.recipe, encoder.card = header["recipe"], header["card"]
+        kind, spec = str(header["recipe"]["encoder"]), ImageSpec.from_json(header["image_spec"])
+        encoder = None if module is not None or kind.startswith(OWN) else _rebuild(header["recipe"], spec)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: its encoder cannot be rebuilt by this version: {error}") from error
+    if encoder is None:
+        if module is None:
+            raise ValueError(
+                f"{path} holds the weights of a {kind.removeprefix(OWN)}, which no name builds: hand one in, "
+                "load_encoder(path, module=...)"
+            )
+        encoder = as_encoder(module, spec)
+    if encoder.recipe["encoder"] != kind:
+        raise ValueError(f"{path} holds the weights of {kind}, the module is {encoder.recipe['encoder']}")
+    encoder.recipe, encoder.image_spec, encoder.card = header["recipe"], spec, header["card"]
     own = {name: tensor for name, tensor in tensors.items() if not name.startswith(f"{TASK_HEAD}.")}
     copy_weights(own, encoder.state_dict(), path)
     return encoder.eval()
@@ -85,6 +99,6 @@ def _file(path: str | Path) -> Path:
     return path / ENCODER_FILE if path.is_dir() else path
 
 
-def _rebuild(recipe: Mapping[str, Any], image_spec: dict[str, Any]) -> Encoder:
+def _rebuild(recipe: Mapping[str, Any], spec: ImageSpec) -> Encoder:
     options = {name: value for name, value in recipe["options"].items() if name not in ("pretrained", "weights")}
-    return build_encoder(recipe["encoder"], image_spec=ImageSpec.from_json(image_spec), **options)
+    return build_encoder(recipe["encoder"], image_spec=spec, **options)

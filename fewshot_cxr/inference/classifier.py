@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from fewshot_cxr.data import CachedFilms
 from fewshot_cxr.encoders import Encoder, load_encoder, load_head
@@ -70,18 +71,19 @@ def classifier_head_card(classifier: Classifier) -> dict[str, Any]:
     }
 
 
-def load_classifier(path: str | Path) -> Classifier:
+def load_classifier(path: str | Path, *, module: nn.Module | None = None) -> Classifier:
     """Load a classifier, in eval mode, on the CPU.
 
     Args:
         path: a run folder, or an encoder file with a linear head.
+        module: takes the encoder's weights; see `load_encoder`.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file holds an encoder without a classifier, or one that this version does not know.
         OSError: the file is damaged.
     """
-    encoder = load_encoder(path)
+    encoder = load_encoder(path, module=module)
     facts = encoder.card.get("head")
     if facts is None:
         raise ValueError(f"{path} is an encoder without a classifier; {_BY_EXEMPLARS}")

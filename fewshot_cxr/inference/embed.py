@@ -3,12 +3,24 @@
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from torch import nn
+from torch.utils.data import Dataset
 
-from fewshot_cxr.data import CachedFilms, cache_films, findings_table, patient_groups, read_gray, to_square
+from fewshot_cxr.data import (
+    CachedFilms,
+    DatasetFilms,
+    cache_films,
+    findings_table,
+    patient_groups,
+    read_gray,
+    to_square,
+)
 from fewshot_cxr.embeddings import Embeddings
-from fewshot_cxr.encoders import Encoder
+from fewshot_cxr.encoders import Encoder, as_encoder
+from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.inference.device import choose_device
 from fewshot_cxr.inference.forward import embed_batches, film_batches
 from fewshot_cxr.records import Problem, Records
@@ -17,9 +29,10 @@ Progress = Callable[[int, int], None]
 
 
 def embed(
-    encoder: Encoder,
-    records: Records,
+    encoder: Encoder | nn.Module,
+    records: Records | Dataset[Any],
     *,
+    image_spec: ImageSpec | None = None,
     batch_size: int = 128,
     device: str = "auto",
     cache_folder: Path | None = None,
@@ -28,8 +41,9 @@ def embed(
     """Embed films, each once.
 
     Args:
-        encoder: its `image_spec` says how films are prepared.
-        records: single-label films.
+        encoder: its `image_spec` says how films are prepared. Or any module of torch whose output is the embedding.
+        records: single-label films, or a Dataset (see `DatasetFilms`).
+        image_spec: what the images of a module are; an encoder has its own.
         batch_size: films at a time; changes speed and memory only.
         device: "auto", "cpu", "cuda" or "cuda:N".
         cache_folder: of decoded films; None: FSCXR_CACHE, else the user's cache folder.
@@ -41,8 +55,13 @@ def embed(
 
     Raises:
         FileNotFoundError: no film is readable.
-        ValueError: absent device, or a film with several findings.
+        TypeError: a module without an image spec.
+        ValueError: absent device, a film with several findings, or a module that does not take such images.
     """
+    encoder = as_encoder(encoder, image_spec)
+    if not isinstance(records, Records):
+        films: CachedFilms = DatasetFilms(records, encoder.image_spec)
+        return embed_films(encoder, films, batch_size=batch_size, device=device, progress=progress)
     films = cache_films(records, encoder.image_spec, folder=cache_folder)
     n_lost = len(records) - len(films)
     if n_lost:

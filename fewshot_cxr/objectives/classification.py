@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fewshot_cxr._checks import lookup
+from fewshot_cxr._checks import class_name, lookup
 
 _Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 """loss(logits (N, C), targets, class weights (C,)) -> scalar"""
@@ -56,17 +56,29 @@ class ClassificationLoss(nn.Module):
     """A loss on logits, always in float32, mixed precision or not.
 
     Attributes:
-        name: in CLASSIFICATION_LOSSES. n_classes: findings. class_weights: buffer, shape (n_classes,).
+        name: in CLASSIFICATION_LOSSES, or of the loss's class.
+        loss: takes (logits, targets), and the class weights where `is_weighted`.
+        n_classes: findings.
+        class_weights: buffer, shape (n_classes,).
+        is_weighted: whether the loss takes them: one of ours does.
     """
 
     class_weights: Tensor
 
-    def __init__(self, name: str, loss: _Loss, *, n_classes: int, class_weights: Tensor | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        loss: Callable[..., Tensor],
+        *,
+        n_classes: int,
+        class_weights: Tensor | None,
+        is_weighted: bool = True,
+    ) -> None:
         super().__init__()
         weights = torch.ones(n_classes) if class_weights is None else class_weights.float()
         if weights.shape != (n_classes,):
             raise ValueError(f"class weights must be one per finding, shape ({n_classes},), got {tuple(weights.shape)}")
-        self.name, self.n_classes, self.loss = name, n_classes, loss
+        self.name, self.n_classes, self.loss, self.is_weighted = name, n_classes, loss, is_weighted
         self.register_buffer("class_weights", weights)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
@@ -89,7 +101,8 @@ class ClassificationLoss(nn.Module):
         if targets.shape != expected:
             raise ValueError(f"targets must have shape {tuple(expected)}, got {tuple(targets.shape)}")
         with torch.autocast(logits.device.type, enabled=False):
-            return self.loss(logits.float(), targets, self.class_weights)
+            weights = (self.class_weights,) if self.is_weighted else ()
+            return self.loss(logits.float(), targets, *weights)
 
 
 def _cross_entropy(*, label_smoothing: float = 0.0) -> _Loss:
@@ -145,21 +158,27 @@ CLASSIFICATION_LOSSES: dict[str, Callable[..., _Loss]] = {
 
 
 def build_classification_loss(
-    name: str, *, n_classes: int, class_weights: Tensor | None = None, **options: Any
+    loss: str | Callable[..., Tensor], *, n_classes: int, class_weights: Tensor | None = None, **options: Any
 ) -> ClassificationLoss:
     """Build a loss of a classifier.
 
     Args:
-        name: in CLASSIFICATION_LOSSES. cross_entropy: of the softmax, for one finding per film. bce: of a sigmoid per
-            finding, for any number of them. focal (Lin et al. 2017, arXiv:1708.02002): of the softmax where a film
-            has one finding, of sigmoids where it may have several; films that are right already count less.
+        loss: a name in CLASSIFICATION_LOSSES. cross_entropy: of the softmax, for one finding per film. bce: of a
+            sigmoid per finding, for any number of them. focal (Lin et al. 2017, arXiv:1708.02002): of the softmax where
+            a film has one finding, of sigmoids where it may have several; films that are right already count less. Or
+            a loss of torch's, or any callable from (logits, targets) to a scalar.
         n_classes: findings.
         class_weights: shape (n_classes,). Of a softmax they weigh the films of a finding, and the mean is the weighted
             one; of sigmoids they weigh the entries that are present, not the absent ones (torch's pos_weight).
         options: label_smoothing of cross_entropy, gamma of focal; a misspelt one is Python's own TypeError.
 
     Raises:
-        ValueError: unknown loss, class weights of another number, or gamma below 0.
+        ValueError: unknown loss, class weights of another number, gamma below 0, or weights or options beside an
+            object, which has its own.
     """
-    loss = lookup(CLASSIFICATION_LOSSES, name, what="classification loss")(**options)
-    return ClassificationLoss(name, loss, n_classes=n_classes, class_weights=class_weights)
+    if not isinstance(loss, str) and callable(loss):
+        if class_weights is not None or options:
+            raise ValueError(f"loss is a {class_name(loss)}, made already: leave class_weights and loss_options out")
+        return ClassificationLoss(class_name(loss), loss, n_classes=n_classes, class_weights=None, is_weighted=False)
+    made = lookup(CLASSIFICATION_LOSSES, loss, what="classification loss")(**options)
+    return ClassificationLoss(loss, made, n_classes=n_classes, class_weights=class_weights)

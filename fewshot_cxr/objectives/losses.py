@@ -4,6 +4,7 @@ Its distances normalise by default and its cosine flips what a margin means, so 
 our own `pairwise_distances`: the same arithmetic as the decision rules, and a margin is always "farther by this much".
 """
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from pytorch_metric_learning import losses, reducers
 from pytorch_metric_learning.distances import BaseDistance, CosineSimilarity
 from torch import Tensor, nn
 
-from fewshot_cxr._checks import lookup
+from fewshot_cxr._checks import class_name, lookup
 from fewshot_cxr.distances import DISTANCES, pairwise_distances
 from fewshot_cxr.objectives.heads import WeightedL1Head
 from fewshot_cxr.objectives.ordered_losses import PairLoss, PrototypicalLoss
@@ -39,17 +40,22 @@ class MetricLoss(nn.Module):
     """A loss on embeddings and class ids, always in float32, mixed precision or not.
 
     Attributes:
-        name: in LOSSES. distance: in DISTANCES. margin: of the loss, or what the miners should use beside it.
-        miners: names in MINERS that fit it, the default first; none: the loss weighs all pairs itself.
-        batches: the order of rows that it reads: "balanced" (none), "pairs" (row i beside row i + N / 2) or "episodic"
-            (the first rows of each class are its support).
+        name: in LOSSES, or of the loss's class.
+        inner: takes (embeddings, class ids), and what the miner chose where there is one.
+        distance: in DISTANCES.
+        margin: of the loss, or what the miners should use beside it.
+        miners: names in MINERS that fit it, the default first; (): the loss weighs all pairs itself; None: any, and
+            none unless asked for.
+        batches: the order of rows that it reads, as `inner` says: "balanced" (none), "pairs" (row i beside row
+            i + N / 2) or "episodic" (the first rows of each class are its support).
     """
 
-    def __init__(self, name: str, inner: nn.Module, distance: str, margin: float, miners: tuple[str, ...]) -> None:
+    def __init__(
+        self, name: str, inner: Callable[..., Any], distance: str, margin: float, miners: tuple[str, ...] | None
+    ) -> None:
         super().__init__()
         self.name, self.distance, self.margin, self.miners = name, distance, margin, miners
-        compares_all = isinstance(inner, PairLoss) and inner.all_pairs
-        self.batches = "balanced" if compares_all else _BATCHES.get(name, "balanced")
+        self.batches: str = getattr(inner, "batches", "balanced")
         self.inner = inner
 
     @property
@@ -81,7 +87,8 @@ class MetricLoss(nn.Module):
             # The library takes a single pair for none at all; the same one twice has the same mean.
             mined = tuple(rows.repeat(2) for rows in mined)
         with torch.autocast(embeddings.device.type, enabled=False):
-            loss = self.inner(embeddings.float(), class_ids, mined, *(references or ()))
+            chosen = () if mined is None else (mined, *(references or ()))
+            loss = self.inner(embeddings.float(), class_ids, *chosen)
             # Without any pair the library answers with a plain 0, which has no graph to run backward on.
             return loss if isinstance(loss, Tensor) and loss.requires_grad else loss + 0.0 * embeddings.float().sum()
 
@@ -120,7 +127,8 @@ def _proxy_anchor(*, margin: float, n_classes: int, embedding_dim: int, **option
     return loss
 
 
-LOSSES: dict[str, Callable[..., nn.Module]] = {
+# Of n_classes, embedding_dim, distance and margin a loss gets those that it names among its parameters.
+LOSSES: dict[str, Callable[..., Callable[..., Any]]] = {
     "triplet": _triplet,
     "contrastive": _contrastive,
     "multi_similarity": _multi_similarity,
@@ -129,19 +137,19 @@ LOSSES: dict[str, Callable[..., nn.Module]] = {
     "pair_bce": PairLoss,
     "prototypical": PrototypicalLoss,
 }
-_ANY_DISTANCE = ("triplet", "contrastive", "prototypical")
-_WITHOUT_MARGIN = ("multi_similarity", "supcon", "pair_bce", "prototypical")
-_BATCHES = {"pair_bce": "pairs", "prototypical": "episodic"}
+# What they compare by, who do not take a distance.
+_COMPARE_BY = {"multi_similarity": "cosine", "supcon": "cosine", "proxy_anchor": "cosine", "pair_bce": "l1"}
 # Contrastive takes all by default: semihard leaves out the negatives nearer than the positive, its largest terms.
-_MINERS = {
+_MINERS: dict[str, tuple[str, ...]] = {
     "triplet": ("semihard", "hard", "all"),
     "contrastive": ("all", "semihard", "hard"),
     "multi_similarity": ("multi_similarity",),
+    **dict.fromkeys(("supcon", "proxy_anchor", "pair_bce", "prototypical"), ()),
 }
 
 
 def build_loss(
-    name: str,
+    loss: str | Callable[..., Any],
     *,
     n_classes: int,
     embedding_dim: int,
@@ -153,11 +161,13 @@ def build_loss(
     """Build a loss.
 
     Args:
-        name: in LOSSES. triplet (Schroff et al. 2015, arXiv:1503.03832), contrastive (Hadsell et al. 2006),
+        loss: a name in LOSSES: triplet (Schroff et al. 2015, arXiv:1503.03832), contrastive (Hadsell et al. 2006),
             multi_similarity (Wang et al. 2019, arXiv:1904.06627), supcon (Khosla et al. 2020, arXiv:2004.11362),
             proxy_anchor (Kim et al. 2020, arXiv:2003.13911; its proxies are parameters), pair_bce (see `PairLoss`),
-            prototypical (see `PrototypicalLoss`).
-        n_classes, embedding_dim: of the training set and the encoder.
+            prototypical (see `PrototypicalLoss`). Or a loss of pytorch-metric-learning, or any callable from
+            (embeddings, class ids) to a scalar.
+        n_classes: of the training set.
+        embedding_dim: of the encoder.
         distance: in DISTANCES; triplet, contrastive and prototypical take any, pair_bce l1, the others cosine.
         margin: in units of the distance; None: 0.2 for cosine (proxy_anchor 0.1), 1 for the others. multi_similarity,
             supcon, pair_bce and prototypical have none.
@@ -165,25 +175,28 @@ def build_loss(
         options: of the loss, here or in pytorch-metric-learning; a misspelt one is Python's own TypeError.
 
     Raises:
-        ValueError: unknown loss or distance, two that do not go together, or a margin not above 0 or not of this loss.
+        ValueError: unknown loss or distance, two that do not go together, a margin not above 0 or not of this loss, or
+            a margin or options beside an object, which has its own.
     """
-    make = lookup(LOSSES, name, what="loss")
     lookup(DISTANCES, distance, what="distance")
-    only = "l1" if name == "pair_bce" else "cosine"
-    if name not in _ANY_DISTANCE and distance != only:
+    if not isinstance(loss, str) and callable(loss):
+        if margin is not None or options:
+            raise ValueError(f"loss is a {class_name(loss)}, made already: leave margin and loss_options out")
+        return MetricLoss(class_name(loss), loss, distance, _MARGINS[distance], None)
+    make = lookup(LOSSES, loss, what="loss")
+    takes = inspect.signature(make).parameters
+    only = _COMPARE_BY.get(loss, distance)
+    if distance != only:
         raise ValueError(
-            f"loss {name!r} compares by {only}, not {distance}: take distance {only!r} (--distance {only})"
+            f"loss {loss!r} compares by {only}, not {distance}: take distance {only!r} (--distance {only})"
         )
-    if margin is not None and name in _WITHOUT_MARGIN:
-        raise ValueError(f"loss {name!r} has no margin: leave margin out (--margin)")
+    if margin is not None and "margin" not in takes:
+        raise ValueError(f"loss {loss!r} has no margin: leave margin out (--margin)")
     if margin is not None and not margin > 0:
         raise ValueError(f"margin must be above 0, got {margin}")
-    usual = _PROXY_MARGIN if name == "proxy_anchor" else _MARGINS[distance]
+    usual = _PROXY_MARGIN if loss == "proxy_anchor" else _MARGINS[distance]
     chosen = usual if margin is None else margin
-    own: dict[str, Any] = {} if name in _WITHOUT_MARGIN else {"margin": chosen}
-    own |= {"distance": distance} if name in _ANY_DISTANCE else {}
-    own |= {"n_classes": n_classes} if name == "proxy_anchor" else {}
-    own |= {"embedding_dim": embedding_dim} if name in ("proxy_anchor", "pair_bce") else {}
+    facts = {"n_classes": n_classes, "embedding_dim": embedding_dim, "distance": distance, "margin": chosen}
     with seeded_torch(seed, "loss"):
-        inner = make(**own, **options)
-    return MetricLoss(name, inner, distance, chosen, _MINERS.get(name, ()))
+        inner = make(**{name: value for name, value in facts.items() if name in takes}, **options)
+    return MetricLoss(loss, inner, distance, chosen, _MINERS.get(loss))

@@ -5,6 +5,7 @@ With three classes a batch of 384 films has 6 million triplets; the cube of all 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -113,24 +114,39 @@ MINERS: dict[str, Callable[[MetricLoss, int], Miner]] = {
 }
 
 
-def build_miner(name: str | None, *, loss: MetricLoss, seed: int = 0) -> Miner | None:
+def build_miner(miner: str | Callable[..., Any] | None, *, loss: MetricLoss, seed: int = 0) -> Miner | None:
     """Build the miner that serves a loss.
 
     Args:
-        name: in MINERS; None: the loss's default, which for supcon and proxy_anchor is none.
+        miner: a name in MINERS; a miner of pytorch-metric-learning, or any callable from (embeddings, class ids) to the
+            row indices of triplets or pairs; None: the loss's default, which for supcon and proxy_anchor is none.
         loss: its distance and margin are the miner's.
         seed: of the miner's draws.
 
     Raises:
         ValueError: unknown miner, or one that does not fit the loss.
     """
-    if name is None:
+    if miner is None:
         return MINERS[loss.miners[0]](loss, seed) if loss.miners else None
-    make = lookup(MINERS, name, what="miner")
-    if name not in loss.miners:
+    if isinstance(miner, TripletMiner | SimilarityPairMiner):
+        return miner
+    if not isinstance(miner, str):
+        return _of_batches(miner)
+    make = lookup(MINERS, miner, what="miner")
+    if loss.miners is not None and miner not in loss.miners:
         fitting = f"takes {', '.join(loss.miners)}" if loss.miners else "takes no miner: it weighs all pairs itself"
-        raise ValueError(f"miner {name!r} does not fit loss {loss.name!r}, which {fitting}")
+        raise ValueError(f"miner {miner!r} does not fit loss {loss.name!r}, which {fitting}")
     return make(loss, seed)
+
+
+def _of_batches(choose: Callable[..., Any]) -> Miner:
+    """Make a `Miner` of one that knows neither patients nor steps, and no memory."""
+
+    def miner(embeddings: Tensor, class_ids: Tensor, group_ids: Tensor | None = None, *, step: int) -> Mined:
+        with torch.autocast(embeddings.device.type, enabled=False):
+            return tuple(choose(embeddings.float(), class_ids))
+
+    return miner
 
 
 def batch_distances(embeddings: Tensor, distance: str, n_anchors: int | None = None) -> Tensor:

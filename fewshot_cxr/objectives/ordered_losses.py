@@ -31,6 +31,7 @@ class PairLoss(nn.Module):
         super().__init__()
         self.head = WeightedL1Head(embedding_dim, is_nonnegative=is_nonnegative)
         self.all_pairs = all_pairs
+        self.batches = "balanced" if all_pairs else "pairs"
 
     def forward(self, embeddings: Tensor, class_ids: Tensor, mined: Any = None) -> Tensor:
         """Return the mean over the pairs.
@@ -74,6 +75,8 @@ class PrototypicalLoss(nn.Module):
 
     Source: Snell, Swersky, Zemel, "Prototypical Networks for Few-shot Learning", 2017, arXiv:1703.05175, eq. 2.
     """
+
+    batches = "episodic"
 
     def __init__(self, *, distance: str, n_shot: int = 1, temperature: float = 1.0) -> None:
         super().__init__()

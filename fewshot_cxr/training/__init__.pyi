@@ -1,10 +1,11 @@
 from .batches import SAMPLERS as SAMPLERS
 from .classifier import ClassifierTrainer as ClassifierTrainer
 from .classifier import TrainedClassifier as TrainedClassifier
-from .course import OPTIMIZERS as OPTIMIZERS
-from .course import PRECISIONS as PRECISIONS
-from .fitting import STANDARDISATIONS as STANDARDISATIONS
-from .judgement import MONITORS as MONITORS
-from .schedules import SCHEDULES as SCHEDULES
+from .settings import OPTIMIZERS as OPTIMIZERS
+from .settings import PRECISIONS as PRECISIONS
+from .settings import SCHEDULES as SCHEDULES
+from .settings import STANDARDISATIONS as STANDARDISATIONS
+from .settings import TrainingSettings as TrainingSettings
 from .siamese import SiameseTrainer as SiameseTrainer
 from .siamese import TrainedEncoder as TrainedEncoder
+from .validation import MONITORS as MONITORS

@@ -1,11 +1,46 @@
-"""Which sampler makes the batches of a metric loss."""
+"""Which films make a batch of a metric loss, and the batches as Lightning iterates over them."""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import torch
+from torch import Tensor
 
 from fewshot_cxr._checks import lookup
 from fewshot_cxr.data import XrayDataset
 from fewshot_cxr.samplers import BalancedBatchSampler, ClassBatchSampler, EpisodicBatchSampler, PairBatchSampler
-from fewshot_cxr.training.loaders import BatchSampler
 
 SAMPLERS = ("balanced", "pairs", "episodic", "shuffled")
+
+
+class BatchSampler(Protocol):
+    """What every sampler of `samplers/` is: batches of rows, epoch after epoch."""
+
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[list[int]]: ...
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch the next iteration is."""
+
+
+class BatchLoader:
+    """Iterate over (images uint8 (N, S, S), class_ids (N,) or float (N, n_findings), group_ids (N,)).
+
+    No worker processes: a batch is one gather from memory-mapped uint8, which costs far less than its transport
+    between processes would.
+    """
+
+    def __init__(self, films: XrayDataset, sampler: BatchSampler) -> None:
+        self.films = films
+        self.sampler = sampler
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        groups = torch.from_numpy(self.films.group_ids)
+        for rows in self.sampler:
+            images, class_ids = self.films.__getitems__(rows)
+            yield images, class_ids, groups[rows]
 
 
 def choose_sampler(
@@ -23,8 +58,10 @@ def choose_sampler(
     Args:
         name: in SAMPLERS.
         dataset: single-label.
-        batch_size, n_batches: films in a batch, and batches in an epoch (None: about as many as cover all films once).
-        n_way, n_shot: of an episodic batch; None: all findings. The films left over are queries, the same for each.
+        batch_size: films in a batch.
+        n_batches: in an epoch; None: about as many as cover all films once.
+        n_way: findings in an episodic batch; None: all.
+        n_shot: support films of each in an episodic batch; the films left over are queries, the same for each.
         seed: of all draws.
 
     Raises:

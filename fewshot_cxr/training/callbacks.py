@@ -14,9 +14,9 @@ import lightning
 from lightning.pytorch.loggers import Logger
 
 from fewshot_cxr.storage import whole_file, write_text
-from fewshot_cxr.training.course import Course
 from fewshot_cxr.training.module import Learner, TrainingModule
-from fewshot_cxr.training.schedules import plateau_scale
+from fewshot_cxr.training.optimizing import plateau_scale
+from fewshot_cxr.training.settings import TrainingSettings
 
 LAST = "last.ckpt"
 HISTORY = "history.csv"
@@ -28,7 +28,7 @@ class RunKeeper(lightning.Callback):
 
     Args:
         folder: the run folder; None keeps all in memory.
-        course: when to lower the rate, begin the optimiser anew, and stop.
+        settings: say when to lower the rate, begin the optimiser anew, and stop.
         validate: learner -> columns of the history, such as {"val_accuracy": 0.8}; None: nothing to validate on.
         monitor: the column that the best epoch is chosen by; one whose name ends in "loss" is better when smaller.
         save: (learner, epoch row) -> None, writes the best one with its card; called only with a folder.
@@ -38,14 +38,14 @@ class RunKeeper(lightning.Callback):
     def __init__(
         self,
         folder: Path | None,
-        course: Course,
+        settings: TrainingSettings,
         *,
         validate: Callable[[Learner], dict[str, float]] | None,
         monitor: str,
         save: Callable[[Learner, dict[str, float]], None] | None,
         progress: Callable[[int, int], None] | None,
     ) -> None:
-        self.folder, self.course, self.validate = folder, course, validate
+        self.folder, self.settings, self.validate = folder, settings, validate
         self.monitor, self.save, self.progress = monitor, save, progress
         self.history: list[dict[str, float]] = []
         self.best_state: dict[str, Any] = {}
@@ -63,6 +63,11 @@ class RunKeeper(lightning.Callback):
             return self.history[-1]
         goodness = self._goodness()
         return self.history[goodness.index(max(goodness))]
+
+    @property
+    def stop_notes(self) -> tuple[str, ...]:
+        """Why the run ended before its last epoch, in words."""
+        return (self.stopped_by,) if self.stopped_by else ()
 
     def _goodness(self) -> list[float]:
         """Return the monitored number of each epoch, larger is better; an undefined one is the worst."""
@@ -87,13 +92,18 @@ class RunKeeper(lightning.Callback):
         """Note the time, set the scale of the learning rate, and forget the optimiser's moments where it restarts."""
         self._epoch_begun = time.monotonic()
         assert isinstance(pl_module, TrainingModule)
-        course = self.course
-        if course.schedule == "plateau" and self.validate is not None:
+        settings = self.settings
+        if settings.schedule == "plateau" and self.validate is not None:
             pl_module.lr_scale = plateau_scale(
-                self._goodness(), factor=course.plateau_factor, patience=course.plateau_patience
+                self._goodness(), factor=settings.plateau_factor, patience=settings.plateau_patience
             )
-        if course.is_restart(trainer.current_epoch):
+        if self.is_restart(trainer.current_epoch):
             trainer.optimizers[0].state.clear()
+
+    def is_restart(self, epoch: int) -> bool:
+        """Return whether the optimiser begins anew with this epoch, counted from 0."""
+        every = self.settings.restart_every
+        return every is not None and epoch > 0 and epoch % every == 0
 
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any, **__: Any) -> None:
         """Report progress."""
@@ -137,7 +147,7 @@ class RunKeeper(lightning.Callback):
 
     def _shall_stop(self, row: dict[str, float]) -> bool:
         self._is_exhausted()
-        max_minutes = self.course.max_minutes
+        max_minutes = self.settings.max_minutes
         elapsed = time.monotonic() - self._begun
         if max_minutes is not None and elapsed + row["seconds"] > max_minutes * 60:
             self.stopped_by = f"another epoch would pass {max_minutes:g} minutes; resume goes on"
@@ -145,7 +155,7 @@ class RunKeeper(lightning.Callback):
 
     def _is_exhausted(self) -> bool:
         """Return whether the last epochs brought nothing better, and note it."""
-        patience, best = self.course.patience, self.best_row
+        patience, best = self.settings.patience, self.best_row
         if patience is None or self.validate is None or best is None:
             return False
         if self.history[-1]["epoch"] - best["epoch"] < patience:

@@ -20,14 +20,20 @@ def run_card(
     train: Records,
     val: Records,
     *,
-    given: Sequence[Records | None],
+    given_hash: Sequence[str],
     distance: str,
     settings: dict[str, Any],
 ) -> dict[str, Any]:
     """Describe a run: encoder, films, settings, versions; plain JSON values.
 
-    `given` are train and val as `fit` got them, before one was carved from the other and unreadable films left out: a
-    later evaluation knows them by their hash.
+    Args:
+        encoder: that is trained.
+        train: films that it is trained on.
+        val: films that it is validated with.
+        given_hash: of the films as `fit` got them, before one part was carved from the other and unreadable films left
+            out: a later evaluation knows them by their hash.
+        distance: by which embeddings are to be compared.
+        settings: of the training.
     """
     parts = {"train": train, "val": val}
     return {
@@ -36,7 +42,7 @@ def run_card(
         "findings": list(train.findings),
         "distance": distance,
         "data_hash": {name: part.data_hash for name, part in parts.items()},
-        "given_hash": [part.data_hash for part in given if part is not None],
+        "given_hash": list(given_hash),
         "n_films": {name: len(part) for name, part in parts.items()},
         "n_patients": {name: len({film.group for film in part}) for name, part in parts.items()},
         "training": settings,

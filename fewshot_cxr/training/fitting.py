@@ -1,120 +1,202 @@
 """What both trainers do around their loop: films, encoder, card, resume, the best epoch, notes."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch.utils.data import Dataset
+
 from fewshot_cxr._checks import lookup
-from fewshot_cxr.data import Augmentation, CachedFilms, XrayDataset, cache_films, film_statistics
-from fewshot_cxr.encoders import ENCODER_FILE, Encoder, build_encoder, load_encoder, save_encoder, weights_name
-from fewshot_cxr.image_spec import ImageSpec
-from fewshot_cxr.inference import choose_device, native_precision
+from fewshot_cxr.data import CachedFilms, DatasetFilms, XrayDataset, cache_films, film_statistics
+from fewshot_cxr.encoders import ENCODER_FILE, Encoder, as_encoder, build_encoder, load_encoder, load_head, save_encoder
 from fewshot_cxr.records import Records
 from fewshot_cxr.storage import write_json
+from fewshot_cxr.training.batches import BatchLoader, BatchSampler
 from fewshot_cxr.training.callbacks import LAST, RunKeeper
-from fewshot_cxr.training.card import best_card, resumed_epoch
-from fewshot_cxr.training.course import Course
-from fewshot_cxr.training.loaders import BatchLoader, BatchSampler
+from fewshot_cxr.training.card import best_card, resumed_epoch, run_card
 from fewshot_cxr.training.module import Learner, TrainingModule
+from fewshot_cxr.training.parts import training_parts
 from fewshot_cxr.training.runner import run_lightning
+from fewshot_cxr.training.settings import BACKBONE, TrainingSettings
 
 Progress = Callable[[str, int, int], None]
+Data = Records | Dataset[Any]
 CARD = "card.json"
-STANDARDISATIONS = ("spec", "scalar", "per_pixel")
 _MOST_NOTES = 5
-# They decide where and how long a run goes, not which weights it has after so many steps.
-_NOT_OF_THE_WEIGHTS = ("device", "cache_folder", "n_workers", "max_minutes", "patience")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Films:
-    """The decoded films of a run, and what there is to say of them."""
+class Run:
+    """One run of a trainer: what it is trained on, where it is written, and its loop.
 
-    train: CachedFilms
+    Args:
+        settings: of the trainer.
+        train: films that are trained on.
+        val: films for validation.
+        given_hash: of the films as they were given; see `run_card`.
+        notes: what was done to the films, in words.
+        problem_notes: which films are unreadable.
+        out: the run folder; None keeps all in memory.
+        checkpoint: what it goes on from; None: it begins.
+        progress: called with (what is done, done, total).
+    """
+
+    settings: TrainingSettings
+    train: XrayDataset
     val: CachedFilms
+    given_hash: list[str]
     notes: tuple[str, ...]
+    problem_notes: tuple[str, ...]
+    out: Path | None
+    checkpoint: Path | None
+    progress: Progress | None
 
     @classmethod
-    def decode(
+    def begin(
         cls,
-        train: Records,
-        val: Records,
-        spec: ImageSpec,
+        settings: TrainingSettings,
+        train: Data,
+        val: Data | None,
         *,
-        folder: Path | None,
-        n_workers: int | None,
+        is_multi_label: bool = False,
+        out: str | Path | None,
+        resume: bool,
         progress: Progress | None,
-    ) -> "Films":
-        """Decode both parts; a film that turns out unreadable is named in the notes.
+    ) -> "Run":
+        """Choose the films of both parts and decode them; they are put in the order of their paths.
 
-        Films are put in the order of their paths: the batches that are drawn then follow from the set of films alone.
+        The batches that are drawn then follow from the set of films alone.
         """
-        train, val = (part.take(sorted(range(len(part)), key=lambda row: part[row].path)) for part in (train, val))
-        parts = [
-            cache_films(
-                part,
-                spec,
-                folder=folder,
-                n_workers=n_workers,
-                progress=None if progress is None else partial(progress, f"decoding {name} films"),
-            )
-            for name, part in (("train", train), ("val", val))
+        out, spec = None if out is None else Path(out), settings.image_spec
+        checkpoint = _checkpoint(out) if resume else None
+        given = [
+            data if isinstance(data, Records) else DatasetFilms(data, spec, name=name)
+            for name, data in (("train", train), ("val", val))
+            if data is not None
         ]
-        return cls(train=parts[0], val=parts[1], notes=_problem_notes((train, val), parts))
+        records = [films if isinstance(films, Records) else films.records for films in given]
+        told = dict.fromkeys(note for films in given if isinstance(films, DatasetFilms) for note in films.records.notes)
+        *parts, notes = training_parts(
+            records[0],
+            records[1] if len(records) > 1 else None,
+            is_multi_label=is_multi_label,
+            val_fraction=settings.val_fraction,
+            seed=settings.seed,
+        )
+        ordered = [part.take(sorted(range(len(part)), key=lambda row: part[row].path)) for part in parts]
+        decoded = [
+            _decoded(source, part, settings, None if progress is None else partial(progress, f"decoding {name} films"))
+            for name, source, part in zip(("train", "val"), (given[0], given[-1]), ordered, strict=True)
+        ]
+        return cls(
+            settings=settings,
+            train=XrayDataset(decoded[0], decoded[0].records.findings, is_multi_label=is_multi_label),
+            val=decoded[1],
+            given_hash=[part.data_hash for part in records],
+            notes=(*told, *notes),
+            problem_notes=_problem_notes(ordered, decoded),
+            out=out,
+            checkpoint=checkpoint,
+            progress=progress,
+        )
+
+    def fit(
+        self,
+        learner: Learner,
+        sampler: BatchSampler,
+        *,
+        distance: str,
+        head: dict[str, Any] | None,
+        validate: Callable[[Learner], dict[str, float]] | None,
+        monitor: str,
+    ) -> RunKeeper:
+        """Train, and leave the best epoch in the learner, on the processor and in eval mode.
+
+        Args:
+            learner: trained in place.
+            sampler: of the batches.
+            distance: by which embeddings are to be compared.
+            head: what the card says of the head, if there is one.
+            validate: see `RunKeeper`.
+            monitor: see `RunKeeper`.
+        """
+        settings, films = self.settings, (self.train.films.records, self.val.records)
+        plain = settings.settings()
+        card = run_card(learner.encoder, *films, given_hash=self.given_hash, distance=distance, settings=plain)
+        card |= {} if head is None else {"head": head}
+        chosen = _augmented_ids(self.train.class_names, settings.augment_findings)
+        module = TrainingModule(learner, settings, augmented_ids=chosen, steps_per_epoch=len(sampler))
+        module.run_card = card
+        if self.checkpoint is not None:
+            sampler.set_epoch(resumed_epoch(self.checkpoint, card))
+        keeper = RunKeeper(
+            self.out,
+            settings,
+            validate=validate,
+            monitor=monitor,
+            save=None if self.out is None else partial(_save_best, self.out, card),
+            progress=None if self.progress is None else partial(self.progress, "training"),
+        )
+        run_lightning(module, BatchLoader(self.train, sampler), keeper, checkpoint=self.checkpoint)
+        if self.out is None:
+            learner.load_state_dict(keeper.best_state)
+            learner.encoder.card = best_card(card, keeper.best_row or {})
+        else:
+            _load_best(self.out, learner)
+        learner.cpu().eval()
+        return keeper
 
 
 def prepare_encoder(
-    name: str,
-    options: Mapping[str, Any],
-    spec: ImageSpec,
-    films: CachedFilms,
-    *,
-    standardisation: str,
-    seed: int,
+    settings: TrainingSettings, films: CachedFilms, *, usual: Mapping[str, Any] | None = None
 ) -> Encoder:
-    """Build the encoder that is trained, with the mean and std that its images take off.
+    """Build the encoder that is trained, with the mean and std that its images take off, and freeze its first layers.
 
     Args:
-        name, options: of `build_encoder`. spec: of its images.
+        settings: say which, and whether a mean and a std are measured.
         films: those that are trained on; they alone are asked for a mean and a std.
-        standardisation: "spec" as `spec` says; "scalar" one mean and one std of all films; "per_pixel" a mean and a
-            std image.
-        seed: of the initial weights.
+        usual: options of an encoder that is given by name, unless the settings say otherwise.
     """
-    lookup(dict.fromkeys(STANDARDISATIONS), standardisation, what="standardisation")
-    if standardisation == "scalar" and spec.per_pixel:
+    spec, kind = settings.image_spec, settings.standardisation
+    if kind == "scalar" and spec.per_pixel:
         raise ValueError("the image spec is per pixel, so that a scalar mean would not be used: choose one of the two")
-    if standardisation == "spec" and not spec.per_pixel:
-        return build_encoder(name, image_spec=spec, seed=seed, **options)
-    found = film_statistics(films)
-    if standardisation == "scalar":
-        spec = replace(spec, mean=(found.mean,), std=(max(found.std, 1e-3),))
-        return build_encoder(name, image_spec=spec, seed=seed, **options)
-    encoder = build_encoder(name, image_spec=replace(spec, per_pixel=True), seed=seed, **options)
-    encoder.adopt_pixel_statistics(found.pixel_mean, found.pixel_std)
-    return encoder
+    found = None
+    if kind != "spec" or (spec.per_pixel and not isinstance(settings.encoder, Encoder)):
+        if isinstance(films, DatasetFilms):
+            raise ValueError("mean and std are measured on decoded films: of a Dataset, give those in image_spec")
+        found = film_statistics(films)
+        mean, std = (found.mean,), (max(found.std, 1e-3),)
+        spec = replace(spec, mean=mean, std=std) if kind == "scalar" else replace(spec, per_pixel=True)
+    if isinstance(settings.encoder, str):
+        options = {**(usual or {}), **settings.encoder_options}
+        encoder = build_encoder(settings.encoder, image_spec=spec, seed=settings.seed, **options)
+    else:
+        encoder = as_encoder(deepcopy(settings.encoder), spec)
+    if found is not None and spec.per_pixel:
+        encoder.adopt_pixel_statistics(found.pixel_mean, found.pixel_std)
+    if settings.freeze:
+        encoder.freeze(None if settings.freeze == BACKBONE else int(settings.freeze))
+    return encoder.to(memory_format=torch.channels_last)
 
 
-def plain_settings(trainer: Any) -> dict[str, Any]:
-    """Return what decides the weights of a trainer's run, as plain JSON values."""
-    plain = {item.name: getattr(trainer, item.name) for item in fields(trainer) if item.name not in _NOT_OF_THE_WEIGHTS}
-    plain["image_spec"] = trainer.image_spec.to_json()
-    plain["augmentation"] = None if trainer.augmentation is None else asdict(trainer.augmentation)
-    weights = plain["encoder_options"].get("weights")
-    if weights is not None:  # what they are, not where this machine keeps them
-        plain["encoder_options"] = {**plain["encoder_options"], "weights": weights_name(weights)}
-    return dict(json.loads(json.dumps(plain)))
+def _decoded(
+    source: Records | DatasetFilms,
+    part: Records,
+    settings: TrainingSettings,
+    progress: Callable[[int, int], None] | None,
+) -> CachedFilms:
+    if isinstance(source, DatasetFilms):
+        return source.take(part)
+    folder, n_workers = settings.cache_folder, settings.n_workers
+    return cache_films(part, settings.image_spec, folder=folder, n_workers=n_workers, progress=progress)
 
 
-def augmented_ids(findings: Sequence[str], chosen: Sequence[str] | None) -> tuple[int, ...] | None:
-    """Return the class ids of the findings whose films alone are augmented.
-
-    Raises:
-        ValueError: one of them is not trained on.
-    """
+def _augmented_ids(findings: Sequence[str], chosen: Sequence[str] | None) -> tuple[int, ...] | None:
+    """Return the class ids of the findings whose films alone are augmented."""
     if chosen is None:
         return None
     if not chosen:
@@ -123,95 +205,29 @@ def augmented_ids(findings: Sequence[str], chosen: Sequence[str] | None) -> tupl
     return tuple(lookup(position, name, what="finding to augment") for name in chosen)
 
 
-def resumable(out: Path | None, resume: bool) -> Path | None:
-    """Return the checkpoint to go on from, or None where a run begins.
+def _checkpoint(out: Path | None) -> Path:
+    """Return the checkpoint to go on from.
 
     Raises:
         FileNotFoundError: there is nothing to resume.
     """
-    if not resume:
-        return None
     last = None if out is None else out / LAST
     if last is None or not last.is_file():
         raise FileNotFoundError(f"{last}: nothing to resume; run without --resume first")
     return last
 
 
-@dataclass(frozen=True, kw_only=True)
-class Fit:
-    """All that is decided before the loop; `run` is the loop.
-
-    Args:
-        learner, course, card: what is trained, how, and what the run says of itself.
-        dataset, sampler, augmentation, augment_findings: what it is trained on.
-        validate, monitor: see `RunKeeper`.
-        out, checkpoint, progress: where it is written, what it goes on from, whom it tells.
-    """
-
-    learner: Learner
-    course: Course
-    card: dict[str, Any]
-    dataset: XrayDataset
-    sampler: BatchSampler
-    augmentation: Augmentation | None
-    augment_findings: Sequence[str] | None
-    validate: Callable[[Learner], dict[str, float]] | None
-    monitor: str
-    out: Path | None
-    checkpoint: Path | None
-    progress: Progress | None
-
-    def run(self) -> RunKeeper:
-        """Train, and leave the best epoch in the learner, on the processor and in eval mode."""
-        course, n_batches = self.course, len(self.sampler)
-        module = TrainingModule(
-            self.learner,
-            course,
-            augmentation=self.augmentation,
-            augmented_ids=augmented_ids(self.dataset.class_names, self.augment_findings),
-            n_steps=n_batches * course.n_epochs,
-            steps_per_epoch=n_batches,
-        )
-        module.run_card = self.card
-        if self.checkpoint is not None:
-            self.sampler.set_epoch(resumed_epoch(self.checkpoint, self.card))
-        keeper = RunKeeper(
-            self.out,
-            course,
-            validate=self.validate,
-            monitor=self.monitor,
-            save=None if self.out is None else partial(_save_best, self.out, self.card),
-            progress=None if self.progress is None else partial(self.progress, "training"),
-        )
-        device = choose_device(course.device)
-        run_lightning(
-            module,
-            BatchLoader(self.dataset, self.sampler),
-            keeper,
-            device=device,
-            precision=native_precision(device) if course.precision == "auto" else course.precision,
-            n_epochs=course.n_epochs,
-            out=self.out,
-            checkpoint=self.checkpoint,
-        )
-        if self.out is None:
-            self.learner.load_state_dict(keeper.best_state)
-        self.learner.cpu().eval()
-        return keeper
-
-    def best_encoder(self, keeper: RunKeeper) -> Encoder:
-        """Return the encoder of the best epoch: from the run folder where there is one."""
-        if self.out is not None:
-            return load_encoder(self.out)
-        encoder = self.learner.encoder
-        encoder.card = best_card(self.card, keeper.best_row or {})
-        return encoder
-
-
 def _save_best(out: Path, card: dict[str, Any], learner: Learner, row: dict[str, float]) -> None:
     best, head = best_card(card, row), learner.objective.kept_head
     save_encoder(learner.encoder, out / ENCODER_FILE, card=best, head=None if head is None else head.state_dict())
     write_json(out / CARD, best)
+
+
+def _load_best(out: Path, learner: Learner) -> None:
+    load_encoder(out, module=learner.encoder)
+    head = learner.objective.kept_head
+    if head is not None:
+        head.load_state_dict(load_head(out)[0])
 
 
 def _problem_notes(before: Sequence[Records], parts: Sequence[CachedFilms]) -> tuple[str, ...]:

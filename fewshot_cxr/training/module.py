@@ -7,18 +7,18 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from fewshot_cxr.data import Augmentation, augment, standardise
+from fewshot_cxr.data import Augmentation, augment, scale_films, standardise
 from fewshot_cxr.encoders import Encoder
 from fewshot_cxr.seeding import seeded_torch, torch_generator
-from fewshot_cxr.training.course import Course
 from fewshot_cxr.training.objective import Objective
-from fewshot_cxr.training.schedules import step_schedule
+from fewshot_cxr.training.optimizing import clip_gradient, make_optimizer, step_schedule
+from fewshot_cxr.training.settings import TrainingSettings
 
 Batch = tuple[Tensor, Tensor, Tensor]
 
 
 class Learner(nn.Module):
-    """What is trained, judged and kept together: an encoder, and the objective with its head."""
+    """What is trained, validated and kept together: an encoder, and the objective with its head."""
 
     def __init__(self, encoder: Encoder, objective: Objective) -> None:
         super().__init__()
@@ -30,27 +30,23 @@ class TrainingModule(lightning.LightningModule):
 
     Args:
         learner: trained in place.
-        course: how the training goes.
-        augmentation: of training films; None for none.
+        settings: how the training goes.
         augmented_ids: class ids whose films alone are augmented; None: all.
-        n_steps, steps_per_epoch: of the whole training.
+        steps_per_epoch: batches in an epoch.
     """
 
     def __init__(
         self,
         learner: Learner,
-        course: Course,
+        settings: TrainingSettings,
         *,
-        augmentation: Augmentation | None,
         augmented_ids: tuple[int, ...] | None,
-        n_steps: int,
         steps_per_epoch: int,
     ) -> None:
         super().__init__()
-        self.learner, self.course = learner, course
-        self.augmentation, self.augmented_ids = augmentation, augmented_ids
-        self.n_steps, self.steps_per_epoch = n_steps, steps_per_epoch
-        self.averaged = None if course.averaging is None else _moving_average(learner, course.averaging)
+        self.learner, self.settings = learner, settings
+        self.augmented_ids, self.steps_per_epoch = augmented_ids, steps_per_epoch
+        self.averaged = None if settings.averaging is None else _moving_average(learner, settings.averaging)
         self.lr_scale, self.last_lr = 1.0, 0.0
         self.run_card: dict[str, Any] = {}
         self.step_values: list[dict[str, Tensor]] = []
@@ -63,20 +59,20 @@ class TrainingModule(lightning.LightningModule):
 
     @property
     def candidate(self) -> Learner:
-        """The learner that is judged after an epoch, and kept if it is the best so far."""
+        """The learner that is validated after an epoch, and kept if it is the best so far."""
         if self.averaged is None:
             return self.learner
         assert isinstance(self.averaged.module, Learner)
         return self.averaged.module
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of one batch of (images uint8, class_ids, group_ids)."""
+        """Return the loss of one batch of (images, class_ids, group_ids)."""
         films, class_ids, group_ids = batch
         step, encoder, objective = self.global_step, self.learner.encoder, self.learner.objective
-        plain = films.unsqueeze(1).float() / 255
+        plain = scale_films(films)
         views = torch.cat([self._augmented(plain, class_ids, step, view) for view in range(objective.n_views)])
         images = standardise(views, encoder.image_spec).to(memory_format=torch.channels_last)
-        with seeded_torch(self.course.seed, "dropout", step):
+        with seeded_torch(self.settings.seed, "dropout", step):
             pooled = encoder.pool(encoder.features(images))
             embeddings = encoder.head(encoder.dropout(pooled)).float()
             loss: Tensor
@@ -87,12 +83,18 @@ class TrainingModule(lightning.LightningModule):
         return loss
 
     def _augmented(self, images: Tensor, class_ids: Tensor, step: int, view: int) -> Tensor:
-        if self.augmentation is None:
+        seed, augmentation, chosen = self.settings.seed, self.settings.augmentation, self._chosen(class_ids)
+        if augmentation is None:
             return images
         # The first view is drawn as where there is but one.
         key = ("augment", step) if view == 0 else ("augment", step, view)
-        draw = torch_generator(self.course.seed, *key)
-        return augment(images, self.augmentation, generator=draw, chosen=self._chosen(class_ids))
+        if isinstance(augmentation, Augmentation):
+            return augment(images, augmentation, generator=torch_generator(seed, *key), chosen=chosen)
+        with seeded_torch(seed, *key):
+            made = torch.stack([augmentation(image) for image in images])
+        if made.shape != images.shape:
+            raise ValueError(f"augmentation must keep the shape {tuple(images.shape[1:])}, got {tuple(made.shape[1:])}")
+        return made if chosen is None else torch.where(chosen.view(-1, 1, 1, 1), made, images)
 
     def _chosen(self, class_ids: Tensor) -> Tensor | None:
         if self.augmented_ids is None:
@@ -102,15 +104,16 @@ class TrainingModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Return the optimiser and the schedule that advances by step."""
-        optimizer = self.course.make_optimizer(self.learner.encoder, self.learner.objective.parameters())
+        settings, n_batches = self.settings, self.steps_per_epoch
+        optimizer = make_optimizer(settings, self.learner.encoder, self.learner.objective.parameters())
         schedule = step_schedule(
-            self.course.schedule, optimizer, n_steps=self.n_steps, steps_per_epoch=self.steps_per_epoch
+            settings.schedule, optimizer, n_steps=n_batches * settings.n_epochs, steps_per_epoch=n_batches
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
-        """Clip as the course says."""
-        self.course.clip([weight for group in optimizer.param_groups for weight in group["params"]])
+        """Clip as the settings say."""
+        clip_gradient(self.settings, [weight for group in optimizer.param_groups for weight in group["params"]])
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
         """Step at the scheduled rate times what `plateau` has made of it."""

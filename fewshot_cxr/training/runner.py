@@ -5,46 +5,38 @@ import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning
-import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from fewshot_cxr.inference import choose_device, native_precision
 from fewshot_cxr.training.callbacks import RunKeeper
 from fewshot_cxr.training.module import Batch, TrainingModule
 
 
 def run_lightning(
-    module: TrainingModule,
-    batches: Iterable[Batch],
-    keeper: RunKeeper,
-    *,
-    device: torch.device,
-    precision: Any,
-    n_epochs: int,
-    out: Path | None,
-    checkpoint: Path | None,
+    module: TrainingModule, batches: Iterable[Batch], keeper: RunKeeper, *, checkpoint: Path | None
 ) -> None:
     """Run the training loop.
 
     Args:
-        module, batches, keeper: what a step does, on what, and what happens after an epoch.
-        device, precision: as `choose_device` and `native_precision` give them.
-        n_epochs: how long.
-        out: the run folder, for the TensorBoard logs; None logs nothing.
+        module: what a step does; its settings say for how long, where and in which precision.
+        batches: on what.
+        keeper: what happens after an epoch; its folder takes the TensorBoard logs.
         checkpoint: the `last.ckpt` to go on from; None begins.
 
     Raises:
         KeyboardInterrupt: Ctrl-C.
     """
-    handler = signal.getsignal(signal.SIGINT)
+    handler, out = signal.getsignal(signal.SIGINT), keeper.folder
+    device, precision = choose_device(module.settings.device), module.settings.precision
     with _quiet_lightning():
         runner = lightning.Trainer(
             accelerator="gpu" if device.type == "cuda" else "cpu",
             devices=[device.index or 0] if device.type == "cuda" else 1,
-            precision=precision,
-            max_epochs=n_epochs,
+            precision=cast(Any, native_precision(device) if precision == "auto" else precision),
+            max_epochs=module.settings.n_epochs,
             callbacks=[keeper],
             logger=False if out is None else TensorBoardLogger(out, name="logs", version=""),
             enable_checkpointing=False,

@@ -14,7 +14,7 @@ from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.inference import classify_films, load_classifier
 from fewshot_cxr.records import Record, Records
 from fewshot_cxr.training import ClassifierTrainer
-from fewshot_cxr.training.judgement import judge_classifier
+from fewshot_cxr.training.validation import classifier_scores
 
 SMALL = {"encoder": "resnet9", "encoder_options": {"width": 4}, "image_spec": ImageSpec(size_px=32), "n_epochs": 3}
 SMALL |= {"batch_size": 12, "precision": "32-true", "lr": 3e-3}
@@ -80,7 +80,7 @@ def test_the_state_of_the_best_epoch_is_returned_not_the_last(films, tmp_path):
         assert len(trained.history) == min(12, best["epoch"] + 3)
         assert trained.card["best_epoch"] == best["epoch"]
         dataset = XrayDataset(cache_films(val, trained.classifier.encoder.image_spec), trained.classifier.findings)
-        again = judge_classifier(trained.classifier, dataset, torch.nn.CrossEntropyLoss())
+        again = classifier_scores(trained.classifier, dataset, torch.nn.CrossEntropyLoss())
         assert again["val_loss"] == pytest.approx(best["val_loss"], rel=1e-5)
     assert trained.notes[-1] == "no better validation loss for 3 epochs"
 

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from fewshot_cxr.training.schedules import SCHEDULES, plateau_scale, step_schedule
+from fewshot_cxr.training.optimizing import plateau_scale, step_schedule
+from fewshot_cxr.training.settings import SCHEDULES
 
 
 @pytest.mark.parametrize("name", SCHEDULES)

@@ -140,7 +140,7 @@ class Recipe:
     def _check(self) -> None:
         """Refuse, before any film is read, what would stop the run or be passed over in silence."""
         trainer = self.make_trainer()
-        check_encoder_options(trainer.encoder, trainer.encoder_options)
+        check_encoder_options(str(trainer.encoder), trainer.encoder_options)
         checked = self.findings, self.split, self.judge
         by, own = checked[-1].by, JUDGED_BY[self.trainer]
         if by != own:
