@@ -21,8 +21,7 @@ from fewshot_cxr.episodes.class_pool import ClassPool
 from fewshot_cxr.episodes.draw import EpisodeDraw
 from fewshot_cxr.episodes.draw_plan import DrawPlan
 from fewshot_cxr.episodes.films import EpisodeFilms
-from fewshot_cxr.episodes.finding_names import check_names, shots_of
-from fewshot_cxr.episodes.policy import POLICIES, fit_classes
+from fewshot_cxr.episodes.policy import POLICIES, check_names, fit_classes, shots_of
 from fewshot_cxr.episodes.query_shares import PREVALENCES, most_queries
 
 _BLOCK_FILMS = 51_200  # looked at for a block: what fits the processor's caches, whatever n_episodes is

@@ -4,8 +4,7 @@ from collections import Counter
 
 import pytest
 
-from fewshot_cxr.data.readers.covid_chestxray import read_covid_chestxray
-from fewshot_cxr.data.readers.covid_lists import FRONTAL, read_covid_list, split_findings
+from fewshot_cxr.data.readers.covid_chestxray import FRONTAL, read_covid_chestxray, read_covid_list, split_findings
 from fewshot_cxr.records import Problem
 
 HEADER = "patientid,offset,sex,age,finding,survival,view,modality,location,folder,filename,url,license,clinical_notes,"

@@ -3,8 +3,8 @@
 import numpy as np
 
 from fewshot_cxr._checks import check_at_least
+from fewshot_cxr.data.splits.by_share import GroupTable, group_table
 from fewshot_cxr.data.splits.groups import NAMES, take_parts
-from fewshot_cxr.data.splits.strata import GroupTable, group_table
 from fewshot_cxr.records import Records
 
 

@@ -20,57 +20,41 @@ class Scanner:
     """One machine: blur and borders are shares of the film's side, noise is in gray values 0..1."""
 
     name: str
-    is_portable: bool
-    gamma: float
     contrast: float
-    sharpening: float
     blur: float
     noise: float
-    border: float
-    border_gray: float
-    marker_gray: float
-    is_marker_boxed: bool
+    gamma: float = 1.0
+    sharpening: float = 0.0
+    border: float = 0.0
+    border_gray: float = 0.0
+    marker_gray: float = 1.0
+    is_marker_boxed: bool = False
+    is_portable: bool = False
 
 
 SCANNERS = {
-    "hospital_a": Scanner(
-        name="digital detector",
-        is_portable=False,
-        gamma=1.0,
-        contrast=1.08,
-        sharpening=0.5,
-        blur=0.002,
-        noise=0.012,
-        border=0.0,
-        border_gray=0.0,
-        marker_gray=1.0,
-        is_marker_boxed=False,
-    ),
+    "hospital_a": Scanner("digital detector", contrast=1.08, blur=0.002, noise=0.012, sharpening=0.5),
     "hospital_b": Scanner(
-        name="computed radiography",
-        is_portable=False,
-        gamma=0.88,
+        "computed radiography",
         contrast=0.97,
-        sharpening=0.2,
         blur=0.0045,
         noise=0.022,
+        gamma=0.88,
+        sharpening=0.2,
         border=0.015,
         border_gray=0.03,
         marker_gray=0.95,
         is_marker_boxed=True,
     ),
     "hospital_c": Scanner(
-        name="portable unit",
-        is_portable=True,
-        gamma=1.14,
+        "portable unit",
         contrast=0.90,
-        sharpening=0.0,
         blur=0.006,
         noise=0.034,
+        gamma=1.14,
         border=0.025,
-        border_gray=0.0,
         marker_gray=0.9,
-        is_marker_boxed=False,
+        is_portable=True,
     ),
 }
 

@@ -10,7 +10,7 @@ import numpy as np
 from fewshot_cxr._checks import check_list, check_whole, lookup
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.episodes import Episodes, EpisodeSource
-from fewshot_cxr.episodes.finding_names import check_names
+from fewshot_cxr.episodes.policy import check_names
 from fewshot_cxr.evaluation.episodic.fold_episodes import FoldEpisodes
 
 
