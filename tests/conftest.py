@@ -1,10 +1,12 @@
 """What every test may rely on: one thread, no screen, no network, its own cache, real films where there are any."""
 
+import io
 import os
 from pathlib import Path
 
 import pytest
 from browser import started_browser
+from PIL import Image
 
 # These are read when torch, matplotlib and the hub are first imported, which is after this file.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -12,6 +14,8 @@ os.environ["MPLBACKEND"] = "Agg"
 os.environ["HF_HUB_OFFLINE"] = "1"
 # It would open every heavy door at `import fewshot_cxr`, which is what test_public_surface.py measures.
 os.environ.pop("EAGER_IMPORT", None)
+# UMAP is compiled in each process that maps with it: 10 s, and 6 s of them without what makes it faster afterwards.
+os.environ.setdefault("NUMBA_OPT", "0")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -32,6 +36,22 @@ def fscxr_data():
     if not Path(place).is_dir():
         pytest.fail(f"FSCXR_DATA names {place}, which is no folder")
     return Path(place)
+
+
+@pytest.fixture
+def unpainted(monkeypatch):
+    """Figures are built and laid out, which is half of their work, but painted blank: for tests that look at none.
+
+    The tests of visualise paint each kind of figure; those of the demo and the goldens paint whole pages.
+    """
+    monkeypatch.setattr("fewshot_cxr.report.pictures.figure_png", blank_png)
+
+
+def blank_png(figure, *, n_colours=None):
+    buffer = io.BytesIO()
+    width, height = figure.get_size_inches() * 200
+    Image.new("L", (int(width), int(height))).save(buffer, format="png", compress_level=1)
+    return buffer.getvalue()
 
 
 @pytest.fixture(scope="module")

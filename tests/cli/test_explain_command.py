@@ -15,6 +15,7 @@ from fewshot_cxr.objectives import LinearHead
 from fewshot_cxr.records import Records
 from fewshot_cxr.seeding import seeded_torch
 
+pytestmark = pytest.mark.usefixtures("unpainted")
 FINDINGS = ("effusion", "normal")
 QUICK = ("--overlays", 1, "--deletion", 0, "--device", "cpu")
 

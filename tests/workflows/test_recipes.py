@@ -16,6 +16,7 @@ from fewshot_cxr.workflows.recipes.division import divide, patients_by_part
 from fewshot_cxr.workflows.recipes.settings import SplitRules
 from fewshot_cxr.workflows.recipes.sources import choose_findings, read_sources
 
+pytestmark = pytest.mark.usefixtures("unpainted")
 NAMES = [
     "covidnet-siamese",
     "covidnet-single",
