@@ -41,7 +41,7 @@ def judge_seed(records, seed, arguments, settings):
         rule=arguments.rule,
         distance=trainer.distance,
         seed=0,
-        floor=embed_floors(films),
+        baselines=embed_floors(films),
     )
     return result, seconds, trained
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from numbers import Integral, Real
@@ -68,6 +69,14 @@ def check_list(values: Any, name: str) -> None:
         raise TypeError(f"{name} must be a list of findings, got the text {values!r}")
     if not isinstance(values, Iterable):
         raise TypeError(f"{name} must be a list of findings, got {values!r}")
+
+
+def renamed(old: Any, new: Any, old_name: str, new_name: str) -> Any:
+    """Return the argument that was given, and warn where it was given by its name of before."""
+    if old is None:
+        return new
+    warnings.warn(f"{old_name} is now {new_name}", DeprecationWarning, stacklevel=3)
+    return old
 
 
 def check_dense_labels(labels: Tensor, name: str) -> int:

@@ -4,8 +4,8 @@ from dataclasses import fields, replace
 
 from fewshot_cxr.evaluation.episodic.assemble import OVERLAP
 from fewshot_cxr.evaluation.result import EpisodeFacts, Replicates, Result
-from fewshot_cxr.evaluation.scores import OVERALL, PER_CLASS, Calibration, OpenSet, Reliability, Scores
-from fewshot_cxr.metrics import Estimate
+from fewshot_cxr.evaluation.scores import Calibration, OpenSet, Reliability, Scores
+from fewshot_cxr.metrics import Estimate, numbers_in
 
 ESTIMATE = Estimate(0.8123, (0.805, 0.8199), (0.701, 0.8888))
 NOT_ASKED = "the interval over patients was not asked for"
@@ -25,8 +25,8 @@ OPEN = OpenSet(
 
 
 def made_scores(*findings):
-    per_class = {name: dict.fromkeys(PER_CLASS, ESTIMATE) for name in findings}
-    return Scores(dict.fromkeys(OVERALL, ESTIMATE), per_class)
+    per_class = {name: dict.fromkeys(numbers_in("finding"), ESTIMATE) for name in findings}
+    return Scores(dict.fromkeys(numbers_in("overall"), ESTIMATE), per_class)
 
 
 def with_overall(scores, **numbers):
@@ -90,8 +90,8 @@ GENERALIZED = changed(
 NO_PATIENTS = changed(
     RESULT,
     scores=Scores(
-        dict.fromkeys(OVERALL, without_patients(ESTIMATE)),
-        {name: dict.fromkeys(PER_CLASS, without_patients(ESTIMATE)) for name in RESULT.findings},
+        dict.fromkeys(numbers_in("overall"), without_patients(ESTIMATE)),
+        {name: dict.fromkeys(numbers_in("finding"), without_patients(ESTIMATE)) for name in RESULT.findings},
     ),
     n_patient_episodes=0,
 )

@@ -9,7 +9,7 @@ from fewshot_cxr.cli.console import progress_bars, say_problems
 from fewshot_cxr.cli.exemplars import of_split, refuse_shared_patients
 from fewshot_cxr.cli.sources import Reading, read_films, reader_and_path
 from fewshot_cxr.evaluation import Result
-from fewshot_cxr.evaluation.closed_set.by_classifier import refuse_unknown_findings
+from fewshot_cxr.evaluation.films.by_classifier import refuse_unknown_findings
 from fewshot_cxr.inference import Classifier, load_classifier
 from fewshot_cxr.records import Records
 from fewshot_cxr.workflows.compute import Compute

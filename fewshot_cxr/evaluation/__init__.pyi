@@ -5,10 +5,6 @@ from .audit import Audit as Audit
 from .audit import audit_films as audit_films
 from .cautions import floor_warning as floor_warning
 from .cautions import sources_apart as sources_apart
-from .closed_set import decide_by_classifier as decide_by_classifier
-from .closed_set import decide_by_exemplars as decide_by_exemplars
-from .closed_set import evaluate_closed_set as evaluate_closed_set
-from .closed_set import read_predictions as read_predictions
 from .compare import compare_results as compare_results
 from .comparison import Comparison as Comparison
 from .comparison import Difference as Difference
@@ -23,7 +19,11 @@ from .episodic import evaluate_plan as evaluate_plan
 from .episodic import extreme_episodes as extreme_episodes
 from .episodic import plan_episodes as plan_episodes
 from .episodic import replay_plan as replay_plan
-from .multi_label import evaluate_multi_label as evaluate_multi_label
+from .films import decide_by_classifier as decide_by_classifier
+from .films import decide_by_exemplars as decide_by_exemplars
+from .films import evaluate_closed_set as evaluate_closed_set
+from .films import evaluate_multi_label as evaluate_multi_label
+from .films import read_predictions as read_predictions
 from .result import EpisodeFacts as EpisodeFacts
 from .result import FindingScores as FindingScores
 from .result import Replicates as Replicates

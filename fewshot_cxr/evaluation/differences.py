@@ -6,23 +6,15 @@ import numpy as np
 import scipy
 
 from fewshot_cxr.evaluation.answers import Answers
-from fewshot_cxr.evaluation.closed_set.numbers import (
-    RANKING,
-    brier_numbers,
-    closed_numbers,
-    closed_units,
-    jackknife_variance,
-)
 from fewshot_cxr.evaluation.comparison import Difference
-from fewshot_cxr.evaluation.episodic.patients import PatientUnits, paired_variances
-from fewshot_cxr.evaluation.multi_label.numbers import answer_units, finding_values, mean_values
+from fewshot_cxr.evaluation.episodic.patients import paired_variances
+from fewshot_cxr.evaluation.films.jackknife import jackknife_variance
+from fewshot_cxr.evaluation.films.numbers import FilmNumbers
 from fewshot_cxr.evaluation.result import Replicates, Result
-from fewshot_cxr.evaluation.scores import OVERALL
-from fewshot_cxr.metrics import delong, mcnemar, t_interval
+from fewshot_cxr.metrics import NUMBERS, delong, mcnemar, t_interval
 
 EPISODES_ONLY = "interval over episodes only: it does not cover other patients"
 _NO_CHANCE = "the two differ, but nothing varies to measure chance by"
-_COMPARED = ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "brier")
 _JACKKNIFE = "paired jackknife"
 _FEWEST = 2
 
@@ -41,8 +33,7 @@ def film_differences(first: Answers, second: Answers) -> list[Difference]:
         first: of one classifier.
         second: of the other, of the same films, findings, truth and patients.
     """
-    units = closed_units(first) if first.is_exclusive else answer_units(first)
-    numbers = [_numbers(answers, units) for answers in (first, second)]
+    numbers = [_numbers(answers) for answers in (first, second)]
     rows = [_jackknifed(name, numbers[0][name], numbers[1][name]) for name in numbers[0] if name in numbers[1]]
     if first.is_exclusive:
         rows += _mcnemar_rows(first, second)
@@ -54,15 +45,14 @@ def film_differences(first: Answers, second: Answers) -> list[Difference]:
     return rows
 
 
-def _numbers(answers: Answers, units: PatientUnits) -> dict[str, np.ndarray]:
+def _numbers(answers: Answers) -> dict[str, np.ndarray]:
     """Return the numbers to compare, with everybody and without each unit, float64 (1 + n_units,) each."""
-    if not answers.is_exclusive:
-        found = [finding_values(answers, index, units) for index in range(len(answers.findings))]
-        return {name: mean_values(found, name) for name in RANKING}
-    numbers = closed_numbers(answers, units)
-    if answers.has_probabilities:
-        numbers["brier",] = brier_numbers(answers.probabilities, answers.true_ids, units)
-    return {name: numbers[name,] for name in _COMPARED if (name,) in numbers}
+    found = FilmNumbers(answers)
+    numbers = dict(found.numbers)
+    if answers.is_exclusive and answers.has_probabilities:
+        numbers["brier",] = found.brier(answers.probabilities)
+    compared = [name for name, one in NUMBERS.items() if one.is_compared or not answers.is_exclusive]
+    return {name: numbers[name,] for name in compared if (name,) in numbers}
 
 
 def _jackknifed(number: str, first: np.ndarray, second: np.ndarray) -> Difference:
@@ -126,7 +116,8 @@ def episode_differences(first: Result, second: Result) -> list[Difference]:
     """
     pair = first.replicates or Replicates(), second.replicates or Replicates()
     numbers = [number for number in pair[0].batches if number in pair[1].batches]
-    numbers.sort(key=lambda name: (OVERALL.index(name) if name in OVERALL else len(OVERALL), name))
+    overall = list(first.scores.overall)
+    numbers.sort(key=lambda name: (overall.index(name) if name in overall else len(overall), name))
     return [
         _paired(number, (_value(first, pair[0], number), _value(second, pair[1], number)), *pair) for number in numbers
     ]
@@ -151,7 +142,7 @@ def _value(result: Result, replicates: Replicates, number: str) -> float:
     """Return the number that the replicates call so; where the result has no such one, the mean of its shares."""
     kind, _, finding = number.partition(" of ")
     estimate = None
-    if number in OVERALL:
+    if number in result.scores.overall:
         estimate = result.scores.overall[number]
     elif number in ("ece", "brier") and result.calibration is not None:
         estimate = getattr(result.calibration.before, number)

@@ -10,8 +10,8 @@ import numpy as np
 
 from fewshot_cxr.evaluation.answers import Answers
 from fewshot_cxr.evaluation.plain_values import read_estimates, to_plain, with_tuples
-from fewshot_cxr.evaluation.scores import OF_SEVERAL, OVERALL, Calibration, OpenSet, Scores
-from fewshot_cxr.metrics import Estimate
+from fewshot_cxr.evaluation.scores import Calibration, OpenSet, Scores
+from fewshot_cxr.metrics import Estimate, numbers_in
 
 
 @dataclass(frozen=True)
@@ -236,12 +236,15 @@ def _overall_key(kind: str, name: str) -> str:
 
 
 def _read_scores(kind: str, value: Mapping[str, Any]) -> Scores:
-    names = ("auroc", "auprc") if kind == "multi_label" else OVERALL
+    is_several = kind == "multi_label"
+    names = [name for name, number in numbers_in("overall").items() if number.is_ranking or not is_several]
     overall = {name: Estimate.from_json(value[_overall_key(kind, name)]) for name in names}
-    if kind != "multi_label":
+    if not is_several:
         return Scores(overall, {name: read_estimates(row) for name, row in value["per_class"].items()})
     rows = value["per_finding"].items()
-    return Scores(overall, {name: read_estimates({key: row[key] for key in OF_SEVERAL}) for name, row in rows})
+    return Scores(
+        overall, {name: read_estimates({key: row[key] for key in numbers_in("several")}) for name, row in rows}
+    )
 
 
 def result_from_json(value: Any) -> Result:

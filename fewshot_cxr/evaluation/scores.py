@@ -32,11 +32,6 @@ class Scores:
         raise AttributeError(f"there is no number {name!r} over all findings; there are {', '.join(overall)}")
 
 
-OVERALL = ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "mcc", "kappa", "auroc", "auprc")
-PER_CLASS = ("sensitivity", "specificity", "ppv", "npv", "f1", "auroc", "auprc")
-OF_SEVERAL = ("auroc", "auprc", "sensitivity", "specificity", "accuracy", "prevalence")
-
-
 @dataclass(frozen=True)
 class Reliability:
     """How far the probabilities, a softmax over minus the distances, may be believed.

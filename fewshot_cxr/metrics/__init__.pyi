@@ -7,7 +7,6 @@ from .calibration import fit_temperature as fit_temperature
 from .calibration import log_odds as log_odds
 from .calibration import reliability_bins as reliability_bins
 from .confusion import confusion_counts as confusion_counts
-from .confusion import confusion_scores as confusion_scores
 from .confusion import tie_credits as tie_credits
 from .estimate import Estimate as Estimate
 from .estimate import Interval as Interval
@@ -16,6 +15,13 @@ from .intervals import RunningMoments as RunningMoments
 from .intervals import bounded_interval as bounded_interval
 from .intervals import t_interval as t_interval
 from .intervals import wilson_interval as wilson_interval
+from .numbers import NUMBERS as NUMBERS
+from .numbers import Cells as Cells
+from .numbers import Number as Number
+from .numbers import confusion_scores as confusion_scores
+from .numbers import mean_of_defined as mean_of_defined
+from .numbers import numbers_in as numbers_in
+from .numbers import ratio as ratio
 from .open_set import area_under_risk_coverage as area_under_risk_coverage
 from .open_set import open_set_scores as open_set_scores
 from .open_set import risk_coverage as risk_coverage

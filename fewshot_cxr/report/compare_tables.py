@@ -1,7 +1,8 @@
 """A comparison of two results as rows of text."""
 
 from fewshot_cxr.evaluation.comparison import Comparison, Difference
-from fewshot_cxr.report.tables import PLAIN_NUMBERS, Table, interval_text, number_name, number_text, p_text
+from fewshot_cxr.metrics import NUMBERS
+from fewshot_cxr.report.tables import Table, interval_text, number_name, number_text, p_text
 
 
 def comparison_table(comparison: Comparison) -> Table:
@@ -17,7 +18,8 @@ def comparison_table(comparison: Comparison) -> Table:
 
 
 def _row(row: Difference) -> tuple[str, ...]:
-    form, of_gap = ("plain", "signed") if row.number in PLAIN_NUMBERS else ("share", "points")
+    number = NUMBERS.get(row.number.partition(" of ")[0])
+    form, of_gap = ("share", "points") if number is None or number.is_share else ("plain", "signed")
     values = (number_text(value, form) for value in (row.first, row.second))
     gap = number_text(row.difference, of_gap), interval_text(row.ci95, of_gap)
     return number_name(row.number), *values, *gap, p_text(row.p_value, short_from=0.1), row.test

@@ -1,8 +1,7 @@
 """The numbers of each finding of a result as tables, and what its films were taken for."""
 
 from fewshot_cxr.evaluation.result import Result
-from fewshot_cxr.evaluation.scores import PER_CLASS
-from fewshot_cxr.metrics import Estimate
+from fewshot_cxr.metrics import Estimate, numbers_in
 from fewshot_cxr.report.episode_words import interval_kind
 from fewshot_cxr.report.score_tables import (
     HEADS,
@@ -13,17 +12,9 @@ from fewshot_cxr.report.score_tables import (
     overall_table,
     reasons_below,
 )
-from fewshot_cxr.report.tables import SHORT_HEADS, UNKNOWN, Table, number_text, two_lines, value_text
+from fewshot_cxr.report.tables import UNKNOWN, Table, number_text, two_lines, value_text
 
 MOST_FINDINGS = 10  # that a confusion table has room for on a page
-_SEVERAL_HEADS = {
-    "auroc": "AUROC",
-    "auprc": "AUPRC",
-    "prevalence": "prevalence",
-    "sensitivity": "sensitivity",
-    "specificity": "specificity",
-    "accuracy": "accuracy",
-}
 _MEAN = "mean over findings"
 
 
@@ -41,15 +32,15 @@ def result_tables(result: Result) -> list[Table]:
 def findings_table(result: Result) -> Table:
     """Return each finding against the rest: seven numbers, each above its interval."""
     kind, is_of_episodes = interval_kind(result), result.episodes is not None
-    rows, unknown = [], []
+    rows, unknown, asked = [], [], numbers_in("finding")
     for finding, own in result.scores.per_class.items():
-        numbers = {name: own.get(name, Estimate(None, reason="it was not measured")) for name in PER_CLASS}
+        numbers = {name: own.get(name, Estimate(None, reason="it was not measured")) for name in asked}
         ends = [one.ci95_patients if kind == "over patients" else one.ci95_episodes for one in numbers.values()]
         n_films = () if is_of_episodes else (f"{result.counts(finding)['n_positive']:,}",)
         rows.append((finding, *n_films, *map(two_lines, numbers.values(), ends)))
         unknown += [(f"{finding}, {name}", one) for name, one in numbers.items() if one.mean is None]
     told = f"Each finding against the rest, in per cent; below it 95 % {kind}; sens. sensitivity, spec. specificity"
-    heads = ("finding", *(() if is_of_episodes else ("films",)), *SHORT_HEADS)
+    heads = ("finding", *(() if is_of_episodes else ("films",)), *(one.head or one.words for one in asked.values()))
     if not is_of_episodes:
         return Table(heads, tuple(rows), told)
     return Table(heads, tuple(rows), caption_text(result, told), below=reasons_below(unknown))
@@ -58,15 +49,17 @@ def findings_table(result: Result) -> Table:
 def multi_label_table(result: Result) -> Table:
     """Return a row per finding, each for itself, with its numbers above their intervals, and a last one with means."""
     means = result.mean_auroc, result.mean_auprc
+    # What AUPRC would be by chance stands beside it.
+    asked = dict(sorted(numbers_in("several").items(), key=lambda one: (not one[1].is_ranking, one[0] != "prevalence")))
     rows, numbers = [], [(_MEAN, one) for one in means]
     for finding, own in result.scores.per_class.items():
         counts = result.counts(finding)
         n_films = f"{counts['n_positive']:,} of {counts['n_films']:,}"
-        rows.append((finding, n_films, *(_long_two_lines(own[name]) for name in _SEVERAL_HEADS)))
-        numbers += [(finding, own[name]) for name in _SEVERAL_HEADS]
-    rows.append((_MEAN, "", *map(_long_two_lines, means), *("" for _ in range(len(_SEVERAL_HEADS) - len(means)))))
+        rows.append((finding, n_films, *(_long_two_lines(own[name]) for name in asked)))
+        numbers += [(finding, own[name]) for name in asked]
+    rows.append((_MEAN, "", *map(_long_two_lines, means), *("" for _ in range(len(asked) - len(means)))))
     return Table(
-        ("finding", "films with it", *_SEVERAL_HEADS.values()),
+        ("finding", "films with it", *(one.words for one in asked.values())),
         tuple(rows),
         caption=f"{result.n_films:,} films of {result.n_patients:,} patients, each finding for itself; below a number "
         "95 % over patients; sensitivity, specificity and accuracy at a probability of 0.5",

@@ -3,12 +3,9 @@
 from collections.abc import Iterable, Iterator
 
 from fewshot_cxr.evaluation.result import Result
-from fewshot_cxr.metrics import Estimate
+from fewshot_cxr.metrics import NUMBERS, Estimate, numbers_in
 from fewshot_cxr.report.episode_words import baseline_name, protocol_text
 from fewshot_cxr.report.tables import (
-    CALIBRATION_NAMES,
-    NUMBER_NAMES,
-    PLAIN_NUMBERS,
     UNKNOWN,
     Table,
     interval_text,
@@ -69,8 +66,8 @@ def numbers_table(result: Result) -> Table:
 
 
 def _scores(result: Result) -> Iterator[Number]:
-    for name, text in NUMBER_NAMES.items():
-        yield text, result.scores.overall[name], "plain" if name in PLAIN_NUMBERS else "share"
+    for name, number in numbers_in("overall").items():
+        yield number.words_overall, result.scores.overall[name], "share" if number.is_share else "plain"
 
 
 def _calibration_numbers(result: Result) -> Iterator[Number]:
@@ -80,8 +77,8 @@ def _calibration_numbers(result: Result) -> Iterator[Number]:
     if (after := result.calibration.after) is not None:
         stages.append((f" at temperature {after.temperature:.3g}", after))
     for text, one in stages:
-        yield f"{CALIBRATION_NAMES['ece']}{text}", one.ece, "share"
-        yield f"{CALIBRATION_NAMES['brier']}{text}", one.brier, "plain"
+        yield f"{NUMBERS['ece'].words}{text}", one.ece, "share"
+        yield f"{NUMBERS['brier'].words}{text}", one.brier, "plain"
 
 
 def _open_set_numbers(result: Result) -> Iterator[Number]:

@@ -2,34 +2,20 @@
 
 from dataclasses import dataclass
 
-from fewshot_cxr.metrics import Estimate, Interval
+from fewshot_cxr.metrics import NUMBERS, Estimate, Interval
 
 UNKNOWN = "unknown"  # what cannot be computed, wherever a person reads
 _FORMS = {"share": (100, ".1f", " %"), "plain": (1, ".3f", ""), "points": (100, "+.1f", "")}
 _FORMS |= {"signed": (1, "+.3f", ""), "gain": (1, "+.3g", "")}
 _LEAST_P = 0.0001
 
-NUMBER_NAMES = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "macro_f1": "macro F1",
-    "weighted_f1": "weighted F1",
-    "mcc": "MCC (-1 to 1)",
-    "kappa": "Cohen's kappa (-1 to 1)",
-    "auroc": "AUROC, mean over findings",
-    "auprc": "AUPRC, mean over findings",
-}
-CALIBRATION_NAMES = {"ece": "calibration error (ECE)", "brier": "Brier score (0 to 2)"}
-SHORT_HEADS = ("sens.", "spec.", "PPV", "NPV", "F1", "AUROC", "AUPRC")  # of PER_CLASS
-PLAIN_NUMBERS = frozenset({"mcc", "kappa", "brier"})  # all others are shares, and shown as per cent
-
 
 def number_name(key: str) -> str:
     """Return what a number is called: `macro_f1`, `ece` or `auroc of covid19`, say."""
     kind, of, finding = key.partition(" of ")
-    if of:
-        return f"{kind.upper() if kind == 'auroc' else kind} of {finding}"
-    return {**NUMBER_NAMES, **CALIBRATION_NAMES}.get(key, key)
+    if kind not in NUMBERS:
+        return key
+    return f"{NUMBERS[kind].words}{of}{finding}" if of else NUMBERS[kind].words_overall
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,7 @@ def _episodes(used: ReportFilms, seen: Sequence[str], progress: Callable[[int, i
         seed=used.seed,
         protocol="generalized",
         seen=seen,
-        floor=embed_floors(used.test),
+        baselines=embed_floors(used.test),
         progress=progress,
     )
 

@@ -86,7 +86,7 @@ def evaluate_by_exemplars(
     if calibration is not None:
         others = known.decide(compute.embed(encoder, calibration, "calibration films"), report)
     baselines = _baselines(test, exemplars.films, decisions.findings)
-    return evaluate_closed_set(decisions, calibration=others, floors=baselines), embeddings
+    return evaluate_closed_set(decisions, calibration=others, baselines=baselines), embeddings
 
 
 def evaluate_by_classifier(
@@ -124,7 +124,7 @@ def evaluate_by_classifier(
         logits = compute.classify(classifier, calibration, "calibration films")
         others = decide_by_classifier(findings, logits, calibration.records, activation=classifier.activation)
     baselines = {} if support is None else _baselines(test, support, decisions.findings)
-    return evaluate_closed_set(decisions, calibration=others, floors=baselines)
+    return evaluate_closed_set(decisions, calibration=others, baselines=baselines)
 
 
 def closed_warnings(result: Result, films: Records, encoder: Encoder) -> Iterator[str]:
@@ -184,7 +184,7 @@ def evaluate_in_episodes(
         rule=rule.name,
         distance=rule.distance,
         rule_options=rule.options,
-        floor=embed_floors(films) if with_baselines and not is_multi_label else None,
+        baselines=embed_floors(films) if with_baselines and not is_multi_label else None,
         calibrate=others,
         patient_interval=patient_interval,
         device=compute.device,

@@ -6,16 +6,11 @@ from sklearn import metrics as oracle
 
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.evaluation.answers import Answers
-from fewshot_cxr.evaluation.closed_set import evaluate_closed_set
-from fewshot_cxr.evaluation.closed_set.by_exemplars import decide_by_exemplars
-from fewshot_cxr.evaluation.closed_set.numbers import (
-    closed_numbers,
-    closed_units,
-    jackknife_variance,
-    ranking_without,
-    sums_without,
-)
 from fewshot_cxr.evaluation.data_hash import data_hash
+from fewshot_cxr.evaluation.films import evaluate_closed_set
+from fewshot_cxr.evaluation.films.by_exemplars import decide_by_exemplars
+from fewshot_cxr.evaluation.films.jackknife import jackknife_variance, ranking_without, sums_without
+from fewshot_cxr.evaluation.films.numbers import FilmNumbers
 from fewshot_cxr.evaluation.result import Result
 from fewshot_cxr.inference import RULES
 from fewshot_cxr.inference.rules import TRANSDUCTIVE
@@ -143,13 +138,13 @@ def test_rounding_of_a_spread_is_another_than_that_of_counts():
 
 def test_the_jackknife_is_a_slow_loop_over_patients():
     decisions = make_decisions(n=90, n_patients=25)
-    units = closed_units(decisions)
-    numbers = closed_numbers(decisions, units)
+    found = FilmNumbers(decisions)
+    units, numbers = found.units, found.numbers
     unit_of = dict(zip(decisions.patient_ids.tolist(), units.unit_of_row.tolist(), strict=True))
     assert units.n_units == len(unit_of)
     for patient, unit in unit_of.items():
         rest = without(decisions, patient)
-        again = closed_numbers(rest, closed_units(rest))
+        again = FilmNumbers(rest).numbers
         assert again.keys() == numbers.keys()
         for key, values in again.items():
             assert numbers[key][1 + unit] == pytest.approx(values[0]), key
@@ -165,7 +160,7 @@ def test_the_jackknife_is_a_slow_loop_over_patients():
 def test_ranking_with_ties_is_that_of_scikit_learn():
     draw = np.random.default_rng(3)
     scores, positive = draw.integers(0, 6, 60).astype(float), draw.random(60) < 0.4
-    units = closed_units(make_decisions(n=60, n_patients=12))
+    units = FilmNumbers(make_decisions(n=60, n_patients=12)).units
     auroc, auprc = ranking_without(scores, positive, units)
     for unit in range(-1, units.n_units):
         kept = units.unit_of_row != unit
@@ -297,14 +292,14 @@ def test_a_temperature_of_other_films_mends_overconfidence():
 
 def test_floors_are_judged_on_the_same_films_and_the_gap_is_paired():
     decisions, floor = make_decisions(strength=3), make_decisions(strength=1)
-    result = evaluate_closed_set(decisions, floors={"pixels": floor, "itself": decisions})
+    result = evaluate_closed_set(decisions, baselines={"pixels": floor, "itself": decisions})
     assert result.baselines["pixels"] == evaluate_closed_set(floor).accuracy
     gap = result.above_baselines["pixels"]
     assert gap.value == pytest.approx(result.accuracy.value - result.baselines["pixels"].value)
     assert gap.ci95[0] < gap.value < gap.ci95[1]
     assert result.above_baselines["itself"].ci95 == (0, 0)
-    with pytest.raises(ValueError, match="the floor pixels was judged on other films"):
-        evaluate_closed_set(decisions, floors={"pixels": make_decisions(seed=9)})
+    with pytest.raises(ValueError, match="the baseline pixels was judged on other films"):
+        evaluate_closed_set(decisions, baselines={"pixels": make_decisions(seed=9)})
 
 
 def make_films(n=80, seed=0, prefix="test", n_findings=3):

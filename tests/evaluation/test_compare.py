@@ -9,9 +9,9 @@ from scipy import stats
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.evaluation import evaluate_episodes
 from fewshot_cxr.evaluation.answers import Answers
-from fewshot_cxr.evaluation.closed_set import evaluate_closed_set
 from fewshot_cxr.evaluation.compare import compare_results
 from fewshot_cxr.evaluation.comparison import Comparison
+from fewshot_cxr.evaluation.films import evaluate_closed_set
 from fewshot_cxr.evaluation.result import result_from_json
 from fewshot_cxr.metrics import delong, mcnemar
 

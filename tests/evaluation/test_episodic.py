@@ -366,7 +366,7 @@ def test_memory_does_not_grow_with_the_episodes():
 def test_floors_meet_the_same_episodes_and_the_gap_is_paired():
     films = make_films()
     noise = change(films, vectors=np.random.default_rng(1).normal(size=(len(films), 3)))
-    result = evaluate_episodes(films, floor={"noise": noise, "itself": films}, rule="prototype", **FEW)
+    result = evaluate_episodes(films, baselines={"noise": noise, "itself": films}, rule="prototype", **FEW)
     alone = evaluate_episodes(noise, rule="prototype", **FEW)
     assert result.baselines["noise"].mean == pytest.approx(alone.accuracy.mean)
     assert result.baselines["noise"].ci95 == pytest.approx(alone.accuracy.ci95)
@@ -377,7 +377,7 @@ def test_floors_meet_the_same_episodes_and_the_gap_is_paired():
     assert result.warnings[-1].startswith(
         "accuracy is not shown to be above what itself alone would reach (+0.0 points"
     )
-    assert set(evaluate_episodes(films, floor=noise, **FEW).baselines) == {"pixels"}
+    assert set(evaluate_episodes(films, baselines=noise, **FEW).baselines) == {"pixels"}
 
 
 def test_one_sided_films_replay_and_folds_round_trip():
@@ -386,7 +386,7 @@ def test_one_sided_films_replay_and_folds_round_trip():
     results = [
         evaluate_episodes(sourced, protocol="cross_source", support_source="A", **FEW),
         evaluate_episodes(films, protocol="fixed_support", n_folds=3, unknown=["finding 3"], device="cpu"),
-        evaluate_episodes(films, n_way=2, calibrate=make_films(seed=9), floor=films, **FEW),
+        evaluate_episodes(films, n_way=2, calibrate=make_films(seed=9), baselines=films, **FEW),
         evaluate_episodes(films, protocol="generalized", novel=["finding 3"], seen=films.class_names[:3], **FEW),
         evaluate_episodes(films, n_shot=dict.fromkeys(films.class_names, 3), n_query=2, n_episodes=5, device="cpu"),
         evaluate_episodes(films, allow_patient_overlap=True, patient_interval=False, **FEW),
@@ -470,8 +470,8 @@ def test_wrong_use_is_refused():
         evaluate_episodes(films, n_shots=3)
     with pytest.raises(ValueError, match="device 'gpu' is not one of"):
         evaluate_episodes(films, device="gpu")
-    with pytest.raises(ValueError, match="floor 'pixels' must hold the same films in the same order as embeddings"):
-        evaluate_episodes(films, floor=make_films(seed=1))
+    with pytest.raises(ValueError, match="baseline 'pixels' must hold the same films in the same order as embeddings"):
+        evaluate_episodes(films, baselines=make_films(seed=1))
     with pytest.raises(
         ValueError, match="the plan is for films of finding 0, finding 1, finding 2, finding 3, the emb"
     ):
@@ -506,7 +506,7 @@ def test_cuda_gives_the_same_answers(asked):
         pytest.skip("no CUDA GPU")
     films = make_films(n_classes=4)
     here, there = (
-        evaluate_episodes(films, floor=films, n_shot=3, n_query=5, n_episodes=200, device=device, **asked)
+        evaluate_episodes(films, baselines=films, n_shot=3, n_query=5, n_episodes=200, device=device, **asked)
         for device in ("cpu", "cuda")
     )
     np.testing.assert_allclose(there.confusion, here.confusion, atol=1)
@@ -537,8 +537,8 @@ def test_a_plan_of_other_films_is_refused():
         evaluate_plan(turned, plan)
     with pytest.raises(TypeError, match="plan must be a Plan of plan_episodes, got Episodes"):
         evaluate_plan(films, plan.episodes)
-    with pytest.raises(ValueError, match="a floor has no name; name each, such as pixels"):
-        evaluate_plan(films, plan, floor={"": films})
+    with pytest.raises(ValueError, match="a baseline has no name; name each, such as pixels"):
+        evaluate_plan(films, plan, baselines={"": films})
     bare = replace(films, paths=None)
     again = plan_episodes(bare, n_shot=2, n_query=3)
     with pytest.raises(ValueError, match="films of the calibration are in the test"):

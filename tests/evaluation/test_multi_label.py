@@ -88,8 +88,8 @@ def test_films_that_state_nothing_are_left_out_for_that_finding():
 
 def test_what_needs_one_finding_per_film_is_refused():
     films = make_multi_label()
-    with pytest.raises(ValueError, match="floors are judged on films of one finding each.*leave floor out"):
-        evaluate_episodes(films, floor=films, **FEW)
+    with pytest.raises(ValueError, match="baselines need films of one finding each.*leave baselines out"):
+        evaluate_episodes(films, baselines=films, **FEW)
     with pytest.raises(ValueError, match="calibration needs one finding per film.*leave calibrate out"):
         evaluate_episodes(films, calibrate=films, **FEW)
 

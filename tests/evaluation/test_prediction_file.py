@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from fewshot_cxr.evaluation.closed_set import evaluate_closed_set
-from fewshot_cxr.evaluation.closed_set.prediction_file import read_predictions
+from fewshot_cxr.evaluation.films import evaluate_closed_set
+from fewshot_cxr.evaluation.films.prediction_file import read_predictions
 
 ROWS = """path,finding,patient_id,normal,effusion
 a.png,normal,p1,0.9,0.1

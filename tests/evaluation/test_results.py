@@ -6,7 +6,16 @@ import pytest
 from made_films import make_films
 
 from fewshot_cxr import evaluation
-from fewshot_cxr.evaluation import Answers, EpisodeFacts, Estimate, Result, evaluate_episodes
+from fewshot_cxr.evaluation import (
+    Answers,
+    EpisodeFacts,
+    Estimate,
+    Result,
+    evaluate_closed_set,
+    evaluate_episodes,
+    evaluate_plan,
+    plan_episodes,
+)
 
 FEW = {"n_way": 2, "n_shot": 2, "n_query": 3, "n_episodes": 20, "device": "cpu"}
 
@@ -14,7 +23,7 @@ FEW = {"n_way": 2, "n_shot": 2, "n_query": 3, "n_episodes": 20, "device": "cpu"}
 @pytest.fixture(scope="module")
 def result():
     films = make_films(20)
-    return evaluate_episodes(films, floor=films, calibrate=make_films(20, seed=1), **FEW)
+    return evaluate_episodes(films, baselines=films, calibrate=make_films(20, seed=1), **FEW)
 
 
 def test_json_rebuilds_the_result(result):
@@ -107,3 +116,17 @@ def test_decisions_are_answers():
 def test_films_of_one_finding_each_show_one(truth):
     with pytest.raises(ValueError, match="film y needs one finding, and the others stated as absent"):
         Answers(findings=("a", "b"), truth=truth, probabilities=np.eye(2), paths=("y", "x"), is_exclusive=True)
+
+
+def test_floor_is_baselines():
+    films = make_films(20)
+    plan = plan_episodes(films, n_way=2, n_shot=2, n_query=3, n_episodes=5)
+    answers = Answers(findings=("a", "b"), truth=[0, 1], probabilities=np.eye(2), paths=("x", "y"))
+    calls = [
+        lambda: evaluate_episodes(films, floor=films, **FEW | {"n_episodes": 5}),
+        lambda: evaluate_plan(films, plan, floor=films, device="cpu"),
+        lambda: evaluate_closed_set(answers, floors={"pixels": answers}),
+    ]
+    for call in calls:
+        with pytest.warns(DeprecationWarning, match=r"floors? is now baselines"):
+            assert set(call().baselines) == {"pixels"}

@@ -58,7 +58,7 @@ def test_source_is_left_out_where_none_is_stated(films):
 def test_floors_are_of_the_films_that_are_evaluated(films):
     pixels = embed_pixels(films)
     asked = {"n_shot": 2, "n_query": 1, "n_episodes": 20, "patient_interval": False}
-    result = evaluate_episodes(pixels, floor=embed_floors(films), rule="prototype", **asked)
+    result = evaluate_episodes(pixels, baselines=embed_floors(films), rule="prototype", **asked)
     assert result.baselines["pixels"].mean == result.accuracy.mean
     assert result.above_baselines["pixels"].mean == 0
     assert set(result.baselines) == set(embed_floors(films))

@@ -1,8 +1,8 @@
 import numpy as np
 
 from fewshot_cxr.evaluation.answers import Answers
-from fewshot_cxr.evaluation.closed_set import evaluate_closed_set
 from fewshot_cxr.evaluation.compare import compare_results
+from fewshot_cxr.evaluation.films import evaluate_closed_set
 from fewshot_cxr.report import confusion_table, findings_table
 from fewshot_cxr.report.compare_tables import comparison_table
 from fewshot_cxr.report.score_tables import overall_table
@@ -25,7 +25,7 @@ def make_decisions(right=(0.9, 0.8, 0.6, 0.7), **more):
 def test_overall_numbers_stand_beside_intervals_floors_and_calibration():
     other = make_decisions(right=(0.9, 0.2, 0.6, 0.7), paths=tuple("abcdefgh"))
     result = evaluate_closed_set(
-        make_decisions(), calibration=other, floors={"pixels": make_decisions((0.4, 0.8, 0.6, 0.7))}
+        make_decisions(), calibration=other, baselines={"pixels": make_decisions((0.4, 0.8, 0.6, 0.7))}
     )
     table = overall_table(result)
     rows = {name: (value, interval) for name, value, interval in table.rows}

@@ -4,8 +4,7 @@ from dataclasses import replace
 
 from made_results import GENERALIZED, OPEN_RESULT, RESULT
 
-from fewshot_cxr.evaluation.scores import OVERALL
-from fewshot_cxr.metrics import Estimate
+from fewshot_cxr.metrics import Estimate, numbers_in
 from fewshot_cxr.report import numbers_csv
 
 
@@ -24,7 +23,7 @@ def test_a_row_holds_a_number_with_both_intervals():
         "low_episodes",
         "high_episodes",
     }
-    for name in OVERALL:
+    for name in numbers_in("overall"):
         row = rows[name, ""]
         assert [float(row[end]) for end in ("mean", "low", "high")] == [0.8123, 0.701, 0.8888]
         assert [float(row[end]) for end in ("low_episodes", "high_episodes")] == [0.805, 0.8199]

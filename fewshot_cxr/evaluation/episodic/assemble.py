@@ -1,9 +1,10 @@
 """Put a result together: numbers with their intervals, and what a reader must know before believing them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.evaluation.cautions import floor_warning, sources_apart
@@ -15,9 +16,9 @@ from fewshot_cxr.evaluation.episodic.protocols import Plan
 from fewshot_cxr.evaluation.episodic.summary import Summary, paired_difference
 from fewshot_cxr.evaluation.episodic.tally import OPEN_SCORES, Key
 from fewshot_cxr.evaluation.result import EpisodeFacts, Result
-from fewshot_cxr.evaluation.scores import OVERALL, PER_CLASS, Calibration, OpenSet, Reliability, Scores
+from fewshot_cxr.evaluation.scores import Calibration, OpenSet, Reliability, Scores
 from fewshot_cxr.inference.rules import EVEN, OWN_DISTANCE, TRANSDUCTIVE
-from fewshot_cxr.metrics import Estimate, confusion_scores
+from fewshot_cxr.metrics import Cells, Estimate, numbers_in
 
 _FEW_PATIENTS = 10
 _NOT_CALIBRATED = "no films outside the test were named for it (--calibrate-split, or calibrate=)"
@@ -78,22 +79,23 @@ def assemble(
 
 def scores_of(summary: Summary, confusion: np.ndarray) -> Scores:
     """Take the scores out of a summary; what it does not hold comes from the confusion matrix, without intervals."""
-    totals = confusion_scores(torch.from_numpy(confusion))
+    cells = Cells(torch.from_numpy(confusion))
 
-    def score(key: Key, *place: int) -> Estimate:
+    def score(key: Key, make: Callable[[Cells], Tensor] | None, *place: int) -> Estimate:
         if key in summary:
             return summary.estimate(*key)
-        total = totals.get(key[-1])
-        mean = None if total is None or not total.numel() else float(total[place])
-        return Estimate(mean if mean is not None and np.isfinite(mean) else None, reason=summary.why_absent)
+        mean = float(make(cells)[place]) if make is not None and confusion.size else np.nan
+        return Estimate(mean if np.isfinite(mean) else None, reason=summary.why_absent)
 
     per_class = {
-        finding: {name: score((finding, name), class_id) for name in PER_CLASS}
+        finding: {
+            name: score((finding, name), number.of_finding, class_id) for name, number in numbers_in("finding").items()
+        }
         for class_id, finding in enumerate(summary.findings)
         if class_id in summary.units.patients_of_class
     }
     asked = {name: row for name, row in per_class.items() if row["sensitivity"].mean is not None}
-    return Scores({name: score((name,)) for name in OVERALL}, asked)
+    return Scores({name: score((name,), number.overall) for name, number in numbers_in("overall").items()}, asked)
 
 
 def _calibration(judge: AnyJudge, summary: Summary) -> Calibration | None:

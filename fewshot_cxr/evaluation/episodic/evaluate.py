@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fewshot_cxr._checks import check_at_least, lookup
+from fewshot_cxr._checks import check_at_least, lookup, renamed
 from fewshot_cxr.distances import DISTANCES
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.episodes import EpisodeSource
@@ -57,11 +57,12 @@ def evaluate_episodes(
     rule: str = "mean_distance",
     distance: str | None = None,
     rule_options: Mapping[str, Any] | None = None,
-    floor: Embeddings | Mapping[str, Embeddings] | None = None,
+    baselines: Embeddings | Mapping[str, Embeddings] | None = None,
     calibrate: Embeddings | None = None,
     patient_interval: bool = True,
     device: str = "auto",
     progress: Progress | None = None,
+    floor: Embeddings | Mapping[str, Embeddings] | None = None,
 ) -> Result:
     """Classify the queries of many few-shot episodes and average; see `evaluate_plan` for what is returned.
 
@@ -86,16 +87,18 @@ def evaluate_episodes(
         rule: how a query is classified, a name in RULES.
         distance: a name in DISTANCES; None: the one that the embeddings' encoder was trained with, else euclidean.
         rule_options: further keyword arguments of the rule, such as the weights of `template`.
-        floor: other embeddings of the same films, as baselines; see `evaluate_plan`.
+        baselines: other embeddings of the same films, classified more simply; see `evaluate_plan`.
         calibrate: films outside the test that a temperature is fitted on; None: none is.
         patient_interval: whether to estimate the interval over patients.
         device: "auto", "cpu", "cuda" or "cuda:N".
         progress: called with (episodes done, episodes in all).
+        floor: the name of `baselines` before.
 
     Raises:
         ValueError: as for `plan_episodes` and `evaluate_plan`.
     """
     lookup(RULES, rule, what="rule")
+    baselines = renamed(floor, baselines, "floor", "baselines")
     plan = plan_episodes(
         embeddings,
         protocol=protocol,
@@ -121,7 +124,7 @@ def evaluate_episodes(
         rule=rule,
         distance=distance,
         rule_options=rule_options,
-        floor=floor,
+        baselines=baselines,
         calibrate=calibrate,
         patient_interval=patient_interval,
         device=device,
@@ -136,12 +139,13 @@ def evaluate_plan(
     rule: str = "mean_distance",
     distance: str | None = None,
     rule_options: Mapping[str, Any] | None = None,
-    floor: Embeddings | Mapping[str, Embeddings] | None = None,
+    baselines: Embeddings | Mapping[str, Embeddings] | None = None,
     calibrate: Embeddings | None = None,
     patient_interval: bool = True,
     n_patient_episodes: int | None = None,
     device: str = "auto",
     progress: Progress | None = None,
+    floor: Embeddings | Mapping[str, Embeddings] | None = None,
 ) -> Result:
     """Judge one rule in planned episodes: drawn, replayed from a file, or the folds of a support set.
 
@@ -151,13 +155,14 @@ def evaluate_plan(
         rule: a name in RULES.
         distance: a name in DISTANCES; None: the one that the embeddings' encoder was trained with, else euclidean.
         rule_options: further keyword arguments of the rule, such as the weights of `template`.
-        floor: other embeddings of the SAME films in the same order, by name (pixels, border, source; one without a
+        baselines: other embeddings of the SAME films in the same order, by name (pixels, border, source; one without a
             name: pixels), classified by nearest centroid (the rule `prototype`, euclidean) in the same episodes.
         calibrate: films outside the test that a temperature is fitted on; None: no `calibration.after`.
         patient_interval: whether to estimate the interval over patients.
         n_patient_episodes: its own number of episodes; None: 5,000, or 1,000 where films may have several findings.
         device: "auto", "cpu", "cuda" or "cuda:N".
         progress: called with (episodes done, episodes in all).
+        floor: the name of `baselines` before.
 
     Returns:
         All numbers of one pass, each with its interval over patients and over episodes.
@@ -165,17 +170,18 @@ def evaluate_plan(
     Raises:
         ValueError: unknown rule or distance; embeddings that are all the same; films that are not those they must be.
     """
+    baselines = renamed(floor, baselines, "floor", "baselines")
     distance = distance or embeddings.distance or "euclidean"
     lookup(RULES, rule, what="rule")
     lookup(DISTANCES, distance, what="distance")
     if n_patient_episodes is None:
         n_patient_episodes = N_PATIENT_EPISODES // 5 if embeddings.is_multi_label else N_PATIENT_EPISODES
     check_at_least(n_patient_episodes, 100, "n_patient_episodes")
-    floors = {"pixels": floor} if isinstance(floor, Embeddings) else dict(floor or {})
-    _check_films(embeddings, floors, plan)
+    baselines = {"pixels": baselines} if isinstance(baselines, Embeddings) else dict(baselines or {})
+    _check_films(embeddings, baselines, plan)
     settings: dict[str, Any] = {"rule": rule, "distance": distance, "options": rule_options}
     settings["device"] = choose_device(device)
-    judges = {"": _judge(embeddings, plan, calibrate, settings), **_floor_judges(floors, settings["device"])}
+    judges = {"": _judge(embeddings, plan, calibrate, settings), **_baseline_judges(baselines, settings["device"])}
     units, patients = PatientUnits.of(embeddings), NO_PATIENT_PASS
     if patient_interval:
         patients = plan_patient_pass(plan.episodes, embeddings, units, n_patient_episodes)
@@ -206,16 +212,16 @@ class _Counter:
 
 
 def _seconds(elapsed: float, clock: Clock, judges: Mapping[str, AnyJudge]) -> dict[str, float]:
-    """Say where the time went; the draw runs beside the rest, and floors do not count as episodes' time."""
-    on_floors = sum(sum(judge.clock.seconds.values()) for name, judge in judges.items() if name)
-    return {"episodes": elapsed - on_floors, "floors": on_floors, **clock.seconds, **judges[""].clock.seconds}
+    """Say where the time went; the draw runs beside the rest, and baselines do not count as episodes' time."""
+    on_baselines = sum(sum(judge.clock.seconds.values()) for name, judge in judges.items() if name)
+    return {"episodes": elapsed - on_baselines, "floors": on_baselines, **clock.seconds, **judges[""].clock.seconds}
 
 
-def _floor_judges(floors: Mapping[str, Embeddings], device: torch.device) -> dict[str, AnyJudge]:
+def _baseline_judges(baselines: Mapping[str, Embeddings], device: torch.device) -> dict[str, AnyJudge]:
     """Classify by nearest centroid; only accuracy is wanted, so the confusion of each episode is left out."""
-    layouts = {name: Layout(films.class_names, is_wide=True) for name, films in floors.items()}
+    layouts = {name: Layout(films.class_names, is_wide=True) for name, films in baselines.items()}
     settings: dict[str, Any] = {"rule": "prototype", "distance": "euclidean", "device": device}
-    return {name: Judge(films, layout=layouts[name], **settings) for name, films in floors.items()}
+    return {name: Judge(films, layout=layouts[name], **settings) for name, films in baselines.items()}
 
 
 def _judge(films: Embeddings, plan: Plan, calibrate: Embeddings | None, settings: Mapping[str, Any]) -> AnyJudge:
@@ -240,7 +246,7 @@ def _judge(films: Embeddings, plan: Plan, calibrate: Embeddings | None, settings
     return Judge(films, layout=layout, temperatures=temperatures, **settings)
 
 
-def _check_films(embeddings: Embeddings, floors: Mapping[str, Embeddings], plan: Plan) -> None:
+def _check_films(embeddings: Embeddings, baselines: Mapping[str, Embeddings], plan: Plan) -> None:
     if not isinstance(plan, Plan):
         raise TypeError(f"plan must be a Plan of plan_episodes, got {type(plan).__name__}")
     if plan.episodes.class_names != embeddings.class_names:
@@ -248,8 +254,8 @@ def _check_films(embeddings: Embeddings, floors: Mapping[str, Embeddings], plan:
             f"the plan is for films of {', '.join(plan.episodes.class_names)}, the embeddings have "
             f"{', '.join(embeddings.class_names)}; plan the episodes on these embeddings"
         )
-    if embeddings.is_multi_label and floors:
-        raise ValueError("floors are judged on films of one finding each, and these may have several; leave floor out")
+    if embeddings.is_multi_label and baselines:
+        raise ValueError("baselines need films of one finding each, and these may have several; leave baselines out")
     if (embeddings.vectors == embeddings.vectors[0]).all():
         named = f" ({embeddings.paths[0]})" if embeddings.paths is not None else ""
         raise ValueError(
@@ -257,11 +263,11 @@ def _check_films(embeddings: Embeddings, floors: Mapping[str, Embeddings], plan:
             "Train with a lower learning rate or another loss"
         )
     _check_episodes(embeddings, plan.episodes)
-    for name, films in floors.items():
+    for name, films in baselines.items():
         if not name:
-            raise ValueError("a floor has no name; name each, such as pixels")
+            raise ValueError("a baseline has no name; name each, such as pixels")
         if not _are_same_films(embeddings, films):
-            raise ValueError(f"floor {name!r} must hold the same films in the same order as embeddings")
+            raise ValueError(f"baseline {name!r} must hold the same films in the same order as embeddings")
 
 
 def _are_same_films(first: Embeddings, second: Embeddings) -> bool:

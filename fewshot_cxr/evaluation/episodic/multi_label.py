@@ -20,7 +20,7 @@ from fewshot_cxr.evaluation.episodic.clock import Clock
 from fewshot_cxr.evaluation.episodic.tally import Judged, Key
 from fewshot_cxr.evaluation.episodic.threads import threads_for
 from fewshot_cxr.inference.rules import RULES
-from fewshot_cxr.metrics import confusion_scores, ranking_scores
+from fewshot_cxr.metrics import Cells, numbers_in, ranking_scores
 
 _CELLS = ("absent, taken for absent", "absent, taken for present", "present, taken for absent", "present, taken so")
 _RANKED = ("auroc", "auprc", "ranked")
@@ -42,10 +42,11 @@ class MultiLabelLayout:
     def numbers(self, mean: Tensor) -> dict[Key, Tensor]:
         """Make the numbers of the means, scalars; what is undefined is NaN."""
         table = mean.reshape(len(self.findings), -1)
-        scores = confusion_scores(table[:, : len(_CELLS)].reshape(-1, 2, 2))
+        cells = Cells(table[:, : len(_CELLS)].reshape(-1, 2, 2))
         is_ranked = table[:, -1] > 0
         ranked = torch.where(is_ranked, table[:, -1], 1.0)
-        of_finding = {name: scores[name][:, 1] for name in ("sensitivity", "specificity", "ppv", "npv", "f1")}
+        numbers = numbers_in("finding").items()
+        of_finding = {name: one.of_finding(cells)[:, 1] for name, one in numbers if one.of_finding}
         of_finding |= {
             name: torch.where(is_ranked, table[:, len(_CELLS) + place] / ranked, torch.nan)
             for place, name in enumerate(_RANKED[:2])

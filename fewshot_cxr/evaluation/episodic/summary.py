@@ -17,15 +17,15 @@ from fewshot_cxr.evaluation.episodic.patients import (
 )
 from fewshot_cxr.evaluation.episodic.tally import Key, Layout
 from fewshot_cxr.evaluation.result import Replicates
-from fewshot_cxr.metrics import Estimate, Interval, RunningMoments, bounded_interval, t_interval
+from fewshot_cxr.metrics import NUMBERS, Estimate, Interval, Number, RunningMoments, t_interval
 
 AnyLayout = Layout | MultiLabelLayout
 N_BATCHES = 20
 _MOST_KEPT = 100  # units in a result file
 _TOO_FEW_WITHOUT = "some patient is missing from too few of the episodes: take more episodes, or fewer shots (n_shot)"
 _FEWER = "AUPRC has no interval over patients here: its value changes with the number of films asked"
+_SHARE = Number(words="", tables=())  # those of the open set, and of seen and novel findings
 _ROUNDING = 1e-20  # a variance below this is none
-_SIGNED = ("mcc", "kappa")  # -1..1; all other numbers are 0..1, but for the Brier score
 
 
 class EpisodeSums:
@@ -124,10 +124,10 @@ class Summary:
         if self.episode_variance is None:
             return Estimate(mean, reason="one episode gives no interval")
         over_episodes = float(self.episode_variance[place])
-        low, high = t_interval(mean, over_episodes, self.n_episodes - 1)
+        interval = _number(key).cut(t_interval(mean, over_episodes, self.n_episodes - 1))
         if key[-1] == "auprc" and self.asks_fewer:
-            return Estimate(mean, _cut((low, high), key), reason=_FEWER)
-        return Estimate(mean, _cut((low, high), key), self._over_patients(place), self.reason)
+            return Estimate(mean, interval, reason=_FEWER)
+        return Estimate(mean, interval, self._over_patients(place), self.reason)
 
     def _over_patients(self, place: int) -> Interval | None:
         if self.influence is None or self.episode_variance is None:
@@ -140,16 +140,8 @@ class Summary:
         # The mean itself was taken over finitely many episodes.
         variance = variance + float(self.episode_variance[place]) if variance > _ROUNDING else 0.0
         if key[-1] == "ece":  # a sum of gaps, not a share of patients
-            return _cut(t_interval(mean, variance, self.degrees), key)
-        lowest, highest = _range(key)
-        width = highest - lowest
-        low, high = bounded_interval(
-            (mean - lowest) / width,
-            variance / width**2,
-            degrees=self.degrees,
-            n_patients=self._n_patients(key),
-        )
-        return lowest + width * low, lowest + width * high
+            return _number(key).cut(t_interval(mean, variance, self.degrees))
+        return _number(key).interval(mean, variance, degrees=self.degrees, n_patients=self._n_patients(key))
 
     @property
     def degrees(self) -> int:
@@ -157,13 +149,10 @@ class Summary:
         return max(1, self.units.n_units - len(self.units.patients_of_class))
 
     def _n_patients(self, key: Key) -> int:
-        if key[0] not in self.findings or key[-1] in (
-            "auroc",
-            "auprc",
-        ):
+        if key[0] not in self.findings or NUMBERS[key[-1]].is_ranking:
             return self.units.n_patients
         own = self.units.patients_of_class.get(self.findings.index(key[0]), 1)
-        return max(1, self.units.n_patients - own) if key[1] in ("specificity", "npv") else own
+        return max(1, self.units.n_patients - own) if NUMBERS[key[-1]].rests_on in ("without", "rejected") else own
 
     def replicates(self) -> Replicates:
         """Return what a paired comparison with another result on the same episodes needs."""
@@ -225,17 +214,12 @@ def _comparable(keys: tuple[Key, ...], values: np.ndarray) -> Iterator[tuple[str
             yield key[2], place
         elif key[0] == "seen_and_novel":
             yield f"accuracy, {key[1].replace('_', ' ')}", place
-        elif key[1] in ("sensitivity", "auroc") and len(key) == 2:
+        elif len(key) == 2 and NUMBERS[key[1]].is_compared:
             yield f"{key[1]} of {key[0]}", place
 
 
-def _cut(interval: Interval, key: Key) -> Interval:
-    lowest, highest = _range(key)
-    return max(lowest, interval[0]), min(highest, interval[1])
-
-
-def _range(key: Key) -> Interval:
-    return (-1.0 if key[-1] in _SIGNED else 0.0), (2.0 if key[-1] == "brier" else 1.0)
+def _number(key: Key) -> Number:
+    return NUMBERS.get(key[-1], _SHARE)
 
 
 def _short(value: float) -> float:

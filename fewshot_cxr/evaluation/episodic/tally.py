@@ -13,13 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fewshot_cxr.metrics import confusion_scores, expected_calibration_error
+from fewshot_cxr.metrics import NUMBERS, Cells, expected_calibration_error, numbers_in
 
 N_BINS = 15
 MOST_FINDINGS = 30  # beyond, a table of findings by findings in every episode costs more than it tells
 OPEN_SCORES = ("maximum_probability", "distance", "knn")
-FROM_CONFUSION = ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "mcc", "kappa")
-OF_FINDING = ("sensitivity", "specificity", "ppv", "npv", "f1")
 BIN_SUMS = ("count", "confidence", "correct")
 
 Key = tuple[str, ...]
@@ -108,16 +106,20 @@ class Layout:
     def _from_confusion(self, means: Mapping[str, Tensor]) -> dict[Key, Tensor]:
         n = len(self.findings)
         confusion = means["confusion"].reshape(n, n)
-        scores = confusion_scores(confusion)
-        is_ranked = means["ranked"] > 0
-        for name in ("auroc", "auprc"):
-            ratio = means[name] / torch.where(is_ranked, means["ranked"], 1.0)
-            scores[f"each {name}"] = torch.where(is_ranked, ratio, torch.nan)
-            scores[name] = torch.where(is_ranked, ratio, 0.0).sum() / is_ranked.sum()
-        found: dict[Key, Tensor] = {(name,): scores[name] for name in (*FROM_CONFUSION, "auroc", "auprc")}
+        cells = Cells(confusion)
+        is_ranked, overall, each = means["ranked"] > 0, {}, {}
+        for name, number in NUMBERS.items():
+            if number.is_ranking:
+                share = means[name] / torch.where(is_ranked, means["ranked"], 1.0)
+                overall[name] = torch.where(is_ranked, share, 0.0).sum() / is_ranked.sum()
+                each[name] = torch.where(is_ranked, share, torch.nan)
+            if number.overall is not None:
+                overall[name] = number.overall(cells)
+            if number.of_finding is not None:
+                each[name] = number.of_finding(cells)
+        found: dict[Key, Tensor] = {(name,): overall[name] for name in numbers_in("overall")}
         for class_id, finding in enumerate(self.findings):
-            found |= {(finding, name): scores[name][class_id] for name in OF_FINDING}
-            found |= {(finding, name): scores[f"each {name}"][class_id] for name in ("auroc", "auprc")}
+            found |= {(finding, name): each[name][class_id] for name in numbers_in("finding")}
         if self.seen and self.novel:
             seen, novel = (_share_right(confusion, ids) for ids in (self.seen, self.novel))
             found["seen_and_novel", "seen"], found["seen_and_novel", "novel"] = seen, novel

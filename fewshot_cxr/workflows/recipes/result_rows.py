@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 
-from fewshot_cxr.evaluation.closed_set.numbers import closed_units, count_confusion, jackknife_variance
+from fewshot_cxr.evaluation.films.jackknife import jackknife_variance
+from fewshot_cxr.evaluation.films.numbers import FilmNumbers
 from fewshot_cxr.evaluation.result import Result
-from fewshot_cxr.evaluation.scores import OVERALL
-from fewshot_cxr.metrics import Estimate, bounded_interval, confusion_scores
+from fewshot_cxr.metrics import Estimate, bounded_interval
 
 Row = dict[str, Any]
 
@@ -78,12 +77,10 @@ def _average_rows(result: Result) -> list[Row]:
 
 def _mean_precisions(result: Result) -> tuple[Estimate, Estimate]:
     """Return precision averaged over the findings that were answered: plainly, and weighted by their films."""
-    decisions = result.answered
-    units = closed_units(decisions)
-    confusions = torch.from_numpy(count_confusion(decisions, units))
-    precisions = confusion_scores(confusions)["ppv"].numpy()
+    found = FilmNumbers(result.answered)
+    precisions = np.stack([found.numbers[finding, "ppv"] for finding in result.findings], axis=1)
     is_defined = np.isfinite(precisions)
-    films = confusions.sum(-1).numpy()
+    films, units = found.confusion.sum(axis=-1), found.units
     estimates = []
     for weights in (is_defined.astype(float), films * is_defined):
         with np.errstate(invalid="ignore"):
@@ -100,7 +97,7 @@ def _mean_precisions(result: Result) -> tuple[Estimate, Estimate]:
 
 
 def _closed_numbers(result: Result) -> dict[str, Estimate]:
-    numbers = {name: getattr(result.scores, name) for name in OVERALL}
+    numbers = dict(result.scores.overall)
     for name, floor in result.baselines.items():
         numbers |= {f"floor_{name}": floor, f"above_floor_{name}": result.above_baselines[name]}
     if result.calibration is not None:

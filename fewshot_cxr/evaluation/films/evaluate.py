@@ -1,0 +1,171 @@
+"""Films answered one by one: the usual numbers, with intervals over patients."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from fewshot_cxr._checks import renamed
+from fewshot_cxr.evaluation.answers import Answers
+from fewshot_cxr.evaluation.films.jackknife import difference_estimate
+from fewshot_cxr.evaluation.films.numbers import FilmNumbers
+from fewshot_cxr.evaluation.result import Result
+from fewshot_cxr.evaluation.scores import Calibration, Reliability, Scores
+from fewshot_cxr.metrics import Estimate, class_probabilities, expected_calibration_error, fit_temperature
+
+_NO_PROBABILITIES = "only decisions are known, no probabilities"
+_NOT_CALIBRATED = "no films outside the test to fit a temperature on; name their split (--calibrate-split)"
+_TRANSDUCTIVE = (
+    "the rule {rule} is transductive: each answer depends on all films asked, so these numbers hold for films asked "
+    "together, and the interval takes the answers as they are"
+)
+
+
+def evaluate_closed_set(
+    decisions: Answers,
+    *,
+    calibration: Answers | None = None,
+    baselines: Mapping[str, Answers] | None = None,
+    floors: Mapping[str, Answers] | None = None,
+) -> Result:
+    """Measure a classifier by its answers to films of one finding each.
+
+    The intervals say where the numbers would lie with other patients and the same classifier: a delete-a-group
+    jackknife of each number, over the patients, or over 200 groups of them where they are more.
+
+    Args:
+        decisions: `decide_by_exemplars` or `read_predictions` makes them.
+        calibration: of other films and patients by the same classifier: a temperature is fitted on them.
+        baselines: name -> answers of a simpler classifier to the same films.
+        floors: the name of `baselines` before.
+
+    Raises:
+        ValueError: `calibration` has other findings or a film of the test; a baseline has other films.
+    """
+    baselines = renamed(floors, baselines, "floors", "baselines")
+    if not isinstance(decisions, Answers):
+        raise TypeError(f"decisions must be Answers (decide_by_exemplars), got {type(decisions).__name__}")
+    if not decisions.is_exclusive:
+        raise ValueError("these films may show several findings; take evaluate_multi_label")
+    found = FilmNumbers(decisions)
+    accuracies = {}
+    for name, other in (baselines or {}).items():
+        if other.data_hash != decisions.data_hash:
+            raise ValueError(f"the baseline {name} was judged on other films, findings or patients than the test")
+        accuracies[name] = FilmNumbers(other).numbers["accuracy",]
+    own = found.numbers["accuracy",]
+    return Result(
+        kind="closed_set",
+        calibration=_calibration(found, calibration) if decisions.has_probabilities else None,
+        confusion=tuple(tuple(row) for row in found.confusion[0].tolist()),
+        rule=decisions.rule,
+        distance=decisions.distance,
+        is_transductive=decisions.is_transductive,
+        baselines={name: found.estimate(("accuracy",), values) for name, values in accuracies.items()},
+        above_baselines={name: difference_estimate(own - values) for name, values in accuracies.items()},
+        notes=_notes_of_one(decisions),
+        warnings=(_TRANSDUCTIVE.format(rule=decisions.rule),) if decisions.is_transductive else (),
+        **_always(found),
+    )
+
+
+def evaluate_multi_label(
+    findings: Sequence[str], probabilities: Any, truth: Any, patient_ids: Any, paths: Sequence[str]
+) -> Result:
+    """Measure a classifier that tells each finding for itself.
+
+    A film counts for the findings that it states. The intervals are those of `evaluate_closed_set`.
+
+    Args:
+        findings: names of the columns.
+        probabilities: of each finding, 0..1, shape (N, n_findings).
+        truth: 1 shown, 0 not shown, NaN nobody looked; shape (N, n_findings). of `findings_table`.
+        patient_ids: N ids; None: each film is its own patient.
+        paths: N texts, each film's own.
+
+    Raises:
+        ValueError: shapes do not fit, a finding or a film occurs twice, a table holds another value.
+
+    Source: AUROC of each finding and their mean: Wang et al., "ChestX-ray8", 2017, arXiv:1705.02315; the jackknife:
+    Kott, "The delete-a-group jackknife", 2001, Journal of Official Statistics 17:521-526.
+    """
+    answers = Answers(
+        findings=tuple(findings),
+        truth=truth,
+        probabilities=probabilities,
+        paths=tuple(paths),
+        patient_ids=patient_ids,
+        is_exclusive=False,
+    )
+    found = FilmNumbers(answers)
+    return Result(kind="multi_label", notes=_notes_of_several(found), **_always(found))
+
+
+def _always(found: FilmNumbers) -> dict[str, Any]:
+    answers = found.answers
+    return {
+        "scores": Scores(*found.scores(Estimate(None, reason=_NO_PROBABILITIES))),
+        "findings": answers.findings,
+        "answers": answers,
+        "data_hash": answers.data_hash,
+        "n_films": len(answers),
+        "n_patients": found.units.n_patients,
+        "n_units": found.units.n_units,
+    }
+
+
+def _calibration(found: FilmNumbers, other: Answers | None) -> Calibration:
+    before, answers = _reliability(found, 1.0), found.answers
+    if other is None:
+        return Calibration(before, reason=_NOT_CALIBRATED)
+    if other.findings != answers.findings or not other.has_probabilities:
+        raise ValueError(
+            f"the films of the calibration were decided between {', '.join(other.findings)}, those of the test between "
+            f"{', '.join(answers.findings)}; take the same classifier"
+        )
+    if shared := set(other.paths) & set(answers.paths):
+        raise ValueError(f"film {min(shared)} is in the test and in the calibration; take films of another split")
+    return Calibration(
+        before, _reliability(found, fit_temperature(_distances(other), torch.from_numpy(other.true_ids)))
+    )
+
+
+def _reliability(found: FilmNumbers, temperature: float) -> Reliability:
+    probabilities = found.answers.probabilities
+    if temperature != 1.0:
+        probabilities = class_probabilities(_distances(found.answers), temperature).numpy()
+    bins = found.bins(probabilities)
+    count, confidence, correct = bins[:, 0]
+    filled = np.maximum(count, 1)
+    points = np.stack([count / count.sum(), confidence / filled, correct / filled], axis=1)[count > 0]
+    return Reliability(
+        ece=found.estimate(("ece",), expected_calibration_error(*torch.from_numpy(bins)).numpy()),
+        brier=found.estimate(("brier",), found.brier(probabilities)),
+        temperature=temperature,
+        bins=tuple((share, sure, right) for share, sure, right in points.tolist()),
+    )
+
+
+def _distances(answers: Answers) -> torch.Tensor:
+    """Return minus the logarithm of the probabilities, whose softmax they are."""
+    return torch.from_numpy(-np.log(np.maximum(answers.probabilities, np.finfo(np.float64).tiny)))
+
+
+def _notes_of_one(answers: Answers) -> tuple[str, ...]:
+    notes = list(answers.notes)
+    if absent := [name for index, name in enumerate(answers.findings) if not answers.truth[:, index].any()]:
+        notes.append(f"no film shows {', '.join(absent)}: means over findings leave out what is undefined")
+    if not answers.has_probabilities:
+        notes.append(f"no AUROC, AUPRC and calibration: {_NO_PROBABILITIES}")
+    return tuple(notes)
+
+
+def _notes_of_several(found: FilmNumbers) -> tuple[str, ...]:
+    notes, truth = [], found.answers.truth
+    if absent := [name for name in found.answers.findings if not np.isfinite(found.numbers[name, "auroc"][0])]:
+        notes.append(f"means over findings leave out {', '.join(absent)}: no film shows it, or every film does")
+    if n_unstated := int(np.isnan(truth).sum()):
+        share = n_unstated / truth.size
+        notes.append(f"{100 * share:.1f} % of the films' findings are not stated and count for nothing")
+    return tuple(notes)

@@ -1,0 +1,285 @@
+"""Every number that a classifier is measured by: what it is called, where it can lie, and how it is computed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from fewshot_cxr.metrics.estimate import Interval
+from fewshot_cxr.metrics.intervals import bounded_interval
+
+
+class Cells:
+    """What confusion matrices hold of each class against the rest, batched and differentiable.
+
+    Args:
+        confusion: weights of 0 or more (counts, credits of ties, means over episodes), shape (..., n_way, n_way);
+            rows are the truth, columns the prediction.
+
+    Attributes:
+        true: weight of the films of each class, float64, shape (..., n_way), as all but `total`.
+        predicted: of those taken for it.
+        hits: of those of the class and taken for it.
+        misses: of those of the class and taken for another.
+        false_alarms: of those of another and taken for it.
+        rejections: of those of another and taken for another.
+        not_true: of those of another.
+        not_predicted: of those taken for another.
+        total: of all films, shape (...,).
+
+    Raises:
+        ValueError: the last two axes differ in length.
+    """
+
+    def __init__(self, confusion: Tensor) -> None:
+        if confusion.ndim < 2 or confusion.shape[-1] != confusion.shape[-2]:
+            raise ValueError(
+                f"confusion must be of shape (..., n_way, n_way), got {tuple(confusion.shape)}; confusion_counts makes "
+                "it"
+            )
+        table = confusion.double()
+        # Sums over the others, not "total minus own": an absent class must give 0 itself, not a rounding error.
+        others = 1 - torch.eye(table.shape[-1], dtype=table.dtype, device=table.device)
+        self.true, self.predicted, self.hits = table.sum(-1), table.sum(-2), table.diagonal(dim1=-2, dim2=-1)
+        self.misses, self.false_alarms = (table * others).sum(-1), (table * others).sum(-2)
+        self.not_true, self.not_predicted = self.true @ others, self.predicted @ others
+        self.rejections = self.not_true - self.false_alarms
+        self.total = self.true.sum(-1)
+
+    @cached_property
+    def sensitivity(self) -> Tensor:
+        """Share of the films of each class that were taken for it."""
+        return ratio(self.hits, self.true)
+
+    @cached_property
+    def f1(self) -> Tensor:
+        """2 TP / (2 TP + FP + FN)."""
+        return ratio(2 * self.hits, 2 * self.hits + self.false_alarms + self.misses)
+
+    @cached_property
+    def above_chance(self) -> Tensor:
+        """Weight of the hits beyond what the sums of rows and columns alone would give, times the total."""
+        return self.total * self.hits.sum(-1) - (self.true * self.predicted).sum(-1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Number:
+    """One number: a line of NUMBERS, and all that JSON, tables, pages and comparisons need to know of it.
+
+    Args:
+        words: what it is called.
+        tables: where it stands: "overall" (over all findings), "finding" (of each, one a film), "several" (of each,
+            where films may show several), "calibration".
+        overall: makes it from `Cells`, over all findings: shape (...,). None: it is no number of a confusion matrix.
+        of_finding: makes it of each finding: shape (..., n_way). None: as above.
+        overall_words: what it is called over all findings; '': the same.
+        head: what stands over a narrow column; '': the same.
+        lowest: the least that it can be.
+        highest: the most.
+        is_mean: whether over all findings it is their plain mean.
+        is_compared: whether a comparison of two results shows it.
+        rests_on: whose patients bear it of a finding: "with" the finding, "without" it, "taken" for it, not taken for
+            it ("rejected"), "either" with or taken for, "both" with and without (the fewer), or all that are "stated".
+        undefined: why it is not there of a finding {0}.
+    """
+
+    words: str
+    tables: tuple[str, ...]
+    overall: Callable[[Cells], Tensor] | None = None
+    of_finding: Callable[[Cells], Tensor] | None = None
+    overall_words: str = ""
+    head: str = ""
+    lowest: float = 0.0
+    highest: float = 1.0
+    is_mean: bool = False
+    is_compared: bool = False
+    rests_on: str = "stated"
+    undefined: str = "the films or the answers are all of one finding"
+
+    @property
+    def is_ranking(self) -> bool:
+        """Whether it is made from the order of the films, not from a confusion matrix."""
+        return self.overall is None and self.of_finding is None and "calibration" not in self.tables
+
+    def interval(self, mean: float, variance: float, *, degrees: float, n_patients: int) -> Interval:
+        """Return `bounded_interval` between the least and the most that the number can be."""
+        width = self.highest - self.lowest
+        share = (mean - self.lowest) / width
+        low, high = bounded_interval(share, variance / width**2, degrees=degrees, n_patients=n_patients)
+        return self.lowest + width * low, self.lowest + width * high
+
+    def cut(self, interval: Interval) -> Interval:
+        """Return the part of an interval where the number can be."""
+        return max(self.lowest, interval[0]), min(self.highest, interval[1])
+
+    @property
+    def words_overall(self) -> str:
+        """What it is called over all findings."""
+        return self.overall_words or self.words
+
+    @property
+    def is_share(self) -> bool:
+        """Whether it is shown in per cent."""
+        return (self.lowest, self.highest) == (0.0, 1.0)
+
+
+def ratio(part: Tensor, whole: Tensor) -> Tensor:
+    """Divide; NaN where the whole is 0, without harm to a gradient."""
+    # The inner `where` keeps 0/0 out of the backward pass, where 0 times NaN would be NaN.
+    is_defined = whole > 0
+    return torch.where(is_defined, part / torch.where(is_defined, whole, 1.0), torch.nan)
+
+
+def mean_of_defined(values: Tensor) -> Tensor:
+    """Average over the last axis what is no NaN."""
+    is_defined = ~values.isnan()
+    return ratio(torch.where(is_defined, values, 0.0).sum(-1), is_defined.sum(-1).to(values.dtype))
+
+
+def _mcc(cells: Cells) -> Tensor:
+    square = (cells.predicted * cells.not_predicted).sum(-1) * (cells.true * cells.not_true).sum(-1)
+    is_defined = square > 0
+    return torch.where(is_defined, cells.above_chance / torch.where(is_defined, square, 1.0).sqrt(), torch.nan)
+
+
+def _accuracy_against_rest(cells: Cells) -> Tensor:
+    return ratio(cells.hits + cells.rejections, cells.total.unsqueeze(-1).expand_as(cells.hits))
+
+
+_BOTH_SIDES = "films with {0} and films without it are needed"
+# In the order of every table.
+NUMBERS: dict[str, Number] = {
+    "sensitivity": Number(
+        words="sensitivity",
+        head="sens.",
+        tables=("finding", "several"),
+        of_finding=lambda cells: cells.sensitivity,
+        is_compared=True,
+        rests_on="with",
+        undefined="no film shows {0}",
+    ),
+    "specificity": Number(
+        words="specificity",
+        head="spec.",
+        tables=("finding", "several"),
+        of_finding=lambda cells: ratio(cells.rejections, cells.not_true),
+        rests_on="without",
+        undefined="no film is without {0}",
+    ),
+    "ppv": Number(
+        words="PPV",
+        tables=("finding",),
+        of_finding=lambda cells: ratio(cells.hits, cells.predicted),
+        rests_on="taken",
+        undefined="no film was taken for {0}",
+    ),
+    "npv": Number(
+        words="NPV",
+        tables=("finding",),
+        of_finding=lambda cells: ratio(cells.rejections, cells.not_predicted),
+        rests_on="rejected",
+        undefined="every film was taken for {0}",
+    ),
+    "f1": Number(
+        words="F1",
+        tables=("finding",),
+        of_finding=lambda cells: cells.f1,
+        rests_on="either",
+        undefined="no film shows {0} or was taken for it",
+    ),
+    "accuracy": Number(
+        words="accuracy",
+        tables=("overall", "several"),
+        overall=lambda cells: ratio(cells.hits.sum(-1), cells.total),
+        of_finding=_accuracy_against_rest,
+        is_compared=True,
+        undefined="no film states {0}",
+    ),
+    "prevalence": Number(
+        words="prevalence",
+        tables=("several",),
+        of_finding=lambda cells: ratio(cells.true, cells.total.unsqueeze(-1).expand_as(cells.true)),
+        undefined="no film states {0}",
+    ),
+    "balanced_accuracy": Number(
+        words="balanced accuracy",
+        tables=("overall",),
+        overall=lambda cells: mean_of_defined(cells.sensitivity),
+        is_mean=True,
+        is_compared=True,
+    ),
+    "macro_f1": Number(
+        words="macro F1",
+        tables=("overall",),
+        overall=lambda cells: mean_of_defined(cells.f1),
+        is_mean=True,
+        is_compared=True,
+    ),
+    "weighted_f1": Number(
+        words="weighted F1",
+        tables=("overall",),
+        overall=lambda cells: ratio((cells.f1.nan_to_num() * cells.true).sum(-1), cells.total),
+    ),
+    "mcc": Number(words="MCC (-1 to 1)", tables=("overall",), overall=_mcc, lowest=-1.0),
+    "kappa": Number(
+        words="Cohen's kappa (-1 to 1)",
+        tables=("overall",),
+        overall=lambda cells: ratio(cells.above_chance, (cells.true * cells.not_predicted).sum(-1)),
+        lowest=-1.0,
+    ),
+    "auroc": Number(
+        words="AUROC",
+        overall_words="AUROC, mean over findings",
+        tables=("overall", "finding", "several"),
+        is_mean=True,
+        is_compared=True,
+        rests_on="both",
+        undefined=_BOTH_SIDES,
+    ),
+    "auprc": Number(
+        words="AUPRC",
+        overall_words="AUPRC, mean over findings",
+        tables=("overall", "finding", "several"),
+        is_mean=True,
+        rests_on="both",
+        undefined=_BOTH_SIDES,
+    ),
+    "ece": Number(words="calibration error (ECE)", tables=("calibration",)),
+    "brier": Number(words="Brier score (0 to 2)", tables=("calibration",), highest=2.0, is_compared=True),
+}
+
+
+def numbers_in(table: str) -> dict[str, Number]:
+    """Return the numbers of a table, in its order: "overall", "finding", "several" or "calibration"."""
+    found = {name: number for name, number in NUMBERS.items() if table in number.tables}
+    if table != "several":
+        return found
+    return dict(sorted(found.items(), key=lambda item: not item[1].is_ranking))  # rankings are what it is read for
+
+
+def confusion_scores(confusion: Tensor) -> dict[str, Tensor]:
+    """Return the usual scores of confusion matrices; what is undefined is NaN, never 0.
+
+    Args:
+        confusion: as for `Cells`.
+
+    Returns:
+        float64. Of shape (...,): accuracy; balanced_accuracy (mean sensitivity of the classes that have a film);
+        macro_f1 and weighted_f1 (over the classes that occur in truth or prediction, equally or by their films);
+        mcc; kappa. Of shape (..., n_way), each class against the rest: sensitivity, specificity, ppv, npv, f1
+        (2 TP / (2 TP + FP + FN)), one_vs_rest_accuracy. All are scikit-learn's, which writes 0 for some of the NaN.
+        What is added to NUMBERS comes too. A number that is NaN adds nothing to the gradient of one that is defined.
+
+    Raises:
+        ValueError: the last two axes differ in length.
+
+    Source: mcc: Gorodkin, "Comparing two K-category assignments by a K-category correlation coefficient", 2004,
+    doi:10.1016/j.compbiolchem.2004.09.006, eq. 8; kappa: Cohen, "A coefficient of agreement for nominal scales", 1960;
+    balanced accuracy: Brodersen et al., "The balanced accuracy and its posterior distribution", 2010.
+    """
+    cells = Cells(confusion)
+    found = {name: one.overall(cells) for name, one in NUMBERS.items() if one.overall}
+    found |= {name: one.of_finding(cells) for name, one in numbers_in("finding").items() if one.of_finding}
+    return found | {"one_vs_rest_accuracy": _accuracy_against_rest(cells)}
