@@ -38,8 +38,8 @@ ON_ONE_THREAD = ("--threads", 1, "--device", "cpu")
 
 def make_goldens(folder: Path, out: Path) -> None:
     """Run the commands in `folder`, which is empty, and write what they gave into `out`."""
-    _lay_films(folder)
-    _save_networks(folder)
+    lay_films(folder)
+    save_networks(folder)
     before = Path.cwd()
     os.chdir(folder)  # relative paths stand in texts, and are the same everywhere
     try:
@@ -53,7 +53,7 @@ def make_goldens(folder: Path, out: Path) -> None:
         os.chdir(before)
 
 
-def _lay_films(folder):
+def lay_films(folder):
     parts = split_by_patient(
         make_synthetic(folder, n_patients=12, findings=FINDINGS, size_px=48), (0.4, 0.2, 0.4), seed=0
     )
@@ -68,7 +68,7 @@ def _lay_films(folder):
     lay_coronahack(folder / "coronahack")
 
 
-def _save_networks(folder):
+def save_networks(folder):
     for name, seed, distance in (("run", 0, "cosine"), ("other", 1, "euclidean")):
         with seeded_torch(seed, "weights"):
             encoder = build_encoder("resnet9", image_spec=ImageSpec(size_px=32), width=4, embedding_dim=8)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from fewshot_cxr import report
+from fewshot_cxr import report  # each name loads when it is asked for: no page, no jinja2
 from fewshot_cxr._checks import lookup
 from fewshot_cxr.cli.console import progress_bars, say, say_records, show_table, write_result
 from fewshot_cxr.cli.flags import comma_names, file_path, json_flag, seed_flag

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from fewshot_cxr import report  # each name loads when it is asked for: no page, no matplotlib
 from fewshot_cxr.cli.console import check_outputs, progress_bars, say, say_problems, write_result
 from fewshot_cxr.cli.episode_plan import EpisodeFlags, episode_flags
 from fewshot_cxr.cli.exemplars import rule_flags
@@ -14,7 +15,6 @@ from fewshot_cxr.cli.sources import Reading, read_films, reading_flags
 from fewshot_cxr.encoders import load_encoder
 from fewshot_cxr.inference import RULES, TRANSDUCTIVE
 from fewshot_cxr.records import Records
-from fewshot_cxr.report import episode_page, numbers_csv, render_page
 from fewshot_cxr.storage import write_text
 from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
@@ -92,10 +92,10 @@ def command(
     # Files first: a reader of the tables may go before their end (`| head`), and takes the command with it.
     write_result(result.to_json(), json_file)
     if csv_file is not None:
-        write_text(csv_file, numbers_csv(result))
+        write_text(csv_file, report.numbers_csv(result))
     if html_file is not None:
         facts = (("checkpoint", str(checkpoint)), ("films", source))
-        write_text(html_file, render_page(episode_page(result, facts=facts)))
+        write_text(html_file, report.render_page(report.episode_page(result, facts=facts)))
     show_result(result, to_stderr=json_file == "-")
     for file in (csv_file, html_file):
         if file is not None:
