@@ -29,11 +29,13 @@ from fewshot_cxr import ImageSpec, SiameseTrainer, read_dataset, split_by_patien
 from fewshot_cxr.data import cache_films
 from fewshot_cxr.data.masks import lung_masks
 from fewshot_cxr.data.synthetic import make_synthetic
-from fewshot_cxr.evaluation import compare_results, decide_by_exemplars, evaluate_closed_set
+from fewshot_cxr.evaluation import compare_results, evaluate_closed_set
 from fewshot_cxr.explain.film_frame import film_frame_spec
 from fewshot_cxr.inference import embed_films
+from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
 from fewshot_cxr.workflows.explaining import Explainer, RunFilms
 from fewshot_cxr.workflows.explaining.paired_runs import compare_runs
+from fewshot_cxr.workflows.judging import Exemplars
 
 CROPS = {"whole": 0.0, "cropped": 20 / 224}
 NUMBERS = ("accuracy", "balanced_accuracy", "auroc")
@@ -49,14 +51,13 @@ def train_run(name, parts, arguments, seed):
     print(f"seed {seed}, {name}: trained in {time.perf_counter() - start:.0f} s", flush=True)
     encoder = trained.encoder
     exemplars, films = cache_films(train, encoder.image_spec), cache_films(test, encoder.image_spec)
-    decisions = decide_by_exemplars(
-        embed_films(encoder, films), embed_films(encoder, exemplars), distance=trainer.distance
-    )
-    explainer = Explainer.of_exemplars(encoder, exemplars, distance=trainer.distance, question=arguments.question)
+    rule = ExemplarRule(distance=trainer.distance)
+    known = Exemplars(exemplars, embed_films(encoder, exemplars), rule)
+    explainer = Explainer.of_exemplars(encoder, known, question=arguments.question)
     masks = None
     if any(film.mask_path for film in films.records):
         masks = lung_masks(films.records, film_frame_spec(encoder.image_spec))
-    return RunFilms(name, explainer, films, masks), evaluate_closed_set(decisions)
+    return RunFilms(name, explainer, films, masks), evaluate_closed_set(known.decide(embed_films(encoder, films)))
 
 
 def judge_seed(records, arguments, seed):

@@ -13,6 +13,7 @@ from fewshot_cxr.records import Records
 from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
 from fewshot_cxr.workflows.explaining import Explainer, RunFilms
+from fewshot_cxr.workflows.judging import embed_exemplars
 
 _MOST_PROBLEMS = 3
 
@@ -59,16 +60,8 @@ def explained_run(name: str, path: Path, asked: Explained, compute: Compute) -> 
         explainer = Explainer.of_classifier(load_classifier(path), device=compute.device, **heat)
     else:
         encoder = load_encoder(path)
-        rule = asked.rule.for_encoder(encoder, path)
-        explainer = Explainer.of_exemplars(
-            encoder,
-            compute.decode(asked.exemplars, encoder.image_spec, f"exemplars of {name}"),
-            rule=rule.name,
-            distance=rule.distance,
-            rule_options=rule.options,
-            device=compute.device,
-            **heat,
-        )
+        exemplars = embed_exemplars(encoder, asked.exemplars, asked.rule.for_encoder(encoder, path), compute)
+        explainer = Explainer.of_exemplars(encoder, exemplars, device=compute.device, **heat)
     spec = explainer.encoder.image_spec
     films = compute.decode(asked.films, spec, f"films of {name}")
     return RunFilms(name, explainer, films, _masks(films.records, spec, asked.mask_folder, compute))

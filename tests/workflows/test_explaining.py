@@ -18,6 +18,7 @@ from fewshot_cxr.inference import RULES, Classifier, classify_films, embed_films
 from fewshot_cxr.objectives import LinearHead
 from fewshot_cxr.report import Page, render_page
 from fewshot_cxr.seeding import seeded_torch
+from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
 from fewshot_cxr.workflows.explaining import (
     EXPLAINED_RULES,
     QUESTIONS,
@@ -37,6 +38,7 @@ from fewshot_cxr.workflows.explaining.overlays import (
     overlays,
 )
 from fewshot_cxr.workflows.explaining.paired_runs import compare_runs
+from fewshot_cxr.workflows.judging import Exemplars
 
 pytestmark = pytest.mark.usefixtures("unpainted")
 FINDINGS = ("effusion", "lobar_consolidation", "normal")
@@ -78,9 +80,10 @@ def classifier(encoder):
         return Classifier(encoder, LinearHead(8, 3), FINDINGS)
 
 
-def by_rule(encoder, exemplars, rule="mean_distance", **asked):
-    options = {"rule_options": WEIGHTS} if rule == "template" else {}
-    return Explainer.of_exemplars(encoder, exemplars, rule=rule, device="cpu", **options, **asked)
+def by_rule(encoder, exemplars, rule="mean_distance", distance="euclidean", **asked):
+    by = ExemplarRule(rule, distance, WEIGHTS if rule == "template" else {})
+    known = Exemplars(exemplars, embed_films(encoder, exemplars, device="cpu"), by)
+    return Explainer.of_exemplars(encoder, known, device="cpu", **asked)
 
 
 @pytest.mark.parametrize("rule", sorted(EXPLAINED_RULES))

@@ -1,7 +1,8 @@
 """The two ways to decide on a finding, by exemplars and by a classifier: their values, and the targets of heat maps."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
@@ -12,6 +13,8 @@ from fewshot_cxr.distances import DISTANCES, class_means, pairwise_distances
 from fewshot_cxr.explain import ClassScore, ExemplarSimilarity, LearnedSimilarity, Similarity, Target
 from fewshot_cxr.inference import RULES, Classifier
 from fewshot_cxr.objectives import WeightedL1Head
+from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
+from fewshot_cxr.workflows.judging import Exemplars
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,51 +22,63 @@ class ByExemplars:
     """Decide by the distance to labelled films.
 
     Args:
-        vectors: embeddings of the exemplars, float, shape (n, dim).
-        labels: class of each, int64, shape (n,), holding every value 0..n_findings-1.
-        findings: names of the classes.
-        rule: a name in EXPLAINED_RULES.
-        distance: a name in DISTANCES; not heeded by `template`.
-        options: of the rule; see `template_options`.
+        exemplars: films of two findings or more, one finding each; their rule is one of EXPLAINED_RULES.
+        device: to decide on.
 
     Raises:
         ValueError: an unknown rule or distance, or a rule without a target; fewer than two findings.
     """
 
-    vectors: Tensor
-    labels: Tensor
-    findings: tuple[str, ...]
-    rule: str = "mean_distance"
-    distance: str = "euclidean"
-    options: Mapping[str, Any] = field(default_factory=dict)
+    exemplars: Exemplars
+    device: torch.device
 
     value_name: ClassVar[str] = "distance"
 
     def __post_init__(self) -> None:
-        lookup(RULES, self.rule, what="rule")
-        lookup(DISTANCES, self.distance, what="distance")
-        if self.rule not in EXPLAINED_RULES:
+        lookup(RULES, self.rule.name, what="rule")
+        lookup(DISTANCES, self.rule.distance, what="distance")
+        if self.rule.name not in EXPLAINED_RULES:
             raise ValueError(
-                f"rule {self.rule!r} has no value whose gradient a heat map could show; explain by one of "
+                f"rule {self.rule.name!r} has no value whose gradient a heat map could show; explain by one of "
                 f"{', '.join(EXPLAINED_RULES)} (--rule)"
             )
         if len(self.findings) < 2:
             raise ValueError(f"the exemplars show one finding only ({', '.join(self.findings)}); two are needed")
 
     @property
+    def rule(self) -> ExemplarRule:
+        """The rule of the exemplars."""
+        return self.exemplars.rule
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """The findings of the exemplars."""
+        return self.exemplars.embeddings.class_names
+
+    @cached_property
+    def vectors(self) -> Tensor:
+        """Embeddings of the exemplars, float, shape (n, dim)."""
+        return torch.from_numpy(self.exemplars.embeddings.vectors).to(self.device)
+
+    @cached_property
+    def labels(self) -> Tensor:
+        """Class of each exemplar, int64, shape (n,)."""
+        return torch.from_numpy(self.exemplars.embeddings.class_ids).to(self.device)
+
+    @property
     def is_learned(self) -> bool:
         """Whether the distance is one that the run has learned."""
-        return self.rule == "template" and bool(self.options)
+        return self.rule.name == "template" and bool(self.rule.options)
 
     def values(self, embeddings: Tensor) -> Tensor:
         """Return the distance to each finding, shape (N, n_findings), of embeddings (N, dim)."""
-        rule = RULES[self.rule]
-        return rule(self.vectors, self.labels, embeddings, distance=self.distance, **self.options)
+        judge, options = RULES[self.rule.name], self.rule.options
+        return judge(self.vectors, self.labels, embeddings, distance=self.rule.distance, **options)
 
     def settings(self) -> dict[str, Any]:
         """Return what decides, as plain JSON values."""
         counts = dict(zip(self.findings, self.labels.bincount().tolist(), strict=True))
-        return {"by": "exemplars", "rule": self.rule, "distance": self.distance, "n_exemplars": counts}
+        return {"by": "exemplars", "rule": self.rule.name, "distance": self.rule.distance, "n_exemplars": counts}
 
     def target(self, class_ids: Tensor, embeddings: Tensor) -> Target:
         """Return what speaks for one finding of each film: minus the rule's distance to it.
@@ -72,30 +87,30 @@ class ByExemplars:
             class_ids: int64, shape (N,).
             embeddings: of the same N films, shape (N, dim), without gradient.
         """
-        return EXPLAINED_RULES[self.rule](self, class_ids, embeddings)
+        return EXPLAINED_RULES[self.rule.name](self, class_ids, embeddings)
 
     def nearest(self, embeddings: Tensor) -> tuple[Tensor, Tensor]:
         """Return the row of the nearest exemplar of each film, int64 (N,), and its distance, float (N,)."""
-        if self.rule == "template":
-            alone = torch.arange(len(self.vectors), device=self.vectors.device)
-            distances = RULES["template"](self.vectors, alone, embeddings, **self.options)
+        if self.rule.name == "template":
+            alone = torch.arange(len(self.vectors), device=self.device)
+            distances = RULES["template"](self.vectors, alone, embeddings, **self.rule.options)
         else:
-            distances = pairwise_distances(embeddings, self.vectors, self.distance)
+            distances = pairwise_distances(embeddings, self.vectors, self.rule.distance)
         smallest = distances.min(dim=1)
         return smallest.indices, smallest.values
 
     def likeness(self, others: Tensor) -> Target:
         """Return the similarity of film i to the film whose embedding is row i of `others`, shape (N, dim)."""
         if not self.is_learned:
-            return Similarity(others, "l1" if self.rule == "template" else self.distance)
+            return Similarity(others, "l1" if self.rule.name == "template" else self.rule.distance)
         head = WeightedL1Head(self.vectors.shape[1])
-        values = {"alpha": self.options["weights"], "bias": torch.tensor(float(self.options["bias"]))}
-        head.load_state_dict(values)
-        return LearnedSimilarity(head.to(self.vectors.device).requires_grad_(False), others)
+        weights, bias = self.rule.options["weights"], torch.tensor(float(self.rule.options["bias"]))
+        head.load_state_dict({"alpha": weights, "bias": bias})
+        return LearnedSimilarity(head.to(self.device).requires_grad_(False), others)
 
 
 def _to_mean_distance(decider: ByExemplars, class_ids: Tensor, embeddings: Tensor) -> Target:
-    return ExemplarSimilarity(decider.vectors, decider.labels, class_ids, decider.distance)
+    return ExemplarSimilarity(decider.vectors, decider.labels, class_ids, decider.rule.distance)
 
 
 def _to_prototype(decider: ByExemplars, class_ids: Tensor, embeddings: Tensor) -> Target:
@@ -104,7 +119,7 @@ def _to_prototype(decider: ByExemplars, class_ids: Tensor, embeddings: Tensor) -
 
 
 def _to_nearest(decider: ByExemplars, class_ids: Tensor, embeddings: Tensor) -> Target:
-    distances = pairwise_distances(embeddings, decider.vectors, decider.distance)
+    distances = pairwise_distances(embeddings, decider.vectors, decider.rule.distance)
     is_other = decider.labels != class_ids.unsqueeze(1)
     rows = distances.masked_fill(is_other, torch.inf).argmin(dim=1)
     return decider.likeness(decider.vectors[rows])

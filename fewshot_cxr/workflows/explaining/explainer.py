@@ -1,6 +1,6 @@
 """What is explained: which number a heat map speaks of, for the decisions of exemplars or of a classifier."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +15,11 @@ from fewshot_cxr.encoders import Encoder
 from fewshot_cxr.encoders.modes import eval_mode
 from fewshot_cxr.explain import METHODS, Difference, Mean, Target, heat_maps
 from fewshot_cxr.explain.gradcam import FEATURES
-from fewshot_cxr.inference import Classifier, choose_device, embed_films
+from fewshot_cxr.inference import Classifier, choose_device
 from fewshot_cxr.inference.forward import embed_batches
 from fewshot_cxr.records import Record
 from fewshot_cxr.workflows.explaining.deciders import ByClassifier, ByExemplars
+from fewshot_cxr.workflows.judging import Exemplars
 
 QUESTIONS = {
     "contrast": "what speaks for the decided finding rather than for the others",
@@ -64,7 +65,6 @@ class Explainer:
         encoder: neither its weights nor its mode change; it moves to the device.
         decider: by exemplars or by a classifier.
         device: of both.
-        exemplars: the films that are compared with; None for a classifier.
         question: a name in QUESTIONS, or "finding:NAME": what speaks for this finding, whatever was decided. "": the
             contrast; of the method "cam" and of a single finding the decision. Why the contrast: what makes a film like
             one finding's films makes it like any chest film in the main, and maps of the decision alone show that.
@@ -78,7 +78,6 @@ class Explainer:
     encoder: Encoder
     decider: ByExemplars | ByClassifier
     device: torch.device
-    exemplars: CachedFilms | None = None
     question: str = ""
     method: str = "grad_cam"
     layer: str | None = None
@@ -96,7 +95,7 @@ class Explainer:
                 f"no finding is called {name!r}{nearest(name, self.findings)}; {self.question!r} must name one of "
                 f"{', '.join(self.findings)} (--question)"
             )
-        if self.question == "nearest" and self.exemplars is None:
+        if self.question == "nearest" and not isinstance(self.decider, ByExemplars):
             raise ValueError("a classifier has no exemplars: question 'nearest' goes with --checkpoint")
         if self.question in _AGAINST_OTHERS and len(self.findings) < 2:
             raise ValueError("the classifier tells one finding only, and there is no other; ask another --question")
@@ -104,42 +103,20 @@ class Explainer:
             raise ValueError("method 'cam' maps one logit of a classifier; take method grad_cam (--method)")
 
     @classmethod
-    def of_exemplars(
-        cls,
-        encoder: Encoder,
-        exemplars: CachedFilms,
-        *,
-        rule: str = "mean_distance",
-        distance: str = "euclidean",
-        rule_options: Mapping[str, Any] | None = None,
-        device: str = "auto",
-        **asked: Any,
-    ) -> "Explainer":
+    def of_exemplars(cls, encoder: Encoder, exemplars: Exemplars, *, device: str = "auto", **asked: Any) -> "Explainer":
         """Explain decisions by the distance to labelled films.
 
         Args:
             encoder: its `image_spec` says how films are prepared.
-            exemplars: films of two findings or more, one finding each.
-            rule: mean_distance, prototype, nearest or template.
-            distance: a name in DISTANCES; use the one of the training.
-            rule_options: see `template_options`.
+            exemplars: embedded by it; films of two findings or more, one finding each.
             device: "auto", "cpu", "cuda" or "cuda:N".
             asked: `question`, `method` and `layer` of the class.
 
         Raises:
-            ValueError: what `ByExemplars` and this class refuse, or exemplars of another size than the encoder takes.
+            ValueError: what `ByExemplars` and this class refuse.
         """
         chosen = choose_device(device)
-        known = embed_films(encoder, exemplars, device=device)
-        decider = ByExemplars(
-            torch.from_numpy(known.vectors).to(chosen),
-            torch.from_numpy(known.class_ids).to(chosen),
-            known.class_names,
-            rule=rule,
-            distance=distance,
-            options=dict(rule_options or {}),
-        )
-        return cls(encoder, decider, chosen, exemplars, **asked)
+        return cls(encoder, ByExemplars(exemplars, chosen), chosen, **asked)
 
     @classmethod
     def of_classifier(cls, classifier: Classifier, *, device: str = "auto", **asked: Any) -> "Explainer":
@@ -204,13 +181,14 @@ class Explainer:
         Raises:
             ValueError: the question is not "nearest".
         """
-        if not isinstance(self.decider, ByExemplars) or self.exemplars is None or self.question != "nearest":
+        if not isinstance(self.decider, ByExemplars) or self.question != "nearest":
             raise ValueError(f"pairs are mapped for the question 'nearest' alone, got {self.question!r}")
         nearest_rows, distances = self.decider.nearest(decided.embeddings)
         rows = nearest_rows.tolist()
-        films = self.exemplars.rows(rows)
+        exemplars = self.decider.exemplars.films
+        films = exemplars.rows(rows)
         heat = self._mapped(films, self.decider.likeness(decided.embeddings))
-        return list(zip(self.exemplars.records.take(rows), films, heat, distances.tolist(), strict=True))
+        return list(zip(exemplars.records.take(rows), films, heat, distances.tolist(), strict=True))
 
     def score(self, target: Target) -> Callable[[Tensor], Tensor]:
         """Return a function from the encoder's input (N, C, S, S) to the target, shape (N,), without gradient."""

@@ -12,7 +12,7 @@ from fewshot_cxr.data.masks import lung_masks
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.encoders import Encoder
 from fewshot_cxr.evaluation import Result, evaluate_plan, extreme_episodes, replay_plan
-from fewshot_cxr.inference import OWN_DISTANCE, Classifier
+from fewshot_cxr.inference import OWN_DISTANCE, Classifier, embed_films
 from fewshot_cxr.report.extremes_section import extremes_section
 from fewshot_cxr.report.html import Section
 from fewshot_cxr.report.projection_section import projection_section
@@ -20,7 +20,9 @@ from fewshot_cxr.report.som_section import som_section
 from fewshot_cxr.seeding import generator
 from fewshot_cxr.visualise.projection import DISTANCES
 from fewshot_cxr.visualise.text import percent
+from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
 from fewshot_cxr.workflows.explaining import Explainer, RunFilms, heat_section
+from fewshot_cxr.workflows.judging import Exemplars
 
 Progress = Callable[[str, int, int], None]
 _MAP, _SOM, _EXTREMES, _HEAT = (
@@ -166,8 +168,9 @@ def _explainer(films: ReportFilms, device: str) -> Explainer:
         return Explainer.of_classifier(films.classifier, device=device)
     if films.exemplars is None:
         raise ValueError("heat maps need labelled films or a classifier, got neither")
-    settings: dict[str, Any] = {"rule": films.rule, "distance": films.distance, "rule_options": films.rule_options}
-    return Explainer.of_exemplars(films.encoder, films.exemplars, **settings, device=device)
+    known = embed_films(films.encoder, films.exemplars, device=device)
+    rule = ExemplarRule(films.rule, films.distance, films.rule_options)
+    return Explainer.of_exemplars(films.encoder, Exemplars(films.exemplars, known, rule), device=device)
 
 
 def _or_reason(heading: str, make: Callable[[], Section]) -> Section:
