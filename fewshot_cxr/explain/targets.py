@@ -71,7 +71,7 @@ class Similarity:
 
 @dataclass(frozen=True, eq=False)
 class PrototypeSimilarity:
-    """How alike a film is to the mean embedding of a class, as the rule `prototype` judges.
+    """How alike a film is to the mean embedding of a class, as the rule `prototype` decides.
 
     Args:
         support: embeddings of the class, float, shape (n_support, dim), at least one.

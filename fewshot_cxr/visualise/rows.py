@@ -1,5 +1,6 @@
 """Charts with a row for each finding: recall and heat with their intervals, how many films there are."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
@@ -46,26 +47,31 @@ def recall_figure(
     recalls: Mapping[str, Reading],
     accuracy: Reading,
     *,
-    floors: Mapping[str, float] | None = None,
+    baselines: Mapping[str, float] | None = None,
     chance: float | None = None,
     title: str = "",
     theme: str = "light",
+    floors: Mapping[str, float] | None = None,
 ) -> Figure:
     """Draw accuracy and the recall of each finding as dots with their intervals, on one scale from 0 to 100 %.
 
     Args:
         recalls: finding -> (mean, interval or None), all 0..1.
         accuracy: likewise, over all findings.
-        floors: name of a simpler baseline -> its mean, 0..1; lines, each dashed in its own way.
+        baselines: name of a simpler system -> its mean, 0..1; lines, each dashed in its own way.
         chance: accuracy of guessing, 0..1; a dotted line.
         title: above the figure.
         theme: "light" or "dark".
+        floors: what `baselines` was called; it goes in the next minor release.
 
     Raises:
         ValueError: unknown theme.
     """
     rows = [("accuracy", accuracy), *recalls.items()]
-    lines = [(*line, dashes) for line, dashes in zip((floors or {}).items(), cycle(_DASHES), strict=False)]
+    if floors is not None:
+        warnings.warn("recall_figure(floors=...) is now recall_figure(baselines=...)", DeprecationWarning, stacklevel=2)
+        baselines = floors
+    lines = [(*line, dashes) for line, dashes in zip((baselines or {}).items(), cycle(_DASHES), strict=False)]
     lines += [] if chance is None else [("chance", chance, ":")]
     with drawing(theme, 1.7 + 0.42 * len(rows), title) as (figure, colours):
         axes = figure.add_subplot()

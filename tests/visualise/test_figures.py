@@ -126,10 +126,10 @@ def test_long_names_stay_in_the_figure():
     distances = dict.fromkeys(names, 123.456)
     assert_nothing_leaves(confusion_matrix_figure(np.eye(3), names))
     assert_nothing_leaves(
-        recall_figure(readings, (0.5, None), floors={"floor: nearest centroid on pixels": 0.4}, chance=0.3)
+        recall_figure(readings, (0.5, None), baselines={"floor: nearest centroid on pixels": 0.4}, chance=0.3)
     )
-    floors = {f"floor: nearest centroid on {name}": 0.5 for name in ("pixels", "border", "source")}
-    assert_nothing_leaves(recall_figure(readings, (0.5, None), floors=floors, chance=0.3))
+    baselines = {f"floor: nearest centroid on {name}": 0.5 for name in ("pixels", "border", "source")}
+    assert_nothing_leaves(recall_figure(readings, (0.5, None), baselines=baselines, chance=0.3))
     assert_nothing_leaves(sample_grid_figure({name: [FILM] * 5 for name in names}))
     assert_nothing_leaves(roc_figure(dict.fromkeys(names, LINE)))
     assert_nothing_leaves(pr_figure(dict.fromkeys(names, LINE), chance=dict.fromkeys(names, 0.5)))
@@ -154,7 +154,7 @@ def test_confusion_shows_row_per_cent_and_counts():
 
 def test_a_finding_without_queries_has_no_per_cent():
     axes = confusion_matrix_figure(np.array([[1, 0], [0, 0]]), ["a", "b"]).axes[0]
-    assert [text.get_text() for text in axes.texts][4:] == ["none", "0", "none", "0"]
+    assert [text.get_text() for text in axes.texts][4:] == ["unknown", "0", "unknown", "0"]
 
 
 def test_fourteen_findings_fit():
@@ -178,9 +178,12 @@ def test_wrong_counts_are_refused(counts, findings, message):
         confusion_matrix_figure(counts, findings)
 
 
-def test_recall_shows_means_intervals_floors_and_chance():
+def test_recall_shows_means_intervals_baselines_and_chance():
     figure = recall_figure(
-        {"a": (0.75, (0.7, 0.8)), "b": (1.0, None)}, (0.8123, (0.8, 0.82)), floors={"floor: pixels": 0.625}, chance=0.5
+        {"a": (0.75, (0.7, 0.8)), "b": (1.0, None)},
+        (0.8123, (0.8, 0.82)),
+        baselines={"floor: pixels": 0.625},
+        chance=0.5,
     )
     found = words(figure)
     assert {"81.2 %  [80.0, 82.0]", "75.0 %  [70.0, 80.0]", "100.0 %"} <= set(found)
@@ -191,9 +194,15 @@ def test_recall_shows_means_intervals_floors_and_chance():
     assert axes.get_xlim() == (0, 1)
 
 
-def test_floors_are_told_apart_without_colour():
-    floors = {"pixels": 0.6, "border": 0.5, "source": 0.4}
-    axes = recall_figure({}, (0.8, None), floors=floors, chance=0.3).axes[0]
+def test_the_former_name_of_the_baselines_serves_with_a_warning():
+    with pytest.warns(DeprecationWarning, match=r"is now recall_figure\(baselines="):
+        figure = recall_figure({}, (0.8, None), floors={"pixels": 0.6})
+    assert "pixels 60.0 %" in words(figure)
+
+
+def test_baselines_are_told_apart_without_colour():
+    baselines = {"pixels": 0.6, "border": 0.5, "source": 0.4}
+    axes = recall_figure({}, (0.8, None), baselines=baselines, chance=0.3).axes[0]
     dashes = {str(line._unscaled_dash_pattern) for line in axes.lines if line.get_label()[0] != "_"}
     assert len(dashes) == 4
 
@@ -281,7 +290,7 @@ def test_wrong_films_are_refused():
 @pytest.mark.parametrize("name", ["$x^2$ and $y_", "a\\frac{", "50 % {off}", "<b>&amp;"])
 def test_a_finding_may_be_called_anything(name):
     figure = confusion_matrix_figure(np.eye(2), [name, "normal"], title=name)
-    recall = recall_figure({name: (0.5, None)}, (0.5, None), floors={name: 0.1})
+    recall = recall_figure({name: (0.5, None)}, (0.5, None), baselines={name: 0.1})
     exemplars = exemplar_figure(FILM, name, [FILM], [(name, 1.0)], mean_distances={name: 1.0})
     for drawn in (figure, recall, exemplars):
         pixels(drawn)

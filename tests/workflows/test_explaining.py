@@ -62,7 +62,7 @@ def make_encoder(**spec):
 
 
 @pytest.fixture(scope="module")
-def sides(records, encoder):
+def both(records, encoder):
     """Films to explain, and exemplars of other patients."""
     return tuple(cache_films(some, encoder.image_spec) for some in divided(records))
 
@@ -87,8 +87,8 @@ def by_rule(encoder, exemplars, rule="mean_distance", distance="euclidean", **as
 
 
 @pytest.mark.parametrize("rule", sorted(EXPLAINED_RULES))
-def test_decisions_and_targets_are_those_of_the_rule(encoder, sides, rule):
-    films, exemplars = sides
+def test_decisions_and_targets_are_those_of_the_rule(encoder, both, rule):
+    films, exemplars = both
     explainer = by_rule(encoder, exemplars, rule)
     decided = explainer.decide(films.rows(range(len(films))))
     vectors, known = embed_films(encoder, films, device="cpu").vectors, embed_films(encoder, exemplars, device="cpu")
@@ -109,8 +109,8 @@ def test_decisions_and_targets_are_those_of_the_rule(encoder, sides, rule):
 
 
 @pytest.mark.parametrize("rule", ["mean_distance", "template"])
-def test_the_nearest_exemplar_is_asked_about_and_mapped_too(encoder, sides, rule):
-    films, exemplars = sides
+def test_the_nearest_exemplar_is_asked_about_and_mapped_too(encoder, both, rule):
+    films, exemplars = both
     explainer = by_rule(encoder, exemplars, rule, question="nearest")
     images = films.rows([0, 4])
     decided = explainer.decide(images)
@@ -128,8 +128,8 @@ def test_the_nearest_exemplar_is_asked_about_and_mapped_too(encoder, sides, rule
     assert np.stack(heat).shape == images.shape
 
 
-def test_a_classifier_is_asked_about_its_logits(classifier, sides):
-    films, _ = sides
+def test_a_classifier_is_asked_about_its_logits(classifier, both):
+    films, _ = both
     explainer = Explainer.of_classifier(classifier, device="cpu")
     decided = explainer.decide(films.rows(range(len(films))))
     logits = classify_films(classifier, films, device="cpu")
@@ -141,8 +141,8 @@ def test_a_classifier_is_asked_about_its_logits(classifier, sides):
     assert explainer.target(decided)(decided.embeddings).tolist() == pytest.approx(against.tolist(), rel=1e-4)
 
 
-def test_cam_of_a_classifier_is_signed(sides):
-    films, _ = sides
+def test_cam_of_a_classifier_is_signed(both):
+    films, _ = both
     with seeded_torch(2, "cam"):
         encoder = build_encoder("resnet18", image_spec=ImageSpec(size_px=64), embedding_dim=8, pretrained=False)
         classifier = Classifier(encoder.eval(), LinearHead(8, 3), FINDINGS)
@@ -153,8 +153,8 @@ def test_cam_of_a_classifier_is_signed(sides):
     assert heat.min() < 0 < heat.max()
 
 
-def test_a_named_finding_and_the_truth_are_two_ways_to_ask_the_same(encoder, sides):
-    films, exemplars = sides
+def test_a_named_finding_and_the_truth_are_two_ways_to_ask_the_same(encoder, both):
+    films, exemplars = both
     rows = [row for row, film in enumerate(films.records) if film.finding == "effusion"]
     images = films.rows(rows)
     named = by_rule(encoder, exemplars, question="finding:effusion")
@@ -163,8 +163,8 @@ def test_a_named_finding_and_the_truth_are_two_ways_to_ask_the_same(encoder, sid
     assert np.array_equal(heat, true.heat(true.decide(images, ["effusion"] * len(rows))))
 
 
-def test_the_encoder_stays_as_it_was(encoder, sides):
-    films, exemplars = sides
+def test_the_encoder_stays_as_it_was(encoder, both):
+    films, exemplars = both
     before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
     encoder.train()
     try:
@@ -176,8 +176,8 @@ def test_the_encoder_stays_as_it_was(encoder, sides):
     assert all(weight.grad is None and weight.requires_grad for weight in encoder.parameters())
 
 
-def test_batches_of_any_size_give_the_same_report_worst_film_first(encoder, sides):
-    films, exemplars = sides
+def test_batches_of_any_size_give_the_same_report_worst_film_first(encoder, both):
+    films, exemplars = both
     explainer, calls = by_rule(encoder, exemplars), []
     whole = explain_films(RunFilms("run", explainer, films), progress=lambda *call: calls.append(call))
     assert calls == [(len(films), len(films))]
@@ -190,8 +190,8 @@ def test_batches_of_any_size_give_the_same_report_worst_film_first(encoder, side
     assert len(known) == len(films) or whole.films[-1].shares["border"] is None
 
 
-def test_with_masks_the_worst_film_has_the_least_heat_in_its_lungs(encoder, sides):
-    films, exemplars = sides
+def test_with_masks_the_worst_film_has_the_least_heat_in_its_lungs(encoder, both):
+    films, exemplars = both
     masks = lung_masks(films.records, encoder.image_spec)
     report = explain_films(RunFilms("run", by_rule(encoder, exemplars), films, masks))
     first = report.films[0]
@@ -207,8 +207,8 @@ def test_with_masks_the_worst_film_has_the_least_heat_in_its_lungs(encoder, side
     assert "1 films have no lung mask: they count in no share of the lungs" in again.notes
 
 
-def test_the_table_of_films_names_no_patient(encoder, sides, records):
-    films, exemplars = sides
+def test_the_table_of_films_names_no_patient(encoder, both, records):
+    films, exemplars = both
     text = focus_csv(explain_films(RunFilms("run", by_rule(encoder, exemplars), films)))
     rows = list(csv.DictReader(io.StringIO(text)))
     assert list(rows[0]) == ["path", "finding", "source", "patient", "decided", "distance", "border", "corners"]
@@ -218,8 +218,8 @@ def test_the_table_of_films_names_no_patient(encoder, sides, records):
     assert len({row["patient"] for row in rows}) == len({by_patient[row["path"]] for row in rows})
 
 
-def test_half_of_the_films_shown_are_the_worst_and_the_others_drawn(encoder, sides):
-    films, exemplars = sides
+def test_half_of_the_films_shown_are_the_worst_and_the_others_drawn(encoder, both):
+    films, exemplars = both
     explainer = by_rule(encoder, exemplars)
     ordered = explain_films(RunFilms("run", explainer, films)).films
     chosen = choose_films(ordered, 5, seed=0)
@@ -231,8 +231,8 @@ def test_half_of_the_films_shown_are_the_worst_and_the_others_drawn(encoder, sid
     assert "drawn with seed 3" in choices_text(explain_films(RunFilms("run", explainer, films)), chosen, 3)
 
 
-def test_no_film_is_labelled_where_none_is_drawn(encoder, sides, monkeypatch, tmp_path):
-    films, exemplars = sides
+def test_no_film_is_labelled_where_none_is_drawn(encoder, both, monkeypatch, tmp_path):
+    films, exemplars = both
     films = cache_films(films.records.where(lambda film: film.finding == "normal"), encoder.image_spec)
     explainer = by_rule(encoder, exemplars)
     report = explain_films(RunFilms("run", explainer, films))
@@ -249,8 +249,8 @@ def test_no_film_is_labelled_where_none_is_drawn(encoder, sides, monkeypatch, tm
     assert "drawn with seed" not in text
 
 
-def test_findings_that_are_not_told_apart_are_neither_right_nor_wrong(encoder, sides):
-    films, exemplars = sides
+def test_findings_that_are_not_told_apart_are_neither_right_nor_wrong(encoder, both):
+    films, exemplars = both
     few = exemplars.records.where(lambda film: film.finding != "effusion")
     explainer = by_rule(encoder, cache_films(few, encoder.image_spec))
     report = explain_films(RunFilms("run", explainer, films))
@@ -267,8 +267,8 @@ def test_findings_that_are_not_told_apart_are_neither_right_nor_wrong(encoder, s
     assert not any("told apart" in note for note in whole.notes)
 
 
-def test_deletion_compares_the_heat_with_chance(encoder, sides):
-    films, exemplars = sides
+def test_deletion_compares_the_heat_with_chance(encoder, both):
+    films, exemplars = both
     erasure = erase_films(RunFilms("run", by_rule(encoder, exemplars), films), n_films=4, n_steps=3)
     n_warm = 4 - erasure.n_without_heat
     assert len(erasure.paths) == len(erasure.patients) == n_warm > 1
@@ -285,8 +285,8 @@ def test_deletion_compares_the_heat_with_chance(encoder, sides):
         erase_films(RunFilms("run", replace(by_rule(encoder, exemplars), method="attention"), films))
 
 
-def test_films_without_heat_count_in_no_gain(encoder, sides, monkeypatch, tmp_path):
-    films, exemplars = sides
+def test_films_without_heat_count_in_no_gain(encoder, both, monkeypatch, tmp_path):
+    films, exemplars = both
     explainer = by_rule(encoder, exemplars)
     drawn = np.random.default_rng(0).random((6, 64, 64), dtype=np.float32)
     drawn[::2] = 0
@@ -304,9 +304,9 @@ def test_films_without_heat_count_in_no_gain(encoder, sides, monkeypatch, tmp_pa
     assert not (tmp_path / "out" / "deletion.png").exists()
 
 
-def test_the_score_is_called_what_it_is(encoder, classifier, sides):
+def test_the_score_is_called_what_it_is(encoder, classifier, both):
     def told(**asked):
-        return score_text(by_rule(encoder, sides[1], **asked))
+        return score_text(by_rule(encoder, both[1], **asked))
 
     assert told() == "how much nearer than the others"
     assert told(question="why") == "how much nearer than the next"
@@ -320,8 +320,8 @@ def test_the_score_is_called_what_it_is(encoder, classifier, sides):
     assert score_text(replace(by_classifier, question="why")) == "logit less the next one's"
 
 
-def test_the_folder_holds_tables_overlays_sheets_and_a_page(encoder, sides, tmp_path):
-    films, exemplars = sides
+def test_the_folder_holds_tables_overlays_sheets_and_a_page(encoder, both, tmp_path):
+    films, exemplars = both
     films = cache_films(films.records.where(lambda film: film.finding == "normal"), encoder.image_spec)
     explainer = by_rule(encoder, exemplars)
     run = RunFilms("a run", explainer, films)
@@ -334,8 +334,8 @@ def test_the_folder_holds_tables_overlays_sheets_and_a_page(encoder, sides, tmp_
 
 
 @pytest.mark.slow
-def test_the_folder_of_pairs_masks_and_deletion(encoder, sides, tmp_path):
-    films, exemplars = sides
+def test_the_folder_of_pairs_masks_and_deletion(encoder, both, tmp_path):
+    films, exemplars = both
     explainer = by_rule(encoder, exemplars, question="nearest")
     masks = lung_masks(films.records, encoder.image_spec)
     run = RunFilms("a run", explainer, films, masks)
@@ -354,16 +354,16 @@ def test_the_folder_of_pairs_masks_and_deletion(encoder, sides, tmp_path):
     assert not [name for name in names if name.endswith(".part")]
 
 
-def test_a_section_for_a_larger_page(encoder, sides):
-    films, exemplars = sides
+def test_a_section_for_a_larger_page(encoder, both):
+    films, exemplars = both
     section = heat_section(RunFilms("run", by_rule(encoder, exemplars), films), n_films=2)
     assert len(section.pictures) == 1
     assert "2 films with their heat" in section.pictures[0].alt
     assert "Where the network looks" in render_page(Page("a page", sections=(section,)))
 
 
-def test_a_run_beside_itself_does_not_differ(encoder, sides):
-    films, exemplars = sides
+def test_a_run_beside_itself_does_not_differ(encoder, both):
+    films, exemplars = both
     explainer = by_rule(encoder, exemplars)
     paired = compare_runs(RunFilms("a", explainer, films), RunFilms("b", explainer, films), n_films=2)
     for row in paired.rows:
@@ -372,8 +372,8 @@ def test_a_run_beside_itself_does_not_differ(encoder, sides):
     assert [tile.caption.split("\n")[0] for tile in paired.tiles] == ["a", "b"] * 2
 
 
-def test_a_cropped_run_is_measured_in_the_square_of_the_whole_film(encoder, sides):
-    films, exemplars = sides
+def test_a_cropped_run_is_measured_in_the_square_of_the_whole_film(encoder, both):
+    films, exemplars = both
     cropped = make_encoder(border_crop=0.125)
     other_films, other_exemplars = (cache_films(some.records, cropped.image_spec) for some in (films, exemplars))
     masks = lung_masks(films.records, film_frame_spec(cropped.image_spec))
@@ -394,8 +394,8 @@ def test_a_cropped_run_is_measured_in_the_square_of_the_whole_film(encoder, side
     json.dumps(paired.to_json(), allow_nan=False)
 
 
-def test_heat_that_only_a_crop_has_moved_does_not_differ_inside(encoder, sides, monkeypatch):
-    films, exemplars = sides
+def test_heat_that_only_a_crop_has_moved_does_not_differ_inside(encoder, both, monkeypatch):
+    films, exemplars = both
     cropped = make_encoder(border_crop=0.0625)
     drawn = np.random.default_rng(0).random((len(films), 64, 64)).astype(np.float32)
     monkeypatch.setattr(Explainer, "heat", lambda self, decided: drawn[: len(decided.films)])
@@ -405,7 +405,7 @@ def test_heat_that_only_a_crop_has_moved_does_not_differ_inside(encoder, sides, 
         "fewshot_cxr.workflows.explaining.focus_report.in_film_frame",
         lambda heat, spec: heat * inside if spec.border_crop else heat,
     )
-    other = tuple(cache_films(some.records, cropped.image_spec) for some in sides)
+    other = tuple(cache_films(some.records, cropped.image_spec) for some in both)
     runs = RunFilms("whole", by_rule(encoder, exemplars), films), RunFilms("cut", by_rule(cropped, other[1]), other[0])
     paired = compare_runs(*runs, n_films=1)
     assert {row.measure for row in paired.inner_rows} == {"border", "corners"}
@@ -414,11 +414,11 @@ def test_heat_that_only_a_crop_has_moved_does_not_differ_inside(encoder, sides, 
     assert next(row for row in paired.rows if row.measure == "border").difference < -0.1
 
 
-def test_runs_that_cannot_be_paired_are_refused(encoder, classifier, sides):
-    films, exemplars = sides
+def test_runs_that_cannot_be_paired_are_refused(encoder, classifier, both):
+    films, exemplars = both
     whole = RunFilms("a", by_rule(encoder, exemplars), films)
     topless = make_encoder(top_crop=0.1)
-    cut = [cache_films(some.records, topless.image_spec) for some in sides]
+    cut = [cache_films(some.records, topless.image_spec) for some in both]
     with pytest.raises(ValueError, match=r"a and b see different parts of a film \(top_crop 0.0 and 0.1\)"):
         compare_runs(whole, RunFilms("b", by_rule(topless, cut[1]), cut[0]))
     with pytest.raises(ValueError, match="a and b are not asked about the same films"):
@@ -428,13 +428,13 @@ def test_runs_that_cannot_be_paired_are_refused(encoder, classifier, sides):
 
 
 @pytest.mark.parametrize("rule", sorted(RULES.keys() - EXPLAINED_RULES.keys()))
-def test_a_rule_without_a_target_is_refused(encoder, sides, rule):
+def test_a_rule_without_a_target_is_refused(encoder, both, rule):
     with pytest.raises(ValueError, match=f"rule '{rule}' has no value .* one of mean_distance, prototype, nearest"):
-        by_rule(encoder, sides[1], rule)
+        by_rule(encoder, both[1], rule)
 
 
-def test_questions_that_have_no_answer_are_refused(encoder, classifier, sides):
-    films, exemplars = sides
+def test_questions_that_have_no_answer_are_refused(encoder, classifier, both):
+    films, exemplars = both
     for asked, words in (
         ({"question": "decison"}, r"decison"),
         ({"question": "finding:normel"}, r"no finding is called 'normel'.*normal.*\(--question\)"),
@@ -459,10 +459,10 @@ def replace_spec(size_px):
     return build_encoder("resnet9", image_spec=ImageSpec(size_px=size_px), width=4, embedding_dim=8)
 
 
-def test_attention_maps_have_no_question(sides):
+def test_attention_maps_have_no_question(both):
     with seeded_torch(0, "attention"):
         encoder = build_encoder("efficientnet_attention", image_spec=ImageSpec(size_px=64), embedding_dim=8).eval()
-    films, exemplars = sides
+    films, exemplars = both
     explainer = by_rule(encoder, exemplars, method="attention")
     images = films.rows([0, 1])
     heat = explainer.heat(explainer.decide(images))
@@ -470,10 +470,10 @@ def test_attention_maps_have_no_question(sides):
     assert any("the question plays no part" in note for note in explain_films(RunFilms("run", explainer, films)).notes)
 
 
-def test_every_question_and_method_has_words(encoder, sides):
-    assert all(by_rule(encoder, sides[1], question=name).asked_text() == text for name, text in QUESTIONS.items())
+def test_every_question_and_method_has_words(encoder, both):
+    assert all(by_rule(encoder, both[1], question=name).asked_text() == text for name, text in QUESTIONS.items())
     assert (
-        by_rule(encoder, sides[1], question="finding:normal").asked_text()
+        by_rule(encoder, both[1], question="finding:normal").asked_text()
         == "what speaks for normal, whatever was decided"
     )
     assert set(METHODS) == {"grad_cam", "cam", "attention"}

@@ -72,8 +72,9 @@ class ByExemplars:
 
     def values(self, embeddings: Tensor) -> Tensor:
         """Return the distance to each finding, shape (N, n_findings), of embeddings (N, dim)."""
-        judge, options = RULES[self.rule.name], self.rule.options
-        return judge(self.vectors, self.labels, embeddings, distance=self.rule.distance, **options)
+        rule = self.rule
+        known = self.vectors, self.labels
+        return RULES[rule.name](*known, embeddings, distance=rule.distance, **rule.options)
 
     def settings(self) -> dict[str, Any]:
         """Return what decides, as plain JSON values."""
