@@ -66,12 +66,18 @@ def _draw_cells(axes: Axes, counts: np.ndarray, colours: Theme, *, font_size: fl
     red, green, blue = ((one + other) / 2 for one, other in zip(accent, ink, strict=True))
     shades = LinearSegmentedColormap.from_list("shares", [(0.0, paper), (0.65, accent), (1.0, (red, green, blue))])
     axes.imshow(shares, cmap=shades, vmin=0, vmax=1)
+    small = 0.72 * font_size
     for (row, column), count in np.ndenumerate(counts):
-        share = f"{100 * shares[row, column]:.{0 if is_wide else 1}f}" if totals[row] else "unknown"
         shade = shades(shares[row, column])
         colour = max(colours.ink, colours.paper, key=lambda text: contrast_ratio(text, shade))
-        whole = f"{count:,.0f}" if count == round(count) else f"{count:,.1f}"
-        weight = "bold" if row == column else "normal"
         place: dict[str, Any] = {"ha": "center", "color": colour}
-        axes.text(column, row - 0.04, share, va="bottom", fontsize=font_size, fontweight=weight, **place)
-        axes.text(column, row + 0.10, whole, va="top", fontsize=0.72 * font_size, **place)
+        if totals[row]:
+            share, weight = (
+                f"{100 * shares[row, column]:.{0 if is_wide else 1}f}",
+                "bold" if row == column else "normal",
+            )
+            axes.text(column, row - 0.04, share, va="bottom", fontsize=font_size, fontweight=weight, **place)
+        else:
+            axes.text(column, row - 0.04, "unknown", va="bottom", fontsize=small, **place)
+        whole = f"{count:,.0f}" if count == round(count) else f"{count:,.1f}"
+        axes.text(column, row + 0.10, whole, va="top", fontsize=small, **place)

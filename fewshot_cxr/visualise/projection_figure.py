@@ -145,9 +145,9 @@ def _draw_films(axes: Axes, projection: Projection, names: Sequence[str], looks:
 def _readings(projection: Projection, names: Sequence[str], n_columns: int) -> str:
     trusted, settings = projection.trustworthiness, projection.settings
     apart = silhouette(projection.vectors, names, distance=settings["distance"], seed=settings["seed"])
-    trusted_text = "none (too few films)" if trusted is None else f"{trusted:.2f}"
+    trusted_text = "unknown (too few films)" if trusted is None else f"{trusted:.2f}"
     why = "one group" if len(set(names)) == 1 else "a group per film"
-    apart_text = f"none ({why})" if apart is None else f"{apart:.2f}"
+    apart_text = f"unknown ({why})" if apart is None else f"{apart:.2f}"
     return f"trustworthiness {trusted_text}" + (", " if n_columns == 1 else "\n") + f"silhouette {apart_text}"
 
 

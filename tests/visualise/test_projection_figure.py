@@ -51,8 +51,8 @@ def test_the_numbers_are_printed_with_what_they_mean():
     assert "Trustworthiness: 1 where films that lie side by side here are alike to the encoder, too." in text
     assert "% of the variance across" in text
     assert "Only who lies beside whom" not in text, "of PCA, directions have a meaning"
-    assert "silhouette none (one group)" in " ".join(words(projection_figure(PLANE, ["a"] * 40)))
-    assert "silhouette none (a group per film)" in " ".join(words(projection_figure(PLANE, range(40))))
+    assert "silhouette unknown (one group)" in " ".join(words(projection_figure(PLANE, ["a"] * 40)))
+    assert "silhouette unknown (a group per film)" in " ".join(words(projection_figure(PLANE, range(40))))
 
 
 def test_of_tsne_it_says_that_axes_mean_nothing_and_what_was_changed():
