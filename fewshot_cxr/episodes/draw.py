@@ -51,8 +51,8 @@ class EpisodeDraw:
         query = np.full((plan.queries.max(), size, plan.n_way), -1, dtype=np.int32)
         todo = np.arange(size)
         for attempt in range(_MAX_ATTEMPTS):
-            *drawn, is_short = self._attempt(numbers[todo], chosen[todo], attempt)
-            for side, rows in zip((support, query), drawn, strict=True):
+            *taken, is_short = self._attempt(numbers[todo], chosen[todo], attempt)
+            for side, rows in zip((support, query), taken, strict=True):
                 side[: len(rows), todo] = rows.reshape(len(rows), len(todo), plan.n_way)
                 side[len(rows) :, todo] = -1
             todo = todo[is_short]

@@ -113,9 +113,9 @@ class DrawPlan:
     @property
     def n_looked_at(self) -> int:
         """Films that the draw of one episode looks at, about."""
-        drawn = self.n_way * int(self.shots.max() + self.queries.max()) + self.n_outside
+        n_taken = self.n_way * int(self.shots.max() + self.queries.max()) + self.n_outside
         all_pools = zip((*self.pools, *self.outside_pools), (*self.is_large, *self.is_outside_large), strict=True)
-        return drawn + sum(pool.n_films for pool, is_large in all_pools if not is_large)
+        return n_taken + sum(pool.n_films for pool, is_large in all_pools if not is_large)
 
     @cached_property
     def _n_support(self) -> int:

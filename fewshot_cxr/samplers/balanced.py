@@ -42,14 +42,8 @@ class BalancedBatchSampler(Sampler[list[int]]):
         n_batches: int | None = None,
         seed: int = 0,
     ) -> None:
-        if len(class_ids) != len(group_ids):
-            raise ValueError(f"each film needs its class and its group: got {len(class_ids)} and {len(group_ids)}")
-        self.classes, sizes = np.unique(class_ids, return_counts=True)
+        self.classes, _ = check_films(class_ids, group_ids)
         n_found = len(self.classes)
-        if n_found < 2:
-            raise ValueError(f"metric learning needs films of two findings or more, got {n_found}: add a finding")
-        if sizes.max() < 2:
-            raise ValueError("metric learning needs a finding with two films; each finding here has one")
         check_at_least(batch_size, 4, "batch_size")
         most = min(n_found, batch_size // 2)
         self.n_classes = most if n_classes is None else n_classes
@@ -72,32 +66,32 @@ class BalancedBatchSampler(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         """Yield the rows of each batch of this epoch."""
-        draw = generator(self.seed, "balanced batches", self.epoch)
+        rng = generator(self.seed, "balanced batches", self.epoch)
         queues: dict[int, list[int]] = {class_id: [] for class_id in self.rows}
         for _ in range(self.n_batches):
-            chosen = draw.permutation(self.classes)[: self.n_classes].tolist()
+            chosen = rng.permutation(self.classes)[: self.n_classes].tolist()
             batch: list[int] = []
             for position, class_id in enumerate(chosen):
                 share = self.batch_size // self.n_classes + (position < self.batch_size % self.n_classes)
-                batch += self._take(queues[class_id], class_id, share, draw)
+                batch += self._take(queues[class_id], class_id, share, rng)
             yield batch
         self.epoch += 1
 
-    def _take(self, queue: list[int], class_id: int, share: int, draw: np.random.Generator) -> list[int]:
+    def _take(self, queue: list[int], class_id: int, share: int, rng: np.random.Generator) -> list[int]:
         share = min(share, len(self.rows[class_id]))
         taken: list[int] = []
         while len(taken) < share:
             # A film taken at the end of one round must not come again at the start of the next, in the same batch.
             position = next((index for index, row in enumerate(queue) if row not in taken), None)
             if position is None:
-                queue += self._shuffled(class_id, draw, self.group_ids[taken])
+                queue += self._shuffled(class_id, rng, self.group_ids[taken])
             else:
                 taken.append(queue.pop(position))
         return taken
 
-    def _shuffled(self, class_id: int, draw: np.random.Generator, groups: np.ndarray) -> list[int]:
+    def _shuffled(self, class_id: int, rng: np.random.Generator, groups: np.ndarray) -> list[int]:
         """Return the films of a class, one of each patient, then a second one of each; in each turn `groups` last."""
-        rows = draw.permutation(self.rows[class_id])
+        rows = rng.permutation(self.rows[class_id])
         seen: dict[int, int] = {}
         turns = []
         for group in self.group_ids[rows].tolist():
@@ -106,3 +100,15 @@ class BalancedBatchSampler(Sampler[list[int]]):
         is_late = np.isin(self.group_ids[rows], groups)
         shuffled: list[int] = rows[np.lexsort((is_late, np.array(turns)))].tolist()
         return shuffled
+
+
+def check_films(class_ids: np.ndarray, group_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the classes and how many films each has, after checking that films of two classes can be compared."""
+    if len(class_ids) != len(group_ids):
+        raise ValueError(f"each film needs its class and its group: got {len(class_ids)} and {len(group_ids)}")
+    classes, sizes = np.unique(class_ids, return_counts=True)
+    if len(classes) < 2:
+        raise ValueError(f"metric learning needs films of two findings or more, got {len(classes)}: add a finding")
+    if sizes.max() < 2:
+        raise ValueError("metric learning needs a finding with two films; each finding here has one")
+    return classes, sizes

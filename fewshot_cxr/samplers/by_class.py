@@ -69,12 +69,12 @@ class ClassBatchSampler(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         """Yield the rows of each batch of this epoch."""
-        draw = generator(self.seed, "class batches", self.epoch)
-        films = self._films(self.class_ids, draw)
+        rng = generator(self.seed, "class batches", self.epoch)
+        films = self._films(self.class_ids, rng)
         if self.is_counted:
             n_films = self.n_batches * self.batch_size
             n_more = -(-n_films // len(films)) - 1
-            films = np.concatenate([films, *(self._films(self.class_ids, draw) for _ in range(n_more))])[:n_films]
+            films = np.concatenate([films, *(self._films(self.class_ids, rng) for _ in range(n_more))])[:n_films]
         for batch in np.split(films, _cuts(len(films), self.batch_size)):
             rows: list[int] = batch.tolist()
             yield rows
@@ -86,46 +86,46 @@ def _cuts(n_films: int, batch_size: int) -> list[int]:
     return list(range(batch_size, n_films - 1, batch_size))
 
 
-def _every_film(class_ids: np.ndarray, draw: np.random.Generator) -> np.ndarray:
-    return draw.permutation(len(class_ids))
+def _every_film(class_ids: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return rng.permutation(len(class_ids))
 
 
-def _by_inverse_count(class_ids: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+def _by_inverse_count(class_ids: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     _, own, sizes = np.unique(class_ids, return_inverse=True, return_counts=True)
-    return _weighted(1 / sizes[own], draw)
+    return _weighted(1 / sizes[own], rng)
 
 
-def _by_effective_number(class_ids: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+def _by_effective_number(class_ids: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Weigh each film by (1 - beta) / (1 - beta ** n), n the size of its class.
 
     Source: Cui et al., "Class-Balanced Loss Based on Effective Number of Samples", 2019, arXiv:1901.05555, eq. 2.
     """
     _, own, sizes = np.unique(class_ids, return_inverse=True, return_counts=True)
-    return _weighted((1 - _EFFECTIVE_BETA) / (1 - _EFFECTIVE_BETA ** sizes[own]), draw)
+    return _weighted((1 - _EFFECTIVE_BETA) / (1 - _EFFECTIVE_BETA ** sizes[own]), rng)
 
 
-def _oversampled(class_ids: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+def _oversampled(class_ids: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     size = int(np.unique(class_ids, return_counts=True)[1].max())
-    return _in_rounds(class_ids, size, draw)
+    return _in_rounds(class_ids, size, rng)
 
 
-def _undersampled(class_ids: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+def _undersampled(class_ids: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     size = int(np.unique(class_ids, return_counts=True)[1].min())
-    return _in_rounds(class_ids, size, draw)
+    return _in_rounds(class_ids, size, rng)
 
 
-def _weighted(weights: np.ndarray, draw: np.random.Generator) -> np.ndarray:
-    return draw.choice(len(weights), len(weights), p=weights / weights.sum())
+def _weighted(weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return rng.choice(len(weights), len(weights), p=weights / weights.sum())
 
 
-def _in_rounds(class_ids: np.ndarray, size: int, draw: np.random.Generator) -> np.ndarray:
+def _in_rounds(class_ids: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
     """Return `size` films of each class, each film of a class before any comes again, all shuffled."""
     films = []
     for class_id in np.unique(class_ids):
         rows = np.flatnonzero(class_ids == class_id)
-        rounds = [draw.permutation(rows) for _ in range(-(-size // len(rows)))]
+        rounds = [rng.permutation(rows) for _ in range(-(-size // len(rows)))]
         films.append(np.concatenate(rounds)[:size])
-    return draw.permutation(np.concatenate(films))
+    return rng.permutation(np.concatenate(films))
 
 
 BALANCES: Mapping[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {

@@ -8,6 +8,7 @@ import numpy as np
 from torch.utils.data import Sampler
 
 from fewshot_cxr._checks import check_at_least
+from fewshot_cxr.samplers.balanced import check_films
 from fewshot_cxr.seeding import generator
 
 
@@ -49,13 +50,7 @@ class PairBatchSampler(Sampler[list[int]]):
         n_batches: int | None = None,
         seed: int = 0,
     ) -> None:
-        if len(class_ids) != len(group_ids):
-            raise ValueError(f"each film needs its class and its group: got {len(class_ids)} and {len(group_ids)}")
-        classes, sizes = np.unique(class_ids, return_counts=True)
-        if len(classes) < 2:
-            raise ValueError(f"metric learning needs films of two findings or more, got {len(classes)}: add a finding")
-        if sizes.max() < 2:
-            raise ValueError("metric learning needs a finding with two films; each finding here has one")
+        classes, sizes = check_films(class_ids, group_ids)
         check_at_least(batch_size, 4, "batch_size")
         if batch_size % 2:
             raise ValueError(f"batch_size counts the films of whole pairs and must be even, got {batch_size}")
@@ -76,21 +71,21 @@ class PairBatchSampler(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         """Yield the rows of each batch of this epoch: first one film of every pair, then the other of each."""
-        draw = generator(self.seed, "pair batches", self.epoch)
-        films = [self._subset(rows, draw) for rows in self.rows]
+        rng = generator(self.seed, "pair batches", self.epoch)
+        films = [self._subset(rows, rng) for rows in self.rows]
         same = [_PairList.within(own, self.group_ids[own]) for own in films if len(own) > 1]
         different = [_PairList.across(one, other) for one, other in combinations(films, 2)]
         n_pairs = self.batch_size // 2
         n_same = [(n_pairs + batch % 2) // 2 for batch in range(self.n_batches)]
-        halves = _shared_out(same, n_same, draw), _shared_out(different, [n_pairs - n for n in n_same], draw)
+        halves = _shared_out(same, n_same, rng), _shared_out(different, [n_pairs - n for n in n_same], rng)
         for parts in zip(*halves, strict=True):
-            pairs: list[int] = draw.permutation(np.concatenate(parts)).T.ravel().tolist()
+            pairs: list[int] = rng.permutation(np.concatenate(parts)).T.ravel().tolist()
             yield pairs
         self.epoch += 1
 
-    def _subset(self, rows: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+    def _subset(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return a class's films of this epoch, of two patients at least where the class has them."""
-        shuffled: np.ndarray = draw.permutation(rows)
+        shuffled: np.ndarray = rng.permutation(rows)
         subset, groups = shuffled[: self.n_per_class], self.group_ids[shuffled]
         is_other = groups != groups[0]
         if is_other.any() and not is_other[: len(subset)].any():
@@ -121,30 +116,28 @@ class _PairList:
         """Number the pairs of a film of one class and a film of another."""
         return cls(one, other, np.zeros(len(one), dtype=np.int64))
 
-    def drawn(self, n: int, draw: np.random.Generator) -> np.ndarray:
+    def sample(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Return n pairs, shape (n, 2), in rounds: none comes again before all have come."""
         counts = len(self.second) - self.start
         ends = np.cumsum(counts)
         # Without replacement NumPy keeps no more than about fifty times what is drawn, not all the numbers.
-        rounds = [
-            draw.choice(ends[-1], min(ends[-1], n - begin), replace=False) for begin in range(0, n, int(ends[-1]))
-        ]
+        rounds = [rng.choice(ends[-1], min(ends[-1], n - begin), replace=False) for begin in range(0, n, int(ends[-1]))]
         numbers = np.concatenate([np.zeros(0, dtype=np.int64), *rounds])
         row = np.searchsorted(ends, numbers, side="right")
         partner = self.start[row] + numbers - (ends - counts)[row]
         return np.stack([self.first[row], self.second[partner]], axis=1)
 
 
-def _shared_out(groups: list[_PairList], n_pairs: list[int], draw: np.random.Generator) -> list[np.ndarray]:
+def _shared_out(groups: list[_PairList], n_pairs: list[int], rng: np.random.Generator) -> list[np.ndarray]:
     """Return each batch's pairs, shape (n, 2), its number shared equally among the groups, the rest at random."""
     n_groups = len(groups)
     group_of = [
-        np.concatenate([np.tile(np.arange(n_groups), n // n_groups), draw.permutation(n_groups)[: n % n_groups]])
+        np.concatenate([np.tile(np.arange(n_groups), n // n_groups), rng.permutation(n_groups)[: n % n_groups]])
         for n in n_pairs
     ]
     flat = np.concatenate(group_of)
     pairs = np.empty((len(flat), 2), dtype=np.int64)
     for index, group in enumerate(groups):
         is_own = flat == index
-        pairs[is_own] = group.drawn(int(is_own.sum()), draw)
+        pairs[is_own] = group.sample(int(is_own.sum()), rng)
     return np.split(pairs, np.cumsum(n_pairs)[:-1])

@@ -70,32 +70,32 @@ def assert_no_leak(*parts: Records) -> None:
         ValueError: names what two parts share, and both.
     """
     films = [film for part in parts for film in part]
-    sides = [film.split for film in films] if len(parts) == 1 else _named_sides(parts)
+    splits = [film.split for film in films] if len(parts) == 1 else _names_of_parts(parts)
     roots = [root for part in parts for root in [part.root.resolve()] * len(part)]
     for what, keys in (
         ("group", [film.group_id for film in films]),
         ("patient", [film.patient_id for film in films]),
         ("film", [(root, film.path) for root, film in zip(roots, films, strict=True)]),
     ):
-        for key, there, here in _shared(keys, sides):
+        for key, there, here in _shared(keys, splits):
             name = key[1] if isinstance(key, tuple) else key
             raise ValueError(f"{what} {name} is in {there} and in {here}: {_WAY_OUT}")
-    if None in sides:
-        _refuse_chain(films, sides)
+    if None in splits:
+        _refuse_chain(films, splits)
 
 
-def _refuse_chain(films: Sequence[Record], sides: Sequence[str | None]) -> None:
+def _refuse_chain(films: Sequence[Record], splits: Sequence[str | None]) -> None:
     """Refuse a chain over films of no split, which join what shares nothing by itself."""
     groups = patient_groups(films).tolist()
-    for group, there, here in _shared(groups, sides):
-        members = [(film.path, side) for film, of, side in zip(films, groups, sides, strict=True) if of == group]
+    for group, there, here in _shared(groups, splits):
+        members = [(film.path, side) for film, of, side in zip(films, groups, splits, strict=True) if of == group]
         first, other = (next(path for path, side in members if side == at) for at in (there, here))
         raise ValueError(
             f"film {first} is in {there} and film {other} in {here}, but films of no split join them: {_WAY_OUT}"
         )
 
 
-def _named_sides(parts: Sequence[Records]) -> list[str | None]:
+def _names_of_parts(parts: Sequence[Records]) -> list[str | None]:
     """Name each part after its split where that says which part it is."""
     splits = [{film.split for film in part} for part in parts]
     names: list[str | None] = []
@@ -105,8 +105,8 @@ def _named_sides(parts: Sequence[Records]) -> list[str | None]:
     return names
 
 
-def _shared(keys: Sequence[object], sides: Sequence[str | None]) -> Iterable[tuple[object, str, str]]:
+def _shared(keys: Sequence[object], splits: Sequence[str | None]) -> Iterable[tuple[object, str, str]]:
     seen: dict[object, str] = {}
-    for key, side in zip(keys, sides, strict=True):
+    for key, side in zip(keys, splits, strict=True):
         if key is not None and key != "" and side and seen.setdefault(key, side) != side:
             yield key, seen[key], side

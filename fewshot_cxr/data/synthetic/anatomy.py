@@ -71,38 +71,38 @@ class Chest:
 
 def draw_patient(seed: int, patient: int) -> Patient:
     """Draw the measures of one patient, keyed by seed and number."""
-    draw = generator(seed, "patient", patient)
-    dome_right = draw.uniform(0.40, 0.52)
+    rng = generator(seed, "patient", patient)
+    dome_right = rng.uniform(0.40, 0.52)
     return Patient(
-        lung_width=draw.uniform(0.71, 0.79),
-        apex=draw.uniform(-0.78, -0.70),
+        lung_width=rng.uniform(0.71, 0.79),
+        apex=rng.uniform(-0.78, -0.70),
         dome_right=dome_right,
-        dome_left=dome_right + draw.uniform(0.0, 0.10),
-        body_width=draw.uniform(1.04, 1.20),
-        thickness=draw.uniform(0.57, 0.66),
-        heart_ratio=draw.uniform(0.40, 0.50),
-        aortic_knob=draw.uniform(0.02, 0.09),
-        rib_spacing=draw.uniform(0.115, 0.15),
-        rib_slope=draw.uniform(0.18, 0.36),
-        bone=draw.uniform(0.6, 1.3),
-        breast=draw.uniform(0.03, 0.12) if draw.random() < 0.5 else 0.0,
-        stomach_bubble=draw.uniform(0.03, 0.10) if draw.random() < 0.4 else 0.0,
+        dome_left=dome_right + rng.uniform(0.0, 0.10),
+        body_width=rng.uniform(1.04, 1.20),
+        thickness=rng.uniform(0.57, 0.66),
+        heart_ratio=rng.uniform(0.40, 0.50),
+        aortic_knob=rng.uniform(0.02, 0.09),
+        rib_spacing=rng.uniform(0.115, 0.15),
+        rib_slope=rng.uniform(0.18, 0.36),
+        bone=rng.uniform(0.6, 1.3),
+        breast=rng.uniform(0.03, 0.12) if rng.random() < 0.5 else 0.0,
+        stomach_bubble=rng.uniform(0.03, 0.10) if rng.random() < 0.4 else 0.0,
     )
 
 
 def draw_pose(seed: int, patient: int, film: int, *, portable: bool) -> Pose:
     """Draw how the patient was placed; a portable machine mostly takes AP films, of people who lie and breathe less."""
-    draw = generator(seed, "pose", patient, film)
-    view = "AP" if draw.random() < (0.8 if portable else 0.15) else "PA"
+    rng = generator(seed, "pose", patient, film)
+    view = "AP" if rng.random() < (0.8 if portable else 0.15) else "PA"
     spread = 1.4 if view == "AP" else 1.0
     return Pose(
         view=view,
-        rotation=spread * draw.uniform(-0.035, 0.035),
-        zoom=draw.uniform(0.96, 1.05),
-        shift_across=draw.uniform(-0.03, 0.03),
-        shift_down=draw.uniform(-0.04, 0.04),
-        turn=spread * draw.uniform(-0.05, 0.05),
-        breath=draw.uniform(-0.05, 0.04) - (0.03 if view == "AP" else 0.0),
+        rotation=spread * rng.uniform(-0.035, 0.035),
+        zoom=rng.uniform(0.96, 1.05),
+        shift_across=rng.uniform(-0.03, 0.03),
+        shift_down=rng.uniform(-0.04, 0.04),
+        turn=spread * rng.uniform(-0.05, 0.05),
+        breath=rng.uniform(-0.05, 0.04) - (0.03 if view == "AP" else 0.0),
     )
 
 

@@ -142,8 +142,8 @@ def _plan(finding: str, n_patients: int, seed: int) -> list[tuple[Record, int, i
     for place in range(n_patients):
         # Findings take turns in the numbers: no two share a patient, none depends on how many the others have.
         patient = place * len(SYNTHETIC_FINDINGS) + SYNTHETIC_FINDINGS.index(finding)
-        draw = generator(seed, "visits", patient)
-        source, n_films = str(draw.choice(sorted(SCANNERS))), int(draw.integers(1, 5))
+        rng = generator(seed, "visits", patient)
+        source, n_films = str(rng.choice(sorted(SCANNERS))), int(rng.integers(1, 5))
         rows += [(_record(finding, seed, patient, film, source), patient, film) for film in range(n_films)]
     return rows
 

@@ -64,48 +64,48 @@ def draw_marker(seed: int, patient: int, film: int) -> str:
     return "L" if generator(seed, "marker", patient, film).random() < 0.7 else "R"
 
 
-def develop(attenuation: Plane, scanner: Scanner, marker: str, draw: np.random.Generator) -> NDArray[np.uint8]:
+def develop(attenuation: Plane, scanner: Scanner, marker: str, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Expose and process one film: window, curve, sharpness, noise, collimation and the side marker.
 
     Args:
         attenuation: what the beam met, about 0..1, shape (size_px, size_px).
         scanner: the machine.
         marker: "L" or "R", which side of the patient the letter marks.
-        draw: the chance of this film.
+        rng: the chance of this film.
     """
     size_px = len(attenuation)
-    blurred = ndimage.gaussian_filter(attenuation, scanner.blur * size_px * draw.uniform(0.8, 1.4), truncate=2.5)
+    blurred = ndimage.gaussian_filter(attenuation, scanner.blur * size_px * rng.uniform(0.8, 1.4), truncate=2.5)
     if scanner.sharpening:
         # Digital machines lift local contrast: what differs from its wide surroundings is drawn stronger.
         wide = Image.fromarray(blurred).reduce(8).resize((size_px, size_px), Image.Resampling.BICUBIC)
-        blurred = blurred + np.float32(scanner.sharpening * draw.uniform(0.6, 1.2)) * (blurred - np.asarray(wide))
-    darkest, brightest = draw.uniform(-0.02, 0.05), draw.uniform(0.92, 1.02)
+        blurred = blurred + np.float32(scanner.sharpening * rng.uniform(0.6, 1.2)) * (blurred - np.asarray(wide))
+    darkest, brightest = rng.uniform(-0.02, 0.05), rng.uniform(0.92, 1.02)
     gray = np.clip((blurred - darkest) / (brightest - darkest), 0.0, 1.0).astype(np.float32)
-    gray **= np.float32(scanner.gamma * np.exp(draw.uniform(-0.10, 0.10)))
-    middle, slope = 0.5 + draw.uniform(-0.03, 0.03), scanner.contrast * draw.uniform(0.92, 1.08)
+    gray **= np.float32(scanner.gamma * np.exp(rng.uniform(-0.10, 0.10)))
+    middle, slope = 0.5 + rng.uniform(-0.03, 0.03), scanner.contrast * rng.uniform(0.92, 1.08)
     gray = 0.5 + np.float32(slope) * (gray - np.float32(middle))
-    gray += np.float32(scanner.noise * draw.uniform(0.6, 1.5)) * draw.standard_normal(gray.shape, dtype=np.float32)
-    _collimate(gray, scanner, draw)
+    gray += np.float32(scanner.noise * rng.uniform(0.6, 1.5)) * rng.standard_normal(gray.shape, dtype=np.float32)
+    _collimate(gray, scanner, rng)
     film = Image.fromarray((np.clip(gray, 0, 1) * 255 + 0.5).astype(np.uint8))
-    _mark(film, scanner, marker, draw)
+    _mark(film, scanner, marker, rng)
     return np.asarray(film)
 
 
-def _collimate(gray: Plane, scanner: Scanner, draw: np.random.Generator) -> None:
+def _collimate(gray: Plane, scanner: Scanner, rng: np.random.Generator) -> None:
     """Lead shutters leave plain strips at some edges."""
     if not scanner.border:
         return
-    widths = np.round(draw.uniform(0, 2 * scanner.border, 4) * (draw.random(4) < 0.6) * len(gray)).astype(int)
+    widths = np.round(rng.uniform(0, 2 * scanner.border, 4) * (rng.random(4) < 0.6) * len(gray)).astype(int)
     top, bottom, left, right = widths.tolist()
     gray[:top], gray[len(gray) - bottom :] = scanner.border_gray, scanner.border_gray
     gray[:, :left], gray[:, gray.shape[1] - right :] = scanner.border_gray, scanner.border_gray
 
 
-def _mark(film: Image.Image, scanner: Scanner, marker: str, draw: np.random.Generator) -> None:
+def _mark(film: Image.Image, scanner: Scanner, marker: str, rng: np.random.Generator) -> None:
     """Put the letter into the upper corner of the side it names; the patient's left is the image's right."""
-    size_px, height = film.width, draw.uniform(0.045, 0.065)
-    column = draw.uniform(0.05, 0.12)
-    corner = np.array([1 - column - height if marker == "L" else column, draw.uniform(0.05, 0.22)])
+    size_px, height = film.width, rng.uniform(0.045, 0.065)
+    column = rng.uniform(0.05, 0.12)
+    corner = np.array([1 - column - height if marker == "L" else column, rng.uniform(0.05, 0.22)])
     pen = ImageDraw.Draw(film)
     if scanner.is_marker_boxed:
         box = (np.concatenate((corner - 0.02, corner + height + 0.02)) * size_px).tolist()

@@ -25,9 +25,9 @@ def enlarge_heart(finding: str, patient: Patient, seed: int, number: int) -> Pat
     return replace(patient, heart_ratio=0.555 + 0.14 * generator(seed, "heart", number).random())
 
 
-def smooth_noise(draw: np.random.Generator, n_cells: int, size_px: int) -> Plane:
+def smooth_noise(rng: np.random.Generator, n_cells: int, size_px: int) -> Plane:
     """Standard normal noise on a grid of `n_cells`, widened smoothly to the film."""
-    cells = Image.fromarray(draw.standard_normal((n_cells, n_cells)).astype(np.float32))
+    cells = Image.fromarray(rng.standard_normal((n_cells, n_cells)).astype(np.float32))
     return np.asarray(cells.resize((size_px, size_px), Image.Resampling.BICUBIC), dtype=np.float32)
 
 

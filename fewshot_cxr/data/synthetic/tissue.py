@@ -52,12 +52,12 @@ def vessels(seed: int, patient: int, pose: Pose, size_px: int) -> Plane:
     # Drawn at twice the size and averaged down: Pillow's lines have no soft edges.
     canvas = Image.new("L", (2 * size_px, 2 * size_px))
     pen = ImageDraw.Draw(canvas)
-    draw = generator(seed, "vessels", patient)
+    rng = generator(seed, "vessels", patient)
     for mirror in (-1.0, 1.0):
-        starts = np.tile([0.17 * mirror, -0.02 - 0.04 * mirror], (10, 1)) + draw.normal(0, 0.025, (10, 2))
-        angles = np.linspace(-1.35, 1.45, 10) + draw.normal(0, 0.18, 10)
+        starts = np.tile([0.17 * mirror, -0.02 - 0.04 * mirror], (10, 1)) + rng.normal(0, 0.025, (10, 2))
+        angles = np.linspace(-1.35, 1.45, 10) + rng.normal(0, 0.18, 10)
         for level, width in enumerate((0.024, 0.016, 0.010, 0.007)):
-            branches, angles_next = _grow(draw, angles, level)
+            branches, angles_next = _grow(rng, angles, level)
             tips = starts + branches * np.array([mirror, 1.0])
             lines = film_pixels(pose, np.stack((starts, tips), axis=1), 2 * size_px)
             _stroke(pen, lines, width * size_px, shade=220 - 45 * level)
@@ -65,12 +65,12 @@ def vessels(seed: int, patient: int, pose: Pose, size_px: int) -> Plane:
     return np.asarray(canvas.reduce(2), dtype=np.float32) * np.float32(1 / 255)
 
 
-def _grow(draw: np.random.Generator, angles: Points, level: int) -> tuple[Points, Points]:
+def _grow(rng: np.random.Generator, angles: Points, level: int) -> tuple[Points, Points]:
     """One generation of branches: which way and how far each goes, and the angles of the two that follow it."""
     n_branches = len(angles)
-    lengths = draw.uniform(0.11, 0.19, n_branches) * 0.85**level
+    lengths = rng.uniform(0.11, 0.19, n_branches) * 0.85**level
     branches = lengths[:, None] * np.stack((np.cos(angles), 1.15 * np.sin(angles)), axis=1)
-    fork = draw.uniform(0.1, 0.45, (n_branches, 2)) * np.array([-1.0, 1.0])
+    fork = rng.uniform(0.1, 0.45, (n_branches, 2)) * np.array([-1.0, 1.0])
     return branches, (angles[:, None] + fork).ravel()
 
 
