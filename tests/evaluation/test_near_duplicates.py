@@ -10,10 +10,14 @@ from fewshot_cxr.data import is_image_name, read_gray
 from fewshot_cxr.data.synthetic import SCANNERS, draw_film
 from fewshot_cxr.evaluation.audit.near_duplicates import MIN_CORRELATION, NearPair, fingerprint, near_duplicates
 from fewshot_cxr.evaluation.audit.perceptual_hash import candidate_pairs, perceptual_hash
-from fewshot_cxr.evaluation.audit.registration import registered_correlation
+from fewshot_cxr.evaluation.audit.registration import registered_correlations
 
 SIZE_PX = 192
 N_PATIENTS = 12
+
+
+def registered_correlation(a, b):
+    return float(registered_correlations(a[None], b[None])[0])
 
 
 def draw(patient, film=0, source="hospital_a"):

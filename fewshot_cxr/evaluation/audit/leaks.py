@@ -6,6 +6,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from fewshot_cxr.evaluation.audit.patients import films_of
 from fewshot_cxr.evaluation.audit.result import ExactDuplicates, Leak, NearDuplicate
 from fewshot_cxr.records import Records
 
@@ -29,8 +30,8 @@ def find_leaks(
         if film.split:
             splits_of[film.path].add(film.split)
     sets: list[tuple[str, str | None, tuple[str, ...]]] = []
-    sets += [("patient", name, paths) for name, paths in _members(records, "patient_id").items()]
-    sets += [("group", name, paths) for name, paths in _members(records, "group_id").items()]
+    for by, column in (("patient", "patient_id"), ("group", "group_id")):
+        sets += [(by, name, tuple(film.path for film in own)) for name, own in films_of(records, column).items()]
     sets += [("exact_duplicate", None, group.paths) for group in exact]
     sets += [("near_duplicate", None, (pair.a, pair.b)) for pair in near]
     sets += [("possible_duplicate", None, (pair.a, pair.b)) for pair in possible]
@@ -57,15 +58,6 @@ def _conflicting_rows(records: Records, splits_of: dict[str, set[str]]) -> list[
         for problem in records.problems
         if problem.kind == "split_conflict" and problem.path in splits_of
     ]
-
-
-def _members(records: Records, column: str) -> dict[str, tuple[str, ...]]:
-    members: dict[str, list[str]] = {}
-    for film in records:
-        name = getattr(film, column)
-        if name:
-            members.setdefault(name, []).append(film.path)
-    return {name: tuple(paths) for name, paths in sorted(members.items())}
 
 
 def _chains(sets: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:

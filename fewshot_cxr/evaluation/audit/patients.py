@@ -28,7 +28,7 @@ def contradictory_patients(records: Records) -> tuple[ContradictoryPatient, ...]
     """
     is_multi_label = any(len(film.findings) > 1 for film in records)
     found = _films_of_two_labels(records)
-    for patient, films in _members(records, "patient_id").items():
+    for patient, films in films_of(records, "patient_id").items():
         names = tuple(sorted({name for film in films for name in film.findings}))
         n_normal = sum(_is_normal(name) for name in names)
         if len(names) > 1 and (0 < n_normal < len(names) or not is_multi_label):
@@ -106,7 +106,8 @@ def children_among_adults(records: Records) -> Children:
     )
 
 
-def _members(records: Records, column: str) -> dict[str, list[Record]]:
+def films_of(records: Records, column: str) -> dict[str, list[Record]]:
+    """Return the films of each patient ("patient_id") or group ("group_id"), by name; those that state none are out."""
     members: dict[str, list[Record]] = {}
     for film in records:
         name = getattr(film, column)

@@ -18,15 +18,6 @@ _NO_DETAIL = np.float32(0.1)
 _WORTHWHILE = 0.85  # coarse correlation below which the fine one cannot be high
 
 
-def registered_correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Correlate two small films after shift and scale of one, per axis, onto the other; see registered_correlations.
-
-    Args:
-        a, b: uint8, shape (S, S), S even and at least 32.
-    """
-    return float(registered_correlations(a[None], b[None])[0])
-
-
 def registered_correlations(a: np.ndarray, b: np.ndarray) -> Planes:
     """Correlate pairs of small films after registration.
 
@@ -35,7 +26,8 @@ def registered_correlations(a: np.ndarray, b: np.ndarray) -> Planes:
     out.
 
     Args:
-        a, b: uint8, shape (n, S, S), S even and at least 32; films squeezed into the square.
+        a: uint8, shape (n, S, S), S even and at least 32; films squeezed into the square.
+        b: the other film of each pair, alike.
 
     Returns:
         float32, shape (n,), -1..1; 0 where the inner part of one of the two is constant, or where the pair is plainly
@@ -65,7 +57,8 @@ def correlation_in_place(a: np.ndarray, b: np.ndarray) -> float:
     """Correlate two small films, freed of coarse light and dark, without moving one onto the other.
 
     Args:
-        a, b: uint8, shape (S, S).
+        a: uint8, shape (S, S).
+        b: uint8, shape (S, S).
 
     Returns:
         -1..1; 0 where one of the two is constant.

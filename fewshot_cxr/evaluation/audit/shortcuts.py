@@ -28,8 +28,9 @@ def by_look_up(features: np.ndarray, labels: np.ndarray, others: np.ndarray, see
     """Give each name the class in which it is most frequent; a name never seen gets the first class.
 
     Args:
-        features, others: names (str), shape (N, 1) and (M, 1).
+        features: names (str), shape (N, 1).
         labels: int64, shape (N,).
+        others: names of the films to classify, shape (M, 1).
         seed: nothing is drawn.
 
     Returns:
@@ -47,8 +48,9 @@ def by_tree(features: np.ndarray, labels: np.ndarray, others: np.ndarray, seed: 
     """Ask a decision tree: exact sizes are the mark of a source, which no straight line would read.
 
     Args:
-        features, others: float, shape (N, n_features) and (M, n_features).
+        features: float, shape (N, n_features).
         labels: int64, shape (N,).
+        others: of the films to classify, float, shape (M, n_features).
         seed: of the order in which features are tried.
     """
     tree = DecisionTreeClassifier(min_samples_leaf=5, class_weight="balanced", random_state=seed)
@@ -62,8 +64,9 @@ def by_discriminant(features: np.ndarray, labels: np.ndarray, others: np.ndarray
     Linear discriminant analysis with equal priors. Its one dial, the shrinkage of the covariance, has a closed form.
 
     Args:
-        features, others: float, shape (N, n_features) and (M, n_features).
+        features: float, shape (N, n_features).
         labels: int64, shape (N,).
+        others: of the films to classify, float, shape (M, n_features).
         seed: nothing is drawn.
 
     Source: Ledoit, Wolf, "A well-conditioned estimator for large-dimensional covariance matrices", 2004.

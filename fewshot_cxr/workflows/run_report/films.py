@@ -15,8 +15,7 @@ from fewshot_cxr.evaluation import Result, evaluate_plan, extreme_episodes, repl
 from fewshot_cxr.inference import OWN_DISTANCE, Classifier, embed_films
 from fewshot_cxr.report.extremes_section import extremes_section
 from fewshot_cxr.report.html import Section
-from fewshot_cxr.report.projection_section import projection_section
-from fewshot_cxr.report.som_section import som_section
+from fewshot_cxr.report.map_sections import projection_section, som_section
 from fewshot_cxr.seeding import generator
 from fewshot_cxr.visualise.projection import DISTANCES
 from fewshot_cxr.visualise.text import percent
@@ -45,7 +44,9 @@ class ReportFilms:
         embeddings: of `test`, in its order.
         exemplars: labelled films for heat maps; None: none are at hand.
         classifier: of the run, where it has one; heat maps are then of its logits.
-        distance, rule, rule_options: by which exemplars decide.
+        distance: by which exemplars decide.
+        rule: by which exemplars decide.
+        rule_options: further keywords of the rule.
         seed: of every draw.
     """
 
