@@ -62,10 +62,9 @@ def report(vectors: "np.ndarray", findings: list[str]) -> str:
     from fewshot_cxr.embeddings import Embeddings
     from fewshot_cxr.evaluation import evaluate_episodes
     from fewshot_cxr.report import render_page
-    from fewshot_cxr.report.projection_section import projection_section
+    from fewshot_cxr.report.map_sections import projection_section, som_section
     from fewshot_cxr.report.run_page import PageParts, run_page
     from fewshot_cxr.report.run_sections import ShownResult
-    from fewshot_cxr.report.som_section import som_section
 
     paths = [f"{row}.png" for row in range(len(vectors))]
     result = evaluate_episodes(Embeddings(vectors, findings, paths=paths), n_way=5, n_episodes=1000)

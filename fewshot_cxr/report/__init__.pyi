@@ -15,12 +15,13 @@ from .html import Headline as Headline
 from .html import Page as Page
 from .html import Section as Section
 from .html import render_page as render_page
+from .map_sections import projection_section as projection_section
+from .map_sections import som_section as som_section
 from .number_rows import multi_label_csv as multi_label_csv
 from .number_rows import numbers_csv as numbers_csv
 from .pictures import Picture as Picture
 from .pictures import figure_png as figure_png
 from .pictures import save_figure as save_figure
-from .projection_section import projection_section as projection_section
 from .result_sections import accuracy_section as accuracy_section
 from .result_sections import calibration_section as calibration_section
 from .result_sections import confusion_section as confusion_section
@@ -39,5 +40,4 @@ from .score_tables import numbers_table as numbers_table
 from .sections import prediction_section as prediction_section
 from .sections import samples_section as samples_section
 from .sections import training_section as training_section
-from .som_section import som_section as som_section
 from .tables import Table as Table

@@ -1,7 +1,7 @@
-"""One page on a set of films: what the audit found, with the films to look at."""
+"""What the audit of a set of films has found: a page with the films to look at, and a section of a longer page."""
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -42,15 +42,46 @@ def audit_page(audit: Audit, records: Records, title: str = "Audit of the films"
             UNKNOWN if value is None else f"{value:.2f}", "Cramer's V", "finding and source; 1 is complete confounding"
         ),
     )
+    found = (
+        ("Near duplicates: saved anew", audit.near_duplicates),
+        ("Possible duplicates: re-cropped, marked, or a moment apart", audit.possible_duplicates),
+    )
     sections = (
         Section("Checks", facts=tuple((name, f"{state} {what}".removeprefix("- ")) for name, state, what in checks)),
         _confounding_section(audit),
-        *_pair_sections(audit, show),
+        *(_pairs_section(heading, pairs, show) for heading, pairs in found if pairs),
         *_list_sections(audit),
         *_mark_sections(audit, show),
         Section("Films", table=counts_table(films.views.by_finding, "Films by finding and view"), facts=_facts(audit)),
     )
     return Page(title, lead=(_lead(audit),), headlines=headlines, cautions=audit.notes, sections=sections)
+
+
+def audit_section(audit: Audit, name: str, *, hashes: Collection[str] = ()) -> Section:
+    """Show the checks with hits, and how well the finding follows from what is no sign of it.
+
+    Args:
+        audit: of `audit_films`.
+        name: what to call it.
+        hashes: of the films of the page's runs; where the audit's is not among them, that is said.
+    """
+    told = [audit_text(audit)]
+    if hashes and audit.data_hash not in hashes:
+        told.append(
+            f"The audit was of another list of films (hash {audit.data_hash[:12]}) than the runs of this page: other "
+            "films, or other splits of the same ones."
+        )
+    tables = (checks_table(audit), confounding_table(audit))
+    facts = (("hash of the audited films", audit.data_hash), *(("note", note) for note in audit.notes))
+    return Section(f"Audit of the films: {name}", tuple(told), tables=tables, facts=facts)
+
+
+def audit_text(audit: Audit) -> str:
+    """Return which checks have found something, in one sentence."""
+    failed = [name.replace("_", " ") for name in audit.failed()]
+    if not failed:
+        return "The audit of the films has found nothing. That does not prove the set free of faults."
+    return f"The audit of the films has found: {', '.join(failed)}."
 
 
 def _lead(audit: Audit) -> str:
@@ -72,31 +103,6 @@ def _confounding_section(audit: Audit) -> Section:
     return Section("Confounding", paragraphs, table=confounding_table(audit))
 
 
-def _pair_sections(audit: Audit, show: _Show) -> list[Section]:
-    sections = [
-        _pairs_section(heading, pairs, show)
-        for heading, pairs in (
-            ("Near duplicates: saved anew", audit.near_duplicates),
-            ("Possible duplicates: re-cropped, marked, or a moment apart", audit.possible_duplicates),
-        )
-        if pairs
-    ]
-    if audit.exact_duplicates:
-        copies = [
-            (
-                ", ".join(group.paths[:5]),
-                str(len(group.paths)),
-                group.by,
-                _YES[group.same_patient],
-                _YES[group.same_label],
-            )
-            for group in audit.exact_duplicates
-        ]
-        columns = ("films (the first five)", "films", "same", "same patient", "same label")
-        sections.append(Section("Exact duplicates", table=_table(columns, copies, "groups")))
-    return sections
-
-
 def _pairs_section(heading: str, found: Sequence[NearDuplicate], show: _Show) -> Section:
     # First what harms most: other labels, then other patients.
     pairs = sorted(found, key=lambda pair: (pair.same_label, pair.same_patient is not False))
@@ -115,21 +121,25 @@ def _pairs_section(heading: str, found: Sequence[NearDuplicate], show: _Show) ->
 
 
 def _list_sections(audit: Audit) -> list[Section]:
-    sections = []
-    if audit.leaks:
-        rows = [
-            (leak.name or ", ".join(leak.paths[:2]), leak.by.replace("_", " "), ", ".join(leak.splits))
-            for leak in audit.leaks
-        ]
-        sections.append(Section("Leaks between splits", table=_table(("who or what", "by", "splits"), rows, "leaks")))
-    if audit.contradictory_patients:
-        rows = [(who.patient, ", ".join(who.findings), str(who.n_films)) for who in audit.contradictory_patients]
-        table = _table(("patient", "findings", "films"), rows, "patients")
-        sections.append(Section("Patients with contradictory labels", table=table))
-    if audit.films.unreadable:
-        table = _table(("film", "why"), [(film.path, film.reason) for film in audit.films.unreadable], "films")
-        sections.append(Section("Films that cannot be read", table=table))
-    return sections
+    """Return a table of each kind of thing that was found; of none, none."""
+    copies = [
+        (", ".join(one.paths[:5]), str(len(one.paths)), one.by, _YES[one.same_patient], _YES[one.same_label])
+        for one in audit.exact_duplicates
+    ]
+    leaks = [
+        (leak.name or ", ".join(leak.paths[:2]), leak.by.replace("_", " "), ", ".join(leak.splits))
+        for leak in audit.leaks
+    ]
+    patients = [(who.patient, ", ".join(who.findings), str(who.n_films)) for who in audit.contradictory_patients]
+    unreadable = [(film.path, film.reason) for film in audit.films.unreadable]
+    of_copies = ("films (the first five)", "films", "same", "same patient", "same label")
+    lists: tuple[tuple[str, Sequence[tuple[str, ...]], tuple[str, ...], str], ...] = (
+        ("Exact duplicates", copies, of_copies, "groups"),
+        ("Leaks between splits", leaks, ("who or what", "by", "splits"), "leaks"),
+        ("Patients with contradictory labels", patients, ("patient", "findings", "films"), "patients"),
+        ("Films that cannot be read", unreadable, ("film", "why"), "films"),
+    )
+    return [Section(heading, table=_table(columns, rows, what)) for heading, rows, columns, what in lists if rows]
 
 
 def _table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], what: str) -> Table:

@@ -1,5 +1,6 @@
 """The audit of a set of films as tables: what a page and a terminal show alike."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from fewshot_cxr.evaluation.audit.result import CHECKS, Audit, Measure, NearDuplicate
@@ -60,10 +61,9 @@ def confounding_table(audit: Audit) -> Table:
 
 def counts_table(counts: Mapping[str, Mapping[str, int]], caption: str, *, most_columns: int = 6) -> Table:
     """Return films by finding and something else, the most frequent columns first, the rest summed."""
-    totals: dict[str, int] = {}
+    totals: Counter[str] = Counter()
     for row in counts.values():
-        for name, count in row.items():
-            totals[name] = totals.get(name, 0) + count
+        totals.update(row)
     names = sorted(totals, key=lambda name: (-totals[name], name))
     shown, others = names[:most_columns], names[most_columns:]
     columns = ("finding", *shown, *(("others",) if others else ()))
@@ -85,9 +85,7 @@ def v_text(measure: Measure) -> str:
 def _leak_text(audit: Audit) -> str:
     if not audit.leaks and set(audit.films.by_split) <= {"not stated"}:
         return "cannot be assessed: no split is stated"
-    counts: dict[str, int] = {}
-    for leak in audit.leaks:
-        counts[leak.by] = counts.get(leak.by, 0) + 1
+    counts = Counter(leak.by for leak in audit.leaks)
     told = ", ".join(f"{count} by {by.replace('_', ' ')}" for by, count in counts.items())
     return f"{len(audit.leaks):,} in several splits" + (f": {told}" if told else "")
 

@@ -22,21 +22,11 @@ class Headline:
 
 
 @dataclass(frozen=True)
-class PictureGroup:
-    """Pictures of one kind within a section, under a heading of their own; a gallery shows them small, side by side."""
-
-    heading: str
-    pictures: tuple[Picture, ...]
-    paragraphs: tuple[str, ...] = ()
-    is_gallery: bool = True
-
-
-@dataclass(frozen=True)
 class Section:
     """A part of a page.
 
-    Its heading and, in this order, paragraphs, pictures, groups of pictures, a table, further tables with their
-    `below`, facts as (name, text) pairs. A gallery shows its pictures side by side, small.
+    Its heading and, in this order, paragraphs, pictures, a table, further tables with their `below`, facts as
+    (name, text) pairs. A gallery shows its pictures side by side, small.
     """
 
     heading: str
@@ -46,7 +36,6 @@ class Section:
     facts: tuple[tuple[str, str], ...] = ()
     is_gallery: bool = False
     tables: tuple[Table, ...] = ()
-    groups: tuple[PictureGroup, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from fewshot_cxr.evaluation.audit.result import Audit
 from fewshot_cxr.evaluation.comparison import Comparison
 from fewshot_cxr.evaluation.result import Result
-from fewshot_cxr.report.audit_section import audit_section, audit_text
+from fewshot_cxr.report.audit_page import audit_section, audit_text
 from fewshot_cxr.report.comparison_section import comparison_section, comparison_sections, kind_text, overview_section
 from fewshot_cxr.report.episode_words import is_alarm, protocol_facts, protocol_text
 from fewshot_cxr.report.html import Headline, Page, Section

@@ -6,7 +6,7 @@ from fewshot_cxr.metrics import NUMBERS, Estimate, Interval
 
 UNKNOWN = "unknown"  # what cannot be computed, wherever a person reads
 _FORMS = {"share": (100, ".1f", " %"), "plain": (1, ".3f", ""), "points": (100, "+.1f", "")}
-_FORMS |= {"signed": (1, "+.3f", ""), "gain": (1, "+.3g", "")}
+_FORMS |= {"signed": (1, "+.3f", ""), "gain": (1, "+.3g", ""), "short": (1, ".2f", "")}
 _LEAST_P = 0.0001
 
 
@@ -40,7 +40,7 @@ class Table:
 
 
 def number_text(value: float | None, form: str = "share") -> str:
-    """Return a number in a form: share '81.2 %', plain '0.812', points '+18.7', signed '+0.187', gain '+0.187'."""
+    """Return a number in a form: share '81.2 %', plain '0.812', points '+18.7', short '0.81', signed '+0.187', gain."""
     factor, digits, unit = _FORMS[form]
     return UNKNOWN if value is None else f"{factor * value:{digits}}{unit}"
 

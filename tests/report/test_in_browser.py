@@ -8,7 +8,6 @@ from made_results import GENERALIZED, MULTI_LABEL, OPEN_RESULT, OVERLAPPING, mad
 from fewshot_cxr.data.synthetic import SYNTHETIC_FINDINGS, make_synthetic
 from fewshot_cxr.evaluation.audit import audit_films
 from fewshot_cxr.report import Headline, Page, Section, Table, audit_page, episode_page, render_page, samples_section
-from fewshot_cxr.report.html import PictureGroup
 from fewshot_cxr.report.projection_page import projection_page
 
 RESULTS = {"generalized": GENERALIZED, "several findings": MULTI_LABEL, "open set": OPEN_RESULT, "overlap": OVERLAPPING}
@@ -42,7 +41,7 @@ def long_page():
         cautions=("Not for clinical use.",),
         sections=(
             samples_section(FILMS),
-            Section("Groups", groups=(PictureGroup("Worst", (picture, picture), ("Told.",)), PictureGroup("Best", ()))),
+            Section("Gallery", ("Told.",), (picture, picture), is_gallery=True),
             Section("Tables", table=table, tables=(table, wide), facts=(("hash", "ab12" * 40),)),
             *(Section(f"Section {number}", ("Text.",)) for number in range(4)),
         ),

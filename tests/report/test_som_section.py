@@ -1,6 +1,6 @@
 import numpy as np
 
-from fewshot_cxr.report.som_section import som_section
+from fewshot_cxr.report.map_sections import som_section
 
 
 def test_findings_that_are_set_apart_are_not_called_neighbours():
