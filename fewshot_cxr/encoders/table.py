@@ -62,9 +62,9 @@ def build_encoder(name: str, *, seed: int = 0, weights: str | Path | None = None
         encoder = make(**options)
     if weights is not None:
         load_weights(encoder, weights)
-    bound = inspect.signature(make).bind(**options)
-    bound.apply_defaults()
-    kept = {option: value for option, value in bound.arguments.items() if option != "image_spec"}
+    signature = inspect.signature(make)
+    defaults = {name: item.default for name, item in signature.parameters.items() if item.default is not item.empty}
+    kept = {name: value for name, value in {**defaults, **options}.items() if name != "image_spec"}
     kept["weights"] = None if weights is None else weights_name(weights)
     # An encoder that came by a description elsewhere knows a name that needs no network.
     encoder.recipe = {"encoder": encoder.recipe.get("encoder", name), "options": kept}
