@@ -14,8 +14,8 @@ from fewshot_cxr.training import ClassifierTrainer, SiameseTrainer
 from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.recipes.division import SPLIT_FILE, Division, divide, patients_by_part
 from fewshot_cxr.workflows.recipes.evaluating import Evaluated, Trained, evaluate_test_films
+from fewshot_cxr.workflows.recipes.outputs import write_outputs
 from fewshot_cxr.workflows.recipes.recipe import Recipe
-from fewshot_cxr.workflows.recipes.shows import write_shows
 from fewshot_cxr.workflows.recipes.sources import Sources, choose_findings, listed, read_sources
 
 RESULT_FILE, EPISODES_FILE, RECIPE_FILE = "result.json", "episodes.json", "recipe.toml"
@@ -168,7 +168,7 @@ def _write(evaluated: Evaluated, recipe: Recipe, trained: Trained, division: Div
     write_json(out / RESULT_FILE, evaluated.result.to_json())
     if evaluated.episodes is not None:
         write_json(out / EPISODES_FILE, evaluated.episodes.to_json())
-    write_shows(
+    write_outputs(
         out,
         result=evaluated.result,
         history=trained.history,

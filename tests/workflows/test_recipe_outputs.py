@@ -17,7 +17,7 @@ from fewshot_cxr.records import Record, Records
 from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
 from fewshot_cxr.workflows.judging import Exemplars
 from fewshot_cxr.workflows.rank_tables import RankTable, rank_tables
-from fewshot_cxr.workflows.recipes.shows import write_shows
+from fewshot_cxr.workflows.recipes.outputs import write_outputs
 
 FINDINGS = ("covid", "normal", "pneumonia")
 HISTORY = [
@@ -71,7 +71,7 @@ def json_of(folder, name):
 def shown(tmp_path_factory):
     out = tmp_path_factory.mktemp("run")
     result = evaluate_closed_set(made_decisions())
-    files = write_shows(
+    files = write_outputs(
         out,
         result=result,
         history=HISTORY,
@@ -179,7 +179,7 @@ def test_exemplars_are_ranked_and_their_means_follow(shown):
 
 def test_of_several_findings_per_film_there_is_no_confusion(tmp_path):
     result = made_multi_label()
-    files = write_shows(tmp_path, result=result, history=[], best_epoch=None)
+    files = write_outputs(tmp_path, result=result, history=[], best_epoch=None)
     assert {path.name for path in files} == {
         *(f"{name}.{ending}" for name in ("per_class", "numbers", "roc") for ending in ("csv", "json")),
         "roc.png",
@@ -203,7 +203,7 @@ def test_decisions_without_probabilities_have_no_curve(tmp_path):
         paths=tuple("abcd"),
         has_probabilities=False,
     )
-    files = write_shows(tmp_path, result=evaluate_closed_set(decisions), history=[], best_epoch=None)
+    files = write_outputs(tmp_path, result=evaluate_closed_set(decisions), history=[], best_epoch=None)
     assert {path.stem for path in files} == {"confusion", "per_class", "numbers"}
     rows = {row["finding"] or row["kind"]: row for row in rows_of(tmp_path, "per_class")}
     # No film shows it and none was taken for it: undefined, and left out of the means.
@@ -215,13 +215,13 @@ def test_decisions_without_probabilities_have_no_curve(tmp_path):
 def test_what_cannot_be_drawn_leaves_no_file(tmp_path):
     result = evaluate_closed_set(made_decisions())
     with pytest.raises(ValueError, match="best_epoch is 9, which the history of 2 epochs does not have"):
-        write_shows(tmp_path, result=result, history=HISTORY, best_epoch=9, counts=COUNTS)
+        write_outputs(tmp_path, result=result, history=HISTORY, best_epoch=9, counts=COUNTS)
     assert not list(tmp_path.iterdir())
 
 
 def test_the_same_run_writes_the_same_bytes(tmp_path, shown):
     out, result, _ = shown
-    again = write_shows(tmp_path, result=result, history=HISTORY, best_epoch=2, counts=COUNTS, title="A run")
+    again = write_outputs(tmp_path, result=result, history=HISTORY, best_epoch=2, counts=COUNTS, title="A run")
     for path in again:
         if path.suffix != ".json":  # these name the seed and the command
             assert path.read_bytes() == (out / path.relative_to(tmp_path)).read_bytes()
@@ -282,10 +282,10 @@ def test_files_of_a_rank_table_hold_truth_decision_and_scores(tmp_path, sides, m
     tables = rank_tables(exemplars, films, embedded, 1, seed=0)
     drawn = []
     monkeypatch.setattr(
-        "fewshot_cxr.workflows.recipes.shows.save_figure", lambda figure, path: drawn.append((path.stem, figure))
+        "fewshot_cxr.workflows.recipes.outputs.save_figure", lambda figure, path: drawn.append((path.stem, figure))
     )
     result = evaluate_closed_set(exemplars.decide(embedded))
-    write_shows(tmp_path, result=result, history=[], best_epoch=None, rank_tables=tables)
+    write_outputs(tmp_path, result=result, history=[], best_epoch=None, rank_tables=tables)
     (table,), rows = tables, rows_of(tmp_path, "rank_1")
     assert {(row["film"], row["truth"], row["decision"], row["rule"]) for row in rows} == {
         (table.name, table.truth, table.decision, "knn")

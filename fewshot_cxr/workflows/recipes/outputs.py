@@ -1,10 +1,9 @@
-"""What a run shows, as files: each table as CSV and JSON, each figure as PNG."""
+"""What a run found, as files: each table as CSV and JSON, each figure as PNG."""
 
 import csv
 import io
 import math
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ from fewshot_cxr.metrics import Estimate
 from fewshot_cxr.report import save_figure
 from fewshot_cxr.storage import write_json, write_text
 from fewshot_cxr.visualise import (
-    Figure,
     class_counts_figure,
     confusion_matrix_figure,
     learning_curves_figure,
@@ -24,11 +22,10 @@ from fewshot_cxr.visualise import (
 from fewshot_cxr.workflows.rank_tables import RankTable, draw_rank_table
 from fewshot_cxr.workflows.recipes.result_rows import Row, cells, result_tables
 
-Draw = Callable[..., Figure]
 Curves = dict[str, tuple[np.ndarray, np.ndarray, Estimate]]  # finding -> false and true positive rates, area
 
 
-def write_shows(
+def write_outputs(
     out: Path,
     *,
     result: Result,
@@ -55,7 +52,8 @@ def write_shows(
         rank_tables: films beside their exemplars.
         counts: split -> finding -> number of films.
         title: of the run, above each figure and in each JSON file.
-        seed, command: of the run, in each JSON file.
+        seed: of the run, in each JSON file.
+        command: that made it, in each JSON file.
 
     Returns:
         The files written.
@@ -63,9 +61,13 @@ def write_shows(
     Raises:
         ValueError: what a figure refuses, such as a best epoch that the history lacks.
     """
-    counts = counts or {}
-    curves = _roc_curves(result)
-    figures = {name: draw(title=title) for name, draw in _draws(result, curves).items()}
+    counts, curves, figures = counts or {}, _roc_curves(result), {}
+    if result.kind == "closed_set":
+        figures["confusion"] = confusion_matrix_figure(np.array(result.confusion), result.findings, title=title)
+    if curves:
+        figures["roc"] = roc_figure(
+            {name: (false, true, (area.value, area.ci95)) for name, (false, true, area) in curves.items()}, title=title
+        )
     if history:
         figures["learning"] = learning_curves_figure(history, best_epoch=best_epoch, title=title)
     if counts:
@@ -77,30 +79,27 @@ def write_shows(
     about = {"title": title, "data_hash": result.data_hash, "n_films": result.n_films, "n_patients": result.n_patients}
     about |= {"seed": seed, "command": command or None, "best_epoch": best_epoch}
     # JSON keeps the areas below the curves: thousands of points are for a plot.
-    plain, points = {**tables, "roc": _areas(curves)}, {**tables, "roc": _points(curves)}
-    files = [_write_csv(out / "tables" / f"{name}.csv", rows) for name, rows in points.items() if rows]
-    files += [_write_json(out / "tables" / f"{name}.json", rows, about) for name, rows in plain.items() if rows]
-    return files + [_write_figure(out / "figures" / f"{name}.png", figure) for name, figure in figures.items()]
+    areas = [{"finding": name, **cells("auc", area)} for name, (_, _, area) in curves.items()]
+    files = []
+    for name, rows in {**tables, "roc": areas}.items():
+        if rows:
+            place = out / "tables" / name
+            write_text(csv_file := place.with_suffix(".csv"), _csv(_points(curves) if name == "roc" else rows))
+            write_json(json_file := place.with_suffix(".json"), {**about, "rows": rows})
+            files += [csv_file, json_file]
+    for name, figure in figures.items():
+        save_figure(figure, png_file := out / "figures" / f"{name}.png")
+        files.append(png_file)
+    return files
 
 
-def _write_csv(path: Path, rows: Sequence[Row]) -> Path:
-    """Write rows, the columns in the order in which they first occur."""
+def _csv(rows: Sequence[Row]) -> str:
+    """Return rows as CSV, the columns in the order in which they first occur."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_text(path, text.getvalue())
-    return path
-
-
-def _write_json(path: Path, rows: Sequence[Row], about: Row) -> Path:
-    write_json(path, {**about, "rows": rows})
-    return path
-
-
-def _write_figure(path: Path, figure: Figure) -> Path:
-    save_figure(figure, path)
-    return path
+    return text.getvalue()
 
 
 def _roc_curves(result: Result) -> Curves:
@@ -112,26 +111,12 @@ def _roc_curves(result: Result) -> Curves:
     return {name: (*roc_points(result, name), area) for name, area in areas.items() if area.mean is not None}
 
 
-def _draws(result: Result, curves: Curves) -> dict[str, Draw]:
-    draws: dict[str, Draw] = {}
-    if result.kind == "closed_set":
-        draws["confusion"] = partial(confusion_matrix_figure, np.array(result.confusion), result.findings)
-    if curves:
-        readings = {name: (false, true, (area.value, area.ci95)) for name, (false, true, area) in curves.items()}
-        draws["roc"] = partial(roc_figure, readings)
-    return draws
-
-
 def _points(curves: Curves) -> list[Row]:
     return [
         {"finding": name, "false_positive_rate": across, "true_positive_rate": up}
         for name, (false, true, _) in curves.items()
         for across, up in zip(false.tolist(), true.tolist(), strict=True)
     ]
-
-
-def _areas(curves: Curves) -> list[Row]:
-    return [{"finding": name, **cells("auc", area)} for name, (_, _, area) in curves.items()]
 
 
 def _history_rows(history: Sequence[Mapping[str, float]]) -> list[Row]:
@@ -145,18 +130,17 @@ def _count_rows(counts: Mapping[str, Mapping[str, int]]) -> list[Row]:
 
 
 def _rank_rows(table: RankTable) -> list[Row]:
-    paths = table.paths or [""] * len(table.rows)
-    ranked = sorted(zip(table.rows, paths, strict=True), key=lambda pair: pair[0][2])
-    distances = [float(distance) for (_, _, distance), _ in ranked]
     film = {"film": table.name, "truth": table.truth, "decision": table.decision, "rule": table.rule}
+    paths = table.paths or [""] * len(table.rows)
+    exemplars = [(distance, name, path) for (_, name, distance), path in zip(table.rows, paths, strict=True)]
+    exemplars.sort(key=lambda one: one[0])
+    distances, scores = [one[0] for one in exemplars], list(table.means.values())
     rows: list[Row] = [
         {**film, "kind": "exemplar", "rank": distances.index(distance) + 1, "finding": finding}
-        | {"distance": distance, "path": path}
-        for ((_, finding, _), path), distance in zip(ranked, distances, strict=True)
+        | {"distance": float(distance), "path": path}
+        for distance, finding, path in exemplars
     ]
-    means = list(table.means.items())
-    values = [mean for _, mean in means]
     return rows + [
-        {**film, "kind": "finding", "rank": values.index(mean) + 1, "finding": finding, "score": mean}
-        for finding, mean in means
+        {**film, "kind": "finding", "rank": scores.index(mean) + 1, "finding": finding, "score": mean}
+        for finding, mean in table.means.items()
     ]
