@@ -6,8 +6,9 @@ DEMO_OUT ?= runs/demo
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
-# One thread in each worker: workers that all use every core wait for each other.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+# One thread in each worker: workers that all use every core wait for each other. Each gets tests that lie side by side,
+# which share what their module made once, and takes from the other when it has done its own.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 10
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test quick lint format benchmark clean
