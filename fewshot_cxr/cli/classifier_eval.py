@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from fewshot_cxr.cli.console import progress_bars, say_problems
+from fewshot_cxr.cli.console import bars_for, say_problems
 from fewshot_cxr.cli.exemplars import of_split, refuse_shared_patients
 from fewshot_cxr.cli.sources import Reading, read_films, reader_and_path
 from fewshot_cxr.evaluation import Result
@@ -48,8 +48,7 @@ def classifier_result(
     reader, _ = reader_and_path(source)
     refuse_shared_patients({name: (some, reader) for name, some in parts.items()})
     note = _check_training(classifier, records, parts, reader)
-    with progress_bars() as progress:
-        compute = replace(compute, progress=progress)
+    with bars_for(compute) as compute:
         spec = classifier.encoder.image_spec
         films = {name: compute.decode(some, spec, f"{name} films") for name, some in parts.items()}
         result = evaluate_by_classifier(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from fewshot_cxr.cli.console import check_outputs, say, show_table, write_result
+from fewshot_cxr.cli.console import check_outputs, say, say_notes, show_tables, write_result
 from fewshot_cxr.cli.flags import json_flag
 from fewshot_cxr.evaluation import compare_results
 from fewshot_cxr.report.compare_tables import comparison_table
@@ -29,10 +29,8 @@ def command(*, first: Path, second: Path, json_file: str | None) -> None:
     check_outputs(json_file)
     names = (first.stem, second.stem) if first.stem != second.stem else (str(first), str(second))
     comparison = compare_results(read_result(first), read_result(second), names=names)
-    table = comparison_table(comparison)
-    show_table(table.caption, table.columns, table.rows, to_stderr=json_file == "-")
-    for note in comparison.notes:
-        say(f"note: {note}")
+    show_tables([comparison_table(comparison)], to_stderr=json_file == "-")
+    say_notes(comparison.notes)
     for warning in comparison.warnings:
         say(f"warning: {warning}")
     write_result(comparison.to_json(), json_file)

@@ -1,22 +1,29 @@
 """What a person sees: bars while it lasts, notices, tables; and results written where asked."""
 
+from __future__ import annotations
+
 import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from rich import table as rich_table
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from fewshot_cxr.records import Records
 from fewshot_cxr.storage import write_json
 from fewshot_cxr.workflows.provenance import PROVENANCE_FILE, provenance
+
+if TYPE_CHECKING:  # what neither decodes films nor has a result starts without them
+    from fewshot_cxr.report import Table
+    from fewshot_cxr.workflows.compute import Compute
 
 _MOST_PROBLEMS = 5
 
@@ -36,9 +43,22 @@ def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
         yield report
 
 
+@contextmanager
+def bars_for(compute: Compute) -> Iterator[Compute]:
+    """Yield how films are decoded and embedded, with a bar for each kind of work while it lasts."""
+    with progress_bars() as progress:
+        yield replace(compute, progress=progress)
+
+
 def say(text: str) -> None:
     """Print a notice on standard error."""
     click.echo(text, err=True)
+
+
+def say_notes(notes: Iterable[str]) -> None:
+    """Print what a reader should know."""
+    for note in notes:
+        say(f"note: {note}")
 
 
 def say_records(records: Records) -> None:
@@ -46,8 +66,7 @@ def say_records(records: Records) -> None:
     counts = ", ".join(f"{name} {count}" for name, count in records.count_findings().items())
     n_patients = len({film.group for film in records})
     say(f"{len(records)} films of {n_patients} patients: {counts}")
-    for note in records.notes:
-        say(f"note: {note}")
+    say_notes(records.notes)
     say_problems(records)
 
 
@@ -62,7 +81,7 @@ def say_problems(records: Records) -> None:
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, to_stderr: bool = False) -> None:
     """Print a table: the first column to the left, the others to the right."""
-    table = Table(title=title, title_justify="left")
+    table = rich_table.Table(title=title, title_justify="left")
     for index, column in enumerate(columns):
         # A name is never cut: the first column keeps its width, the heads of the others fold.
         table.add_column(column, justify="left" if index == 0 else "right", overflow="fold", no_wrap=index == 0)
@@ -73,7 +92,17 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
     Console(stderr=to_stderr, width=width, markup=False, emoji=False, highlight=False).print(table)
 
 
-def check_outputs(*files: "str | Path | None") -> None:
+def show_tables(tables: Iterable[Table], *, to_stderr: bool) -> None:
+    """Print tables, then what their rows leave open, each reason once."""
+    reasons: dict[tuple[str, str], None] = {}
+    for table in tables:
+        show_table(table.caption, table.columns, table.rows, to_stderr=to_stderr)
+        reasons |= dict.fromkeys(table.below)
+    for name, why in reasons:
+        say(f"{name}: {why}")
+
+
+def check_outputs(*files: str | Path | None) -> None:
     """Refuse, before any work is done, a file that cannot be written.
 
     Raises:

@@ -6,7 +6,7 @@ import click
 
 from fewshot_cxr import report  # each name loads when it is asked for: no page, no jinja2
 from fewshot_cxr._checks import lookup
-from fewshot_cxr.cli.console import progress_bars, say, say_records, show_table, write_result
+from fewshot_cxr.cli.console import progress_bars, say, say_notes, say_records, show_tables, write_result
 from fewshot_cxr.cli.flags import comma_names, file_path, json_flag, seed_flag
 from fewshot_cxr.cli.sources import Reading, read_sources, reading_flags
 from fewshot_cxr.evaluation import CHECKS, audit_films
@@ -55,10 +55,8 @@ def command(
     with progress_bars() as progress:
         audit = audit_films(records, n_workers=n_workers, seed=seed, progress=progress)
     by_source = counts_table(audit.confounding.by_source, "Films by finding and source")
-    for table in (by_source, confounding_table(audit), checks_table(audit)):
-        show_table(table.caption, table.columns, table.rows, to_stderr=json_file == "-")
-    for note in audit.notes:
-        say(f"note: {note}")
+    show_tables((by_source, confounding_table(audit), checks_table(audit)), to_stderr=json_file == "-")
+    say_notes(audit.notes)
     write_result(audit.to_json(), json_file)
     if html_file is not None:
         write_text(html_file, report.render_page(report.audit_page(audit, records)))

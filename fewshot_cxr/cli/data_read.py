@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from fewshot_cxr.cli.console import progress_bars, say, say_problems, show_table, write_result
+from fewshot_cxr.cli.console import progress_bars, say, say_notes, say_problems, show_table, write_result
 from fewshot_cxr.cli.flags import file_path, json_flag, seed_flag
 from fewshot_cxr.cli.sources import Reading, choose_findings, read_sources, reading_flags
 from fewshot_cxr.data import (
@@ -100,8 +100,7 @@ def _renamings(texts: tuple[str, ...]) -> dict[str, str]:
 
 
 def _show(records: Records, *, to_stderr: bool) -> None:
-    for note in records.notes:
-        say(f"note: {note}")
+    say_notes(records.notes)
     say_problems(records)
     sources = records.count_by(lambda film: film.source)
     shown = sorted(sources, key=lambda name: -sources[name])[:_MOST_COLUMNS]

@@ -1,11 +1,10 @@
 """`fscxr embed`: embeddings of films in one file."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from fewshot_cxr.cli.console import progress_bars, say, say_problems
+from fewshot_cxr.cli.console import bars_for, say, say_problems
 from fewshot_cxr.cli.flags import batch_compute_flags, checkpoint_flag, data_flag, file_path
 from fewshot_cxr.cli.sources import Reading, read_films, reading_flags
 from fewshot_cxr.encoders import load_encoder
@@ -28,8 +27,7 @@ def command(*, checkpoint: Path, source: str, split: str | None, out: Path, comp
     encoder = load_encoder(checkpoint)
     records = read_films(source, reading, single_label=True)
     records = records if split is None else records.of_split(split)
-    with progress_bars() as progress:
-        compute = replace(compute, progress=progress)
+    with bars_for(compute) as compute:
         films = compute.decode(records, encoder.image_spec)
         embeddings = compute.embed(encoder, films)
     embeddings.save(out)

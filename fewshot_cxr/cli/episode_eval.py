@@ -1,12 +1,11 @@
 """`fscxr episode-eval`: an encoder evaluated in few-shot episodes, beside the baselines that it must beat."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from fewshot_cxr import report  # each name loads when it is asked for: no page, no matplotlib
-from fewshot_cxr.cli.console import check_outputs, progress_bars, say, say_problems, write_result
+from fewshot_cxr.cli.console import bars_for, check_outputs, say, say_problems, write_result
 from fewshot_cxr.cli.episode_plan import EpisodeFlags, episode_flags
 from fewshot_cxr.cli.exemplars import rule_flags
 from fewshot_cxr.cli.flags import batch_compute_flags, checkpoint_flag, data_flag, file_path, json_flag
@@ -74,7 +73,7 @@ def command(
     check_outputs(json_file, csv_file, html_file, episodes.file)
     encoder = load_encoder(checkpoint)
     test, calibration = _films(source, split, calibrate_split, reading, is_multi_label=multi_label)
-    with progress_bars() as progress:
+    with bars_for(compute) as compute:
         result, films = evaluate_in_episodes(
             encoder,
             test,
@@ -84,7 +83,7 @@ def command(
             is_multi_label=multi_label,
             with_baselines=with_baselines,
             patient_interval=patient_interval,
-            compute=replace(compute, progress=progress),
+            compute=compute,
         )
     say_problems(films)
     if multi_label and with_baselines:

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from fewshot_cxr.cli.classifier_eval import classifier_result
-from fewshot_cxr.cli.console import check_outputs, progress_bars, say, say_problems, write_result
+from fewshot_cxr.cli.console import bars_for, check_outputs, say, say_problems, write_result
 from fewshot_cxr.cli.exemplars import SOURCE_HELP, SupportFlags, read_test_and_support, rule_flags, support_flags
 from fewshot_cxr.cli.flags import batch_compute_flags, given_flags, json_flag, seed_flag, there_path
 from fewshot_cxr.cli.results import show_result
@@ -103,8 +103,7 @@ def _exemplar_result(
     encoder: Encoder, rule: ExemplarRule, test: Records, support: Records, others: Records | None, *, compute: Compute
 ) -> Result:
     spec = encoder.image_spec
-    with progress_bars() as progress:
-        compute = replace(compute, progress=progress)
+    with bars_for(compute) as compute:
         exemplars = embed_exemplars(encoder, support, rule, compute)
         films = compute.decode(test, spec, "test films")
         calibration = None if others is None else compute.decode(others, spec, "calibration films")

@@ -1,11 +1,10 @@
 """`fscxr explain`: where a network looks, film by film, with pictures and numbers."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from fewshot_cxr.cli.console import check_outputs, progress_bars, say, say_problems, show_table, write_result
+from fewshot_cxr.cli.console import bars_for, check_outputs, say, say_notes, say_problems, show_tables, write_result
 from fewshot_cxr.cli.exemplars import (
     SOURCE_HELP,
     SupportFlags,
@@ -126,8 +125,7 @@ def command(
         films = of_split(read_films(source, reading, single_label=True, allow_leak=True), split, "test", "--split")
     paths = [run_path] if versus is None else [run_path, versus]
     asked = Explained(films, exemplars, rule, heat, mask_folder)
-    with progress_bars() as progress:
-        compute = replace(compute, progress=progress)
+    with bars_for(compute) as compute:
         runs = [explained_run(name, path, asked, compute) for name, path in zip(short_names(paths), paths, strict=True)]
         say_problems(runs[0].films.records)
         explanation = _explain(runs, mask_folder, n_covered, seed, compute)
@@ -170,13 +168,9 @@ def _show(explanation: Explanation, *, to_stderr: bool) -> None:
         tables.append(focus_difference_table(paired.rows, paired.names))
         if paired.inner_rows:
             tables.append(focus_difference_table(paired.inner_rows, paired.names, is_inner=True))
-    for table in tables:
-        show_table(table.caption, table.columns, table.rows, to_stderr=to_stderr)
-        for name, why in table.below:
-            say(f"{name}: {why}")
+    show_tables(tables, to_stderr=to_stderr)
     if explanation.erasure is not None:
         say(f"covering films changes the score: {explanation.erasure.score}")
         for row in explanation.erasure.gains():
             say(f"{row.mode}: {gain_text(row)}")
-    for note in explanation.report.notes:
-        say(f"note: {note}")
+    say_notes(explanation.report.notes)

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from fewshot_cxr._checks import lookup
-from fewshot_cxr.cli.console import check_outputs, progress_bars, say, say_problems
+from fewshot_cxr.cli.console import bars_for, check_outputs, say, say_problems
 from fewshot_cxr.cli.flags import batch_compute_flags, file_path, given_flags, seed_flag, there_path
 from fewshot_cxr.cli.sources import READING, Reading, read_films, read_sources, reading_flags
 from fewshot_cxr.distances import DISTANCES
@@ -101,8 +101,7 @@ def command(
     plot = lookup(PLOTS, kind, what="kind of figure")
     _check_suffix(kind, plot, out)
     _refuse_idle_flags(kind, plot, out, method, is_embedding=checkpoint is not None)
-    with progress_bars() as progress:
-        compute = replace(compute, progress=progress)
+    with bars_for(compute) as compute:
         if plot.source == EMBEDDINGS and checkpoint is not None:
             if sources or data is None:
                 raise click.UsageError(f"{kind}: --checkpoint goes with --data, and with no other source")

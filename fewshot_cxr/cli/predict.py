@@ -1,11 +1,10 @@
 """`fscxr predict`: what is nearest to a new film, and which exemplars say so."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from fewshot_cxr.cli.console import progress_bars, say, say_problems, write_result
+from fewshot_cxr.cli.console import bars_for, say, say_problems, write_result
 from fewshot_cxr.cli.exemplars import rule_flags, support_split_flag
 from fewshot_cxr.cli.flags import batch_compute_flags, checkpoint_flag, json_flag, seed_flag, there_path
 from fewshot_cxr.cli.results import show_prediction
@@ -58,8 +57,7 @@ def command(
     encoder = load_encoder(checkpoint)
     labelled = _support(read_films(support, reading, single_label=True), support_split)
     exemplars = sample_exemplars(labelled, n_exemplars, seed=seed)
-    with progress_bars() as progress:
-        compute = replace(compute, progress=progress)
+    with bars_for(compute) as compute:
         cached = compute.decode(exemplars, encoder.image_spec, "exemplars")
         known = compute.embed(encoder, cached, "exemplars")
         vectors, read, problems = embed_files(

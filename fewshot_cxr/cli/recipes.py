@@ -1,12 +1,21 @@
 """`fscxr recipes`: the published systems, each one command."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from fewshot_cxr.cli.console import check_outputs, progress_bars, say, show_table, write_provenance, write_result
+from fewshot_cxr.cli.console import (
+    bars_for,
+    check_outputs,
+    progress_bars,
+    say,
+    say_notes,
+    show_table,
+    write_provenance,
+    write_result,
+)
 from fewshot_cxr.cli.flags import compute_flags, json_flag, resume_flag, run_folder_flag, seed_flag, there_path
 from fewshot_cxr.cli.results import show_warnings
 from fewshot_cxr.cli.sources import reader_and_path
@@ -127,7 +136,7 @@ def run(
         raise click.UsageError(f"{out} holds a run already: add --resume, or name another folder")
     recipe, given = load_recipe(name), dict(map(parse_setting, settings))
     settled(recipe, published=published, smoke=smoke, settings=given)  # a slip, before work
-    with progress_bars() as progress:
+    with bars_for(compute) as compute:
         done = run_recipe(
             recipe,
             [(reader, Path(path)) for reader, path in map(reader_and_path, sources)],
@@ -139,7 +148,7 @@ def run(
             keep_out=keep_out,
             resume=resume,
             seed=seed,
-            compute=replace(compute, progress=progress),
+            compute=compute,
         )
     write_provenance(out, resume=resume)
     _show(done, to_stderr=json_file == "-")
@@ -196,8 +205,7 @@ def _cells(row: CheckRow) -> tuple[str, ...]:
 
 
 def _show(done: RecipeResult, *, to_stderr: bool) -> None:
-    for note in done.notes:
-        say(f"note: {note}")
+    say_notes(done.notes)
     for table in result_tables(done.result):
         show_table(table.caption, table.columns, table.rows, to_stderr=to_stderr)
     show_warnings(done.result.warnings)

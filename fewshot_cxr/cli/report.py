@@ -1,11 +1,10 @@
 """`fscxr report`: one page on runs and results, to read, print and send."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from fewshot_cxr.cli.console import check_outputs, progress_bars, say, say_problems
+from fewshot_cxr.cli.console import bars_for, check_outputs, say, say_notes, say_problems
 from fewshot_cxr.cli.exemplars import of_split, refuse_shared_patients
 from fewshot_cxr.cli.flags import compute_flags, file_path, seed_flag
 from fewshot_cxr.cli.sources import Reading, read_films, reader_and_path, reading_flags
@@ -56,15 +55,13 @@ def command(
         given = _films(source, split, support_split, reading)
     elif split is not None or support_split is not None or reading != Reading():
         raise click.UsageError("--split, --support-split and the reading flags go with --data: name the films")
-    with progress_bars() as progress:
-        compute = replace(compute, progress=progress)
+    with bars_for(compute) as compute:
         page = report_page(sources, given=given, title=title, seed=seed, compute=compute)
         text = render_page(page)
     write_text(out, text)
     for section in page.sections:
         if section.heading == LEFT_OUT:
-            for sentence in section.paragraphs:
-                say(f"note: {sentence}")
+            say_notes(section.paragraphs)
     say(f"written: {out}, {len(text.encode()) / 1e6:.1f} MB")
 
 

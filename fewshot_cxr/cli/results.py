@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import click
 
-from fewshot_cxr.cli.console import say, show_table
+from fewshot_cxr.cli.console import say, say_notes, show_tables
 from fewshot_cxr.evaluation import Result
 from fewshot_cxr.inference import Prediction
 from fewshot_cxr.report import is_alarm, patients_text, reading_text
@@ -13,19 +13,13 @@ from fewshot_cxr.report.finding_tables import result_tables
 
 def show_result(result: Result, *, is_whole: bool = True, to_stderr: bool = False) -> None:
     """Print every table of a result, or only the first two of episodes; then what to beware of."""
-    told: dict[tuple[str, str], None] = {}
-    for table in result_tables(result)[: None if is_whole else 2]:
-        show_table(table.caption, table.columns, table.rows, to_stderr=to_stderr)
-        told |= dict.fromkeys(table.below)
-    for name, why in told:
-        say(f"{name}: {why}")
+    show_tables(result_tables(result)[: None if is_whole else 2], to_stderr=to_stderr)
     if (asked := result.episodes) is not None:
         say(f"{result.n_films:,} films of {result.n_patients:,} patients; {asked.episodes_per_second:,.0f} episodes/s")
         if asked.n_patient_episodes and result.replicates is not None and result.replicates.influence:
             say(f"interval over patients: {patients_text(result)}")
         say(reading_text(result))
-    for note in result.notes:
-        say(f"note: {note}")
+    say_notes(result.notes)
     show_warnings(result.warnings)
 
 

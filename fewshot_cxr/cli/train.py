@@ -2,7 +2,7 @@
 
 import click
 
-from fewshot_cxr.cli.console import progress_bars, say, say_records, write_provenance, write_result
+from fewshot_cxr.cli.console import progress_bars, say, say_notes, say_records, write_provenance, write_result
 from fewshot_cxr.cli.flags import json_flag
 from fewshot_cxr.cli.sources import Reading, read_films, reading_flags
 from fewshot_cxr.cli.training_flags import Run, Trainer, choices, run_flags, trainer_flags
@@ -84,8 +84,7 @@ def _train(trainer: Trainer, run: Run, reading: Reading, json_file: str | None, 
     write_provenance(run.out, resume=run.resume)
     with progress_bars() as progress:
         trained = trainer.fit(train, val, out=run.out, resume=run.resume, progress=progress)
-    for note in trained.notes:
-        say(f"note: {note}")
+    say_notes(trained.notes)
     card = trained.card
     seconds = sum(row["seconds"] for row in trained.history)
     accuracy = "" if card["val_accuracy"] is None else f", validation accuracy {100 * card['val_accuracy']:.1f} %"
