@@ -42,8 +42,6 @@ def confusion_matrix_figure(
         for set_ticks in (axes.set_xticks, axes.set_yticks):
             set_ticks(np.arange(len(names) + 1) - 0.5, minor=True)
         axes.grid(which="minor")
-        axes.tick_params(which="both", length=0)
-        axes.spines[:].set_visible(False)
         axes.set(xlabel="decided as", ylabel="truly")
         figure.supxlabel("per cent of the row, number of queries below", fontsize=9.5, color=colours.quiet)
     return figure

@@ -13,7 +13,6 @@ from fewshot_cxr.visualise.style import (
     Figure,
     Reading,
     Theme,
-    draw_plain_axes,
     drawing,
     films_text,
     line_looks,
@@ -112,16 +111,14 @@ def deletion_figure(
             axes.plot(steps, values.mean(axis=0), color=colour, linestyle=dashes, label=name)
         axes.set(xlim=(0, 1), xlabel=words, ylabel=wrapped(score, _LABEL_LETTERS))
         axes.xaxis.set_major_formatter(percent_scale())
-        draw_plain_axes(axes)
+        axes.grid()
         n_films = {len(values) for values in scores.values()}
         told = films_text(n_films.pop()) if len(n_films) == 1 else "the films"
         figure.legend(
             loc="outside lower right",
             title=f"line: mean of {told}; band: their middle half",
-            title_fontsize=9,
             fontsize=9.5,
             ncols=min(2, len(scores)),
-            frameon=False,
         )
     return figure
 
@@ -166,7 +163,7 @@ def _drawing_curves(
             look = {"color": colour, "linestyle": dashes, "linewidth": 1.7, "drawstyle": style}
             (lines[name],) = axes.plot(across, up, clip_on=False, **look)
         axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xticks=np.linspace(0, 1, 6), yticks=np.linspace(0, 1, 6))
-        draw_plain_axes(axes)
+        axes.grid()
         axes.tick_params(labelcolor=colours.ink, pad=7)
         rising = sorted(curves, key=lambda name: curves[name][2][0])
         figure.legend(
@@ -174,9 +171,7 @@ def _drawing_curves(
             [labels[name] for name in rising],
             loc="outside lower center",
             ncols=n_columns,
-            fontsize=9,
             handlelength=3.4,
-            frameon=False,
         )
 
 

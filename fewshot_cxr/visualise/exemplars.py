@@ -216,5 +216,3 @@ def _draw_distances(axes: Axes, distances: Mapping[str, float], colours: Theme, 
     axes.invert_yaxis()
     axes.margins(x=0.18)
     axes.set_xticks([])
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)

@@ -69,11 +69,8 @@ def put_legend(
         loc="outside lower center",
         ncols=_n_columns(texts, n_letters),
         title=title or None,
-        fontsize=9,
-        title_fontsize=9,
         handletextpad=0.3,
         columnspacing=1.2,
-        frameon=False,
     )
 
 

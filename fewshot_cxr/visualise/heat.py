@@ -108,7 +108,6 @@ def heat_sheet_figure(
         for axes, tile, text in zip(grid.ravel(), tiles, captions, strict=False):
             _draw(axes, tile, colours)
             axes.set(xticks=[], yticks=[], anchor="N")
-            axes.spines[:].set_visible(False)
             axes.set_xlabel(text, fontsize=8, color=theme_colours.ink, labelpad=3)
         for axes in grid.ravel()[len(tiles) :]:
             axes.set_axis_off()
@@ -166,5 +165,5 @@ def _put_colour_bar(figure: Figure, colours: ScalarMappable, label: str) -> None
     )
     bar.set_ticks(np.linspace(*colours.get_clim(), 5).tolist())
     bar.outline.set_visible(False)
-    bar.ax.tick_params(length=0, labelsize=8.5)
+    bar.ax.tick_params(labelsize=8.5)
     bar.set_label(label, fontsize=9)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 
-from fewshot_cxr.visualise.style import Figure, drawing, percent, percent_scale
+from fewshot_cxr.visualise.style import Figure, draw_ticks, drawing, percent, percent_scale
 
 Bin = tuple[float, float, float]  # share of the queries, their mean probability, share of them that is right; all 0..1
 
@@ -34,8 +34,8 @@ def reliability_figure(curves: Mapping[str, Sequence[Bin]], *, title: str = "", 
         most = max(share for bins in curves.values() for share, _, _ in bins)
         lower.set(ylim=(0, 1.15 * most), xlabel="probability of the answer", ylabel="queries")
         for axes in (upper, lower):
-            _count_in_per_cent(axes)
-        upper.legend(loc="upper left", frameon=False)
+            _draw_per_cent(axes)
+        upper.legend(loc="upper left", fontsize=11)
     return figure
 
 
@@ -61,11 +61,12 @@ def risk_coverage_figure(curve: Sequence[tuple[float, float]], *, title: str = "
         axes.annotate(label, (0.01, risks[-1]), xytext=(0, 4), textcoords="offset points", color=colours.ink)
         axes.set(xlim=(0, 1), ylim=(0, max(0.05, 1.25 * max(risks))))
         axes.set(xlabel="share of the films that is answered, the surest first", ylabel="answers that are wrong")
-        _count_in_per_cent(axes)
+        _draw_per_cent(axes)
     return figure
 
 
-def _count_in_per_cent(axes: Axes) -> None:
+def _draw_per_cent(axes: Axes) -> None:
     axes.grid()
+    draw_ticks(axes)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(percent_scale())

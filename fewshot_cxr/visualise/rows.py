@@ -15,7 +15,6 @@ from fewshot_cxr.visualise.style import (
     Figure,
     Reading,
     Theme,
-    draw_plain_axes,
     drawing,
     films_text,
     percent,
@@ -86,7 +85,7 @@ def recall_figure(
         if lines:
             two_longest = sorted(len(name) for name, *_ in lines)[-2:]
             n_columns = 2 if sum(two_longest) < _LEGEND_LETTERS else 1
-            figure.legend(loc="outside lower right", ncols=n_columns, frameon=False)
+            figure.legend(loc="outside lower right", ncols=n_columns, fontsize=11)
     return figure
 
 
@@ -155,7 +154,7 @@ def class_counts_figure(counts: Mapping[str, Mapping[str, int]], *, title: str =
         axes.margins(x=0.12)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, nbins=6))
         axes.xaxis.set_major_formatter("{x:,.0f}")
-        figure.legend(loc="outside lower right", ncols=len(counts), frameon=False, fontsize=9.5)
+        figure.legend(loc="outside lower right", ncols=len(counts), fontsize=9.5)
     return figure
 
 
@@ -177,7 +176,7 @@ def _draw_share(
 def _finish_rows(axes: Axes, names: Sequence[str], *, size: float = 11) -> None:
     axes.set_yticks(range(len(names)), names, fontsize=size)
     axes.set_ylim(len(names) - 0.5, -0.5)
-    draw_plain_axes(axes, grid="x")
+    axes.grid(axis="x")
 
 
 def _put_focus_legend(figure: Figure, rows: Sequence[FocusBar], colours: Theme) -> None:
@@ -186,6 +185,5 @@ def _put_focus_legend(figure: Figure, rows: Sequence[FocusBar], colours: Theme) 
     entries = {"mean and 95 % interval": dot}
     if any(row.area is not None for row in rows):
         entries["a flat map"] = tick
-    figure.legend(
-        entries.values(), entries, loc="outside lower right", ncols=2, fontsize=9.5, frameon=False, handlelength=2.4
-    )
+    look = {"fontsize": 9.5, "handlelength": 2.4}
+    figure.legend(entries.values(), entries, loc="outside lower right", ncols=2, **look)

@@ -90,7 +90,7 @@ def som_distance_figure(som: Som, *, title: str = "", theme: str = "light") -> F
         bar = part.colorbar(shades, ax=axes, fraction=0.046, pad=0.02)
         told = f"mean {som.settings['distance']} distance from the cells around"
         bar.set_label(told, color=colours.ink, fontsize=9.5)
-        bar.ax.tick_params(labelsize=9, length=0)
+        bar.ax.tick_params(labelsize=9)
         bar.outline.set_visible(False)
         _finish_axes(axes, som)
     return figure
@@ -152,5 +152,5 @@ def _finish_axes(axes: Axes, som: Som) -> None:
     axes.set_xticks(np.arange(n_columns + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(n_rows + 1) - 0.5, minor=True)
     axes.grid(which="minor", linewidth=0.5)
-    axes.tick_params(which="both", length=0, labelbottom=False, labelleft=False)
+    axes.tick_params(which="both", labelbottom=False, labelleft=False)
     axes.spines[:].set_visible(True)

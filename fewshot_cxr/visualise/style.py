@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from matplotlib import style
 from matplotlib.axes import Axes
@@ -23,7 +23,7 @@ __all__ = [
     "Reading",
     "Theme",
     "contrast_ratio",
-    "draw_plain_axes",
+    "draw_ticks",
     "drawing",
     "films_text",
     "line_looks",
@@ -134,11 +134,10 @@ def line_looks(colours: Theme, n_lines: int) -> list[tuple[str, Any]]:
     return [(hues[place % len(hues)], _DASHES[place % len(_DASHES)]) for place in range(n_lines)]
 
 
-def draw_plain_axes(axes: Axes, *, grid: Literal["both", "x", "y"] = "both") -> None:
-    """Leave of the axes the grid and the labels alone: no ticks, no frame."""
-    axes.grid(axis=grid)
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
+def draw_ticks(axes: Axes) -> None:
+    """Give the axes a line at the left and below, with ticks."""
+    axes.spines[["left", "bottom"]].set_visible(True)
+    axes.tick_params(length=3.5)
 
 
 def percent_scale() -> PercentFormatter:
@@ -170,8 +169,8 @@ def _settings(colours: Theme) -> dict[str, Any]:
         "figure.titleweight": "bold",
         # A finding may be called "$5 $10": text is text, not a formula.
         "text.parse_math": False,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
+        **{f"axes.spines.{side}": False for side in ("top", "right", "bottom", "left")},
+        **{f"{axis}tick.{kind}.size": 0 for axis in "xy" for kind in ("major", "minor")},
         "axes.edgecolor": colours.line,
         "axes.facecolor": colours.paper,
         "axes.labelcolor": colours.quiet,
@@ -182,6 +181,9 @@ def _settings(colours: Theme) -> dict[str, Any]:
         "grid.color": colours.line,
         "grid.linewidth": 0.8,
         "axes.axisbelow": True,
+        "legend.frameon": False,
+        "legend.fontsize": 9,
+        "legend.title_fontsize": 9,
         "text.color": colours.ink,
         "xtick.color": colours.line,
         "ytick.color": colours.line,

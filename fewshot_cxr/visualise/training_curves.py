@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from fewshot_cxr.visualise.style import Figure, Theme, drawing, percent, percent_scale
+from fewshot_cxr.visualise.style import Figure, Theme, draw_ticks, drawing, percent, percent_scale
 
 _LOSSES = ("loss", "val_loss")
 _LINES = {  # column -> its line, of one name in both panels, so that one legend does; what stands above it alone
@@ -100,6 +100,7 @@ def _draw_panel(axes: Axes, curves: Curves, best: float | None, colours: Theme) 
         axes.axvline(best, color=colours.ink, linestyle=":", linewidth=1.4, zorder=1)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(axis="y")
+    draw_ticks(axes)
 
 
 def _shares_title(shares: Curves) -> str:
@@ -117,13 +118,5 @@ def _put_legend(figure: Figure, panels: Iterable[Axes]) -> None:
     lines = {str(line.get_label()): line for panel in panels for line in panel.lines}
     named = {name: lines[name] for name in _DASHES if name in lines}
     if len(named) > 1:
-        figure.legend(
-            named.values(),
-            named,
-            loc="outside lower center",
-            ncols=len(named),
-            fontsize=9,
-            handlelength=2.8,
-            columnspacing=1.3,
-            frameon=False,
-        )
+        look = {"handlelength": 2.8, "columnspacing": 1.3}
+        figure.legend(named.values(), named, loc="outside lower center", ncols=len(named), **look)
