@@ -6,6 +6,7 @@ import lazy_loader
 
 _load, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 _RENAMED = dict.fromkeys(("EpisodicResult", "ClosedSetResult", "MultiLabelResult"), "Result")
+_RENAMED["floor_warning"] = "baseline_warning"
 
 
 def __getattr__(name: str) -> object:

@@ -3,8 +3,6 @@ from .answers import Decisions as Decisions
 from .audit import CHECKS as CHECKS
 from .audit import Audit as Audit
 from .audit import audit_films as audit_films
-from .cautions import floor_warning as floor_warning
-from .cautions import sources_apart as sources_apart
 from .compare import compare_results as compare_results
 from .comparison import Comparison as Comparison
 from .comparison import Difference as Difference
@@ -34,3 +32,5 @@ from .scores import Estimate as Estimate
 from .scores import OpenSet as OpenSet
 from .scores import Reliability as Reliability
 from .scores import Scores as Scores
+from .warning_texts import baseline_warning as baseline_warning
+from .warning_texts import sources_apart as sources_apart

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from fewshot_cxr.evaluation.plain_values import read_estimates, to_plain, with_tuples
 from fewshot_cxr.metrics import Estimate as Estimate
 
@@ -32,6 +34,10 @@ class Scores:
         raise AttributeError(f"there is no number {name!r} over all findings; there are {', '.join(overall)}")
 
 
+Bins = tuple[tuple[float, float, float], ...]
+"""Share of the decisions, mean confidence, share right."""
+
+
 @dataclass(frozen=True)
 class Reliability:
     """How far the probabilities, a softmax over minus the distances, may be believed.
@@ -43,7 +49,14 @@ class Reliability:
     ece: Estimate
     brier: Estimate
     temperature: float
-    bins: tuple[tuple[float, float, float], ...]
+    bins: Bins
+
+
+def reliability_points(count: np.ndarray, confidence: np.ndarray, correct: np.ndarray) -> Bins:
+    """Return the bins of `Reliability` from the sums of `reliability_bins`, empty ones left out."""
+    kept = count > 0
+    shares = count / count.sum(), confidence / np.where(kept, count, 1), correct / np.where(kept, count, 1)
+    return tuple((share, sure, right) for share, sure, right in np.stack(shares, axis=1)[kept].tolist())
 
 
 @dataclass(frozen=True)

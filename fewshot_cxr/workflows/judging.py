@@ -14,12 +14,12 @@ from fewshot_cxr.evaluation import (
     Answers,
     Plan,
     Result,
+    baseline_warning,
     decide_by_classifier,
     decide_by_exemplars,
     evaluate_closed_set,
     evaluate_multi_label,
     evaluate_plan,
-    floor_warning,
     sources_apart,
 )
 from fewshot_cxr.inference import Classifier, embed_floors
@@ -136,7 +136,7 @@ def closed_warnings(result: Result, films: Records, encoder: Encoder) -> Iterato
     if words := sources_apart(_unembedded(films)):
         yield words
     for name, gap in result.above_baselines.items():
-        if words := floor_warning(name, gap):
+        if words := baseline_warning(name, gap):
             yield words
 
 

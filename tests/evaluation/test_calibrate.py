@@ -4,6 +4,7 @@ from made_films import change, make_films
 
 from fewshot_cxr.evaluation import evaluate_episodes, plan_episodes
 from fewshot_cxr.evaluation.episodic.calibrate import fit_on_episodes
+from fewshot_cxr.evaluation.episodic.film_rule import FilmRule
 
 FEW = {"n_shot": 3, "n_query": 5, "n_episodes": 200, "patient_interval": False, "device": "cpu"}
 RULE = {"rule": "mean_distance", "distance": "euclidean"}
@@ -36,7 +37,8 @@ def test_the_temperature_grows_with_the_distances():
     films, others = make_films(seed=1), make_films(seed=2)
     episodes = plan_episodes(films, n_shot=3, n_query=5).episodes
     one, ten = (
-        fit_on_episodes(change(others, vectors=scale * others.vectors), films, episodes, **RULE) for scale in (1, 10)
+        fit_on_episodes(change(others, vectors=scale * others.vectors), FilmRule(films, **RULE), episodes)
+        for scale in (1, 10)
     )
     assert ten == pytest.approx(10 * one, rel=1e-2)
 

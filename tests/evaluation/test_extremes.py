@@ -10,6 +10,7 @@ from made_results import changed
 
 from fewshot_cxr.evaluation import evaluate_plan, extreme_episodes, plan_episodes, replay_plan
 from fewshot_cxr.evaluation.episodic.extremes import episode_accuracies
+from fewshot_cxr.evaluation.episodic.film_rule import FilmRule
 from fewshot_cxr.inference import RULES
 
 HARD = {"within": 1.2, "spread": 1.0}
@@ -33,7 +34,8 @@ def result(films, plan):
 
 
 def accuracies(films, plan, **settings):
-    return np.concatenate([right for _, right in episode_accuracies(films, plan, **{**SETTINGS, **settings})])
+    rule = FilmRule(films, **SETTINGS | settings)
+    return np.concatenate([right for _, right in episode_accuracies(rule, plan.episodes)])
 
 
 def test_extremes_agree_with_a_slow_walk(films, plan):

@@ -6,7 +6,8 @@ from made_films import change, make_multi_label
 from sklearn import metrics
 
 from fewshot_cxr.evaluation import Result, evaluate_episodes, evaluate_plan, plan_episodes
-from fewshot_cxr.evaluation.episodic.multi_label import MultiLabelJudge
+from fewshot_cxr.evaluation.episodic.film_rule import FilmRule
+from fewshot_cxr.evaluation.episodic.multi_label import MultiLabelScorer
 
 FEW = {"n_shot": 3, "n_query": 4, "n_episodes": 20}
 
@@ -98,7 +99,7 @@ def test_judge_leaves_findings_outside_the_episode_empty():
     films = make_multi_label()
     episodes = plan_episodes(films, n_way=2, **FEW).episodes
     block = episodes.block(0, 5)
-    rows = MultiLabelJudge(films, rule="prototype", distance="euclidean")(block).rows.reshape(5, 4, -1)
+    rows = MultiLabelScorer(FilmRule(films, rule="prototype", distance="euclidean"))(block).rows.reshape(5, 4, -1)
     for number in range(5):
         filled = np.flatnonzero(rows[number].numpy().any(axis=1))
         np.testing.assert_array_equal(filled, block.class_ids[number])

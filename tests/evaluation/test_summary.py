@@ -6,7 +6,7 @@ from made_patients import slow_changes
 from scipy import stats
 
 from fewshot_cxr.evaluation import evaluate_plan, plan_episodes
-from fewshot_cxr.evaluation.episodic.judge import Judge
+from fewshot_cxr.evaluation.episodic.film_rule import FilmRule
 from fewshot_cxr.evaluation.episodic.patients import (
     N_PARTS,
     PatientPlan,
@@ -14,6 +14,7 @@ from fewshot_cxr.evaluation.episodic.patients import (
     PatientUnits,
     population_variance,
 )
+from fewshot_cxr.evaluation.episodic.scorer import Scorer
 from fewshot_cxr.evaluation.episodic.summary import N_BATCHES, EpisodeSums, Summary, paired_difference
 from fewshot_cxr.evaluation.episodic.tally import Layout
 
@@ -21,16 +22,16 @@ from fewshot_cxr.evaluation.episodic.tally import Layout
 def summarize(films, n_episodes=200, *, has_tally=True, rule="mean_distance", n_way=None):
     """Return the summary, the rows it was made of, and the episodes."""
     episodes = plan_episodes(films, n_way=n_way, n_shot=2, n_query=3, n_episodes=n_episodes).episodes
-    judge = Judge(films, rule=rule, distance="euclidean", layout=Layout(films.class_names))
+    scorer = Scorer(FilmRule(films, rule=rule, distance="euclidean"), Layout(films.class_names))
     units = PatientUnits.of(films)
-    sums, tally = EpisodeSums(judge.layout, n_episodes), PatientTally(units, judge.layout.n_statistics)
+    sums, tally = EpisodeSums(scorer.layout, n_episodes), PatientTally(units, scorer.layout.n_statistics)
     parts = []
     for block in episodes.blocks(64):
-        parts.append(judge(block).rows)
+        parts.append(scorer(block).rows)
         sums.add(block.first, parts[-1])
         tally.add(block, parts[-1])
     plan = PatientPlan(episodes if has_tally else None, reason=None if has_tally else "not asked for")
-    return Summary.of(judge.layout, sums, tally if has_tally else None, units, plan), torch.cat(parts), episodes
+    return Summary.of(scorer.layout, sums, tally if has_tally else None, units, plan), torch.cat(parts), episodes
 
 
 def number_of(layout, rows, *key):

@@ -7,16 +7,16 @@ import torch
 from torch import Tensor
 
 from fewshot_cxr.embeddings import Embeddings
-from fewshot_cxr.evaluation.cautions import floor_warning, sources_apart
 from fewshot_cxr.evaluation.data_hash import data_hash
-from fewshot_cxr.evaluation.episodic.multi_label import MultiLabelJudge
-from fewshot_cxr.evaluation.episodic.passes import AnyJudge
+from fewshot_cxr.evaluation.episodic.multi_label import MultiLabelScorer
+from fewshot_cxr.evaluation.episodic.passes import AnyScorer
 from fewshot_cxr.evaluation.episodic.patients import PatientPlan
 from fewshot_cxr.evaluation.episodic.protocols import Plan
 from fewshot_cxr.evaluation.episodic.summary import Summary, paired_difference
-from fewshot_cxr.evaluation.episodic.tally import OPEN_SCORES, Key
+from fewshot_cxr.evaluation.episodic.tally import BIN_SUMS, OPEN_SCORES, Key
 from fewshot_cxr.evaluation.result import EpisodeFacts, Result
-from fewshot_cxr.evaluation.scores import Calibration, OpenSet, Reliability, Scores
+from fewshot_cxr.evaluation.scores import Calibration, OpenSet, Reliability, Scores, reliability_points
+from fewshot_cxr.evaluation.warning_texts import baseline_warning, sources_apart
 from fewshot_cxr.inference.rules import EVEN, OWN_DISTANCE, TRANSDUCTIVE
 from fewshot_cxr.metrics import Cells, Estimate, numbers_in
 
@@ -27,24 +27,23 @@ OVERLAP = "PATIENT OVERLAP ALLOWED: support and query may share patients; this m
 
 
 def assemble(
-    films: Embeddings,
     plan: Plan,
-    judge: AnyJudge,
+    scorer: AnyScorer,
     summaries: Mapping[str, Summary],
     *,
     patients: PatientPlan,
     seconds: Mapping[str, float],
 ) -> Result:
-    """Make the result of the judge's summary, named "", and of the floors' summaries, by their names."""
-    summary = summaries[""]
-    floors = {name: one for name, one in summaries.items() if name}
+    """Make the result of the scorer's summary, named "", and of the baselines' summaries, by their names."""
+    summary, films, rule = summaries[""], scorer.rule.films, scorer.rule.rule
+    baselines = {name: one for name, one in summaries.items() if name}
     episodes, shape = plan.episodes, plan.episodes.to_json()
-    above = {name: paired_difference(summary, one, "accuracy") for name, one in floors.items()}
+    above = {name: paired_difference(summary, one, "accuracy") for name, one in baselines.items()}
     kept = [name for name in ("seen", "novel", "harmonic_mean") if ("seen_and_novel", name) in summary]
     notes = (*plan.notes, *episodes.notes, *([patients.note] if patients.note else []))
     return Result(
         kind="episodes",
-        scores=scores_of(summary, judge.confusion),
+        scores=scores_of(summary, scorer.confusion),
         episodes=EpisodeFacts(
             protocol={"name": plan.protocol, "seen": list(plan.seen), "novel": list(plan.novel), **shape},
             n_way=episodes.block(0, 1).class_ids.shape[1],
@@ -59,21 +58,21 @@ def assemble(
             seen_and_novel={name: summary.estimate("seen_and_novel", name) for name in kept},
         ),
         replicates=summary.replicates(),
-        calibration=_calibration(judge, summary),
-        open_set=_open_set(films, plan, judge, summary),
-        open_set_reason=_why_no_open_set(judge),
-        confusion=tuple(tuple(row) for row in judge.confusion.tolist()),
-        findings=judge.layout.findings,
-        rule=judge.rule,
-        distance=OWN_DISTANCE.get(judge.rule, judge.distance),
-        is_transductive=judge.rule in TRANSDUCTIVE,
+        calibration=_calibration(scorer, summary),
+        open_set=_open_set(plan, scorer, summary),
+        open_set_reason=_why_no_open_set(scorer),
+        confusion=tuple(tuple(row) for row in scorer.confusion.tolist()),
+        findings=scorer.layout.findings,
+        rule=rule,
+        distance=OWN_DISTANCE.get(rule, scorer.rule.distance),
+        is_transductive=rule in TRANSDUCTIVE,
         data_hash=data_hash(films),
         n_films=len(films),
         n_patients=summary.units.n_patients,
-        baselines={name: one.estimate("accuracy") for name, one in floors.items()},
+        baselines={name: one.estimate("accuracy") for name, one in baselines.items()},
         above_baselines=above,
         notes=notes,
-        warnings=tuple(_warnings(films, plan, summary, above, rule=judge.rule)),
+        warnings=tuple(_warnings(films, plan, summary, above, rule=rule)),
     )
 
 
@@ -98,49 +97,45 @@ def scores_of(summary: Summary, confusion: np.ndarray) -> Scores:
     return Scores({name: score((name,), number.overall) for name, number in numbers_in("overall").items()}, asked)
 
 
-def _calibration(judge: AnyJudge, summary: Summary) -> Calibration | None:
-    if isinstance(judge, MultiLabelJudge):
+def _calibration(scorer: AnyScorer, summary: Summary) -> Calibration | None:
+    if isinstance(scorer, MultiLabelScorer):
         return None
-    means = judge.layout.split(torch.from_numpy(np.asarray(summary.means)))
+    means = scorer.layout.split(torch.from_numpy(np.asarray(summary.means)))
 
     def reliability(number: int) -> Reliability:
-        count, confidence, correct = (means[f"{name}{number}"].numpy() for name in ("count", "confidence", "correct"))
-        some = np.maximum(count, 1e-300)
-        rows = zip(count / count.sum(), confidence / some, correct / some, strict=True)
         return Reliability(
             ece=summary.estimate("calibration", str(number), "ece"),
             brier=summary.estimate("calibration", str(number), "brier"),
-            temperature=judge.temperatures[number],
-            bins=tuple((float(share), float(sure), float(right)) for share, sure, right in rows if share > 0),
+            temperature=scorer.temperatures[number],
+            bins=reliability_points(*(means[f"{name}{number}"].numpy() for name in BIN_SUMS)),
         )
 
-    if len(judge.temperatures) == 1:
+    if len(scorer.temperatures) == 1:
         return Calibration(reliability(0), None, _NOT_CALIBRATED)
     return Calibration(reliability(0), reliability(1))
 
 
-def _open_set(films: Embeddings, plan: Plan, judge: AnyJudge, summary: Summary) -> OpenSet | None:
-    if isinstance(judge, MultiLabelJudge) or not judge.layout.has_outside:
+def _open_set(plan: Plan, scorer: AnyScorer, summary: Summary) -> OpenSet | None:
+    if isinstance(scorer, MultiLabelScorer) or not scorer.layout.has_outside:
         return None
     outside = plan.episodes.block(0, min(256, plan.episodes.n_episodes)).outside
-    names = films.class_names
-    rows = np.unique(outside) if outside is not None else np.zeros(0, dtype=np.int64)
-    asked = np.unique(films.class_ids[rows])
+    films = scorer.rule.films
+    asked = [] if outside is None else np.unique(films.class_ids[np.unique(outside)]).tolist()
     return OpenSet(
         scores={
             score: {name: summary.estimate("open_set", score, name) for name in ("auroc", "fpr_at_95_tpr")}
             for score in OPEN_SCORES
         },
-        risk_coverage=judge.mean_risks(),
+        risk_coverage=scorer.mean_risks(),
         area=summary.estimate("open_set", "area"),
-        findings=tuple(names[int(index)] for index in asked),
+        findings=tuple(films.class_names[index] for index in asked),
     )
 
 
-def _why_no_open_set(judge: AnyJudge) -> str | None:
-    if isinstance(judge, MultiLabelJudge):
-        return judge.layout.why_absent
-    return None if judge.layout.has_outside else _NOTHING_OUTSIDE
+def _why_no_open_set(scorer: AnyScorer) -> str | None:
+    if isinstance(scorer, MultiLabelScorer):
+        return scorer.layout.why_absent
+    return None if scorer.layout.has_outside else _NOTHING_OUTSIDE
 
 
 def _warnings(
@@ -150,7 +145,7 @@ def _warnings(
     if plan.episodes.to_json().get("allow_patient_overlap"):
         told.append(OVERLAP)
     if rule in TRANSDUCTIVE:
-        told.append("transductive: the rule saw all queries of an episode at once; one film alone is judged otherwise")
+        told.append("transductive: the rule saw all queries of an episode at once; one film alone is scorerd otherwise")
     if rule in EVEN and plan.episodes.to_json().get("prevalence") == "natural":
         told.append(f"{rule} expects as many queries of each finding, which these episodes do not have")
     names = films.class_names
@@ -159,4 +154,4 @@ def _warnings(
         counts = ", ".join(f"{name} {number}" for name, number in few.items())
         told.append(f"few patients ({counts}): the interval over patients is itself uncertain")
     told += [words] if (words := sources_apart(films)) else []
-    return told + [words for name, gap in above.items() if (words := floor_warning(name, gap))]
+    return told + [words for name, gap in above.items() if (words := baseline_warning(name, gap))]

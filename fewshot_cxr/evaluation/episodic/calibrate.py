@@ -1,27 +1,24 @@
 """A temperature for the probabilities, fitted in episodes on films outside the test."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.episodes import Episodes, EpisodeSource
-from fewshot_cxr.evaluation.episodic.judge import Judge
-from fewshot_cxr.evaluation.episodic.tally import Layout
+from fewshot_cxr.evaluation.episodic.film_rule import FilmRule
 from fewshot_cxr.metrics import fit_temperature
 
 _N_EPISODES = 200
 
 
-def fit_on_episodes(films: Embeddings, judged: Embeddings, episodes: EpisodeSource, **settings: Any) -> float:
+def fit_on_episodes(films: Embeddings, rule: FilmRule, episodes: EpisodeSource) -> float:
     """Fit a temperature on episodes of the same shape, drawn from other films.
 
     Args:
-        films: for the calibration; none of them may be judged.
-        judged: the films of the test.
+        films: for the calibration; none of them may be in the test.
+        rule: with the films of the test.
         episodes: of the test; their ways, shots and queries are taken, or as many queries as the films allow.
-        settings: rule, distance, options and device of the judge.
 
     Returns:
         Temperature, in the unit of the distances.
@@ -29,13 +26,14 @@ def fit_on_episodes(films: Embeddings, judged: Embeddings, episodes: EpisodeSour
     Raises:
         ValueError: a film of the test is among `films`, or there are too few films for such episodes.
     """
-    if films.paths is None or judged.paths is None:
-        known = {row.tobytes() for row in judged.vectors}
+    tested = rule.films
+    if films.paths is None or tested.paths is None:
+        known = {row.tobytes() for row in tested.vectors}
         if any(row.tobytes() in known for row in films.vectors):
             raise ValueError(
                 "films of the calibration are in the test too; calibrate on other films (--calibrate-split)"
             )
-    shared = set(films.paths or ()) & set(judged.paths or ())
+    shared = set(films.paths or ()) & set(tested.paths or ())
     if shared:
         raise ValueError(
             f"{len(shared)} films are in the calibration and in the test, such as {min(shared)}; "
@@ -58,6 +56,5 @@ def fit_on_episodes(films: Embeddings, judged: Embeddings, episodes: EpisodeSour
         )
     except ValueError as error:
         raise ValueError(f"the films for calibration do not serve: {error}") from error
-    judge = Judge(films, layout=Layout(films.class_names), **settings)
     largest = max(drawn.block(0, _N_EPISODES).parts(), key=len)
-    return fit_temperature(judge.distances(largest).cpu(), torch.from_numpy(largest.query_labels))
+    return fit_temperature(rule.on(films).distances(largest).cpu(), torch.from_numpy(largest.query_labels))

@@ -5,7 +5,6 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-import torch
 
 from fewshot_cxr._checks import check_at_least, lookup, renamed
 from fewshot_cxr.distances import DISTANCES
@@ -13,22 +12,22 @@ from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.episodes import EpisodeSource
 from fewshot_cxr.evaluation.episodic.assemble import assemble
 from fewshot_cxr.evaluation.episodic.calibrate import fit_on_episodes
-from fewshot_cxr.evaluation.episodic.clock import Clock
-from fewshot_cxr.evaluation.episodic.judge import Judge
-from fewshot_cxr.evaluation.episodic.multi_label import MultiLabelJudge
+from fewshot_cxr.evaluation.episodic.film_rule import FilmRule
+from fewshot_cxr.evaluation.episodic.multi_label import MultiLabelScorer
 from fewshot_cxr.evaluation.episodic.passes import (
     NO_PATIENT_PASS,
-    AnyJudge,
+    AnyScorer,
     plan_patient_pass,
     run_episodes,
     run_patients,
 )
 from fewshot_cxr.evaluation.episodic.patients import PatientUnits
 from fewshot_cxr.evaluation.episodic.protocols import Plan, plan_episodes
+from fewshot_cxr.evaluation.episodic.scorer import Scorer
 from fewshot_cxr.evaluation.episodic.summary import Summary
 from fewshot_cxr.evaluation.episodic.tally import MOST_FINDINGS, Layout
+from fewshot_cxr.evaluation.episodic.threads import Clock
 from fewshot_cxr.evaluation.result import Result
-from fewshot_cxr.inference.device import choose_device
 from fewshot_cxr.inference.rules import RULES
 
 Progress = Callable[[int, int], None]
@@ -147,7 +146,7 @@ def evaluate_plan(
     progress: Progress | None = None,
     floor: Embeddings | Mapping[str, Embeddings] | None = None,
 ) -> Result:
-    """Judge one rule in planned episodes: drawn, replayed from a file, or the folds of a support set.
+    """Evaluate one rule in planned episodes: drawn, replayed from a file, or the folds of a support set.
 
     Args:
         embeddings: the films that the plan was made for.
@@ -179,24 +178,24 @@ def evaluate_plan(
     check_at_least(n_patient_episodes, 100, "n_patient_episodes")
     baselines = {"pixels": baselines} if isinstance(baselines, Embeddings) else dict(baselines or {})
     _check_films(embeddings, baselines, plan)
-    settings: dict[str, Any] = {"rule": rule, "distance": distance, "options": rule_options}
-    settings["device"] = choose_device(device)
-    judges = {"": _judge(embeddings, plan, calibrate, settings), **_baseline_judges(baselines, settings["device"])}
+    own = FilmRule(embeddings, rule=rule, distance=distance, options=rule_options, device=device)
+    scorers = {"": _scorer(own, plan, calibrate), **_baseline_scorers(baselines, device)}
     units, patients = PatientUnits.of(embeddings), NO_PATIENT_PASS
     if patient_interval:
         patients = plan_patient_pass(plan.episodes, embeddings, units, n_patient_episodes)
     n_own = 0 if patients.episodes is None else patients.episodes.n_episodes
     count = _Counter(plan.episodes.n_episodes + n_own, progress)
     clock, start = Clock(), perf_counter()
-    sums = run_episodes(plan.episodes, judges, clock, count)
-    seconds = _seconds(perf_counter() - start, clock, judges)
+    sums = run_episodes(plan.episodes, scorers, clock, count)
+    seconds = _seconds(perf_counter() - start, clock, scorers)
     start = perf_counter()
-    tallies = run_patients(patients, units, judges, count)
+    tallies = run_patients(patients, units, scorers, count)
     seconds["patients"] = perf_counter() - start
     summaries = {
-        name: Summary.of(judge.layout, sums[name], tallies.get(name), units, patients) for name, judge in judges.items()
+        name: Summary.of(scorer.layout, sums[name], tallies.get(name), units, patients)
+        for name, scorer in scorers.items()
     }
-    return assemble(embeddings, plan, judges[""], summaries, patients=patients, seconds=seconds)
+    return assemble(plan, scorers[""], summaries, patients=patients, seconds=seconds)
 
 
 class _Counter:
@@ -211,27 +210,30 @@ class _Counter:
             self._progress(self._n_done, self._n_all)
 
 
-def _seconds(elapsed: float, clock: Clock, judges: Mapping[str, AnyJudge]) -> dict[str, float]:
+def _seconds(elapsed: float, clock: Clock, scorers: Mapping[str, AnyScorer]) -> dict[str, float]:
     """Say where the time went; the draw runs beside the rest, and baselines do not count as episodes' time."""
-    on_baselines = sum(sum(judge.clock.seconds.values()) for name, judge in judges.items() if name)
-    return {"episodes": elapsed - on_baselines, "floors": on_baselines, **clock.seconds, **judges[""].clock.seconds}
+    on_baselines = sum(sum(scorer.clock.seconds.values()) for name, scorer in scorers.items() if name)
+    return {"episodes": elapsed - on_baselines, "floors": on_baselines, **clock.seconds, **scorers[""].clock.seconds}
 
 
-def _baseline_judges(baselines: Mapping[str, Embeddings], device: torch.device) -> dict[str, AnyJudge]:
+def _baseline_scorers(baselines: Mapping[str, Embeddings], device: str) -> dict[str, AnyScorer]:
     """Classify by nearest centroid; only accuracy is wanted, so the confusion of each episode is left out."""
-    layouts = {name: Layout(films.class_names, is_wide=True) for name, films in baselines.items()}
-    settings: dict[str, Any] = {"rule": "prototype", "distance": "euclidean", "device": device}
-    return {name: Judge(films, layout=layouts[name], **settings) for name, films in baselines.items()}
+    rules = {
+        name: FilmRule(films, rule="prototype", distance="euclidean", device=device)
+        for name, films in baselines.items()
+    }
+    return {name: Scorer(rule, Layout(rule.films.class_names, is_wide=True)) for name, rule in rules.items()}
 
 
-def _judge(films: Embeddings, plan: Plan, calibrate: Embeddings | None, settings: Mapping[str, Any]) -> AnyJudge:
+def _scorer(rule: FilmRule, plan: Plan, calibrate: Embeddings | None) -> AnyScorer:
+    films = rule.films
     if films.is_multi_label:
         if calibrate is not None:
             raise ValueError("calibration needs one finding per film, and these may have several; leave calibrate out")
-        return MultiLabelJudge(films, **settings)
+        return MultiLabelScorer(rule)
     temperatures: tuple[float, ...] = (1.0,)
     if calibrate is not None:
-        temperatures = (1.0, fit_on_episodes(calibrate, films, plan.episodes, **settings))
+        temperatures = (1.0, fit_on_episodes(calibrate, rule, plan.episodes))
     findings = films.class_names
     probe = plan.episodes.block(0, 1)
     is_mixed = plan.protocol == "generalized"
@@ -243,7 +245,7 @@ def _judge(films: Embeddings, plan: Plan, calibrate: Embeddings | None, settings
         seen=tuple(findings.index(name) for name in plan.seen) if is_mixed else (),
         novel=tuple(findings.index(name) for name in plan.novel) if is_mixed else (),
     )
-    return Judge(films, layout=layout, temperatures=temperatures, **settings)
+    return Scorer(rule, layout, temperatures)
 
 
 def _check_films(embeddings: Embeddings, baselines: Mapping[str, Embeddings], plan: Plan) -> None:

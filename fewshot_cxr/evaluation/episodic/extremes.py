@@ -9,23 +9,15 @@ import torch
 
 from fewshot_cxr._checks import check_whole
 from fewshot_cxr.embeddings import Embeddings
-from fewshot_cxr.episodes import EpisodeBlock, EpisodePart, Episodes, EpisodeSource
-from fewshot_cxr.evaluation.episodic.fold_episodes import FoldEpisodes
-from fewshot_cxr.evaluation.episodic.judge import Judge
+from fewshot_cxr.episodes import EpisodeBlock, EpisodePart, EpisodeSource
+from fewshot_cxr.evaluation.episodic.film_rule import FilmRule
+from fewshot_cxr.evaluation.episodic.fold_episodes import draw_again
 from fewshot_cxr.evaluation.episodic.protocols import Plan
-from fewshot_cxr.evaluation.episodic.tally import Layout
 from fewshot_cxr.evaluation.episodic.threads import in_order
 from fewshot_cxr.evaluation.result import Result
-from fewshot_cxr.inference.device import choose_device
 from fewshot_cxr.metrics import tie_credits
 
 Progress = Callable[[int, int], None]
-# What a result holds of its protocol and the two draws take.
-_FOLDED = ("n_folds", "n_repeats", "seed", "never")
-_DRAWN = (
-    *("n_way", "n_shot", "n_query", "n_episodes", "seed", "prevalence", "if_too_small", "allow_patient_overlap"),
-    *("always", "never"),
-)
 
 
 @dataclass(frozen=True)
@@ -78,7 +70,7 @@ def replay_plan(embeddings: Embeddings, result: Result) -> Plan:
         )
     told = "the films are not those that the result was judged on; name these (--data, --split)"
     try:
-        episodes = _drawn(embeddings, asked)
+        episodes = draw_again(embeddings, asked)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"the episodes cannot be drawn again ({error}): {told}") from error
     if episodes.hash != told_hash:
@@ -86,32 +78,21 @@ def replay_plan(embeddings: Embeddings, result: Result) -> Plan:
     return Plan(str(asked.get("name", "closed")), episodes, tuple(asked.get("seen", ())), tuple(asked.get("novel", ())))
 
 
-def episode_accuracies(
-    embeddings: Embeddings,
-    plan: Plan,
-    *,
-    rule: str,
-    distance: str,
-    rule_options: Mapping[str, Any] | None = None,
-    device: str = "auto",
-) -> Iterator[tuple[int, np.ndarray]]:
+def episode_accuracies(rule: FilmRule, episodes: EpisodeSource) -> Iterator[tuple[int, np.ndarray]]:
     """Yield block by block (number of its first episode, share of its queries decided rightly in each).
 
     Args:
-        embeddings, plan, rule, distance, rule_options, device: as for `evaluate_plan`.
-
-    Raises:
-        ValueError: films of several findings: there is no one accuracy.
+        rule: with its films, of one finding each.
+        episodes: of these films.
     """
-    judge = _judge(embeddings, rule=rule, distance=distance, options=rule_options, device=device)
 
-    def judged(block: EpisodeBlock) -> np.ndarray:
+    def right_of(block: EpisodeBlock) -> np.ndarray:
         right = np.empty(len(block))
         for part in block.parts():
-            right[part.positions] = _right(judge, part)
+            right[part.positions] = _right(rule, part)
         return right
 
-    for block, right in in_order(judged, plan.episodes.blocks(), judge.n_threads):
+    for block, right in in_order(right_of, episodes.blocks(), rule.n_threads):
         yield block.first, right
 
 
@@ -130,8 +111,14 @@ def extreme_episodes(
     """Find the episodes with the highest and the lowest accuracy, in memory that does not grow with their number.
 
     Args:
-        embeddings, plan, rule, distance, rule_options, device: as for `evaluate_plan`.
-        n_best, n_worst: how many of each; of equals, those with the lowest number. None is shown twice.
+        embeddings: the films that the plan was made for, of one finding each.
+        plan: of the episodes.
+        rule: a name in RULES.
+        distance: a name in DISTANCES.
+        rule_options: further keyword arguments of the rule.
+        n_best: how many of the best; of equals, those with the lowest number.
+        n_worst: how many of the worst; none is shown twice.
+        device: "auto", "cpu", "cuda" or "cuda:N".
         progress: called with (episodes done, episodes in all).
 
     Returns:
@@ -142,17 +129,18 @@ def extreme_episodes(
     """
     check_whole(n_best, "n_best", 0)
     check_whole(n_worst, "n_worst", 0)
-    settings: dict[str, Any] = {"rule": rule, "distance": distance, "device": device}
+    if embeddings.is_multi_label:
+        raise ValueError("films of several findings have no one accuracy by which an episode is the best or the worst")
+    decider = FilmRule(embeddings, rule=rule, distance=distance, options=rule_options, device=device)
     best, worst = _Kept(n_best, sign=-1), _Kept(n_worst + n_best, sign=1)  # some of the worst may be among the best
-    for first, right in episode_accuracies(embeddings, plan, rule_options=rule_options, **settings):
+    for first, right in episode_accuracies(decider, plan.episodes):
         best.add(first, right)
         worst.add(first, right)
         if progress is not None:
             progress(first + len(right), plan.episodes.n_episodes)
     ends = [(number, True) for number in best.numbers.tolist()]
     ends += [(number, False) for number in worst.numbers.tolist() if number not in best.numbers][:n_worst]
-    judge = _judge(embeddings, options=rule_options, **settings)
-    return tuple(_shown(embeddings, judge, plan.episodes, number, is_best=is_best) for number, is_best in ends)
+    return tuple(_shown(decider, plan.episodes, number, is_best=is_best) for number, is_best in ends)
 
 
 class _Kept:
@@ -169,27 +157,18 @@ class _Kept:
         self.numbers, self._keys = numbers[order], keys[order]
 
 
-def _judge(
-    embeddings: Embeddings, *, rule: str, distance: str, options: Mapping[str, Any] | None, device: str
-) -> Judge:
-    if embeddings.is_multi_label:
-        raise ValueError("films of several findings have no one accuracy by which an episode is the best or the worst")
-    layout = Layout(embeddings.class_names, is_wide=True)
-    chosen = choose_device(device)
-    return Judge(embeddings, rule=rule, distance=distance, layout=layout, options=options, device=chosen)
-
-
-def _right(judge: Judge, part: EpisodePart) -> np.ndarray:
+def _right(rule: FilmRule, part: EpisodePart) -> np.ndarray:
     """Return the share of the queries of each episode that are decided rightly, float64 (b,)."""
     labels = torch.from_numpy(part.query_labels)
-    credits = tie_credits(judge.distances(part)).cpu().double()
+    credits = tie_credits(rule.distances(part)).cpu().double()
     return np.asarray(credits[:, torch.arange(len(labels)), labels].mean(dim=1).numpy())
 
 
-def _shown(films: Embeddings, judge: Judge, episodes: EpisodeSource, number: int, *, is_best: bool) -> ShownEpisode:
+def _shown(rule: FilmRule, episodes: EpisodeSource, number: int, *, is_best: bool) -> ShownEpisode:
     (part,) = episodes.block(number, 1).parts()
-    distances = judge.distances(part).cpu()[0]
-    names = [judge.layout.findings[class_id] for class_id in part.class_ids[0].tolist()]
+    distances = rule.distances(part).cpu()[0]
+    films = rule.films
+    names = [films.class_names[class_id] for class_id in part.class_ids[0].tolist()]
 
     def path(row: int) -> str:
         return f"row {row}" if films.paths is None else films.paths[row]
@@ -205,13 +184,7 @@ def _shown(films: Embeddings, judge: Judge, episodes: EpisodeSource, number: int
     return ShownEpisode(
         number=number,
         is_best=is_best,
-        accuracy=float(_right(judge, part)[0]),
+        accuracy=float(_right(rule, part)[0]),
         support=tuple((names[label], path(row)) for label, row in support),
         queries=tuple(queries),
     )
-
-
-def _drawn(films: Embeddings, asked: Mapping[str, Any]) -> Episodes | FoldEpisodes:
-    if "n_folds" in asked:
-        return FoldEpisodes.draw(films, **{name: asked[name] for name in _FOLDED})
-    return Episodes.draw(films, **{name: asked[name] for name in _DRAWN})

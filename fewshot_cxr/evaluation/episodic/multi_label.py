@@ -4,22 +4,16 @@ For a finding, the support films that show it are one class and those that do no
 of which the finding is not stated are left out for it. The score is how much nearer "present" is than "absent".
 """
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from fewshot_cxr._checks import lookup
-from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.episodes import EpisodeBlock
-from fewshot_cxr.evaluation.episodic.clock import Clock
-from fewshot_cxr.evaluation.episodic.tally import Judged, Key
-from fewshot_cxr.evaluation.episodic.threads import threads_for
-from fewshot_cxr.inference.rules import RULES
+from fewshot_cxr.evaluation.episodic.film_rule import FilmRule
+from fewshot_cxr.evaluation.episodic.tally import Key, Scored
+from fewshot_cxr.evaluation.episodic.threads import Clock
 from fewshot_cxr.metrics import Cells, numbers_in, ranking_scores
 
 _CELLS = ("absent, taken for absent", "absent, taken for present", "present, taken for absent", "present, taken so")
@@ -63,34 +57,23 @@ class MultiLabelLayout:
         return found
 
 
-class MultiLabelJudge:
-    """Apply a rule to multi-label episodes, one finding at a time; see `Judge` for the arguments."""
+class MultiLabelScorer:
+    """Apply a rule to multi-label episodes, one finding at a time; see `Scorer`.
+
+    Args:
+        rule: with its films.
+    """
 
     temperatures: tuple[float, ...] = ()
 
-    def __init__(
-        self,
-        films: Embeddings,
-        *,
-        rule: str,
-        distance: str,
-        options: Mapping[str, Any] | None = None,
-        device: torch.device | None = None,
-    ) -> None:
-        self._decide: Callable[..., Tensor] = partial(
-            lookup(RULES, rule, what="rule"), distance=distance, **options or {}
-        )
-        self.rule, self.distance = rule, distance
-        self._device = device or torch.device("cpu")
-        self._vectors = torch.tensor(films.vectors, device=self._device)
-        self._stated = films.class_ids
-        self.n_threads = threads_for(self._device)
-        self.layout, self.clock = MultiLabelLayout(films.class_names), Clock(self.n_threads)
+    def __init__(self, rule: FilmRule) -> None:
+        self.rule, self._stated = rule, rule.films.class_ids
+        self.layout, self.clock = MultiLabelLayout(rule.films.class_names), Clock(rule.n_threads)
         self.confusion = np.zeros((0, 0))
 
     @torch.inference_mode()
-    def __call__(self, block: EpisodeBlock) -> Judged:
-        """Judge a block of episodes; several threads may do so at once."""
+    def __call__(self, block: EpisodeBlock) -> Scored:
+        """Score a block of episodes; several threads may do so at once."""
         table = torch.zeros(len(block), len(self.layout.findings), len(_CELLS) + len(_RANKED), dtype=torch.float64)
         with self.clock.times("distances"):
             for episode, class_ids in enumerate(block.class_ids.tolist()):
@@ -98,9 +81,9 @@ class MultiLabelJudge:
                 support, query = sides
                 for class_id in class_ids:
                     table[episode, class_id] = self._one(support, query, class_id)
-        return Judged(table.flatten(1), self.confusion, np.zeros(0))
+        return Scored(table.flatten(1), self.confusion, np.zeros(0))
 
-    def count(self, judged: Judged) -> None:
+    def count(self, scored: Scored) -> None:
         """Several findings have no confusion matrix: there is nothing to count."""
 
     def _one(self, support: np.ndarray, query: np.ndarray, class_id: int) -> Tensor:
@@ -110,7 +93,7 @@ class MultiLabelJudge:
         labels, truth = (torch.from_numpy(stated[rows]).long() for rows in (support, query))
         if not len(query) or not bool((labels == 0).any() and (labels == 1).any()):
             return torch.zeros(len(_CELLS) + len(_RANKED), dtype=torch.float64)
-        distances = self._decide(self._at(support), labels.to(self._device), self._at(query)).double().cpu()
+        distances = self.rule.decide(support, labels, query).double().cpu()
         score = distances[:, 0] - distances[:, 1]
         present = torch.where(score > 0, 1.0, torch.where(score == 0, 0.5, 0.0)).double()
         cells = torch.zeros(2, 2, dtype=torch.float64)
@@ -119,6 +102,3 @@ class MultiLabelJudge:
         is_ranked = bool(auroc.isfinite() & auprc.isfinite())
         ranking = torch.stack([auroc, auprc, torch.ones_like(auroc)]) if is_ranked else torch.zeros(3)
         return torch.cat([cells.flatten(), ranking.double()])
-
-    def _at(self, rows: np.ndarray) -> Tensor:
-        return self._vectors[torch.from_numpy(rows).to(self._device)]

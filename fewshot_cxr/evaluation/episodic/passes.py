@@ -5,25 +5,18 @@ from dataclasses import replace
 
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.episodes import EpisodeBlock, Episodes, EpisodeSource, SavedEpisodes
-from fewshot_cxr.evaluation.episodic.clock import Clock
-from fewshot_cxr.evaluation.episodic.fold_episodes import FoldEpisodes
-from fewshot_cxr.evaluation.episodic.judge import Judge
-from fewshot_cxr.evaluation.episodic.multi_label import MultiLabelJudge
+from fewshot_cxr.evaluation.episodic.fold_episodes import FoldEpisodes, draw_again
+from fewshot_cxr.evaluation.episodic.multi_label import MultiLabelScorer
 from fewshot_cxr.evaluation.episodic.patients import N_PARTS, Cells, PatientPlan, PatientTally, PatientUnits
+from fewshot_cxr.evaluation.episodic.scorer import Scorer
 from fewshot_cxr.evaluation.episodic.summary import EpisodeSums
-from fewshot_cxr.evaluation.episodic.tally import Judged
-from fewshot_cxr.evaluation.episodic.threads import in_order
+from fewshot_cxr.evaluation.episodic.tally import Scored
+from fewshot_cxr.evaluation.episodic.threads import Clock, in_order
 
-AnyJudge = Judge | MultiLabelJudge
+AnyScorer = Scorer | MultiLabelScorer
 _MOST_OFTEN = 0.8  # share of the episodes that any patient should be in, at most: the rest is the episodes without it
 _PROBE = 256
 _FIXED = "the interval over patients holds the support set fixed"
-# What a file of episodes says of how they were drawn, and the two draws take.
-_FOLDED = ("n_folds", "n_repeats", "seed", "never")
-_DRAWN = (
-    *("n_way", "n_shot", "n_query", "n_episodes", "seed", "prevalence", "if_too_small", "allow_patient_overlap"),
-    *("always", "never"),
-)
 NO_PATIENT_PASS = PatientPlan(None, reason="the interval over patients was not asked for")
 _TOO_OFTEN = "a finding has so few patients that nearly every episode holds them all: take fewer shots (n_shot)"
 
@@ -69,23 +62,23 @@ def plan_patient_pass(episodes: EpisodeSource, films: Embeddings, units: Patient
 
 
 def run_episodes(
-    episodes: EpisodeSource, judges: Mapping[str, AnyJudge], clock: Clock, progress: Callable[[int], None]
+    episodes: EpisodeSource, scorers: Mapping[str, AnyScorer], clock: Clock, progress: Callable[[int], None]
 ) -> dict[str, EpisodeSums]:
-    """Judge all episodes by each judge; memory does not grow with their number."""
-    sums = {name: EpisodeSums(judge.layout, episodes.n_episodes) for name, judge in judges.items()}
-    for block, judged in _judged(episodes, judges, clock):
+    """Score all episodes by each scorer; memory does not grow with their number."""
+    sums = {name: EpisodeSums(scorer.layout, episodes.n_episodes) for name, scorer in scorers.items()}
+    for block, scored in _scored(episodes, scorers, clock):
         with clock.times("sums"):
-            for name, judge in judges.items():
-                judge.count(judged[name])
-                sums[name].add(block.first, judged[name].rows)
+            for name, scorer in scorers.items():
+                scorer.count(scored[name])
+                sums[name].add(block.first, scored[name].rows)
         progress(len(block))
     return sums
 
 
 def run_patients(
-    plan: PatientPlan, units: PatientUnits, judges: Mapping[str, AnyJudge], progress: Callable[[int], None]
+    plan: PatientPlan, units: PatientUnits, scorers: Mapping[str, AnyScorer], progress: Callable[[int], None]
 ) -> dict[str, PatientTally]:
-    """Judge the episodes of the plan, adding up those with and without each patient."""
+    """Score the episodes of the plan, adding up those with and without each patient."""
     if plan.episodes is None:
         return {}
     # The folds of one division hang together; with few divisions there is nothing better than to take them apart.
@@ -93,27 +86,20 @@ def run_patients(
     if isinstance(episodes, FoldEpisodes) and episodes.n_repeats >= N_PARTS:
         period = episodes.n_folds
     tallies = {
-        name: PatientTally(units, judge.layout.n_statistics, queries_only=plan.queries_only, period=period)
-        for name, judge in judges.items()
+        name: PatientTally(units, scorer.layout.n_statistics, queries_only=plan.queries_only, period=period)
+        for name, scorer in scorers.items()
     }
-    for block, judged in _judged(plan.episodes, judges, Clock()):
+    for block, scored in _scored(plan.episodes, scorers, Clock()):
         for name, tally in tallies.items():
-            tally.add(block, judged[name].rows)
+            tally.add(block, scored[name].rows)
         progress(len(block))
     return tallies
 
 
 def _as_drawn(saved: SavedEpisodes, films: Embeddings) -> EpisodeSource:
     """Return the episodes that were saved as they are drawn, where the same can be drawn from these films."""
-    asked = dict(saved.protocol)
-    again: Episodes | FoldEpisodes
     try:
-        if "n_folds" in asked:
-            again = FoldEpisodes.draw(
-                films, **{name: asked[name] for name in ("n_folds", "n_repeats", "seed", "never")}
-            )
-        else:
-            again = Episodes.draw(films, **{name: asked[name] for name in _DRAWN})
+        again = draw_again(films, saved.protocol)
     except (KeyError, TypeError, ValueError):  # of other films, or by masks, which the file does not hold
         return saved
     return again if again.hash == saved.hash else saved
@@ -125,14 +111,14 @@ def _share(episodes: EpisodeSource, units: PatientUnits) -> float:
     return Cells.of(units).largest_share(block)
 
 
-def _judged(
-    episodes: EpisodeSource, judges: Mapping[str, AnyJudge], clock: Clock
-) -> Iterator[tuple[EpisodeBlock, dict[str, Judged]]]:
-    """Draw blocks and have them judged by each judge, several at once."""
-    n_threads = min(judge.n_threads for judge in judges.values())
+def _scored(
+    episodes: EpisodeSource, scorers: Mapping[str, AnyScorer], clock: Clock
+) -> Iterator[tuple[EpisodeBlock, dict[str, Scored]]]:
+    """Draw blocks and have them scored by each scorer, several at once."""
+    n_threads = min(scorer.rule.n_threads for scorer in scorers.values())
 
-    def judge_all(block: EpisodeBlock) -> dict[str, Judged]:
-        return {name: judge(block) for name, judge in judges.items()}
+    def score_all(block: EpisodeBlock) -> dict[str, Scored]:
+        return {name: scorer(block) for name, scorer in scorers.items()}
 
     def drawn() -> Iterator[EpisodeBlock]:
         blocks = episodes.blocks()
@@ -143,4 +129,4 @@ def _judged(
                 return
             yield block
 
-    return in_order(judge_all, drawn(), n_threads)
+    return in_order(score_all, drawn(), n_threads)

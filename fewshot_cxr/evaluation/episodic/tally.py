@@ -23,7 +23,7 @@ BIN_SUMS = ("count", "confidence", "correct")
 Key = tuple[str, ...]
 
 
-class Judged(NamedTuple):
+class Scored(NamedTuple):
     """What is kept of a block of n episodes.
 
     `rows`: statistics of each, float64 (n, n_statistics), on the CPU. Sums over the block: `confusion`, (n_findings,

@@ -3,17 +3,15 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Lock
+from time import perf_counter
 from typing import TypeVar
 
 import torch
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-
-def threads_for(device: torch.device) -> int:
-    """Return how many blocks are judged at once: as many as torch has threads, or one on a GPU."""
-    return torch.get_num_threads() if device.type == "cpu" else 1
 
 
 def in_order(work: Callable[[Item], Result], items: Iterable[Item], n_threads: int) -> Iterator[tuple[Item, Result]]:
@@ -36,3 +34,22 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], n_threads: i
                 yield waiting[0][0], waiting.popleft()[1].result()
     finally:
         torch.set_num_threads(n_before)
+
+
+class Clock:
+    """Seconds spent on each kind of work; of n_threads at work at once, each counts an nth."""
+
+    def __init__(self, n_threads: int = 1) -> None:
+        self.seconds: dict[str, float] = {}
+        self._n_threads, self._lock = n_threads, Lock()
+
+    @contextmanager
+    def times(self, work: str) -> Iterator[None]:
+        """Add the time of a block of code to `work`."""
+        start = perf_counter()
+        try:
+            yield
+        finally:
+            taken = (perf_counter() - start) / self._n_threads
+            with self._lock:
+                self.seconds[work] = self.seconds.get(work, 0.0) + taken

@@ -11,7 +11,7 @@ from fewshot_cxr.evaluation.answers import Answers
 from fewshot_cxr.evaluation.films.jackknife import difference_estimate
 from fewshot_cxr.evaluation.films.numbers import FilmNumbers
 from fewshot_cxr.evaluation.result import Result
-from fewshot_cxr.evaluation.scores import Calibration, Reliability, Scores
+from fewshot_cxr.evaluation.scores import Calibration, Reliability, Scores, reliability_points
 from fewshot_cxr.metrics import Estimate, class_probabilities, expected_calibration_error, fit_temperature
 
 _NO_PROBABILITIES = "only decisions are known, no probabilities"
@@ -136,14 +136,11 @@ def _reliability(found: FilmNumbers, temperature: float) -> Reliability:
     if temperature != 1.0:
         probabilities = class_probabilities(_distances(found.answers), temperature).numpy()
     bins = found.bins(probabilities)
-    count, confidence, correct = bins[:, 0]
-    filled = np.maximum(count, 1)
-    points = np.stack([count / count.sum(), confidence / filled, correct / filled], axis=1)[count > 0]
     return Reliability(
         ece=found.estimate(("ece",), expected_calibration_error(*torch.from_numpy(bins)).numpy()),
         brier=found.estimate(("brier",), found.brier(probabilities)),
         temperature=temperature,
-        bins=tuple((share, sure, right) for share, sure, right in points.tolist()),
+        bins=reliability_points(*bins[:, 0]),
     )
 
 

@@ -1,15 +1,15 @@
-"""What a reader must know before believing a number: floors it does not pass, findings that a source gives away."""
+"""What a reader must know before believing a number: baselines it does not pass, findings that a source gives away."""
 
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.metrics import Estimate
 
 
-def floor_warning(name: str, gap: Estimate) -> str:
-    """Say that an accuracy is not above a floor, or not shown to be, or '' where it is above.
+def baseline_warning(name: str, gap: Estimate) -> str:
+    """Say that an accuracy is not above a baseline, or not shown to be, or '' where it is above.
 
     Args:
-        name: of the floor.
-        gap: accuracy less the floor, paired.
+        name: of the baseline.
+        gap: accuracy less that of the baseline, paired.
     """
     if gap.mean is None or gap.ci95 is None or gap.ci95[0] > 0:
         return ""
