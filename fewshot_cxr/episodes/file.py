@@ -40,10 +40,6 @@ class EpisodeSource(Protocol):
         """How many episodes `blocks` gives."""
 
     @property
-    def n_available(self) -> int | None:
-        """How many episodes `block` can give; None: any number."""
-
-    @property
     def seed(self) -> int:
         """What the draws follow from."""
 
@@ -141,7 +137,6 @@ class SavedEpisodes:
         here = {name: index for index, name in enumerate(films.class_names)}
         self._class_of_class = np.array([here.get(name, -1) for name in header["class_names"]], dtype=np.int64)
         self.n_episodes, self.n_way = self._tensors["class_ids"].shape
-        self.n_available = self.n_episodes
         self.class_names, self.hash, self.notes = films.class_names, header["hash"], tuple(header["notes"])
         self.protocol, self.seed = header["protocol"], header["protocol"]["seed"]
         self._check(path, films)
@@ -154,7 +149,7 @@ class SavedEpisodes:
     def first(self, n_episodes: int) -> "SavedEpisodes":
         """Return the first episodes, all of them where there are no more."""
         some = copy(self)
-        some.n_episodes = some.n_available = min(n_episodes, self.n_episodes)
+        some.n_episodes = min(n_episodes, self.n_episodes)
         return some
 
     def to_json(self) -> dict[str, Any]:

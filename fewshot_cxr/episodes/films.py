@@ -51,16 +51,13 @@ class EpisodeFilms:
         # A group is known by the smallest key of its films, so that renaming patients changes no draw.
         smallest = np.full(groups.max() + 1, np.iinfo(np.uint64).max, dtype=np.uint64)
         np.minimum.at(smallest, groups, film_keys)
-        sides = sum(
-            np.uint64(bit) * np.broadcast_to(True if mask is None else mask, len(class_ids)).astype(np.uint64)
-            for bit, mask in zip((1, 2), masks, strict=True)
-        )
+        may_stand = [np.ones(len(class_ids), dtype=bool) if mask is None else mask for mask in masks]
         self.class_names, self.is_multi_label = class_names, class_ids.ndim == 2
         self.group_of_row = np.append(groups, -1).astype(np.int32)
-        # One of each for every entry, shape (M,); of the sides 1 stands for support, 2 for query.
+        # One of each for every entry, shape (M,), and whether it may be support and may be query, (2, M).
         self._rows, self._class_ids = rows, findings
         self._film_keys, self._group_keys = film_keys[rows], smallest[groups][rows]
-        self._sides = np.asarray(sides)[rows]
+        self._may_stand = np.stack(may_stand)[:, rows]
 
     @property
     def present_names(self) -> list[str]:
@@ -85,16 +82,16 @@ class EpisodeFilms:
             others = self._rows[np.isin(self._class_ids, without)]
             entries = entries[~np.isin(self._rows[entries], others)]
         n_groups = len(np.unique(self.group_of_row[self._rows[entries]]))
-        support, query = self._side(entries, 1), self._side(entries, 2)
+        support, query = (self._side(entries[may_stand[entries]]) for may_stand in self._may_stand)
         return ClassPool(self.class_names[class_id], class_id, support, query, len(entries), n_groups)
 
-    def _side(self, entries: np.ndarray, bit: int) -> PoolSide:
-        entries = entries[self._sides[entries] & np.uint64(bit) > 0]
+    def _side(self, entries: np.ndarray) -> PoolSide:
         rows = self._rows[entries]
         return PoolSide(rows, self.group_of_row[rows], self._film_keys[entries], self._group_keys[entries])
 
     def digest(self) -> bytes:
         """Return bytes that tell any two sets of films apart, and no two orders of the same films."""
         names = np.array([text_key(name) for name in self.class_names], dtype=np.uint64)
-        entries = np.stack([names[self._class_ids], self._film_keys, self._group_keys, self._sides], axis=1)
+        sides = np.array([1, 2], dtype=np.uint64) @ self._may_stand.astype(np.uint64)
+        entries = np.stack([names[self._class_ids], self._film_keys, self._group_keys, sides], axis=1)
         return entries[np.lexsort(entries.T)].tobytes()

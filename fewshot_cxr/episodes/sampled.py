@@ -140,10 +140,6 @@ class Episodes:
         """What differs from what was asked for, one sentence each: part of the result."""
         return (*((_OVERLAP,) if self.allow_patient_overlap else ()), *self._plan.notes)
 
-    @property
-    def n_available(self) -> None:
-        """How many episodes `block` can give: any number."""
-
     def to_json(self) -> dict[str, Any]:
         """Return the protocol in plain values."""
         shots, masks = self.n_shot, {"may_support": self.may_support, "may_query": self.may_query}

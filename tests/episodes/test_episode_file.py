@@ -107,7 +107,6 @@ def test_what_is_saved_is_what_is_replayed(tmp_path):
     for name in ("hash", "n_way", "n_episodes", "seed", "class_names", "notes"):
         assert getattr(saved, name) == getattr(episodes, name), name
     assert saved.to_json() == episodes.to_json()
-    assert saved.n_available == 50
     expected = episodes.block(0, 50)
     for size in (None, 7):
         blocks = list(saved.blocks(size))

@@ -298,7 +298,7 @@ def test_folds_are_what_they_say(seed, n_patients):
     films = make_films(seed, n_patients=n_patients)
     plan = plan_episodes(films, protocol="fixed_support", n_repeats=3, seed=seed)
     folds = plan.episodes
-    assert (folds.n_folds, folds.n_episodes, folds.n_available, folds.n_way) == (5, 15, 15, 5)
+    assert (folds.n_folds, folds.n_episodes, folds.n_way) == (5, 15, 5)
     for repeat in range(3):
         asked = []
         for episode in range(5):

@@ -35,6 +35,7 @@ LISTS = {"train": "train_val_list.txt", "test": "test_list.txt"}
 CLASSES = {"multi_label": "every row", "single_label": "rows with exactly one of the 14 findings"}
 OLDEST_YEARS = 120
 _FOLDERS = ("images", "sample")
+_DEEPEST = 3  # sample/sample/images
 _BOXES = "BBox_List_2017.csv"
 # All stand before "OriginalImage[Width,Height]", whose comma splits the name: what follows it cannot be told by name.
 _FILM = ("Image Index", "Finding Labels", "Follow-up #")
@@ -104,23 +105,19 @@ def _paths_by_name(root: Path) -> tuple[dict[str, str], tuple[str, ...]]:
     """Return where each file lies, by its bare name, which is all that the table says of a film."""
     paths: dict[str, str] = {}
     n_twice = 0
-    for folder in reversed(list(_folders(root, "", 0))):
-        prefix = f"{folder}/" if folder else ""
-        found = {name: prefix + name for name in os.listdir(root / folder)}
-        n_twice += sum(map(is_image_name, found.keys() & paths.keys()))
-        paths.update(found)
+    for folder, inside, names in os.walk(root, onerror=_refuse, followlinks=True):
+        below = Path(folder).relative_to(root)
+        is_deepest = len(below.parts) == _DEEPEST
+        inside[:] = [] if is_deepest else sorted(name for name in inside if name.lower().startswith(_FOLDERS))
+        prefix = "" if below == Path() else f"{below.as_posix()}/"
+        n_twice += sum(map(is_image_name, paths.keys() & names))
+        paths = {name: prefix + name for name in names} | paths
     twice = f"{n_twice} films lie in more than one folder: the first in the order of the folders' names was taken"
     return paths, (twice,) if n_twice else ()
 
 
-def _folders(root: Path, folder: str, depth: int) -> Iterator[str]:
-    yield folder
-    if depth == 3:  # sample/sample/images
-        return
-    with os.scandir(root / folder) as entries:
-        inside = sorted(item.name for item in entries if item.name.lower().startswith(_FOLDERS) and item.is_dir())
-    for name in inside:
-        yield from _folders(root, f"{folder}/{name}" if folder else name, depth + 1)
+def _refuse(error: OSError) -> None:
+    raise error
 
 
 def _official_splits(root: Path) -> tuple[dict[str, str], tuple[str, ...]]:

@@ -82,16 +82,16 @@ def parse_label_file(path: str | Path) -> list[Row]:
         ValueError: no line of it is one of a label file.
     """
     path = Path(path)
-    text, _ = read_text(path)
-    rows = list(_parse(text))
+    rows = list(_parse(path))
     if all(row.fault for row in rows):
         first = f"; line {rows[0].number} {rows[0].fault}" if rows else ""
         raise ValueError(f"{path} is no label file of COVIDx, `patient file label [source]` in each line{first}")
     return rows
 
 
-def _parse(text: str) -> Iterator[Row]:
-    return (_parse_line(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip())
+def _parse(path: Path) -> Iterator[Row]:
+    lines = enumerate(read_text(path)[0].split("\n"), start=1)
+    return (_parse_line(number, line) for number, line in lines if line.strip())
 
 
 def _parse_line(number: int, line: str) -> Row:
@@ -113,7 +113,7 @@ def _find_versions(root: Path) -> tuple[dict[str, _Version], list[str]]:
             if not found or not path.is_file():
                 continue
             split = _SPLIT_OF.get(found[1].lower(), found[1].lower())
-            kind = _kind_of_file(path)
+            kind = next((_KIND_OF[row.film.finding] for row in _parse(path) if not row.fault), None)
             if kind is None:
                 notes.append(f"{path.name} is not taken for a list: none of its lines is one of a label file")
                 continue
@@ -125,10 +125,6 @@ def _find_versions(root: Path) -> tuple[dict[str, _Version], list[str]]:
             else:
                 version.lists[split] = path
     return versions, notes
-
-
-def _kind_of_file(path: Path) -> str | None:
-    return next((_KIND_OF[row.film.finding] for row in _parse(read_text(path)[0]) if not row.fault), None)
 
 
 def _name_and_rank(suffix: str, kind: str) -> tuple[str, tuple[int, ...]]:

@@ -3,6 +3,7 @@
 import codecs
 import csv
 import io
+from itertools import takewhile
 from pathlib import Path
 
 
@@ -27,12 +28,20 @@ def read_text(path: Path) -> tuple[str, tuple[str, ...]]:
     return text, notes
 
 
-def parse_rows(path: Path, text: str, delimiter: str = ",") -> list[list[str]]:
-    """Return the rows of a CSV; an empty line is an empty row.
+def split_lead(text: str) -> tuple[list[str], str]:
+    """Return the lead lines of a table, which begin with "# ", without that; and what follows them."""
+    lines = list(io.StringIO(text, newline=""))
+    lead = list(takewhile(lambda line: line.startswith("# "), lines))
+    return [line[2:] for line in lead], "".join(lines[len(lead) :])
+
+
+def parse_rows(path: Path, text: str, delimiters: str = ",") -> list[list[str]]:
+    """Return the rows of a CSV; an empty line is an empty row. Of several delimiters the commonest in the header is it.
 
     Raises:
         ValueError: a quote is never closed (which would otherwise swallow all rows below it), or there is no first row.
     """
+    delimiter = max(delimiters, key=next(io.StringIO(text, newline=""), "").count)
     try:
         rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
     except csv.Error as error:

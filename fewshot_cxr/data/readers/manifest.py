@@ -1,6 +1,5 @@
 """Any CSV with a file and a finding in each row; our own manifests are such, with one JSON object in the lead lines."""
 
-import io
 import json
 import math
 from collections import Counter
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fewshot_cxr._checks import nearest
-from fewshot_cxr.data.readers.csv_table import parse_rows, read_text
+from fewshot_cxr.data.readers.csv_table import parse_rows, read_text, split_lead
 from fewshot_cxr.data.readers.film_walk import SPLITS
 from fewshot_cxr.data.readers.gathering import Gathering
 from fewshot_cxr.data.splits import assert_no_leak
@@ -69,15 +68,17 @@ def read_manifest(
             a patient in two splits.
     """
     path = Path(path)
-    header, text, notes = _open(path)
-    rows = parse_rows(path, text, _delimiter(text))
+    text, notes = read_text(path)
+    lead, text = split_lead(text)
+    rows, header = parse_rows(path, text, ",;\t"), _header(lead)
+    notes += ("the lead lines are no JSON object: passed over",) if header is None else ()
     given = {"path": path_column, "label": label_column, "group": group_column, "patient": patient_column}
     taken = _take_columns(path, [name.strip() for name in rows[0]], given)
     notes += ("columns taken: " + ", ".join(f"{what} from {rows[0][at].strip()}" for what, at in taken.items()),)
-    place = Path(root) if root is not None else path.parent / str(header.get("root") or ".")
+    place = Path(root) if root is not None else path.parent / str((header or {}).get("root") or ".")
     if place.resolve() != path.parent.resolve():
         notes += (f"paths start from {place}, not from the manifest's own folder",)
-    gathering = _read_rows(path, rows, taken, place, 1 + int(header.get("_n_lines", 0)))
+    gathering = _read_rows(path, rows, taken, place, 1 + len(lead))
     try:
         records = gathering.records(notes)
     except FileNotFoundError as error:
@@ -90,23 +91,12 @@ def read_manifest(
     return records
 
 
-def _open(path: Path) -> tuple[dict[str, Any], str, tuple[str, ...]]:
-    text, notes = read_text(path)
-    lines = list(io.StringIO(text, newline=""))
-    n_lead = next((number for number, line in enumerate(lines) if not line.startswith("# ")), len(lines))
-    header: dict[str, Any] = {}
-    if n_lead:
-        try:
-            value = json.loads("".join(line[2:] for line in lines[:n_lead]))
-            header = value if isinstance(value, dict) else {}
-        except ValueError:
-            notes += ("the lead lines are no JSON object: passed over",)
-    return header | {"_n_lines": n_lead}, "".join(lines[n_lead:]), notes
-
-
-def _delimiter(text: str) -> str:
-    first = next(io.StringIO(text, newline=""), "")
-    return max(",;\t", key=first.count)
+def _header(lead: list[str]) -> dict[str, Any] | None:
+    try:
+        value = json.loads("".join(lead) or "{}")
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else {}
 
 
 def _take_columns(path: Path, names: list[str], given: dict[str, str | None]) -> dict[str, int]:

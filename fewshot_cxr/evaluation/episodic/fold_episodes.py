@@ -105,11 +105,6 @@ class FoldEpisodes:
         """One for each fold of each division."""
         return self.n_folds * self.n_repeats
 
-    @property
-    def n_available(self) -> int:
-        """How many episodes there are."""
-        return self.n_episodes
-
     def to_json(self) -> dict[str, Any]:
         """Return the protocol in plain values; shots and queries are what the folds have."""
         return {

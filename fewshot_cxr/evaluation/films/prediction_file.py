@@ -95,8 +95,7 @@ def read_predictions(path: str | Path) -> Answers:
 
 def _read_table(path: Path) -> _Table:
     text, _ = read_text(path)
-    first = text.partition("\n")[0]
-    rows = parse_rows(path, text, max(",;\t", key=first.count))
+    rows = parse_rows(path, text, ",;\t")
     header = [name.strip() for name in rows[0]]
     table = _Table(path, header, [(n, row) for n, row in enumerate(rows[1:], start=2) if any(row)])
     if not table.rows:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fewshot_cxr.data import assert_no_leak, fixed_counts, split_by_patient
-from fewshot_cxr.data.readers.csv_table import parse_rows, read_text
+from fewshot_cxr.data.readers.csv_table import parse_rows, read_text, split_lead
 from fewshot_cxr.records import Record, Records
 from fewshot_cxr.workflows.recipes.settings import SplitRules
 
@@ -112,9 +112,7 @@ def patients_by_part(path: Path) -> dict[str, str]:
         ValueError: no CSV, or one without these columns.
     """
     path = path / SPLIT_FILE if path.is_dir() else path
-    lines = read_text(path)[0].splitlines(keepends=True)
-    n_lead = next((number for number, line in enumerate(lines) if not line.startswith("# ")), len(lines))
-    header, *rows = parse_rows(path, "".join(lines[n_lead:]))
+    header, *rows = parse_rows(path, split_lead(read_text(path)[0])[1])
     place = {name.strip().lower(): at for at, name in enumerate(header)}
     if "path" not in place or "split" not in place:
         raise ValueError(f"{path} has no columns path and split; the split.csv of a recipe or `fscxr data split` has")
