@@ -1,6 +1,6 @@
 """Sections of a page from result values: one prediction, training, sample films."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -8,7 +8,21 @@ import numpy as np
 from fewshot_cxr.inference.predictor import Prediction
 from fewshot_cxr.report.html import Section
 from fewshot_cxr.report.pictures import Picture, figure_jpeg
-from fewshot_cxr.visualise import exemplar_figure, learning_curves_figure, sample_grid_figure
+from fewshot_cxr.visualise import Figure, exemplar_figure, learning_curves_figure, sample_grid_figure
+
+
+def draw_prediction(
+    prediction: Prediction, query_image: np.ndarray, exemplar_images: Sequence[np.ndarray]
+) -> Callable[..., Figure]:
+    """Draw a film beside its nearest exemplars; arguments as for `prediction_section`."""
+    return partial(
+        exemplar_figure,
+        query_image,
+        prediction.path,
+        exemplar_images,
+        [(exemplar.finding, exemplar.distance) for exemplar in prediction.exemplars],
+        mean_distances=prediction.distances,
+    )
 
 
 def prediction_section(
@@ -30,16 +44,8 @@ def prediction_section(
     """
     decided = " or ".join(prediction.findings)
     told = "" if true_finding is None else f" Its label says {true_finding}."
-    draw = partial(
-        exemplar_figure,
-        query_image,
-        prediction.path,
-        exemplar_images,
-        [(exemplar.finding, exemplar.distance) for exemplar in prediction.exemplars],
-        mean_distances=prediction.distances,
-    )
     picture = Picture.drawn(
-        draw,
+        draw_prediction(prediction, query_image, exemplar_images),
         alt=f"{prediction.path}, its {len(exemplar_images)} nearest exemplars; distances: {_ranked(prediction)}.",
         caption="Distances are in the unit of the embedding; they are no probabilities.",
         form="jpeg",

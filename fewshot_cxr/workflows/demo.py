@@ -3,20 +3,22 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fewshot_cxr.data import CachedFilms, cache_films, split_by_patient, write_manifest
+from fewshot_cxr.data import split_by_patient, write_manifest
 from fewshot_cxr.data.synthetic import make_synthetic
-from fewshot_cxr.evaluation import Result, decide_by_exemplars, evaluate_closed_set, evaluate_episodes
+from fewshot_cxr.evaluation import Result, evaluate_closed_set, evaluate_episodes
 from fewshot_cxr.image_spec import ImageSpec
-from fewshot_cxr.inference import Prediction, embed_films, embed_floors, predict, sample_exemplars
+from fewshot_cxr.inference import Prediction, embed_floors, predict, sample_exemplars
 from fewshot_cxr.records import Record, Records
 from fewshot_cxr.seeding import generator
-from fewshot_cxr.storage import write_text
+from fewshot_cxr.storage import write_json, write_text
 from fewshot_cxr.training import SiameseTrainer, TrainedEncoder
-from fewshot_cxr.workflows.demo_page import DemoFilms, DemoResults, demo_page, save_figures
+from fewshot_cxr.workflows.compute import Compute
+from fewshot_cxr.workflows.demo_page import DemoStory, demo_page, save_figures
+from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
+from fewshot_cxr.workflows.judging import Exemplars, embed_exemplars
 from fewshot_cxr.workflows.provenance import provenance
 from fewshot_cxr.workflows.run_report import ReportFilms, film_sections
 
@@ -24,6 +26,7 @@ Progress = Callable[[str, int, int], None]
 NEW_FINDING = "peripheral_ground_glass"
 N_SHOT = 5
 RULE = "prototype"
+_BATCH = 128
 # Embeddings from the pooled features: the head keeps what tells the known findings apart, and a new one needs more.
 _TRAINING: dict[str, Any] = {"image_spec": ImageSpec(size_px=96), "encoder_options": {"output": "pooled"}}
 
@@ -62,46 +65,47 @@ def run_demo(
     Returns:
         What was found. The same seed on the same machine finds the same.
     """
-    start = time.perf_counter()
-    drawn = make_synthetic(out, n_patients=n_patients, seed=seed, progress=_named(progress, "drawing films"))
+    start, compute = time.perf_counter(), Compute(device=device, batch_size=_BATCH, progress=progress)
+    drawn = make_synthetic(out, n_patients=n_patients, seed=seed, progress=compute.report("drawing films"))
     train, val, test = split_by_patient(drawn, (0.6, 0.1, 0.3), seed=seed)
     write_manifest(Records((*train, *val, *test), out), out / "manifest.csv", header={"seed": seed})
     known_train, known_val = (part.where(lambda film: film.finding != NEW_FINDING) for part in (train, val))
     trainer = SiameseTrainer(**_TRAINING, n_epochs=n_epochs, seed=seed, device=device)
     trained = trainer.fit(known_train, known_val, out=out / "checkpoint", progress=progress)
-    labelled = cache_films(sample_exemplars(train, N_SHOT, seed=seed), trained.encoder.image_spec)
-    used = _embedded(trained, test, labelled, seed=seed, device=device, progress=progress)
-    episodes = _episodes(used, trained.card["findings"], _named(progress, "episodes"))
-    known = embed_films(used.encoder, labelled, device=device)
-    decided = decide_by_exemplars(used.embeddings, known, rule=RULE, distance=used.distance)
-    results = DemoResults(episodes, evaluate_closed_set(decided), provenance(f"fscxr demo --seed {seed}"))
+    used, exemplars = _embedded(trained, test, sample_exemplars(train, N_SHOT, seed=seed), seed, compute)
+    episodes = _episodes(used, trained.card["findings"], compute.report("episodes"))
     asked = _one_new_film(used.test.records, seed)
     query = used.embeddings.vectors[used.test.records.films.index(asked)][None]
-    prediction = predict(query, [asked.path], known, rule=RULE, distance=used.distance)[0]
-    sections = film_sections(used, result=episodes, device=device, progress=progress)
-    shown = DemoFilms(used.test.records, asked, labelled.records)
-    page = demo_page(results, prediction, trained, shown, sections, new_finding=NEW_FINDING, n_shot=N_SHOT)
-    save_figures(episodes, prediction, trained, shown, out / "figures")
-    results.write(out)
+    distance = used.rule.distance
+    story = DemoStory(
+        trained=trained,
+        results={"episodes": episodes, "closed_set": evaluate_closed_set(exemplars.decide(used.embeddings))},
+        made_by=provenance(f"fscxr demo --seed {seed}"),
+        prediction=predict(query, [asked.path], exemplars.embeddings, rule=RULE, distance=distance)[0],
+        true_finding=asked.finding,
+        test=used.test.records,
+        exemplars=exemplars.films.records,
+    )
+    sections = film_sections(used, result=episodes, compute=compute)
+    page = demo_page(story, sections, new_finding=NEW_FINDING, n_shot=N_SHOT)
+    save_figures(story, out / "figures")
+    for name, result in story.results.items():
+        write_json(out / f"{name}.json", result.to_json() | {"made_by": story.made_by})
     write_text(out / "report.html", page)
-    return DemoResult(episodes, prediction, asked.finding, out / "report.html", time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    return DemoResult(episodes, story.prediction, asked.finding, out / "report.html", seconds)
 
 
 def _embedded(
-    trained: TrainedEncoder, test: Records, exemplars: CachedFilms, *, seed: int, device: str, progress: Progress | None
-) -> ReportFilms:
-    """Embed the test films, once."""
-    encoder = trained.encoder
-    films = cache_films(test, encoder.image_spec)
-    return ReportFilms(
-        encoder=encoder,
-        test=films,
-        embeddings=embed_films(encoder, films, device=device, progress=_named(progress, "embedding")),
-        exemplars=exemplars,
-        distance=trained.card["distance"],
-        rule=RULE,
-        seed=seed,
-    )
+    trained: TrainedEncoder, test: Records, labelled: Records, seed: int, compute: Compute
+) -> tuple[ReportFilms, Exemplars]:
+    """Embed the test films and the labelled ones, once."""
+    encoder, rule = trained.encoder, ExemplarRule(RULE, trained.card["distance"])
+    exemplars = embed_exemplars(encoder, labelled, rule, compute)
+    films = compute.decode(test, encoder.image_spec, "test films")
+    embeddings = compute.embed(encoder, films, "test films")
+    used = ReportFilms(encoder=encoder, test=films, embeddings=embeddings, rule=rule, exemplars=exemplars, seed=seed)
+    return used, exemplars
 
 
 def _episodes(used: ReportFilms, seen: Sequence[str], progress: Callable[[int, int], None] | None) -> Result:
@@ -111,17 +115,13 @@ def _episodes(used: ReportFilms, seen: Sequence[str], progress: Callable[[int, i
         n_query=10,
         n_episodes=2000,
         rule=RULE,
-        distance=used.distance,
+        distance=used.rule.distance,
         seed=used.seed,
         protocol="generalized",
         seen=seen,
         baselines=embed_floors(used.test),
         progress=progress,
     )
-
-
-def _named(progress: Progress | None, what: str) -> Callable[[int, int], None] | None:
-    return None if progress is None else partial(progress, what)
 
 
 def _one_new_film(test: Records, seed: int) -> Record:

@@ -26,8 +26,8 @@ def test_the_demo_leaves_a_page_and_what_it_was_made_from(tmp_path, capsys):
     low, high = result.episodes.per_class_recall[NEW_FINDING].ci95_patients
     assert f"(95 % over patients: {100 * low:.1f} to {100 * high:.1f} %)" in page
     assert "do not cover other patients" not in page
-    assert result.episodes.protocol["name"] == "generalized"
-    assert result.episodes.protocol["novel"] == [NEW_FINDING]
+    assert result.episodes.asked.protocol["name"] == "generalized"
+    assert result.episodes.asked.protocol["novel"] == [NEW_FINDING]
     assert len(read_dataset("manifest", tmp_path / "demo" / "manifest.csv")) > 400
     assert NEW_FINDING not in load_encoder(tmp_path / "demo" / "checkpoint").card["findings"]
     assert result.true_finding == NEW_FINDING

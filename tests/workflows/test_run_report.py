@@ -31,6 +31,7 @@ from fewshot_cxr.report.pictures import Picture
 from fewshot_cxr.report.run_page import LEFT_OUT
 from fewshot_cxr.seeding import seeded_torch
 from fewshot_cxr.storage import write_json, write_text
+from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.run_report import GivenFilms, film_sections, load_films, read_inputs, report_page
 
 FINDINGS = ("normal", "effusion", "cardiomegaly")
@@ -197,7 +198,8 @@ def test_episodes_of_another_encoder_are_left_out(place):
     found = {one.heading: one for one in film_sections(shown, result=other)}
     assert "which is of another encoder or rule" in found[EXTREMES].paragraphs[0]
     assert HEAT not in found  # no labelled films
-    found = {one.heading: one for one in film_sections(shown, result=replace(other, episodes_hash="0" * 64))}
+    elsewhere = replace(other, episodes=replace(other.asked, episodes_hash="0" * 64))
+    found = {one.heading: one for one in film_sections(shown, result=elsewhere)}
     assert "the films are not those that the result was judged on" in found[EXTREMES].paragraphs[0]
 
 
@@ -260,7 +262,7 @@ def test_progress_names_what_is_done(place):
         told[what] = (done, total)
 
     shown = load_films(place.one.folder, GivenFilms(*(place.films.of_split(name) for name in ("test", "train"))))
-    film_sections(shown, result=place.one.episodes, progress=report)
+    film_sections(shown, result=place.one.episodes, compute=Compute(progress=report))
     assert {"mapping the embedding", "looking for the extreme episodes", "mapping heat"} <= told.keys()
     assert all(done == total for done, total in told.values())
 
@@ -269,7 +271,9 @@ def test_of_many_films_some_are_mapped(place, monkeypatch):
     monkeypatch.setattr("fewshot_cxr.workflows.run_report.films._MOST_HEATED", 20)
     shown = load_films(place.classifier.folder, GivenFilms(place.films.of_split("test")))
     told = {}
-    found = film_sections(shown, result=None, progress=lambda what, *counts: told.update({what: counts}))
+    found = film_sections(
+        shown, result=None, compute=Compute(progress=lambda what, *counts: told.update({what: counts}))
+    )
     assert told["mapping heat"] == (20, 20)
     assert found[-1].paragraphs[-1] == f"Measured on 20 of {len(shown.test)} films, drawn with seed 0."
 

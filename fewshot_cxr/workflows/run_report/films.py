@@ -1,7 +1,7 @@
 """The sections that need films: the map of the embedding, episodes film by film, where the network looks."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -12,18 +12,18 @@ from fewshot_cxr.data.masks import lung_masks
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.encoders import Encoder
 from fewshot_cxr.evaluation import Result, evaluate_plan, extreme_episodes, replay_plan
-from fewshot_cxr.inference import OWN_DISTANCE, Classifier, embed_films
+from fewshot_cxr.inference import OWN_DISTANCE, Classifier
 from fewshot_cxr.report.extremes_section import extremes_section
 from fewshot_cxr.report.html import Section
 from fewshot_cxr.report.map_sections import projection_section, som_section
 from fewshot_cxr.seeding import generator
 from fewshot_cxr.visualise.projection import DISTANCES
 from fewshot_cxr.visualise.text import percent
+from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
 from fewshot_cxr.workflows.explaining import Explainer, RunFilms, heat_section
 from fewshot_cxr.workflows.judging import Exemplars
 
-Progress = Callable[[str, int, int], None]
 _MAP, _SOM, _EXTREMES, _HEAT = (
     "The films on a map",
     "Which findings lie next to which",
@@ -42,75 +42,62 @@ class ReportFilms:
         encoder: of the run.
         test: the films that are shown, one finding each.
         embeddings: of `test`, in its order.
+        rule: by which exemplars decide.
         exemplars: labelled films for heat maps; None: none are at hand.
         classifier: of the run, where it has one; heat maps are then of its logits.
-        distance: by which exemplars decide.
-        rule: by which exemplars decide.
-        rule_options: further keywords of the rule.
         seed: of every draw.
     """
 
     encoder: Encoder
     test: CachedFilms
     embeddings: Embeddings
-    exemplars: CachedFilms | None = None
+    rule: ExemplarRule
+    exemplars: Exemplars | None = None
     classifier: Classifier | None = None
-    distance: str = "euclidean"
-    rule: str = "mean_distance"
-    rule_options: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
 
 
-def film_sections(
-    films: ReportFilms,
-    *,
-    result: Result | None,
-    device: str = "auto",
-    progress: Progress | None = None,
-) -> tuple[Section, ...]:
+def film_sections(films: ReportFilms, *, result: Result | None, compute: Compute | None = None) -> tuple[Section, ...]:
     """Return the map of the embedding, its self-organising map, the extreme episodes, and heat maps.
 
     Args:
         films: to show.
         result: of episodes on these very films: then the best and the worst are shown; of others, or None: none.
-        device: "auto", "cpu", "cuda" or "cuda:N".
-        progress: called with (what is done, done, total).
+        compute: device and progress.
     """
-    named = partial(_named, progress)
-    sections = [*_maps(films, progress)]
+    compute = compute or Compute()
+    sections = [*_maps(films, compute)]
     if result is not None and result.episodes is not None:
-        report = named("looking for the extreme episodes")
-        sections.append(_or_reason(_EXTREMES, partial(_extremes, films, result, device, report)))
+        sections.append(_or_reason(_EXTREMES, partial(_extremes, films, result, compute)))
     if films.classifier is not None or films.exemplars is not None:
-        sections.append(_or_reason(_HEAT, partial(_heat, films, device, named("mapping heat"))))
+        sections.append(_or_reason(_HEAT, partial(_heat, films, compute)))
     return tuple(sections)
 
 
-def _maps(films: ReportFilms, progress: Progress | None) -> Iterator[Section]:
+def _maps(films: ReportFilms, compute: Compute) -> Iterator[Section]:
     """Yield the map of the embedding and its self-organising map."""
     records, vectors = films.test.records, films.embeddings.vectors
     findings, sources = [film.finding for film in records], [film.source or "" for film in records]
     # Of another distance there is no map: neighbours are then those of plain lengths.
-    distance = films.distance if films.distance in DISTANCES else "euclidean"
-    what = "mapping the embedding"
-    if progress is not None:
-        progress(what, 0, 1)
+    distance = films.rule.distance if films.rule.distance in DISTANCES else "euclidean"
+    if report := compute.report("mapping the embedding"):
+        report(0, 1)
     settings: dict[str, Any] = {"distance": distance, "seed": films.seed}
     yield _or_reason(_MAP, partial(projection_section, vectors, findings, sources, **settings))
-    if progress is not None:
-        progress(what, 1, 1)
-    report = _named(progress, "training the self-organising map")
+    if report:
+        report(1, 1)
+    report = compute.report("training the self-organising map")
     yield _or_reason(_SOM, partial(som_section, vectors, findings, **settings, progress=report))
 
 
-def _extremes(films: ReportFilms, result: Result, device: str, progress: Callable[[int, int], None] | None) -> Section:
+def _extremes(films: ReportFilms, result: Result, compute: Compute) -> Section:
     plan = replay_plan(films.embeddings, result)
     settings: dict[str, Any] = {
         "rule": result.rule,
         # What stands in the result of such a rule is its own geometry in words, which no distance is named after.
-        "distance": films.distance if result.rule in OWN_DISTANCE else result.distance,
-        "rule_options": films.rule_options if result.rule == films.rule else None,
-        "device": device,
+        "distance": films.rule.distance if result.rule in OWN_DISTANCE else result.distance,
+        "rule_options": films.rule.options if result.rule == films.rule.name else None,
+        "device": compute.device,
     }
     again = evaluate_plan(films.embeddings, plan, **settings, patient_interval=False)
     if _largest_gap(again, result) > _SAME_SHARE:
@@ -119,7 +106,8 @@ def _extremes(films: ReportFilms, result: Result, device: str, progress: Callabl
             f"result says ({percent(result.accuracy.value)}), which is of another encoder or rule; name the run that "
             "it is of first"
         )
-    episodes = extreme_episodes(films.embeddings, plan, **settings, progress=progress)
+    report = compute.report("looking for the extreme episodes")
+    episodes = extreme_episodes(films.embeddings, plan, **settings, progress=report)
     place = {film.path: row for row, film in enumerate(films.test.records)}
     return extremes_section(
         episodes,
@@ -140,12 +128,18 @@ def _largest_gap(one: Result, other: Result) -> float:
     return max(gap, float(np.abs(rows[0] - rows[1]).max()))
 
 
-def _heat(films: ReportFilms, device: str, progress: Callable[[int, int], None] | None) -> Section:
+def _heat(films: ReportFilms, compute: Compute) -> Section:
+    if films.classifier is not None:
+        explainer = Explainer.of_classifier(films.classifier, device=compute.device)
+    elif films.exemplars is not None:
+        explainer = Explainer.of_exemplars(films.encoder, films.exemplars, device=compute.device)
+    else:
+        raise ValueError("heat maps need labelled films or a classifier, got neither")
     some, told = _drawn(films.test, films.seed)
     spec = films.encoder.image_spec
     masks = lung_masks(some.records, spec) if any(film.mask_path for film in some.records) else None
-    run = RunFilms("run", _explainer(films, device), some, masks)
-    section = heat_section(run, seed=films.seed, progress=progress)
+    run = RunFilms("run", explainer, some, masks)
+    section = heat_section(run, seed=films.seed, progress=compute.report("mapping heat"))
     return replace(section, paragraphs=(*section.paragraphs, *told))
 
 
@@ -164,23 +158,9 @@ def _drawn(films: CachedFilms, seed: int) -> tuple[CachedFilms, tuple[str, ...]]
     return some, (f"Measured on {_MOST_HEATED} of {len(films):,} films, drawn with seed {seed}.",)
 
 
-def _explainer(films: ReportFilms, device: str) -> Explainer:
-    if films.classifier is not None:
-        return Explainer.of_classifier(films.classifier, device=device)
-    if films.exemplars is None:
-        raise ValueError("heat maps need labelled films or a classifier, got neither")
-    known = embed_films(films.encoder, films.exemplars, device=device)
-    rule = ExemplarRule(films.rule, films.distance, films.rule_options)
-    return Explainer.of_exemplars(films.encoder, Exemplars(films.exemplars, known, rule), device=device)
-
-
 def _or_reason(heading: str, make: Callable[[], Section]) -> Section:
     """Return the section, or one that says why it is left out: the rest of the page is worth having without it."""
     try:
         return make()
     except ValueError as error:
         return Section(heading, (f"Left out: {error}.",))
-
-
-def _named(progress: Progress | None, what: str) -> Callable[[int, int], None] | None:
-    return None if progress is None else partial(progress, what)

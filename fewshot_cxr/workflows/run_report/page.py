@@ -7,11 +7,13 @@ from pathlib import Path
 from fewshot_cxr.data import read_dataset
 from fewshot_cxr.encoders import load_encoder
 from fewshot_cxr.evaluation import Result
-from fewshot_cxr.inference import RULES, load_classifier, sample_exemplars, template_options
+from fewshot_cxr.inference import RULES, load_classifier, sample_exemplars
 from fewshot_cxr.records import Records
 from fewshot_cxr.report.html import Page
 from fewshot_cxr.report.run_page import PageParts, run_page
 from fewshot_cxr.workflows.compute import Compute
+from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
+from fewshot_cxr.workflows.judging import embed_exemplars
 from fewshot_cxr.workflows.run_files import SPLIT
 from fewshot_cxr.workflows.run_report.films import ReportFilms, film_sections
 from fewshot_cxr.workflows.run_report.inputs import read_inputs
@@ -60,8 +62,7 @@ def report_page(
             left_out.insert(0, films)
         else:
             shown = load_films(folders[0], films, rule=_rule_of_first(parts), seed=seed, compute=compute)
-            sections = film_sections(shown, result=episodes, device=compute.device, progress=compute.progress)
-            parts = replace(parts, films=sections)
+            parts = replace(parts, films=film_sections(shown, result=episodes, compute=compute))
             if shown.exemplars is None and shown.classifier is None:
                 left_out.insert(0, f"Heat maps need labelled films: {_NAME_FILMS}.")
     elif given is not None:
@@ -93,19 +94,17 @@ def load_films(
     kind = (encoder.card.get("head") or {}).get("kind")
     classifier = load_classifier(folder) if kind == "linear" else None
     test = compute.decode(films.test, encoder.image_spec, "test films")
-    exemplars = None
+    how, exemplars = ExemplarRule(rule).for_encoder(encoder, folder), None
     if films.support is not None and classifier is None:
         chosen = sample_exemplars(films.support, _N_EXEMPLARS, seed=seed)
-        exemplars = compute.decode(chosen, encoder.image_spec, "labelled films")
+        exemplars = embed_exemplars(encoder, chosen, how, compute)
     return ReportFilms(
         encoder=encoder,
         test=test,
         embeddings=compute.embed(encoder, test, "test films"),
+        rule=how,
         exemplars=exemplars,
         classifier=classifier,
-        distance=encoder.card.get("distance", "euclidean"),
-        rule=rule,
-        rule_options=template_options(encoder, folder) if rule == "template" else {},
         seed=seed,
     )
 
