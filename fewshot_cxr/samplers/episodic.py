@@ -1,6 +1,7 @@
 """Batches that are episodes, for training on n-way k-shot problems."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -43,10 +44,17 @@ class EpisodicBatchSampler(Sampler[list[int]]):
         seed: int = 0,
     ) -> None:
         check_at_least(n_batches, 1, "n_batches")
-        self.class_ids, self.group_ids, self.class_names = class_ids, group_ids, class_names
-        self.n_way, self.n_shot, self.n_query = n_way, n_shot, n_query
         self.n_batches, self.seed, self.epoch = n_batches, seed, 0
-        self._episodes()
+        self._episodes = Episodes(
+            class_ids=class_ids,
+            group_ids=group_ids,
+            class_names=class_names,
+            n_episodes=n_batches,
+            seed=seed,
+            n_way=n_way,
+            n_shot=n_shot,
+            n_query=n_query,
+        )
 
     def __len__(self) -> int:
         return self.n_batches
@@ -57,19 +65,8 @@ class EpisodicBatchSampler(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         """Yield the rows of each episode of this epoch."""
-        for block in self._episodes().blocks():
+        episodes = replace(self._episodes, seed=torch_seed(self.seed, "episodes", self.epoch))
+        for block in episodes.blocks():
             sides = [side.reshape(len(block), -1) for side in (block.support, block.query)]
             yield from np.concatenate(sides, axis=1).tolist()
         self.epoch += 1
-
-    def _episodes(self) -> Episodes:
-        return Episodes(
-            class_ids=self.class_ids,
-            group_ids=self.group_ids,
-            class_names=self.class_names,
-            n_episodes=self.n_batches,
-            seed=torch_seed(self.seed, "episodes", self.epoch),
-            n_way=self.n_way,
-            n_shot=self.n_shot,
-            n_query=self.n_query,
-        )

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from fewshot_cxr._checks import lookup
 from fewshot_cxr.data.images import is_image_name
 from fewshot_cxr.data.readers.csv_table import read_rows, read_text
-from fewshot_cxr.data.readers.gathering import Gathering, Row, wrong_root
+from fewshot_cxr.data.readers.gathering import Gathering, Row, first_file
 from fewshot_cxr.records import Record, Records
 
 NO_FINDING = "No Finding"
@@ -75,7 +75,8 @@ def read_chestxray14(root: str | Path, *, table: str = "newest", classes: str = 
     """
     lookup(CLASSES, classes, what="classes of chestxray14")
     root = Path(root)
-    path = _find_table(root, table)
+    tables = {"newest": tuple(name for names in TABLES.values() for name in names), **TABLES}
+    path = first_file(root, lookup(tables, table, what="table of chestxray14"))
     rows, at, notes = read_rows(path, (*_FILM, *_PATIENT))
     paths, place_notes = _paths_by_name(root)
     splits, split_notes = _official_splits(root)
@@ -90,15 +91,6 @@ def read_chestxray14(root: str | Path, *, table: str = "newest", classes: str = 
     records = gathering.records((f"the table is {path.name}", *notes, *place_notes, *split_notes))
     listed = {row[places[0]].strip() for row in rows if len(row) >= n_columns}
     return replace(records, notes=(*records.notes, *_notes(records, listed, paths)))
-
-
-def _find_table(root: Path, table: str) -> Path:
-    wanted = {"newest": tuple(name for names in TABLES.values() for name in names), **TABLES}
-    names = lookup(wanted, table, what="table of chestxray14")
-    for name in names:
-        if (root / name).is_file():
-            return root / name
-    raise wrong_root(root, " or ".join(names))
 
 
 def _paths_by_name(root: Path) -> tuple[dict[str, str], tuple[str, ...]]:
@@ -200,9 +192,7 @@ def read_bounding_boxes(root: str | Path) -> dict[str, tuple[BoundingBox, ...]]:
         FileNotFoundError: no such file below `root`.
         ValueError: a row is no box, or its finding is none of the 14.
     """
-    path = Path(root) / _BOXES
-    if not path.is_file():
-        raise wrong_root(Path(root), _BOXES)
+    path = first_file(Path(root), [_BOXES])
     rows, _, _ = read_rows(path, ("Image Index", "Finding Label"))
     boxes: defaultdict[str, list[BoundingBox]] = defaultdict(list)
     for number, row in enumerate(rows, start=2):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fewshot_cxr._checks import lookup
 from fewshot_cxr.data.readers.csv_table import read_rows
-from fewshot_cxr.data.readers.gathering import Gathering, Row, wrong_root
+from fewshot_cxr.data.readers.gathering import Gathering, Row, first_file
 from fewshot_cxr.records import Record, Records
 
 _TABLE = "Chest_xray_Corona_Metadata.csv"
@@ -66,9 +66,7 @@ def read_coronahack(
         ValueError: an unknown option, or a table without its columns.
     """
     root = Path(root)
-    table = root / _TABLE
-    if not table.is_file():
-        raise wrong_root(root, _TABLE)
+    table = first_file(root, [_TABLE])
     rows, notes = parse_metadata(table, classes=classes, patient_key=patient_key)
     above = _film_folder(root)
     gathering = Gathering(root)

@@ -5,7 +5,6 @@ the repositories ieee8023/covid-chestxray-dataset, agchung/Figure1-COVID-chestxr
 agchung/Actualmed-COVID-chestxray-dataset.
 """
 
-import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -13,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from fewshot_cxr._checks import lookup
-from fewshot_cxr.data.readers.csv_table import read_rows
+from fewshot_cxr.data.readers.csv_table import number_of, read_rows
 from fewshot_cxr.data.readers.gathering import Gathering, Row, StateOf, wrong_root
 from fewshot_cxr.records import Record, Records
 
@@ -209,7 +208,9 @@ def split_findings(cell: str, rule: str = "leaf") -> tuple[str, ...]:
 
 def _record(path: str, cells: dict[str, str], attributes: dict[str, str], form: str, rule: str) -> Record:
     age = cells.get("age", "")
-    years = _years(age)
+    years = number_of(age)
+    if years is not None and years < 0:
+        years = None
     if age and years is None:
         attributes["age"] = age  # "50+", "early 40s"
     patient = cells["patientid"]
@@ -223,14 +224,6 @@ def _record(path: str, cells: dict[str, str], attributes: dict[str, str], form: 
         sex=cells.get("sex") or None,
         attributes=attributes,
     )
-
-
-def _years(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) and value >= 0 else None
 
 
 def _host(url: str) -> str | None:

@@ -3,6 +3,7 @@
 import codecs
 import csv
 import io
+import math
 from itertools import takewhile
 from pathlib import Path
 
@@ -74,3 +75,12 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> tuple[list[list[str]], di
     if absent:
         raise ValueError(f"{path} has no column {', '.join(absent)}; it has {', '.join(filter(None, rows[0]))}")
     return rows[1:], places, notes
+
+
+def number_of(text: str) -> float | None:
+    """Return the number that a cell holds; None where it holds something else, NaN or infinity."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None

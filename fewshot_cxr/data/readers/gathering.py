@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -125,6 +125,14 @@ class Gathering:
 
 def _row(problem: Problem) -> str:
     return problem.path if problem.row is None else f"row {problem.row}, {problem.path}"
+
+
+def first_file(root: Path, names: Sequence[str]) -> Path:
+    """Return the first of these files that lies below the root; where none does, the error is that of `wrong_root`."""
+    for name in names:
+        if (root / name).is_file():
+            return root / name
+    raise wrong_root(root, " or ".join(names))
 
 
 def wrong_root(root: Path, expected: str) -> FileNotFoundError:

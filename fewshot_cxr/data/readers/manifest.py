@@ -1,14 +1,13 @@
 """Any CSV with a file and a finding in each row; our own manifests are such, with one JSON object in the lead lines."""
 
 import json
-import math
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from fewshot_cxr._checks import nearest
-from fewshot_cxr.data.readers.csv_table import parse_rows, read_text, split_lead
+from fewshot_cxr.data.readers.csv_table import number_of, parse_rows, read_text, split_lead
 from fewshot_cxr.data.readers.film_walk import SPLITS
 from fewshot_cxr.data.readers.gathering import Gathering
 from fewshot_cxr.data.splits import assert_no_leak
@@ -147,7 +146,7 @@ def _read_rows(path: Path, rows: list[list[str]], taken: dict[str, int], root: P
         else:
             attributes = {other: row[index] for index, other in others}
             if has_text_ages:
-                attributes["age_years"] = cells["age_years"] if _number(cells["age_years"]) is None else ""
+                attributes["age_years"] = cells["age_years"] if number_of(cells["age_years"]) is None else ""
             gathering.add(path, number, _record(row[taken["path"]], findings, cells, attributes))
     return gathering
 
@@ -170,15 +169,7 @@ def _other_columns(names: list[str], taken: set[int]) -> list[tuple[int, str]]:
 def _has_text(rows: list[list[str]], column: int) -> bool:
     """Return whether a column of numbers holds other things too, such as "058Y": these are kept, as an attribute."""
     cells = (row[column].strip() for row in rows[1:] if column < len(row))
-    return any(cell and _number(cell) is None for cell in cells)
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
+    return any(cell and number_of(cell) is None for cell in cells)
 
 
 def _record(name: str, findings: tuple[str, ...], cells: dict[str, str], attributes: dict[str, str]) -> Record:
@@ -189,7 +180,7 @@ def _record(name: str, findings: tuple[str, ...], cells: dict[str, str], attribu
         findings,
         patient_id=cells.get("patient") or None,
         group_id=cells.get("group") or None,
-        age_years=_number(cells.get("age_years", "")),
+        age_years=number_of(cells.get("age_years", "")),
         attributes=attributes,
         unstated=_names(cells.get("unstated", "")),
         **text,
