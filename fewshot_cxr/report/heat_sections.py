@@ -53,15 +53,12 @@ def group_name(kind: str, group: str) -> str:
     return "all films" if kind == _ALL else f"{kind} {group}"
 
 
-def focus_section(
-    rows: Sequence[FocusRow], *, heading: str = "Where the network looks", notes: Sequence[str] = ()
-) -> Section:
+def focus_section(rows: Sequence[FocusRow], *, notes: Sequence[str] = ()) -> Section:
     """Show the shares of the heat by place as charts over a table, and say how they are read."""
     measures = list(dict.fromkeys(row.measure for row in rows))
     words = () if "lungs" in measures else (_NO_MASKS,)
     pictures = tuple(_focus_picture([row for row in rows if row.measure == name], name) for name in measures)
-    table = focus_table(rows)
-    return Section(heading, (*READING, *words, *notes), pictures, table, facts=table.below)
+    return Section("Where the network looks", (*READING, *words, *notes), pictures, tables=(focus_table(rows),))
 
 
 def focus_bars(rows: Sequence[FocusRow]) -> list[FocusBar]:
@@ -72,11 +69,11 @@ def focus_bars(rows: Sequence[FocusRow]) -> list[FocusBar]:
     ]
 
 
-def sheet_picture(tiles: Sequence[HeatTile], *, title: str = "", n_columns: int = 4, caption: str = "") -> Picture:
+def sheet_picture(tiles: Sequence[HeatTile], *, title: str = "", caption: str = "") -> Picture:
     """Return a contact sheet as one picture: films are heavy, so for light and dark pages alike."""
     told = "; ".join(" ".join(tile.caption.split()) for tile in tiles)
     return Picture.drawn(
-        partial(heat_sheet_figure, tiles, title=title, n_columns=n_columns),
+        partial(heat_sheet_figure, tiles, title=title),
         alt=f"{title}{title and ': '}{len(tiles)} films with their heat over them: {told}.",
         caption=caption,
         themes=("dark",),
@@ -84,21 +81,14 @@ def sheet_picture(tiles: Sequence[HeatTile], *, title: str = "", n_columns: int 
     )
 
 
-def sheets_section(
-    sheets: Mapping[str, Sequence[HeatTile]], *, heading: str = "Films and their heat", paragraphs: Sequence[str] = ()
-) -> Section:
+def sheets_section(sheets: Mapping[str, Sequence[HeatTile]], *, paragraphs: Sequence[str] = ()) -> Section:
     """Show a contact sheet for each finding."""
     pictures = tuple(sheet_picture(tiles, title=name) for name, tiles in sheets.items())
-    return Section(heading, tuple(paragraphs), pictures)
+    return Section("Films and their heat", tuple(paragraphs), pictures)
 
 
 def deletion_section(
-    curves: Mapping[str, Mapping[str, np.ndarray]],
-    gains: Sequence[GainRow],
-    *,
-    score: str,
-    fill: str,
-    heading: str = "Does the answer hang on the hot places?",
+    curves: Mapping[str, Mapping[str, np.ndarray]], gains: Sequence[GainRow], *, score: str, fill: str
 ) -> Section:
     """Show how the score changes while the hottest places of films are covered, or uncovered, first.
 
@@ -107,7 +97,6 @@ def deletion_section(
         gains: of each mode, see `summarise_gains`.
         score: what the curves measure.
         fill: a name in FILL_WORDS: what covers a film.
-        heading: of the section.
     """
     by_mode = {row.mode: row for row in gains}
     pictures = tuple(
@@ -126,8 +115,7 @@ def deletion_section(
         "A covered film is one that the network never saw in training: a fall shows that the place matters, not what "
         "is seen there.",
     )
-    table = gain_table(gains)
-    return Section(heading, words, pictures, table, facts=table.below)
+    return Section("Does the answer hang on the hot places?", words, pictures, tables=(gain_table(gains),))
 
 
 def gain_table(gains: Sequence[GainRow]) -> Table:
@@ -205,8 +193,6 @@ def versus_section(
     inner_rows: Sequence[FocusDifference],
     names: tuple[str, str],
     tiles: Sequence[HeatTile],
-    *,
-    heading: str = "Two runs on the same films",
 ) -> Section:
     """Show where two runs look: the paired differences, and films with the heat of both side by side.
 
@@ -215,7 +201,6 @@ def versus_section(
         inner_rows: the same of the heat in the part of the film that both runs see; (): both see the whole film.
         names: of the runs.
         tiles: in pairs, the first run's before the second's.
-        heading: of the section.
     """
     words = (
         "Every film is measured in both runs, in the square of the film before any border was cut off, so that a share "
@@ -226,9 +211,9 @@ def versus_section(
     )
     pictures: tuple[Picture, ...] = ()
     if tiles:
-        pictures = (sheet_picture(tiles, title=f"Left: {names[0]}; right: {names[1]}", n_columns=4),)
+        pictures = (sheet_picture(tiles, title=f"Left: {names[0]}; right: {names[1]}"),)
     inner = (focus_difference_table(inner_rows, names, is_inner=True),) if inner_rows else ()
-    return Section(heading, words, pictures, focus_difference_table(rows, names), tables=inner)
+    return Section("Two runs on the same films", words, pictures, focus_difference_table(rows, names), tables=inner)
 
 
 def _focus_picture(rows: Sequence[FocusRow], measure: str) -> Picture:

@@ -84,7 +84,7 @@ def test_deletion_tells_the_gain_over_random_its_interval_and_what_covers_a_film
     curves = {"deletion": {"by heat": np.array([[1.0, 0.0, 0.0]]), "at random": np.array([[1.0, 0.5, 0.0]])}}
     gain = GainRow("deletion", 16, 12, 3, Estimate(2.77, ci95_patients=(-0.4, 5.94)), 0.4375)
     section = deletion_section(curves, [gain], score="logit", fill="mean")
-    assert section.table.rows == (("deletion", "16", "12", "3", "+2.77", "-0.4 to +5.94", "43.8 %"),)
+    assert section.tables[0].rows == (("deletion", "16", "12", "3", "+2.77", "-0.4 to +5.94", "43.8 %"),)
     assert "2.77" in section.pictures[0].alt
     assert "replaced by its own mean grey" in section.paragraphs[0]
     assert "blur" not in " ".join(section.paragraphs)
@@ -99,7 +99,7 @@ def test_films_without_heat_alone_have_no_gain_and_no_chart():
     gain = GainRow("deletion", 0, 0, 2, Estimate(None, reason="no film has heat"), None)
     section = deletion_section(curves, [gain], score="logit", fill="mean")
     assert not section.pictures
-    assert section.table.rows == (("deletion", "0", "0", "2", "unknown", "unknown", "unknown"),)
+    assert section.tables[0].rows == (("deletion", "0", "0", "2", "unknown", "unknown", "unknown"),)
     assert gain_text(gain) == "no gain is known: no film has heat; left out, as they have no heat: 2"
 
 

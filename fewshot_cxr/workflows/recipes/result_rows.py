@@ -1,6 +1,6 @@
 """A result as rows for a spreadsheet: finding by finding, and over all of them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -8,29 +8,28 @@ import numpy as np
 from fewshot_cxr.evaluation.films.jackknife import jackknife_variance
 from fewshot_cxr.evaluation.films.numbers import FilmNumbers
 from fewshot_cxr.evaluation.result import Result
-from fewshot_cxr.metrics import Estimate, bounded_interval
+from fewshot_cxr.metrics import Estimate, bounded_interval, numbers_in
 
 Row = dict[str, Any]
 
-_CLOSED_COLUMNS = {"precision": "ppv", "recall": "sensitivity", "f1": "f1", "specificity": "specificity", "npv": "npv"}
-_CLOSED_COLUMNS |= {"auroc": "auroc", "auprc": "auprc"}
-_MULTI_COLUMNS = ("auroc", "auprc", "sensitivity", "specificity", "accuracy", "prevalence")
+_COLUMNS = {"precision": "ppv", "recall": "sensitivity", "f1": "f1", "specificity": "specificity", "npv": "npv"}
+_COLUMNS |= {"auroc": "auroc", "auprc": "auprc"}
 
 
 def result_tables(result: Result) -> dict[str, list[Row]]:
     """Return the tables of a result by name: `per_class` and `numbers`, and of a closed set `confusion`.
 
-    Numbers are raw (0..1), `_low` and `_high` the ends of the 95 % interval over patients; what is undefined is None.
+    Numbers are raw (0..1), `_low` and `_high` the ends of the 95 % interval over patients; what is unknown is None.
     Precision is PPV and recall is sensitivity.
     """
+    rows = [_finding_row(result, finding) for finding in result.scores.per_class]
+    numbers = [{"number": name, **cells("value", one), "reason": one.reason} for name, one in _numbers(result)]
     if result.kind == "multi_label":
-        means = {"mean_auroc": result.mean_auroc, "mean_auprc": result.mean_auprc}
-        return {"per_class": _multi_rows(result), "numbers": _number_rows(means)}
-    return {
-        "confusion": _confusion_rows(result),
-        "per_class": [*_closed_rows(result), *_average_rows(result)],
-        "numbers": _number_rows(_closed_numbers(result)),
-    }
+        means = _cells({"auroc": result.mean_auroc, "auprc": result.mean_auprc})
+        macro = {"kind": "macro", "finding": "", "n_films": result.n_films, **means}
+        return {"per_class": [*rows, macro], "numbers": numbers}
+    tables = {"confusion": _confusion_rows(result), "per_class": [*rows, *_average_rows(result)]}
+    return tables | {"numbers": numbers}
 
 
 def _confusion_rows(result: Result) -> list[Row]:
@@ -43,15 +42,15 @@ def _confusion_rows(result: Result) -> list[Row]:
     return rows
 
 
-def _closed_rows(result: Result) -> list[Row]:
-    rows = []
-    for finding, counts in zip(result.findings, result.confusion, strict=True):
-        numbers = result.scores.per_class[finding]
-        row = {"kind": "finding", "finding": finding, "n_films": round(sum(counts))}
-        for column, name in _CLOSED_COLUMNS.items():
-            row |= cells(column, numbers[name])
-        rows.append(row)
-    return rows
+def _finding_row(result: Result, finding: str) -> Row:
+    counts, columns = result.counts(finding), _COLUMNS
+    shown = {"n_films": counts["n_positive"]}
+    if result.kind == "multi_label":
+        columns = {name: name for name in numbers_in("several")}
+        shown = {"n_films": counts["n_films"], "n_positive": counts["n_positive"]}
+    numbers = result.scores.per_class[finding]
+    own = _cells({column: numbers[name] for column, name in columns.items()})
+    return {"kind": "finding", "finding": finding, **shown, **own}
 
 
 def _average_rows(result: Result) -> list[Row]:
@@ -66,13 +65,11 @@ def _average_rows(result: Result) -> list[Row]:
         "balanced": {"recall": scores.balanced_accuracy},
     }
     averages["macro"] |= {"auroc": scores.auroc, "auprc": scores.auprc}
-    rows = []
-    for name, numbers in averages.items():
-        row: Row = {"kind": name, "finding": "", "n_films": result.n_films}
-        for column in _CLOSED_COLUMNS:
-            row |= cells(column, numbers.get(column, Estimate(None)))
-        rows.append(row)
-    return rows
+    return [
+        {"kind": name, "finding": "", "n_films": result.n_films}
+        | _cells({column: numbers.get(column, Estimate(None)) for column in _COLUMNS})
+        for name, numbers in averages.items()
+    ]
 
 
 def _mean_precisions(result: Result) -> tuple[Estimate, Estimate]:
@@ -96,31 +93,23 @@ def _mean_precisions(result: Result) -> tuple[Estimate, Estimate]:
     return estimates[0], estimates[1]
 
 
-def _closed_numbers(result: Result) -> dict[str, Estimate]:
-    numbers = dict(result.scores.overall)
-    for name, floor in result.baselines.items():
-        numbers |= {f"floor_{name}": floor, f"above_floor_{name}": result.above_baselines[name]}
+def _numbers(result: Result) -> Iterator[tuple[str, Estimate]]:
+    mean = "mean_" if result.kind == "multi_label" else ""
+    for name, one in result.scores.overall.items():
+        yield f"{mean}{name}", one
+    for name, baseline in result.baselines.items():
+        yield f"floor_{name}", baseline
+        yield f"above_floor_{name}", result.above_baselines[name]
     if result.calibration is not None:
-        numbers |= {"ece": result.calibration.before.ece, "brier": result.calibration.before.brier}
-    return numbers
-
-
-def _number_rows(numbers: Mapping[str, Estimate]) -> list[Row]:
-    return [{"number": name, **cells("value", one), "reason": one.reason} for name, one in numbers.items()]
-
-
-def _multi_rows(result: Result) -> list[Row]:
-    rows: list[Row] = []
-    for finding, one in result.per_finding.items():
-        row = {"kind": "finding", "finding": finding, "n_films": one.n_films, "n_positive": one.n_positive}
-        for column in _MULTI_COLUMNS:
-            row |= cells(column, getattr(one, column))
-        rows.append(row)
-    means = {**cells("auroc", result.mean_auroc), **cells("auprc", result.mean_auprc)}
-    return [*rows, {"kind": "macro", "finding": "", "n_films": result.n_films, **means}]
+        yield "ece", result.calibration.before.ece
+        yield "brier", result.calibration.before.brier
 
 
 def cells(column: str, one: Estimate) -> Row:
     """Return a number and the ends of its interval, under the names column, column_low and column_high."""
     low, high = one.ci95 or (None, None)
     return {column: one.mean, f"{column}_low": low, f"{column}_high": high}
+
+
+def _cells(numbers: Mapping[str, Estimate]) -> Row:
+    return {name: value for column, one in numbers.items() for name, value in cells(column, one).items()}
