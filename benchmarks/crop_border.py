@@ -30,7 +30,7 @@ from fewshot_cxr.data import cache_films
 from fewshot_cxr.data.masks import lung_masks
 from fewshot_cxr.data.synthetic import make_synthetic
 from fewshot_cxr.evaluation import compare_results, evaluate_closed_set
-from fewshot_cxr.explain.film_frame import film_frame_spec
+from fewshot_cxr.explain.focus import film_frame_spec
 from fewshot_cxr.inference import embed_films
 from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
 from fewshot_cxr.workflows.explaining import Explainer, RunFilms

@@ -6,7 +6,7 @@ from pathlib import Path
 from fewshot_cxr.cli.console import say
 from fewshot_cxr.data.masks import LungMasks, lung_masks
 from fewshot_cxr.encoders import load_encoder
-from fewshot_cxr.explain.film_frame import film_frame_spec
+from fewshot_cxr.explain.focus import film_frame_spec
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.inference import load_classifier
 from fewshot_cxr.records import Records

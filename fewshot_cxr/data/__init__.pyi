@@ -15,7 +15,6 @@ from .images import read_gray as read_gray
 from .masks import LungMasks as LungMasks
 from .masks import lung_masks as lung_masks
 from .merge import merge_records as merge_records
-from .preprocess import to_square as to_square
 from .readers import READERS as READERS
 from .readers import read_dataset as read_dataset
 from .readers.chestxray14 import NO_FINDING as NO_FINDING
@@ -35,6 +34,7 @@ from .transforms import augment as augment
 from .transforms import scale_films as scale_films
 from .transforms import standardise as standardise
 from .transforms import to_images as to_images
+from .transforms import to_square as to_square
 from .verify import check_whole as check_whole
 from .verify import summarise as summarise
 from .verify import verify_films as verify_films

@@ -21,7 +21,7 @@ import numpy as np
 
 from fewshot_cxr.data.hashing import file_hash
 from fewshot_cxr.data.images import read_gray
-from fewshot_cxr.data.preprocess import RECIPE_VERSION, to_square
+from fewshot_cxr.data.transforms import RECIPE_VERSION, to_square
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.records import Problem, Records, resolve_below
 from fewshot_cxr.storage import whole_file, write_json, write_text

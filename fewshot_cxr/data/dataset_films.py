@@ -11,7 +11,7 @@ from torch.utils.data import Subset
 
 from fewshot_cxr.data.cache import CachedFilms
 from fewshot_cxr.data.dataset import XrayDataset
-from fewshot_cxr.data.preprocess import to_square
+from fewshot_cxr.data.transforms import to_square
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.records import Record, Records
 

@@ -1,6 +1,8 @@
-"""The contract that every encoder keeps, and what all of them share."""
+"""What every encoder is: images to features to embeddings; layers that are frozen, and modes that are kept."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
 from typing import Any, Self
@@ -8,10 +10,50 @@ from typing import Any, Self
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from fewshot_cxr._checks import check_at_least, check_whole, lookup
-from fewshot_cxr.encoders.freezing import group_by_layer, hold_batch_norms
 from fewshot_cxr.image_spec import ImageSpec
+
+
+@contextmanager
+def eval_mode(network: nn.Module) -> Iterator[None]:
+    """Hold a network in eval mode; afterwards every part of it is in the mode that it was in, error or not.
+
+    Part by part: a partly frozen encoder holds some of its batch normalisations in eval mode while it trains, and the
+    user may hold others.
+    """
+    modes = [(module, module.training) for module in network.modules()]
+    try:
+        network.eval()
+        yield
+    finally:
+        for module, was_training in modes:
+            module.training = was_training
+
+
+def group_by_layer(network: nn.Module) -> list[list[nn.Parameter]]:
+    """Divide the parameters of a network, each in one group, into stem, stages (of a transformer: blocks) and the rest.
+
+    A network of timm says itself how it is to be divided; of any other, each child is a group.
+    """
+    matcher = getattr(network, "group_matcher", None)
+    if matcher is not None:
+        from timm.models import group_parameters
+
+        groups = group_parameters(network, matcher(coarse=True), return_values=True)
+        return [groups[number] for number in sorted(groups)]
+    own = list(network.parameters(recurse=False))
+    return [group for group in (own, *(list(child.parameters()) for child in network.children())) if group]
+
+
+def hold_batch_norms(network: nn.Module, frozen: Iterable[nn.Parameter]) -> None:
+    """Switch each batch normalisation whose weights are `frozen` to eval mode: it keeps the statistics it has."""
+    held = {id(weight) for weight in frozen}
+    for layer in network.modules():
+        if isinstance(layer, _BatchNorm) and id(layer.weight) in held:
+            layer.eval()
+
 
 OUTPUTS = ("head", "pooled")
 DEFAULT_EMBEDDING_DIM = 128

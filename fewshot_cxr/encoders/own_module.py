@@ -4,8 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from fewshot_cxr._checks import class_name
-from fewshot_cxr.encoders.base import Encoder
-from fewshot_cxr.encoders.modes import eval_mode
+from fewshot_cxr.encoders.base import Encoder, eval_mode
 from fewshot_cxr.image_spec import ImageSpec
 
 OWN = "module:"  # before the class's name, in the recipe of an encoder that no name builds

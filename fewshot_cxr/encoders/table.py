@@ -11,8 +11,7 @@ from fewshot_cxr.encoders.base import Encoder
 from fewshot_cxr.encoders.covidnet import CovidNet
 from fewshot_cxr.encoders.efficientnet_attention import EfficientNetAttention
 from fewshot_cxr.encoders.resnet9 import ResNet9
-from fewshot_cxr.encoders.timm_encoder import TimmEncoder
-from fewshot_cxr.encoders.timm_hub import folder_encoder, hub_encoder
+from fewshot_cxr.encoders.timm_encoder import TimmEncoder, folder_encoder, hub_encoder
 from fewshot_cxr.encoders.vgg16 import Vgg16
 from fewshot_cxr.encoders.weights import load_weights, weights_name
 from fewshot_cxr.encoders.xrv_encoder import xrv_encoder

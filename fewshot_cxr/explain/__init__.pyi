@@ -1,11 +1,10 @@
-from .class_activation import class_activation_map as class_activation_map
 from .deletion import area_under as area_under
 from .deletion import deletion_curve as deletion_curve
-from .film_frame import film_frame_spec as film_frame_spec
-from .film_frame import in_film_frame as in_film_frame
-from .film_frame import uncropped as uncropped
 from .focus import area_shares as area_shares
+from .focus import film_frame_spec as film_frame_spec
 from .focus import focus_shares as focus_shares
+from .focus import in_film_frame as in_film_frame
+from .focus import uncropped as uncropped
 from .focus_summary import FocusDifference as FocusDifference
 from .focus_summary import FocusRow as FocusRow
 from .focus_summary import compare_focus as compare_focus
@@ -15,6 +14,7 @@ from .gradcam import map_layers as map_layers
 from .gradcam import pair_maps as pair_maps
 from .methods import METHODS as METHODS
 from .methods import attention_maps as attention_maps
+from .methods import class_activation_map as class_activation_map
 from .methods import heat_maps as heat_maps
 from .targets import ClassScore as ClassScore
 from .targets import Difference as Difference

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fewshot_cxr.encoders.modes import eval_mode
+from fewshot_cxr.encoders.base import eval_mode
 
 
 @contextmanager

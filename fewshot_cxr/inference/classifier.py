@@ -12,7 +12,7 @@ from torch import nn
 from fewshot_cxr.data import CachedFilms
 from fewshot_cxr.encoders import Encoder, load_encoder, load_head
 from fewshot_cxr.inference.device import choose_device
-from fewshot_cxr.inference.forward import embed_batches, film_batches
+from fewshot_cxr.inference.embed import embed_batches, film_batches
 from fewshot_cxr.objectives import LinearHead
 
 Progress = Callable[[int, int], None]

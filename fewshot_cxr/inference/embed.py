@@ -1,11 +1,12 @@
-"""Embed each film once; everything after this thinks in arrays."""
+"""Films through a trained encoder to embeddings, a batch at a time."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -16,14 +17,34 @@ from fewshot_cxr.data import (
     findings_table,
     patient_groups,
     read_gray,
+    to_images,
     to_square,
 )
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.encoders import Encoder, as_encoder
+from fewshot_cxr.encoders.base import eval_mode
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.inference.device import choose_device
-from fewshot_cxr.inference.forward import embed_batches, film_batches
 from fewshot_cxr.records import Problem, Records
+
+
+def film_batches(films: CachedFilms, batch_size: int) -> Iterator[np.ndarray]:
+    """Yield the films in order, uint8 (B, S, S), B at most `batch_size`."""
+    for first in range(0, len(films), batch_size):
+        yield films.rows(np.arange(first, min(first + batch_size, len(films))))
+
+
+def embed_batches(encoder: Encoder, batches: Iterable[np.ndarray], device: torch.device) -> Iterator[np.ndarray]:
+    """Yield embeddings, float32 (B, dim), of batches of films, uint8 (B, S, S).
+
+    The encoder moves to the device; its mode (train, eval) is as before afterwards.
+    """
+    with eval_mode(encoder.to(device)):
+        for films in batches:
+            with torch.inference_mode():
+                images = to_images(torch.from_numpy(films).to(device), encoder.image_spec)
+                yield encoder(images.to(memory_format=torch.channels_last)).float().cpu().numpy()
+
 
 Progress = Callable[[int, int], None]
 

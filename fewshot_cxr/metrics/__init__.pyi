@@ -8,8 +8,8 @@ from .calibration import log_odds as log_odds
 from .calibration import reliability_bins as reliability_bins
 from .confusion import confusion_counts as confusion_counts
 from .confusion import tie_credits as tie_credits
-from .estimate import Estimate as Estimate
-from .estimate import Interval as Interval
+from .intervals import Estimate as Estimate
+from .intervals import Interval as Interval
 from .intervals import RunningMean as RunningMean
 from .intervals import RunningMoments as RunningMoments
 from .intervals import bounded_interval as bounded_interval
@@ -22,12 +22,12 @@ from .numbers import confusion_scores as confusion_scores
 from .numbers import mean_of_defined as mean_of_defined
 from .numbers import numbers_in as numbers_in
 from .numbers import ratio as ratio
-from .open_set import area_under_risk_coverage as area_under_risk_coverage
-from .open_set import open_set_scores as open_set_scores
-from .open_set import risk_coverage as risk_coverage
 from .paired import DeLong as DeLong
 from .paired import McNemar as McNemar
 from .paired import delong as delong
 from .paired import mcnemar as mcnemar
+from .ranking import area_under_risk_coverage as area_under_risk_coverage
 from .ranking import one_vs_rest as one_vs_rest
+from .ranking import open_set_scores as open_set_scores
 from .ranking import ranking_scores as ranking_scores
+from .ranking import risk_coverage as risk_coverage

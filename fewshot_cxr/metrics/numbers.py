@@ -7,8 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from fewshot_cxr.metrics.estimate import Interval
-from fewshot_cxr.metrics.intervals import bounded_interval
+from fewshot_cxr.metrics.intervals import Interval, bounded_interval
 
 
 class Cells:

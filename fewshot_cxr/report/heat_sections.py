@@ -5,8 +5,8 @@ from functools import partial
 
 import numpy as np
 
+from fewshot_cxr.explain.deletion import GainRow
 from fewshot_cxr.explain.focus_summary import FocusDifference, FocusRow
-from fewshot_cxr.explain.gains import GainRow
 from fewshot_cxr.report.html import Section
 from fewshot_cxr.report.pictures import Picture
 from fewshot_cxr.report.tables import Table, interval_text, number_text, p_text, value_text

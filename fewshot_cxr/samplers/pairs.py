@@ -8,7 +8,7 @@ import numpy as np
 from torch.utils.data import Sampler
 
 from fewshot_cxr._checks import check_at_least
-from fewshot_cxr.samplers.balanced import check_films
+from fewshot_cxr.samplers.by_class import check_films
 from fewshot_cxr.seeding import generator
 
 

@@ -10,8 +10,7 @@ from torch.optim.swa_utils import AveragedModel
 from fewshot_cxr.data import Augmentation, augment, scale_films, standardise
 from fewshot_cxr.encoders import Encoder
 from fewshot_cxr.seeding import seeded_torch, torch_generator
-from fewshot_cxr.training.objective import Objective
-from fewshot_cxr.training.optimizing import clip_gradient, make_optimizer, step_schedule
+from fewshot_cxr.training.objective import Objective, clip_gradient, make_optimizer, step_schedule
 from fewshot_cxr.training.settings import TrainingSettings
 
 Batch = tuple[Tensor, Tensor, Tensor]

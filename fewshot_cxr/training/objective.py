@@ -1,12 +1,18 @@
-"""What a step of training is for: from embeddings and classes to a loss, and the numbers that the history notes."""
+"""What a step of training is for, and how the weights move: loss, optimiser, schedule of the rate, clipping."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_, clip_grad_value_
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts, LambdaLR, LRScheduler, OneCycleLR
 
+from fewshot_cxr._checks import lookup
+from fewshot_cxr.encoders import Encoder
 from fewshot_cxr.objectives import CrossBatchMemory, LinearHead, MetricLoss, triplet_statistics
+from fewshot_cxr.training.settings import OPTIMIZERS, SCHEDULES, TrainingSettings
 
 
 class Objective(nn.Module, ABC):
@@ -115,3 +121,75 @@ class ClassifierObjective(Objective):
         stated = ~class_ids.isnan()
         right = ((logits.detach() > 0) == (class_ids > 0.5)) & stated
         return loss, {"accuracy": right.sum() / stated.sum().clamp_min(1)}
+
+
+def make_optimizer(settings: TrainingSettings, encoder: Encoder, others: Iterable[nn.Parameter]) -> Optimizer:
+    """Build the optimiser of an encoder and of what is trained beside it.
+
+    With `layer_decay` below 1 each group of layers learns at the rate of the one after it, times that; the head, and
+    what is trained beside the encoder, at the full rate.
+
+    Source: Clark et al., "ELECTRA", 2020, arXiv:2003.10555 (layer-wise decay of the rate).
+    """
+    if settings.layer_decay == 1:
+        groups: list[dict[str, Any]] = [{"params": [*encoder.parameters(), *others]}]
+    else:
+        layers = encoder.layer_groups()
+        groups = [
+            {"params": group, "lr": settings.lr * settings.layer_decay ** (len(layers) - 1 - depth)}
+            for depth, group in enumerate(layers)
+        ]
+        groups.append({"params": list(others)})
+    for group in groups:
+        group["params"] = [weight for weight in group["params"] if weight.requires_grad]
+    trained = [group for group in groups if group["params"]]
+    if not trained:
+        raise ValueError("freeze leaves nothing to train: freeze fewer groups of layers (--freeze)")
+    rates = {"lr": settings.lr, "weight_decay": settings.weight_decay}
+    return OPTIMIZERS[settings.optimizer](trained, **rates)  # type: ignore[arg-type]  # the base class knows no rate
+
+
+def clip_gradient(settings: TrainingSettings, parameters: list[Tensor]) -> None:
+    """Clip the gradient: each value first, then the norm, where the settings ask for it."""
+    if settings.clip_value is not None:
+        clip_grad_value_(parameters, settings.clip_value)
+    if settings.clip_norm is not None:
+        clip_grad_norm_(parameters, settings.clip_norm)
+
+
+def step_schedule(name: str, optimizer: Optimizer, *, n_steps: int, steps_per_epoch: int) -> LRScheduler:
+    """Build the schedule that advances with every optimiser step.
+
+    Args:
+        name: a name in SCHEDULES.
+        optimizer: its groups' present rates are the peak rates.
+        n_steps: of the whole training.
+        steps_per_epoch: the first warm restart comes after 10 epochs, the next after 20 more, and so on.
+
+    Source: one-cycle: Smith, Topin, "Super-convergence", 2018, arXiv:1708.07120; warm restarts: Loshchilov, Hutter,
+    "SGDR", 2017, arXiv:1608.03983.
+    """
+    lookup(dict.fromkeys(SCHEDULES), name, what="schedule")
+    if name == "one_cycle":
+        peaks = [group["lr"] for group in optimizer.param_groups]
+        # One step more than is taken: Lightning advances the schedule after the last step too.
+        # It rises over one step at least: over none, as with 3 steps, OneCycleLR divides by zero.
+        return OneCycleLR(optimizer, peaks, total_steps=n_steps + 1, pct_start=max(0.25, 2 / (n_steps + 1)))
+    if name == "warm_restarts":
+        return CosineAnnealingWarmRestarts(optimizer, T_0=10 * steps_per_epoch, T_mult=2)
+    return LambdaLR(optimizer, lambda step: 1.0)
+
+
+def plateau_scale(goodness: Sequence[float], factor: float = 0.3, patience: int = 4) -> float:
+    """Return what the learning rate is multiplied by after epochs of this goodness in validation; larger is better.
+
+    It falls by `factor` each time the goodness has not risen for more than `patience` epochs. A pure function of the
+    history, so that a resumed run needs no other state.
+    """
+    scale, best, n_waited = 1.0, float("-inf"), 0
+    for value in goodness:
+        n_waited = 0 if value > best else n_waited + 1
+        best = max(best, value)
+        if n_waited > patience:
+            scale, n_waited = scale * factor, 0
+    return scale

@@ -2,14 +2,14 @@ from .confusion import confusion_matrix_figure as confusion_matrix_figure
 from .curves import deletion_figure as deletion_figure
 from .curves import pr_figure as pr_figure
 from .curves import roc_figure as roc_figure
+from .episode_figure import NeighbourRow as NeighbourRow
+from .episode_figure import neighbours_figure as neighbours_figure
 from .exemplars import exemplar_figure as exemplar_figure
 from .exemplars import rank_table_figure as rank_table_figure
 from .films import sample_grid_figure as sample_grid_figure
 from .heat import HeatTile as HeatTile
 from .heat import heat_figure as heat_figure
 from .heat import heat_sheet_figure as heat_sheet_figure
-from .neighbours import NeighbourRow as NeighbourRow
-from .neighbours import neighbours_figure as neighbours_figure
 from .projection import PROJECTIONS as PROJECTIONS
 from .projection import TSNE_PUBLISHED as TSNE_PUBLISHED
 from .projection import Projection as Projection

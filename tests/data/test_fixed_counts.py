@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fewshot_cxr.data import fixed_counts, patient_groups, read_dataset
-from fewshot_cxr.data.splits.by_count import _nearest_subset
+from fewshot_cxr.data.splits.held_out import _nearest_subset
 from fewshot_cxr.records import Record, Records
 
 

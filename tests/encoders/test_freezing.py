@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from fewshot_cxr.encoders import ENCODERS, build_encoder, load_encoder, save_encoder
-from fewshot_cxr.encoders.freezing import group_by_layer
+from fewshot_cxr.encoders.base import group_by_layer
 from fewshot_cxr.image_spec import ImageSpec
 
 TIMM = [

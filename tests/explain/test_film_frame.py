@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fewshot_cxr.data import to_square
-from fewshot_cxr.explain.film_frame import film_frame_spec, in_film_frame
+from fewshot_cxr.explain.focus import film_frame_spec, in_film_frame
 from fewshot_cxr.image_spec import ImageSpec
 
 CROPS = (0.05, 0.1, 0.125, 0.25, 0.33)

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from fewshot_cxr.explain.film_frame import in_film_frame
-from fewshot_cxr.explain.focus import area_shares, focus_shares
+from fewshot_cxr.explain.focus import area_shares, focus_shares, in_film_frame
 from fewshot_cxr.image_spec import ImageSpec
 
 SIDE = 32

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fewshot_cxr.explain.gains import summarise_gains
+from fewshot_cxr.explain.deletion import summarise_gains
 
 
 def test_with_one_film_a_patient_the_interval_is_that_of_student():

@@ -3,9 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fewshot_cxr.explain.deletion import FILLS
+from fewshot_cxr.explain.deletion import FILLS, GainRow
 from fewshot_cxr.explain.focus_summary import FocusDifference, FocusRow
-from fewshot_cxr.explain.gains import GainRow
 from fewshot_cxr.metrics import Estimate
 from fewshot_cxr.report import Page, render_page
 from fewshot_cxr.report.heat_sections import (

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from fewshot_cxr.training.optimizing import plateau_scale, step_schedule
+from fewshot_cxr.training.objective import plateau_scale, step_schedule
 from fewshot_cxr.training.settings import SCHEDULES
 
 

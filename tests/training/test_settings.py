@@ -8,7 +8,7 @@ from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.training import ClassifierTrainer, SiameseTrainer, TrainingSettings
 from fewshot_cxr.training.callbacks import RunKeeper
 from fewshot_cxr.training.fitting import prepare_encoder
-from fewshot_cxr.training.optimizing import clip_gradient, make_optimizer
+from fewshot_cxr.training.objective import clip_gradient, make_optimizer
 
 TRAINERS = (SiameseTrainer, ClassifierTrainer)
 

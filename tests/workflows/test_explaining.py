@@ -12,7 +12,7 @@ from fewshot_cxr.data.masks import lung_masks
 from fewshot_cxr.data.synthetic import make_synthetic
 from fewshot_cxr.encoders import build_encoder
 from fewshot_cxr.explain import METHODS, heat_maps
-from fewshot_cxr.explain.film_frame import film_frame_spec
+from fewshot_cxr.explain.focus import film_frame_spec
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.inference import RULES, Classifier, classify_films, embed_films, predict
 from fewshot_cxr.objectives import LinearHead

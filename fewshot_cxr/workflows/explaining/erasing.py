@@ -10,8 +10,7 @@ import numpy as np
 
 from fewshot_cxr._checks import check_at_least
 from fewshot_cxr.data import patient_groups
-from fewshot_cxr.explain.deletion import MODES, area_under, deletion_curve
-from fewshot_cxr.explain.gains import GainRow, summarise_gains
+from fewshot_cxr.explain.deletion import MODES, GainRow, area_under, deletion_curve, summarise_gains
 from fewshot_cxr.seeding import hashed_bits, text_key
 from fewshot_cxr.workflows.explaining.deciders import ByExemplars
 from fewshot_cxr.workflows.explaining.explainer import ATTENTION, Explainer, RunFilms

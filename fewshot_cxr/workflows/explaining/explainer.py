@@ -12,11 +12,11 @@ from fewshot_cxr._checks import lookup, nearest
 from fewshot_cxr.data import CachedFilms, to_images
 from fewshot_cxr.data.masks import LungMasks
 from fewshot_cxr.encoders import Encoder
-from fewshot_cxr.encoders.modes import eval_mode
+from fewshot_cxr.encoders.base import eval_mode
 from fewshot_cxr.explain import METHODS, Difference, Mean, Target, heat_maps
 from fewshot_cxr.explain.gradcam import FEATURES
 from fewshot_cxr.inference import Classifier, choose_device
-from fewshot_cxr.inference.forward import embed_batches
+from fewshot_cxr.inference.embed import embed_batches
 from fewshot_cxr.records import Record
 from fewshot_cxr.workflows.explaining.deciders import ByClassifier, ByExemplars
 from fewshot_cxr.workflows.judging import Exemplars

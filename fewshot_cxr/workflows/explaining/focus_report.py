@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from fewshot_cxr.data import patient_groups
-from fewshot_cxr.explain.film_frame import in_film_frame, uncropped
-from fewshot_cxr.explain.focus import area_shares, focus_shares
+from fewshot_cxr.explain.focus import area_shares, focus_shares, in_film_frame, uncropped
 from fewshot_cxr.explain.focus_summary import FocusRow, summarise_focus
 from fewshot_cxr.workflows.explaining.explainer import ATTENTION, Explainer, RunFilms
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fewshot_cxr.data import cache_films, patient_groups
-from fewshot_cxr.explain.film_frame import film_frame_spec, in_film_frame
+from fewshot_cxr.explain.focus import film_frame_spec, in_film_frame
 from fewshot_cxr.explain.focus_summary import FocusDifference, compare_focus
 from fewshot_cxr.image_spec import BORDER_SHARE
 from fewshot_cxr.visualise.heat import HeatTile
