@@ -31,7 +31,7 @@ def summarize(films, n_episodes=200, *, has_tally=True, rule="mean_distance", n_
         sums.add(block.first, parts[-1])
         tally.add(block, parts[-1])
     plan = PatientPlan(episodes if has_tally else None, reason=None if has_tally else "not asked for")
-    return Summary.of(scorer.layout, sums, tally if has_tally else None, units, plan), torch.cat(parts), episodes
+    return Summary(scorer.layout, sums, tally if has_tally else None, units, plan), torch.cat(parts), episodes
 
 
 def number_of(layout, rows, *key):

@@ -84,13 +84,13 @@ def scores_of(summary: Summary, confusion: np.ndarray) -> Scores:
         if key in summary:
             return summary.estimate(*key)
         mean = float(make(cells)[place]) if make is not None and confusion.size else np.nan
-        return Estimate(mean if np.isfinite(mean) else None, reason=summary.why_absent)
+        return Estimate(mean if np.isfinite(mean) else None, reason=summary.layout.why_absent)
 
     per_class = {
         finding: {
             name: score((finding, name), number.of_finding, class_id) for name, number in numbers_in("finding").items()
         }
-        for class_id, finding in enumerate(summary.findings)
+        for class_id, finding in enumerate(summary.layout.findings)
         if class_id in summary.units.patients_of_class
     }
     asked = {name: row for name, row in per_class.items() if row["sensitivity"].mean is not None}

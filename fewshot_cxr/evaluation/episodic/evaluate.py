@@ -192,8 +192,7 @@ def evaluate_plan(
     tallies = run_patients(patients, units, scorers, count)
     seconds["patients"] = perf_counter() - start
     summaries = {
-        name: Summary.of(scorer.layout, sums[name], tallies.get(name), units, patients)
-        for name, scorer in scorers.items()
+        name: Summary(scorer.layout, sums[name], tallies.get(name), units, patients) for name, scorer in scorers.items()
     }
     return assemble(plan, scorers[""], summaries, patients=patients, seconds=seconds)
 

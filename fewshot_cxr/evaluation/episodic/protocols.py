@@ -60,11 +60,18 @@ def plan_episodes(
         seen: findings the encoder was trained on (its card knows them); None: not known.
         novel: findings it was not trained on; (): all that are not in `seen`.
         unknown: findings that are in no episode, but asked as "none of these".
-        support_source, query_source: of "cross_source"; query_source None: all other sources.
-        n_folds, n_repeats: of "fixed_support"; see `FoldEpisodes.draw`.
+        support_source: of "cross_source": where the support films are from.
+        query_source: of "cross_source": where its queries are from; None: all other sources.
+        n_folds: of "fixed_support"; see `FoldEpisodes.draw`.
+        n_repeats: of "fixed_support"; see `FoldEpisodes.draw`.
         n_way: classes in an episode; None: all that the protocol has.
-        n_shot, n_query, n_episodes, prevalence, if_too_small, allow_patient_overlap: of `Episodes.draw`; None: its
-            default. "fixed_support" takes none of them, nor n_way: its folds settle them all.
+        n_shot: of `Episodes.draw`; None: its default. "fixed_support" takes none of this and what follows, nor n_way:
+            its folds settle them all.
+        n_query: of `Episodes.draw`; None: its default.
+        n_episodes: of `Episodes.draw`; None: its default.
+        prevalence: of `Episodes.draw`; None: its default.
+        if_too_small: of `Episodes.draw`; None: its default.
+        allow_patient_overlap: of `Episodes.draw`; None: its default.
         seed: of the episodes.
 
     Raises:

@@ -1,7 +1,6 @@
 """From sums over episodes to numbers with their two intervals."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -51,66 +50,45 @@ class EpisodeSums:
         return np.asarray(self._sums[kept] / self._counts[kept, None])
 
 
-@dataclass(frozen=True, eq=False)
 class Summary:
     """Every number of a layout, with what its intervals rest on.
 
     Args:
+        layout: of the statistics.
+        sums: over all episodes.
+        tally: of the episodes with and without each unit; None: there is no interval over patients.
+        units: of the patients.
+        plan: of the tally's episodes.
+
+    Attributes:
         keys: of the numbers, M of them.
         means: of the statistics that they are made of.
         values: float64 (M,); NaN where a number is undefined.
         episode_variance: of each mean over episodes (M,); None below two episodes.
         influence: change of each number when a unit is left out, by independent parts of the episodes,
             (n_parts, n_units, M); None: there is no interval over patients, for `reason`.
-        asks_fewer: whether those parts ask fewer queries than the result.
         batches: each number in equal shares of the episodes, to first order (n_batches, M).
     """
 
-    keys: tuple[Key, ...]
-    means: np.ndarray
-    values: np.ndarray
-    episode_variance: np.ndarray | None
-    influence: np.ndarray | None
-    batches: np.ndarray
-    n_episodes: int
-    units: PatientUnits
-    findings: tuple[str, ...]
-    why_absent: str
-    reason: str | None = None
-    asks_fewer: bool = False
-
-    @classmethod
-    def of(
-        cls, layout: AnyLayout, sums: EpisodeSums, tally: PatientTally | None, units: PatientUnits, plan: PatientPlan
-    ) -> "Summary":
-        """Make the numbers, and carry variances over to them to first order (the delta method)."""
+    def __init__(
+        self, layout: AnyLayout, sums: EpisodeSums, tally: PatientTally | None, units: PatientUnits, plan: PatientPlan
+    ) -> None:
+        # Variances are carried over to the numbers to first order (the delta method).
         mean = torch.from_numpy(np.asarray(sums.moments.mean))
-        found = layout.numbers(mean)
-        slope = _slope(layout, mean)
-        covariance = sums.moments.covariance
-        variance = None
-        if covariance is not None:
+        found, slope = layout.numbers(mean), _slope(layout, mean)
+        self.layout, self.units, self.plan, self.n_episodes = layout, units, plan, sums.n_episodes
+        self.keys, self.means = tuple(found), mean.numpy()
+        self.values = torch.stack(list(found.values())).numpy()
+        self.batches = self.values + (sums.batch_means() - self.means) @ slope.T
+        self.episode_variance: np.ndarray | None = None
+        if (covariance := sums.moments.covariance) is not None:
             products = np.einsum("ms,st,mt->m", slope, covariance, slope, optimize=True)
-            variance = np.maximum(products, 0.0) / sums.n_episodes  # rounding takes a zero below zero
-        changes, influence = None if tally is None else tally.changes(), None
-        if tally is not None and changes is not None:
+            self.episode_variance = np.maximum(products, 0.0) / sums.n_episodes  # rounding takes a zero below zero
+        self.influence: np.ndarray | None = None
+        self.reason: str | None = plan.reason or _TOO_FEW_WITHOUT
+        if tally is not None and (changes := tally.changes()) is not None:
             # The tally's episodes may have fewer queries, so their means are where its changes start from.
-            influence = changes.numpy() @ np.nan_to_num(_slope(layout, tally.mean)).T
-        values = torch.stack(list(found.values())).numpy()
-        return cls(
-            keys=tuple(found),
-            means=mean.numpy(),
-            values=values,
-            episode_variance=variance,
-            influence=influence,
-            batches=values + (sums.batch_means() - mean.numpy()) @ slope.T,
-            n_episodes=sums.n_episodes,
-            units=units,
-            findings=layout.findings,
-            why_absent=layout.why_absent,
-            reason=plan.reason or (_TOO_FEW_WITHOUT if changes is None else None),
-            asks_fewer=plan.asks_fewer,
-        )
+            self.influence, self.reason = changes.numpy() @ np.nan_to_num(_slope(layout, tally.mean)).T, plan.reason
 
     def __contains__(self, key: Key) -> bool:
         return key in self.keys
@@ -125,7 +103,7 @@ class Summary:
             return Estimate(mean, reason="one episode gives no interval")
         over_episodes = float(self.episode_variance[place])
         interval = _number(key).cut(t_interval(mean, over_episodes, self.n_episodes - 1))
-        if key[-1] == "auprc" and self.asks_fewer:
+        if key[-1] == "auprc" and self.plan.asks_fewer:
             return Estimate(mean, interval, reason=_FEWER)
         return Estimate(mean, interval, self._over_patients(place), self.reason)
 
@@ -149,9 +127,9 @@ class Summary:
         return max(1, self.units.n_units - len(self.units.patients_of_class))
 
     def _n_patients(self, key: Key) -> int:
-        if key[0] not in self.findings or NUMBERS[key[-1]].is_ranking:
+        if key[0] not in self.layout.findings or NUMBERS[key[-1]].is_ranking:
             return self.units.n_patients
-        own = self.units.patients_of_class.get(self.findings.index(key[0]), 1)
+        own = self.units.patients_of_class.get(self.layout.findings.index(key[0]), 1)
         return max(1, self.units.n_patients - own) if NUMBERS[key[-1]].rests_on in ("without", "rejected") else own
 
     def replicates(self) -> Replicates:

@@ -44,7 +44,9 @@ class Layout:
         is_wide: whether the confusion of each episode is left out, since the findings are many.
         n_temperatures: 1, or 2 where the probabilities are judged after calibration too.
         has_outside: whether films of no finding of the episode are asked.
-        seen, novel: class ids told apart by the generalized protocol; empty otherwise.
+        seen: class ids seen in training, of the generalized protocol; empty otherwise.
+        novel: class ids not seen, of the generalized protocol; empty otherwise.
+        why_absent: why numbers that a wide layout lacks have no interval.
     """
 
     findings: tuple[str, ...]
