@@ -94,6 +94,11 @@ class Embeddings:
             distance=self.distance,
         )
 
+    @property
+    def film_names(self) -> tuple[str, ...]:
+        """What each film is known by: its path or, where there are none, its row."""
+        return tuple(f"row {row}" for row in range(len(self))) if self.paths is None else self.paths
+
     def save(self, path: str | Path) -> None:
         """Save to one safetensors file, whole or not at all."""
         tensors = {name: torch.from_numpy(getattr(self, name)) for name in ("vectors", "class_ids", "patient_ids")}

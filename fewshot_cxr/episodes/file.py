@@ -197,7 +197,7 @@ class SavedEpisodes:
                     raise ValueError(f"{path}: a film stands under a finding that is not its own; make the file anew")
             episode, row = _shared_patient(block, films.patient_ids)
             if row >= 0 and not self.protocol.get("allow_patient_overlap", False):
-                film = films.paths[row] if films.paths is not None else f"row {row}"
+                film = films.film_names[row]
                 raise ValueError(
                     f"{path}: episode {block.first + episode} asks for {film}, whose patient is in its support too; "
                     "the films have other patients now than when it was saved: draw the episodes anew"

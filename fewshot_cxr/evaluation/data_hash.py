@@ -36,5 +36,4 @@ def data_hash(films: Embeddings) -> str:
         findings = ["|".join(names[index] for index in np.flatnonzero(row == 1).tolist()) for row in films.class_ids]
     else:
         findings = [names[index] for index in films.class_ids.tolist()]
-    paths = [f"row {row}" for row in range(len(films))] if films.paths is None else films.paths
-    return films_hash(paths, findings, films.patient_ids)
+    return films_hash(films.film_names, findings, films.patient_ids)

@@ -147,5 +147,4 @@ def _is_same_film(query: np.ndarray, exemplars: np.ndarray) -> np.ndarray:
 
 
 def _exemplar(support: Embeddings, row: int, distance: float) -> Exemplar:
-    path = support.paths[row] if support.paths is not None else f"row {row}"
-    return Exemplar(path, support.class_names[support.class_ids[row]], distance)
+    return Exemplar(support.film_names[row], support.class_names[support.class_ids[row]], distance)

@@ -3,7 +3,7 @@ from .evaluate import evaluate_plan as evaluate_plan
 from .extremes import ShownEpisode as ShownEpisode
 from .extremes import ShownQuery as ShownQuery
 from .extremes import extreme_episodes as extreme_episodes
-from .extremes import replay_plan as replay_plan
+from .plan import Plan as Plan
+from .plan import replay_plan as replay_plan
 from .protocols import PROTOCOLS as PROTOCOLS
-from .protocols import Plan as Plan
 from .protocols import plan_episodes as plan_episodes

@@ -11,7 +11,7 @@ from fewshot_cxr.evaluation.data_hash import data_hash
 from fewshot_cxr.evaluation.episodic.multi_label import MultiLabelScorer
 from fewshot_cxr.evaluation.episodic.passes import AnyScorer
 from fewshot_cxr.evaluation.episodic.patients import PatientPlan
-from fewshot_cxr.evaluation.episodic.protocols import Plan
+from fewshot_cxr.evaluation.episodic.plan import Plan
 from fewshot_cxr.evaluation.episodic.summary import Summary, paired_difference
 from fewshot_cxr.evaluation.episodic.tally import BIN_SUMS, OPEN_SCORES, Key
 from fewshot_cxr.evaluation.result import EpisodeFacts, Result

@@ -22,7 +22,8 @@ from fewshot_cxr.evaluation.episodic.passes import (
     run_patients,
 )
 from fewshot_cxr.evaluation.episodic.patients import PatientUnits
-from fewshot_cxr.evaluation.episodic.protocols import Plan, plan_episodes
+from fewshot_cxr.evaluation.episodic.plan import Plan
+from fewshot_cxr.evaluation.episodic.protocols import plan_episodes
 from fewshot_cxr.evaluation.episodic.scorer import Scorer
 from fewshot_cxr.evaluation.episodic.summary import Summary
 from fewshot_cxr.evaluation.episodic.tally import MOST_FINDINGS, Layout

@@ -11,10 +11,8 @@ from fewshot_cxr._checks import check_whole
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.episodes import EpisodeBlock, EpisodePart, EpisodeSource
 from fewshot_cxr.evaluation.episodic.film_rule import FilmRule
-from fewshot_cxr.evaluation.episodic.fold_episodes import draw_again
-from fewshot_cxr.evaluation.episodic.protocols import Plan
+from fewshot_cxr.evaluation.episodic.plan import Plan
 from fewshot_cxr.evaluation.episodic.threads import in_order
-from fewshot_cxr.evaluation.result import Result
 from fewshot_cxr.metrics import tie_credits
 
 Progress = Callable[[int, int], None]
@@ -50,32 +48,6 @@ class ShownEpisode:
     accuracy: float
     support: tuple[tuple[str, str], ...]
     queries: tuple[ShownQuery, ...]
-
-
-def replay_plan(embeddings: Embeddings, result: Result) -> Plan:
-    """Draw the episodes of a result again.
-
-    Args:
-        embeddings: of the films it was judged on, by any encoder, in any order.
-        result: of `evaluate_episodes`; its protocol and seed settle the draw, its hash names the episodes.
-
-    Raises:
-        ValueError: these films give other episodes, or the result does not say all that decided the draw.
-    """
-    asked, told_hash = result.asked.protocol, result.asked.episodes_hash
-    if asked.get("n_may_support") is not None or asked.get("n_may_query") is not None:
-        raise ValueError(
-            f"the episodes of protocol {asked.get('name')} were drawn from chosen sources, which a result does not "
-            "hold: they cannot be drawn again from it"
-        )
-    told = "the films are not those that the result was judged on; name these (--data, --split)"
-    try:
-        episodes = draw_again(embeddings, asked)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"the episodes cannot be drawn again ({error}): {told}") from error
-    if episodes.hash != told_hash:
-        raise ValueError(f"the episodes are others (hash {episodes.hash[:12]}, not {told_hash[:12]}): {told}")
-    return Plan(str(asked.get("name", "closed")), episodes, tuple(asked.get("seen", ())), tuple(asked.get("novel", ())))
 
 
 def episode_accuracies(rule: FilmRule, episodes: EpisodeSource) -> Iterator[tuple[int, np.ndarray]]:
@@ -167,24 +139,20 @@ def _right(rule: FilmRule, part: EpisodePart) -> np.ndarray:
 def _shown(rule: FilmRule, episodes: EpisodeSource, number: int, *, is_best: bool) -> ShownEpisode:
     (part,) = episodes.block(number, 1).parts()
     distances = rule.distances(part).cpu()[0]
-    films = rule.films
+    films, paths = rule.films, rule.films.film_names
     names = [films.class_names[class_id] for class_id in part.class_ids[0].tolist()]
-
-    def path(row: int) -> str:
-        return f"row {row}" if films.paths is None else films.paths[row]
-
     queries = []
     is_nearest = tie_credits(distances) > 0
     for row, label, near, own in zip(
         part.query[0].tolist(), part.query_labels.tolist(), is_nearest.tolist(), distances.tolist(), strict=True
     ):
         predicted = tuple(name for name, is_taken in zip(names, near, strict=True) if is_taken)
-        queries.append(ShownQuery(path(row), names[label], predicted, dict(zip(names, own, strict=True))))
+        queries.append(ShownQuery(paths[row], names[label], predicted, dict(zip(names, own, strict=True))))
     support = zip(part.support_labels.tolist(), part.support[0].tolist(), strict=True)
     return ShownEpisode(
         number=number,
         is_best=is_best,
         accuracy=float(_right(rule, part)[0]),
-        support=tuple((names[label], path(row)) for label, row in support),
+        support=tuple((names[label], paths[row]) for label, row in support),
         queries=tuple(queries),
     )

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from fewshot_cxr._checks import check_at_least
 from fewshot_cxr.embeddings import Embeddings
-from fewshot_cxr.episodes import EpisodeBlock, Episodes
+from fewshot_cxr.episodes import EpisodeBlock
 from fewshot_cxr.seeding import hashed_bits, text_key
 
 _FOLD = 4  # the kind of draw: its own stream of random bits (episodes.py and class_pool.py have the others)
@@ -146,18 +146,6 @@ class FoldEpisodes:
         support, query = (_stacked(side) for side in sides)
         outside = None if self.outside is None else np.tile(self.outside, (size, 1))
         return EpisodeBlock(first, np.tile(self.class_ids, (size, 1)), support, query, outside)
-
-
-def draw_again(films: Embeddings, protocol: Mapping[str, Any]) -> Episodes | FoldEpisodes:
-    """Draw the episodes of a file or a result anew, from what it says of how they were drawn.
-
-    Raises:
-        KeyError, TypeError, ValueError: it does not say all, or these films do not serve.
-    """
-    if "n_folds" in protocol:
-        return FoldEpisodes.draw(films, **{name: protocol[name] for name in ("n_folds", "n_repeats", "seed", "never")})
-    names = ("n_way", "n_shot", "n_query", "n_episodes", "seed", "prevalence", "if_too_small", "always", "never")
-    return Episodes.draw(films, **{name: protocol[name] for name in (*names, "allow_patient_overlap")})
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,9 +5,10 @@ from dataclasses import replace
 
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.episodes import EpisodeBlock, Episodes, EpisodeSource, SavedEpisodes
-from fewshot_cxr.evaluation.episodic.fold_episodes import FoldEpisodes, draw_again
+from fewshot_cxr.evaluation.episodic.fold_episodes import FoldEpisodes
 from fewshot_cxr.evaluation.episodic.multi_label import MultiLabelScorer
 from fewshot_cxr.evaluation.episodic.patients import N_PARTS, Cells, PatientPlan, PatientTally, PatientUnits
+from fewshot_cxr.evaluation.episodic.plan import draw_again
 from fewshot_cxr.evaluation.episodic.scorer import Scorer
 from fewshot_cxr.evaluation.episodic.summary import EpisodeSums
 from fewshot_cxr.evaluation.episodic.tally import Scored

@@ -12,21 +12,7 @@ from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.episodes import Episodes, EpisodeSource
 from fewshot_cxr.episodes.policy import check_names
 from fewshot_cxr.evaluation.episodic.fold_episodes import FoldEpisodes
-
-
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """Episodes with what they ask. `seen` and `novel`: findings of theirs that the encoder was, was not trained on.
-
-    Both are empty where the training is not known. `notes` says what was chosen, left out or filled up; what was shrunk
-    or skipped for want of films stands in the notes of the episodes.
-    """
-
-    protocol: str
-    episodes: EpisodeSource
-    seen: tuple[str, ...] = ()
-    novel: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+from fewshot_cxr.evaluation.episodic.plan import Plan
 
 
 def plan_episodes(
@@ -65,8 +51,7 @@ def plan_episodes(
         n_folds: of "fixed_support"; see `FoldEpisodes.draw`.
         n_repeats: of "fixed_support"; see `FoldEpisodes.draw`.
         n_way: classes in an episode; None: all that the protocol has.
-        n_shot: of `Episodes.draw`; None: its default. "fixed_support" takes none of this and what follows, nor n_way:
-            its folds settle them all.
+        n_shot: of `Episodes.draw`, as what follows; None: its default. "fixed_support" takes none of them, nor n_way.
         n_query: of `Episodes.draw`; None: its default.
         n_episodes: of `Episodes.draw`; None: its default.
         prevalence: of `Episodes.draw`; None: its default.
@@ -78,10 +63,7 @@ def plan_episodes(
         ValueError, TypeError: an unknown protocol, finding or source, an option that the protocol does not take,
             findings that contradict the protocol, or whatever `Episodes.draw` and `FoldEpisodes.draw` refuse.
     """
-    plan, folds = lookup(PROTOCOLS, protocol, what="protocol"), {"n_folds": n_folds, "n_repeats": n_repeats}
-    draw = {"n_shot": n_shot, "n_query": n_query, "n_episodes": n_episodes, "prevalence": prevalence}
-    may_overlap = None if allow_patient_overlap is False else allow_patient_overlap
-    draw |= {"if_too_small": if_too_small, "allow_patient_overlap": may_overlap}
+    plan = lookup(PROTOCOLS, protocol, what="protocol")
     question = _Question(
         films=films,
         findings=_findings(films, seen or (), novel, unknown),
@@ -89,13 +71,24 @@ def plan_episodes(
         given_novel=tuple(novel),
         unknown=tuple(unknown),
         sources=(support_source, query_source),
-        folds={name: value for name, value in folds.items() if value is not None},
+        folds=_given(n_folds=n_folds, n_repeats=n_repeats),
         n_way=n_way,
         seed=seed,
-        draw={name: value for name, value in draw.items() if value is not None},
+        draw=_given(
+            n_shot=n_shot,
+            n_query=n_query,
+            n_episodes=n_episodes,
+            prevalence=prevalence,
+            if_too_small=if_too_small,
+            allow_patient_overlap=None if allow_patient_overlap is False else allow_patient_overlap,
+        ),
     )
     _check_options(question, protocol)
     return plan(question)
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
 
 
 @dataclass(frozen=True, eq=False)

@@ -61,18 +61,18 @@ def decide_by_exemplars(
             )
         if progress is not None:
             progress(min(first + size, len(queries)), len(queries))
-    no_paths, distances = queries.paths is None, torch.cat(parts)
+    distances = torch.cat(parts)
     return Answers(
         findings=findings,
         truth=true_ids,
         probabilities=class_probabilities(distances).numpy(),
-        paths=tuple(f"row {row}" for row in range(len(queries))) if queries.paths is None else tuple(queries.paths),
+        paths=queries.film_names,
         patient_ids=queries.patient_ids,
         rule=rule,
         distance=OWN_DISTANCE.get(rule, distance),
         is_transductive=rule in TRANSDUCTIVE,
         log_odds=log_odds(distances).numpy(),
-        notes=("the films have no paths and are known by their row",) if no_paths else (),
+        notes=("the films have no paths and are known by their row",) if queries.paths is None else (),
     )
 
 
