@@ -118,6 +118,10 @@ class Records(Sequence[Record]):
         """Return the films for which `keep` is true; root, problems and notes travel along."""
         return replace(self, films=tuple(film for film in self.films if keep(film)))
 
+    def each(self, change: Callable[[Record], Record]) -> "Records":
+        """Return every film as `change` makes it; root, problems and notes travel along."""
+        return replace(self, films=tuple(change(film) for film in self.films))
+
     def take(self, rows: Iterable[int]) -> "Records":
         """Return the films at these positions, in this order."""
         return replace(self, films=tuple(self.films[row] for row in rows))

@@ -14,7 +14,7 @@ from fewshot_cxr.records import Record, Records
 from fewshot_cxr.workflows.recipes import load_recipe, parse_recipe, parse_setting, recipe_names, run_recipe, settled
 from fewshot_cxr.workflows.recipes.division import divide, patients_by_part
 from fewshot_cxr.workflows.recipes.settings import SplitRules
-from fewshot_cxr.workflows.recipes.sources import choose_findings, read_sources
+from fewshot_cxr.workflows.recipes.sources import choose_recipe_findings, read_recipe_films
 
 pytestmark = pytest.mark.usefixtures("unpainted")
 NAMES = [
@@ -282,13 +282,13 @@ def test_a_recipe_that_is_killed_goes_on_as_if_never_stopped(coronahack, tmp_pat
 def test_films_of_a_recipe_with_two_data_sets_need_both(folders):
     sources = lay_out(folders, ["chestxray14"])
     with pytest.raises(ValueError, match="for chestxray14 and covid_chestxray: add --data covid_chestxray:PATH"):
-        read_sources(load_recipe("chestxray15"), sources)
+        read_recipe_films(load_recipe("chestxray15"), sources)
 
 
 def test_the_fifteen_findings_say_what_nobody_looked_for(folders):
     recipe = load_recipe("chestxray15")
     sources = lay_out(folders, recipe.data)
-    films = choose_findings(recipe, read_sources(recipe, sources), recipe.data, seed=0)
+    films = choose_recipe_findings(recipe, read_recipe_films(recipe, sources), recipe.data, seed=0)
     assert films.findings == ("COVID-19", "Effusion", "Mass")
     for film in films:
         if film.attributes["dataset"] == "chestxray14":
@@ -303,8 +303,8 @@ def test_the_fifteen_findings_say_what_nobody_looked_for(folders):
 def test_so_many_films_of_a_finding_are_drawn_by_seed(folders):
     recipe = load_recipe("chestxray15").with_settings({"findings.per_finding": 3})
     sources = lay_out(folders, recipe.data)
-    read = read_sources(recipe, sources)
-    one, same, other = (choose_findings(recipe, read, recipe.data, seed=seed) for seed in (0, 0, 1))
+    read = read_recipe_films(recipe, sources)
+    one, same, other = (choose_recipe_findings(recipe, read, recipe.data, seed=seed) for seed in (0, 0, 1))
     assert one == same
     assert one.films != other.films
     counts = one.count_findings()
@@ -315,7 +315,7 @@ def test_so_many_films_of_a_finding_are_drawn_by_seed(folders):
 def test_the_other_findings_of_covid_transfer_are_one(folders):
     recipe = load_recipe("covid-transfer-densenet121")
     sources = lay_out(folders, recipe.data)
-    films = choose_findings(recipe, read_sources(recipe, sources), recipe.data, seed=0)
+    films = choose_recipe_findings(recipe, read_recipe_films(recipe, sources), recipe.data, seed=0)
     assert films.count_findings() == {"COVID-19": 9, "other": 16}  # one of them turns out cut short
 
 
@@ -417,8 +417,8 @@ def test_what_other_films_state_is_kept_whatever_the_recipe_does_with_its_own():
 def test_films_without_patients_have_one_name_however_they_are_read(folders):
     recipe = load_recipe("effnet")
     (own,) = lay_out(folders, ["covid19_radiography"])
-    alone = read_sources(recipe, [own])
-    beside = read_sources(recipe, [own, *lay_out(folders, ["image_folder"])])
+    alone = read_recipe_films(recipe, [own])
+    beside = read_recipe_films(recipe, [own, *lay_out(folders, ["image_folder"])])
     names = {film.patient_id for film in alone}
     assert len(names) == len(alone)
     assert names < {film.patient_id for film in beside}

@@ -57,41 +57,42 @@ def divide(
             in val or test, or a part has no film.
     """
     before, shut_out = before or {}, set(keep_out)
-    films = [_placed(film, rules, own, before) for film in records]
-    stated = replace(records, films=tuple(film for film in films if film.split))
-    free = replace(records, films=tuple(film for film in films if not film.split))
+    placed = records.each(lambda film: _placed(film, rules, own, before))
+    stated, free = placed.where(lambda film: bool(film.split)), placed.where(lambda film: not film.split)
     assert_no_leak(stated)
     notes = list(records.notes)
-    names = {name for film in films for name in patient_names(film)}
+    names = {name for film in placed for name in patient_names(film)}
     if before and names.isdisjoint(before):
         notes.append("no patient of the run to start from is among these films, as far as their names tell")
     if shut_out and names.isdisjoint(shut_out):
         notes.append("no patient to keep out is among these films, as far as their names tell")
     parts = [_carved(stated, rules, seed), *(_divided(free, rules, seed) if len(free) else ())]
     notes += [note for part in parts for note in part.notes[len(records.notes) :]]
-    split_of = {film.path: film.split for part in parts for film in part}
-    placed = [replace(film, split=split_of[film.path]) for film in films]
-    kept: list[Record] = []
-    out: list[Record] = []
-    for film in placed:
-        is_shut = film.split != "test" and not shut_out.isdisjoint(patient_names(film))
-        (out if is_shut or film.split not in _PARTS else kept).append(film)
-    if out:
+    placed = _with_splits(placed, parts)
+
+    def is_out(film: Record) -> bool:
+        return film.split not in _PARTS or (film.split != "test" and not shut_out.isdisjoint(patient_names(film)))
+
+    out, kept = placed.where(is_out), placed.where(lambda film: not is_out(film))
+    if len(out):
         notes.append(f"{len(out)} films of patients to keep out, or of another split, are in no part")
-    whole = replace(records, notes=tuple(dict.fromkeys(notes)))
-    train, val, test = (replace(whole, films=tuple(film for film in kept if film.split == name)) for name in _PARTS)
-    for name, part in zip(_PARTS, (train, val, test), strict=True):
-        if not len(part):
+
+    def part(name: str) -> Records:
+        return replace(kept.where(lambda film: film.split == name), notes=tuple(dict.fromkeys(notes)))
+
+    train, val, test = map(part, _PARTS)
+    for name, films in zip(_PARTS, (train, val, test), strict=True):
+        if not len(films):
             raise ValueError(
                 f"no film is left for {name}: take more films, or other shares (--set split.fractions=...)"
             )
     assert_no_leak(train, val, test)
     _refuse_known(before, (val, test))
-    return Division(train, val, test, replace(whole, films=tuple(out)))
+    return Division(train, val, test, out)
 
 
 def reader_of(film: Record) -> str:
-    """Return the reader of a film that `read_sources` read: two sets of one reader are told apart by a number."""
+    """Return the reader of a film that `read_recipe_films` read: two sets of one reader are told apart by a number."""
     return film.attributes.get("dataset", "").partition("-")[0]
 
 
@@ -145,9 +146,13 @@ def _carved(stated: Records, rules: SplitRules, seed: int) -> Records:
     share = rules.fractions[1] / (rules.fractions[0] + rules.fractions[1])
     train = stated.of_split("train")
     parts = split_by_patient(train, (1 - share, share), seed=seed, names=("train", "val"))
+    return replace(_with_splits(stated, parts), notes=parts[0].notes)
+
+
+def _with_splits(records: Records, parts: Iterable[Records]) -> Records:
+    """Return the films with the splits that they have in these parts, those of none with their own."""
     split_of = {film.path: film.split for part in parts for film in part}
-    films = tuple(replace(film, split=split_of.get(film.path, film.split)) for film in stated)
-    return replace(stated, films=films, notes=parts[0].notes)
+    return records.each(lambda film: replace(film, split=split_of.get(film.path, film.split)))
 
 
 def _divided(free: Records, rules: SplitRules, seed: int) -> tuple[Records, ...]:
@@ -157,8 +162,8 @@ def _divided(free: Records, rules: SplitRules, seed: int) -> tuple[Records, ...]
     return split_by_patient(free, rules.fractions, seed=seed)
 
 
-def _refuse_known(before: Mapping[str, str], judged: tuple[Records, ...]) -> None:
-    known = {name for part in judged for film in part for name in patient_names(film) if before.get(name) == "train"}
+def _refuse_known(before: Mapping[str, str], others: tuple[Records, ...]) -> None:
+    known = {name for part in others for film in part for name in patient_names(film) if before.get(name) == "train"}
     if known:
         raise ValueError(
             f"the run to start from was trained on {len(known)} of the patients that are now in validation or test: "

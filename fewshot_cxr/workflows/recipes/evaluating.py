@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fewshot_cxr.data import CachedFilms
+from fewshot_cxr.data import CachedFilms, cut_findings
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.evaluation import Result, evaluate_plan, plan_episodes
 from fewshot_cxr.image_spec import ImageSpec
@@ -84,9 +84,9 @@ def _decoded(
     known, notes = records, list[str]()
     unknown = sorted(set(records.findings) - set(findings))
     if unknown:
-        cut = (replace(film, findings=tuple(name for name in film.findings if name in findings)) for film in records)
         is_single = all(len(film.findings) == 1 for film in records)
-        known = replace(records, films=tuple(film for film in cut if film.findings or not is_single))
+        cut = cut_findings(records, sorted(set(records.findings) & set(findings)))
+        known = cut.where(lambda film: bool(film.findings) or not is_single)
         lost = f"{len(records) - len(known)} films" if is_single else "findings"
         notes.append(f"left out, {lost} that training does not know: {', '.join(unknown)}")
     films = compute.decode(known, spec, what)

@@ -78,6 +78,10 @@ class Recipe:
         chosen = Augmentation(**{**asdict(_OFF), **self.sections.get("augmentation", {})})
         return None if chosen == _OFF else chosen
 
+    def is_given(self, name: str) -> bool:
+        """Return whether the caller set a key, by its last part."""
+        return any(key.rpartition(".")[2] == name for key in self.given)
+
     def reading(self, reader: str) -> dict[str, Any]:
         """Return the options of a reader."""
         options: dict[str, Any] = self.sections.get("read", {}).get(reader, {})

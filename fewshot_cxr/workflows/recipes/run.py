@@ -16,7 +16,7 @@ from fewshot_cxr.workflows.recipes.division import SPLIT_FILE, Division, divide,
 from fewshot_cxr.workflows.recipes.evaluating import Evaluated, Trained, evaluate_test_films
 from fewshot_cxr.workflows.recipes.outputs import write_outputs
 from fewshot_cxr.workflows.recipes.recipe import Recipe
-from fewshot_cxr.workflows.recipes.sources import Sources, choose_findings, listed, read_sources
+from fewshot_cxr.workflows.recipes.sources import Sources, choose_recipe_findings, listed, read_recipe_films
 
 RESULT_FILE, EPISODES_FILE, RECIPE_FILE = "result.json", "episodes.json", "recipe.toml"
 _JUDGED = ("test", "val")
@@ -83,7 +83,9 @@ def run_recipe(
     """
     begin, compute = time.perf_counter(), compute or Compute()
     recipe = settled(recipe, published=published, smoke=smoke, settings=settings, start_from=start_from)
-    films = choose_findings(recipe, read_sources(recipe, sources), [reader for reader, _ in sources], seed=seed)
+    films = choose_recipe_findings(
+        recipe, read_recipe_films(recipe, sources), [reader for reader, _ in sources], seed=seed
+    )
     before = {} if start_from is None else patients_by_part(_run_folder(start_from))
     shut_out = [] if keep_out is None else _judged_patients(keep_out)
     division = divide(films, recipe.split, own=recipe.data, seed=seed, before=before, keep_out=shut_out)
@@ -154,8 +156,7 @@ def _trainer(
     more |= {"cache_folder": compute.cache_folder, "n_workers": compute.n_workers}
     trainer = recipe.make_trainer(**more)
     chosen = trainer.augment_findings
-    is_given = any(key.rpartition(".")[2] == "augment_findings" for key in recipe.given)
-    if chosen is None or is_given:
+    if chosen is None or recipe.is_given("augment_findings"):
         return trainer, ()
     known = tuple(name for name in chosen if name in division.train.findings)
     if known:

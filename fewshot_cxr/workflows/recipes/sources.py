@@ -16,7 +16,7 @@ Sources = Sequence[tuple[str, Path]]
 _MANIFEST, _OTHER = "manifest", "other"
 
 
-def read_sources(recipe: Recipe, sources: Sources) -> Records:
+def read_recipe_films(recipe: Recipe, sources: Sources) -> Records:
     """Read the films as one list; patient ids begin with the name of their reader, but for those of a manifest.
 
     So the same patient has the same id in two recipes, and in the split.csv of a run that is read again. A film without
@@ -37,21 +37,18 @@ def read_sources(recipe: Recipe, sources: Sources) -> Records:
         count = readers[: len(parts)].count(reader)
         name = f"{reader}-{count + 1}" if count else reader
         read = read_dataset(reader, path, **recipe.reading(reader))
-        films = (film if film.patient_id or film.group_id else replace(film, patient_id=film.path) for film in read)
-        parts[name], patients[name] = replace(read, films=tuple(films)), reader
-    merged = merge_records(parts, patients=patients, name_sources=len(parts) > 1)
-    bare = (_with_bare_ids(film) if patients[film.attributes["dataset"]] == _MANIFEST else film for film in merged)
-    return replace(merged, films=tuple(bare))
+        parts[name], patients[name] = read.each(_with_patient), reader
+    return merge_records(parts, patients=patients, name_sources=len(parts) > 1).each(_with_bare_ids)
 
 
-def choose_findings(recipe: Recipe, records: Records, readers: Sequence[str], *, seed: int) -> Records:
+def choose_recipe_findings(recipe: Recipe, records: Records, readers: Sequence[str], *, seed: int) -> Records:
     """Give the films the findings that the recipe tells apart.
 
     On data that are none of the recipe's own every finding is one of them, but for a `findings.keep` that was given.
 
     Args:
         recipe: the settings.
-        records: of `read_sources`. Their attribute `dataset` says which reader's rules hold.
+        records: of `read_recipe_films`. Their attribute `dataset` says which reader's rules hold.
         readers: of the sources.
         seed: of the draw of `findings.per_finding`.
 
@@ -62,24 +59,25 @@ def choose_findings(recipe: Recipe, records: Records, readers: Sequence[str], *,
         ValueError: no film is left.
     """
     rules, is_own = recipe.findings, set(readers) <= set(recipe.data)
-    is_asked = any(key.rpartition(".")[2] == "rename" for key in recipe.given)
+    is_asked = recipe.is_given("rename")
     known = {old: new for old, new in rules.rename.items() if is_asked or old in records.findings}
     records = rename_findings(records, known)
-    is_given = any(key.rpartition(".")[2] == "keep" for key in recipe.given)
-    if not is_own and not is_given:
+    if not is_own and not recipe.is_given("keep"):
         note = f"these are no films of {' and '.join(recipe.data)}: all their findings are taken"
         records = replace(records, notes=(*records.notes, note))
         keep = tuple(name for name in records.findings if not (rules.is_multi_label and name == NO_FINDING))
     else:
         keep = rules.keep or records.findings
         if rules.others is not None:
-            records, keep = _name_others(records, keep, rules.others), (*keep, rules.others)
+            named, others = keep, (rules.others,)
+            records = records.each(lambda film: replace(film, findings=_of(named, film) or others))
+            keep = (*keep, *others)
     absent = [name for name in keep if name not in records.findings]
     if absent:
         records = replace(records, notes=(*records.notes, f"no film shows {', '.join(absent)}"))
         keep = tuple(name for name in keep if name not in absent)
     records = _several(recipe, records, keep, is_own=is_own) if rules.is_multi_label else keep_findings(records, keep)
-    return _draw(records, rules.per_finding, seed) if rules.per_finding else records
+    return _sample(records, rules.per_finding, seed) if rules.per_finding else records
 
 
 def listed(records: Records) -> Records:
@@ -87,54 +85,51 @@ def listed(records: Records) -> Records:
 
     One on which nobody looked for all of the findings may show others: "other".
     """
-    films = (
-        film if film.findings else replace(film, findings=(_OTHER if film.unstated else NO_FINDING,))
-        for film in records
-    )
-    return replace(records, films=tuple(films))
+
+    def named(film: Record) -> Record:
+        return film if film.findings else replace(film, findings=(_OTHER if film.unstated else NO_FINDING,))
+
+    return records.each(named)
+
+
+def _with_patient(film: Record) -> Record:
+    return film if film.patient_id or film.group_id else replace(film, patient_id=film.path)
 
 
 def _with_bare_ids(film: Record) -> Record:
-    prefix = f"{_MANIFEST}:"
-    patient, group = (name and name.removeprefix(prefix) for name in (film.patient_id, film.group_id))
+    if reader_of(film) != _MANIFEST:
+        return film
+    patient, group = (name and name.removeprefix(f"{_MANIFEST}:") for name in (film.patient_id, film.group_id))
     return replace(film, patient_id=patient, group_id=group)
 
 
-def _name_others(records: Records, keep: Sequence[str], others: str) -> Records:
-    def named(film: Record) -> Record:
-        own = tuple(name for name in film.findings if name in keep)
-        return replace(film, findings=own or (others,))
-
-    return replace(records, films=tuple(named(film) for film in records))
+def _of(findings: Sequence[str], film: Record) -> tuple[str, ...]:
+    return tuple(name for name in film.findings if name in findings)
 
 
 def _several(recipe: Recipe, records: Records, keep: Sequence[str], *, is_own: bool) -> Records:
     rules = recipe.findings
     if is_own:
-        parts = {name: frozenset(keep) - frozenset(stated) for name, stated in rules.looked_for.items()}
-        films = (_mark(film, parts.get(reader_of(film), frozenset())) for film in records)
-        records = replace(records, films=tuple(films))
-    cut = (replace(film, findings=tuple(name for name in film.findings if name in keep)) for film in records)
-    films_kept = tuple(film for film in cut if film.findings or rules.without or film.unstated)
-    n_left_out = len(records) - len(films_kept)
+        unstated = {name: frozenset(keep) - frozenset(stated) for name, stated in rules.looked_for.items()}
+        records = records.each(lambda film: _mark(film, unstated.get(reader_of(film), frozenset())))
+    cut = records.each(lambda film: replace(film, findings=_of(keep, film)))
+    kept = cut.where(lambda film: bool(film.findings or rules.without or film.unstated))
+    n_left_out = len(records) - len(kept)
     notes = (f"{n_left_out} films left out, they show none of the findings",) if n_left_out else ()
-    return replace(records, films=films_kept, notes=records.notes + notes)
+    return replace(kept, notes=records.notes + notes)
 
 
 def _mark(film: Record, unstated: frozenset[str]) -> Record:
     return mark_unstated(Records((film,), Path()), sorted(unstated))[0] if unstated else film
 
 
-def _draw(records: Records, n_films: int, seed: int) -> Records:
-    """Draw so many films of each finding; one that shows several counts for the rarest of them."""
+def _sample(records: Records, n_films: int, seed: int) -> Records:
+    """Sample so many films of each finding; one that shows several counts for the rarest of them."""
     counts = records.count_findings()
-    free = [row for row, film in enumerate(records) if not film.findings]
-    bound = [row for row, film in enumerate(records) if film.findings]
-    as_one = tuple(
-        replace(records[row], findings=(min(records[row].findings, key=lambda name: (counts[name], name)),))
-        for row in bound
-    )
-    drawn = take_films(replace(records, films=as_one), n_films, seed=seed)
-    paths = {film.path for film in drawn}
-    kept = sorted([*free, *(row for row in bound if records[row].path in paths)])
-    return replace(records.take(kept), notes=drawn.notes)
+
+    def as_one(film: Record) -> Record:
+        return replace(film, findings=(min(film.findings, key=lambda name: (counts[name], name)),))
+
+    sampled = take_films(records.where(lambda film: bool(film.findings)).each(as_one), n_films, seed=seed)
+    paths = {film.path for film in sampled}
+    return replace(records.where(lambda film: not film.findings or film.path in paths), notes=sampled.notes)
