@@ -11,7 +11,8 @@ from fewshot_cxr.report.comparison_section import comparison_section, comparison
 from fewshot_cxr.report.episode_words import is_alarm, protocol_facts, protocol_text
 from fewshot_cxr.report.html import Headline, Page, Section
 from fewshot_cxr.report.result_sections import baseline_headlines, episodic_headlines, main_number, result_sections
-from fewshot_cxr.report.run_sections import ShownResult, ShownRun, learning_section, result_facts, run_section
+from fewshot_cxr.report.run_sections import ShownResult, ShownRun, result_facts, run_section
+from fewshot_cxr.report.sections import training_section
 from fewshot_cxr.report.tables import UNKNOWN, interval_text, value_text
 
 LEFT_OUT = "What this page leaves out"
@@ -77,8 +78,8 @@ def _sections(parts: PageParts) -> Iterator[Section]:
             yield section if name is None else replace(section, heading=f"{section.heading} ({name})")
     yield from parts.films
     for run in parts.runs:
-        if (learning := learning_section(run)) is not None:
-            yield learning
+        if run.history:
+            yield training_section(run.history, heading=f"How {run.name} learnt")
     hashes = [str(run.split["hash"]) for run in parts.runs if "hash" in run.split]
     yield from (audit_section(audit, name, hashes=hashes) for name, audit in parts.audits)
     yield from map(run_section, parts.runs)

@@ -7,7 +7,6 @@ from typing import Any
 from fewshot_cxr.evaluation.result import Result
 from fewshot_cxr.report.episode_words import protocol_facts
 from fewshot_cxr.report.html import Section
-from fewshot_cxr.report.sections import training_section
 
 Facts = tuple[tuple[str, str], ...]
 
@@ -55,13 +54,6 @@ def run_section(run: ShownRun) -> Section:
         *_made_by_facts(run.made_by),
     ]
     return Section(f"What was trained: {run.name}", facts=tuple((name, text) for name, text in facts if text))
-
-
-def learning_section(run: ShownRun) -> Section | None:
-    """Show loss and validation accuracy by epoch; None: the run has no history."""
-    if not run.history:
-        return None
-    return training_section(run.history, heading=f"How {run.name} learnt")
 
 
 def result_facts(shown: ShownResult) -> Facts:

@@ -69,7 +69,7 @@ def read_manifest(
     path = Path(path)
     text, notes = read_text(path)
     lead, text = split_lead(text)
-    rows, header = parse_rows(path, text, ",;\t"), _header(lead)
+    rows, header = parse_rows(path, text, ",;\t"), lead_facts(lead)
     notes += ("the lead lines are no JSON object: passed over",) if header is None else ()
     given = {"path": path_column, "label": label_column, "group": group_column, "patient": patient_column}
     taken = _take_columns(path, [name.strip() for name in rows[0]], given)
@@ -90,7 +90,8 @@ def read_manifest(
     return records
 
 
-def _header(lead: list[str]) -> dict[str, Any] | None:
+def lead_facts(lead: list[str]) -> dict[str, Any] | None:
+    """Return what the lead lines of a manifest say of it: a JSON object, {} without one; None: they are no JSON."""
     try:
         value = json.loads("".join(lead) or "{}")
     except ValueError:

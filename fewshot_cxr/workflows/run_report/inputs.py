@@ -1,10 +1,11 @@
 """What a report is made of: run folders and JSON files, each told by what it holds."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fewshot_cxr.data.readers.csv_table import read_text, split_lead
+from fewshot_cxr.data.readers.manifest import lead_facts
 from fewshot_cxr.evaluation import Audit, Comparison, result_from_json
 from fewshot_cxr.report.run_page import PageParts
 from fewshot_cxr.report.run_sections import ShownResult, ShownRun
@@ -72,8 +73,9 @@ def _read_run(folder: Path, name: str) -> ShownRun:
     if not isinstance(card, dict):
         raise ValueError(f"{folder / CARD} is no card of a run; train again, or name another folder")
     history = read_epochs(folder / HISTORY) if (folder / HISTORY).exists() else ()
+    lead = split_lead(read_text(folder / SPLIT)[0])[0] if (folder / SPLIT).exists() else []
     made_by = read_json(folder / PROVENANCE_FILE) if (folder / PROVENANCE_FILE).exists() else {}
-    return ShownRun(name, card, _read_header(folder / SPLIT), history, made_by)
+    return ShownRun(name, card, lead_facts(lead) or {}, history, made_by)
 
 
 def _read_value(path: Path, name: str, made_by: Mapping[str, Any]) -> tuple[str, Any]:
@@ -94,16 +96,3 @@ def _read_value(path: Path, name: str, made_by: Mapping[str, Any]) -> tuple[str,
         raise ValueError(f"{path} is not whole ({error!r}); write it again") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-
-
-def _read_header(path: Path) -> dict[str, Any]:
-    """Return what the first line of a manifest says of it; {} where there is no file or no such line."""
-    if not path.exists():
-        return {}
-    with path.open(encoding="utf-8") as opened:
-        first = opened.readline()
-    try:
-        value = json.loads(first.removeprefix("# ")) if first.startswith("# ") else {}
-    except json.JSONDecodeError:
-        return {}
-    return value if isinstance(value, dict) else {}
