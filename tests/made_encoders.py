@@ -1,5 +1,8 @@
 """Small encoders with settled statistics, and images for them."""
 
+from copy import deepcopy
+from functools import lru_cache
+
 from torch import Generator as TorchGenerator
 from torch import Tensor, nn, no_grad, rand
 from torch.nn import functional
@@ -21,8 +24,16 @@ def make_images(n_images: int, size_px: int = 64, seed: int = 0) -> Tensor:
 
 
 def settled_encoder(name: str, *, seed: int = 0, size_px: int = 64, **options: object) -> Encoder:
-    """Build a small encoder whose batch normalisation knows `make_images`, as after training, in eval mode."""
-    options = SMALL.get(name, {}) | options
+    """Return a small encoder of one's own whose batch normalisation knows `make_images`, as after training.
+
+    It is in eval mode, and a copy: to draw the weights takes longer.
+    """
+    return deepcopy(_settled(name, seed, size_px, tuple(options.items())))
+
+
+@lru_cache(maxsize=16)
+def _settled(name: str, seed: int, size_px: int, given: tuple[tuple[str, object], ...]) -> Encoder:
+    options = SMALL.get(name, {}) | dict(given)
     encoder = build_encoder(name, image_spec=ImageSpec(size_px=size_px), embedding_dim=8, seed=seed, **options)
     settle(encoder, make_images(8, size_px))
     return encoder

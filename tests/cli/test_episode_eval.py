@@ -176,6 +176,7 @@ def test_a_transductive_rule_says_so(evaluate):
         assert "transductive" in lead.split("┘")[-1]
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_a_page_and_a_table_are_written(evaluate, tmp_path):
     result, said = evaluate(*SMALL, "--html", tmp_path / "page.html", "--csv", tmp_path / "numbers.csv")
     assert "written: " in said.err

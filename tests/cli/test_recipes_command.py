@@ -5,6 +5,7 @@ import pytest
 from command_line import run
 from made_layouts import lay_coronahack
 
+pytestmark = pytest.mark.usefixtures("unpainted")
 TINY = ["--set", "n_batches=1", "--set", "batch_size=8", "--set", "size_px=32", "--set", "training.n_epochs=1"]
 TINY += [
     "--set",

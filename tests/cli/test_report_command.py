@@ -51,6 +51,7 @@ def test_a_page_on_a_run_its_episodes_and_its_films(place, capsys):
     assert "<script" not in html
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_results_alone_make_a_page_that_says_what_it_leaves_out(place, capsys):
     assert run("report", place / "episodes.json", "--out", place / "numbers.html") == 0
     said = capsys.readouterr().err

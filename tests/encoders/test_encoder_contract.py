@@ -1,5 +1,8 @@
 """What every encoder promises, for each line of the table and for timm's kinds: convolutions, a transformer, NHWC."""
 
+from copy import deepcopy
+from functools import cache
+
 import pytest
 import timm
 import torch
@@ -21,6 +24,16 @@ OPTIONS = {  # smaller is quicker
 def build(name, n_channels=1, **options):
     spec = ImageSpec(size_px=64, n_channels=n_channels)
     return build_encoder(name, image_spec=spec, **OPTIONS.get(name, {}), **options)
+
+
+@cache
+def _built(name):
+    return build(name)
+
+
+def copied(name):
+    """A new encoder with the weights of seed 0: to copy them is quicker than to draw them."""
+    return deepcopy(_built(name))
 
 
 def make_images(n_images, n_channels=1, size_px=64, seed=0):
@@ -62,7 +75,7 @@ def test_encoder_keeps_the_contract(name, n_channels):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_forward_is_features_pool_head(name):
-    encoder = build(name).eval()
+    encoder = copied(name).eval()
     images = make_images(2)
     assert torch.equal(encoder(images), encoder.head(encoder.pool(encoder.features(images))))
 
@@ -70,7 +83,7 @@ def test_forward_is_features_pool_head(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_embeddings_of_new_encoder_are_finite_and_spread(name):
     images = make_images(8)
-    embeddings = settle(build(name), images)(images).detach()
+    embeddings = settle(copied(name), images)(images).detach()
     assert embeddings.isfinite().all()
     distances = torch.pdist(embeddings)
     assert distances.min() > 0.01 * embeddings.norm(dim=1).mean()
@@ -79,7 +92,7 @@ def test_embeddings_of_new_encoder_are_finite_and_spread(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_row_depends_on_its_own_image_alone(name):
     images = make_images(3).double()  # in single precision a deep network makes much of a rounding error
-    encoder = settle(build(name).double(), images)
+    encoder = settle(copied(name).double(), images)
     with torch.inference_mode():
         together = encoder(images)
         assert torch.equal(together, encoder(images))
@@ -92,7 +105,7 @@ def test_row_depends_on_its_own_image_alone(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_channels_last_gives_the_same(name):
     images = make_images(2).double()
-    encoder = settle(build(name).double(), images)
+    encoder = settle(copied(name).double(), images)
     with torch.inference_mode():
         plain = encoder(images)
         last = encoder.to(memory_format=torch.channels_last)(images.to(memory_format=torch.channels_last))
@@ -102,7 +115,7 @@ def test_channels_last_gives_the_same(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_bfloat16_is_near_float32(name):
     images = make_images(12)
-    encoder = settle(build(name), images)
+    encoder = settle(copied(name), images)
     with torch.inference_mode():
         exact = encoder(images)
         with torch.autocast("cpu", torch.bfloat16):
@@ -112,7 +125,7 @@ def test_bfloat16_is_near_float32(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_training_step_in_bfloat16_is_finite(name):
-    encoder = build(name)
+    encoder = copied(name)
     with torch.autocast("cpu", torch.bfloat16):
         embeddings = encoder(make_images(2))
     embeddings.float().square().mean().backward()
@@ -121,7 +134,7 @@ def test_training_step_in_bfloat16_is_finite(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_heat_can_be_taken_from_the_map(name):
-    encoder = build(name).eval()
+    encoder = copied(name).eval()
     features = encoder.features(make_images(2))
     before = features.detach().clone()
     hooked = features.clone()
@@ -135,7 +148,7 @@ def test_heat_can_be_taken_from_the_map(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_hooks_on_the_backbone_survive_a_backward_pass(name):
-    encoder = build(name)
+    encoder = copied(name)
     seen = []
     encoder.backbone.register_forward_hook(lambda *_: None)
     last = [layer for layer in encoder.backbone.modules() if isinstance(layer, nn.Conv2d)][-1]
@@ -191,7 +204,7 @@ def test_saved_encoder_comes_back(name, output, tmp_path):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_wrong_images_are_refused(name):
-    encoder = build(name)
+    encoder = copied(name)
     with pytest.raises(ValueError, match=r"images must have the shape \(N, 1, S, S\), got \(2, 3, 64, 64\)"):
         encoder(make_images(2, n_channels=3))
     with pytest.raises(ValueError, match=r"images must have the shape \(N, 1, S, S\), got \(1, 64, 64\)"):

@@ -146,6 +146,7 @@ PAGES = {"generalized": GENERALIZED, "several findings": MULTI_LABEL, "without p
 PAGES |= {"open set": OPEN_RESULT, "overlap": OVERLAPPING}
 
 
+@pytest.mark.usefixtures("unpainted")
 @pytest.mark.parametrize("name", sorted(PAGES))
 def test_every_kind_of_result_has_a_page(name):
     result = PAGES[name]

@@ -58,7 +58,7 @@ def test_strange_embeddings_are_mapped(method, kind):
         "one column": vectors[:, :1],
         "two places": vectors[[0] * 5 + [1]],
     }[kind]
-    projection = project(vectors, method=method)
+    projection = project(vectors, method=method, **QUICK[method])
     assert np.isfinite(projection.points).all()
     assert len(projection.points) == len(vectors)
 
