@@ -1,4 +1,4 @@
-"""One text that stands for the films a result was judged on."""
+"""One text that stands for the films that a result is of."""
 
 import hashlib
 from collections.abc import Sequence

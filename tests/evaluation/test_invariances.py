@@ -27,7 +27,7 @@ def test_row_order_and_names_of_patients_change_nothing_at_all(kind):
     order = np.random.default_rng(1).permutation(len(films))
     names = [f"patient {films.patient_ids[row] * 7 % 1009}" for row in order]
     moved = change(films, order, patient_ids=names)
-    floors = [{"floor": change(some, vectors=some.vectors[:, :2])} for some in (films, moved)]
+    floors = [{"baselines": change(some, vectors=some.vectors[:, :2])} for some in (films, moved)]
     others = make_films(20, seed=5)
     first, second = (
         evaluate_episodes(some, **floor, **({} if kind == "cross_source" else {"calibrate": others}), **KINDS[kind])

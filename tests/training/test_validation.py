@@ -45,7 +45,7 @@ def test_validation_takes_no_interval_over_patients(monkeypatch):
     films = labelled(np.repeat([0, 1], 20), np.arange(40))
     plan = plan_validation(films, n_shot=2, n_query=2, n_episodes=10)
     validation_accuracy(films, plan, rule="prototype", distance="cosine", n_episodes=10)
-    assert [(options["patient_interval"], options.get("floor")) for options in asked] == [(False, None)]
+    assert [(options["patient_interval"], options.get("baselines")) for options in asked] == [(False, None)]
 
 
 def test_a_finding_of_one_patient_is_left_out_by_name():

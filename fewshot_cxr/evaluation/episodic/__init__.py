@@ -1,4 +1,4 @@
-"""Few-shot episodes on cached embeddings: planned, judged, and given with what other patients would change."""
+"""Few-shot episodes on cached embeddings: planned, scored, and given with what other patients would change."""
 
 import lazy_loader
 

@@ -11,7 +11,8 @@ import numpy as np
 from fewshot_cxr._checks import check_at_least
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.episodes import EpisodeBlock
-from fewshot_cxr.seeding import hashed_bits, text_key
+from fewshot_cxr.evaluation.episodic.patients import film_keys
+from fewshot_cxr.seeding import hashed_bits
 
 _FOLD = 4  # the kind of draw: its own stream of random bits (episodes.py and class_pool.py have the others)
 _MAX_ATTEMPTS = 50
@@ -65,8 +66,10 @@ class FoldEpisodes:
             raise ValueError("episodes need one finding per film; keep the single-label films first")
         names = films.class_names
         is_outside = np.array([name in never for name in names])[films.class_ids]
-        keys = _film_keys(films, names)
-        patients = _Patients.of(films, keys, is_outside)
+        keys, smallest = film_keys(films)
+        if len(np.unique(keys)) != len(keys):
+            raise ValueError("fixed_support: a path occurs twice; each film must be one row")
+        patients = _Patients.of(films, smallest, is_outside)
         patients.check(names)
         fewest = int(patients.has_film.sum(axis=0).min())
         notes = []
@@ -160,9 +163,7 @@ class _Patients:
     has_film: np.ndarray  # (n_patients, n_classes)
 
     @classmethod
-    def of(cls, films: Embeddings, keys: np.ndarray, is_outside: np.ndarray) -> "_Patients":
-        smallest = np.full(int(films.patient_ids.max()) + 1, np.iinfo(np.uint64).max, dtype=np.uint64)
-        np.minimum.at(smallest, films.patient_ids, keys)
+    def of(cls, films: Embeddings, smallest: np.ndarray, is_outside: np.ndarray) -> "_Patients":
         of_row = np.full(len(films), -1)
         inside = np.flatnonzero(~is_outside)
         patients, of_row[inside] = np.unique(films.patient_ids[inside], return_inverse=True)
@@ -209,16 +210,6 @@ class _Patients:
             f"patients with films of several findings leave no {n_folds} folds with every finding; "
             "take fewer folds (n_folds), or add patients"
         )
-
-
-def _film_keys(films: Embeddings, names: tuple[str, ...]) -> np.ndarray:
-    texts = films.paths if films.paths is not None else range(len(films))
-    film_keys = np.array([text_key(str(text)) for text in texts], dtype=np.uint64)
-    name_keys = np.array([text_key(name) for name in names], dtype=np.uint64)
-    keys = hashed_bits(name_keys[films.class_ids], film_keys)
-    if len(np.unique(keys)) != len(keys):
-        raise ValueError("fixed_support: a path occurs twice; each film must be one row")
-    return keys
 
 
 def _padded(rows: np.ndarray, is_in: np.ndarray) -> np.ndarray:

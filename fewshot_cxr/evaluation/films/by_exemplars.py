@@ -31,7 +31,7 @@ def decide_by_exemplars(
     """Classify films by their distance to labelled ones; the probabilities are a softmax over minus the distances.
 
     Args:
-        queries: the films to judge, one finding each.
+        queries: the films to answer, one finding each.
         support: labelled films of the same encoder, one finding each; none of them may be asked. Whether the two share
             a patient cannot be seen here: their patients are numbered apart.
         rule: a name in RULES; one of TRANSDUCTIVE looks at all queries at once.
@@ -43,7 +43,7 @@ def decide_by_exemplars(
         ValueError: unknown rule or distance, films of several findings, a film on both sides, other dims, fewer than
             two findings in the support, or a finding of the queries that the support lacks.
     """
-    judge = lookup(RULES, rule, what="rule")
+    decide = lookup(RULES, rule, what="rule")
     held, labels = _check_sides(queries, support)
     distance = distance or support.distance or "euclidean"
     lookup(DISTANCES, distance, what="distance")
@@ -57,7 +57,7 @@ def decide_by_exemplars(
     for first in range(0, len(queries), size):
         with torch.inference_mode():
             parts.append(
-                judge(known, labels, vectors[first : first + size], distance=distance, **options or {}).double()
+                decide(known, labels, vectors[first : first + size], distance=distance, **options or {}).double()
             )
         if progress is not None:
             progress(min(first + size, len(queries)), len(queries))
