@@ -10,6 +10,7 @@ from fewshot_cxr.cli import app
 from fewshot_cxr.data import READERS
 from fewshot_cxr.encoders import ENCODERS
 from fewshot_cxr.inference import RULES
+from fewshot_cxr.metrics import NUMBERS
 from fewshot_cxr.objectives import LOSSES
 
 ROOT = Path(__file__).parents[1]
@@ -21,7 +22,7 @@ LINK = re.compile(r"\]\((?!http)([^)#]+)")
 @pytest.fixture
 def tables():
     """Take out again what a page puts into the tables."""
-    before = [(table, dict(table)) for table in (ENCODERS, LOSSES, READERS, RULES)]
+    before = [(table, dict(table)) for table in (ENCODERS, LOSSES, NUMBERS, READERS, RULES)]
     yield
     for table, kept in before:
         table.clear()
