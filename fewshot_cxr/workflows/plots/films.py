@@ -1,5 +1,7 @@
 """Figures of films, of a training, and of films beside those that lie near them among the embeddings."""
 
+from functools import cache
+
 import numpy as np
 import torch
 from PIL import Image
@@ -22,7 +24,7 @@ from fewshot_cxr.visualise import (
 )
 from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
 from fewshot_cxr.workflows.judging import Exemplars
-from fewshot_cxr.workflows.plots.inputs import PlotInputs, PlotOptions
+from fewshot_cxr.workflows.plots.inputs import PlotInputs, PlotOptions, given_embeddings
 from fewshot_cxr.workflows.rank_tables import draw_rank_table, rank_tables
 
 _SIDE = 320  # pixels of a small picture
@@ -66,15 +68,13 @@ def draw_neighbours(inputs: PlotInputs, options: PlotOptions) -> Figure:
         some = sample_exemplars(records.take(asked_rows), 1, seed=options.seed)
         asked = _rows_of([film.path for film in some], records)[:_MOST_QUERIES]
     near = {row: _nearest(embedded, row, known_rows, options.distance) for row in asked}
-    pixels = {
-        row: _picture(records, records[row]) for row in {*asked, *(row for some in near.values() for row, _ in some)}
-    }
+    picture = cache(lambda row: _picture(records, records[row]))
     rows = [
         NeighbourRow(
-            pixels[row],
+            picture(row),
             records[row].path,
             records[row].finding,
-            [(pixels[other], records[other].finding, far) for other, far in near[row]],
+            [(picture(other), records[other].finding, far) for other, far in near[row]],
         )
         for row in asked
     ]
@@ -91,9 +91,7 @@ def draw_ranks(inputs: PlotInputs, options: PlotOptions) -> Figure:
         query = _rows_of(options.queries, records)[0]
     else:
         query = asked_rows[int(generator(options.seed, "plot ranks").integers(len(asked_rows)))]
-    others = [row for row in known_rows if embedded.patient_ids[row] != embedded.patient_ids[query]]
-    if not others:
-        raise ValueError("ranks: no film of another patient is there to compare with; embed more films")
+    others = _of_other_patients(embedded, query, known_rows, "ranks")
     exemplars = decoded(sample_exemplars(records.take(others), _N_EXEMPLARS, seed=options.seed), _SIDE, options)
     known = embedded.take(_rows_of([film.path for film in exemplars.records], records))
     compared = Exemplars(exemplars, known, ExemplarRule(distance=options.distance))
@@ -142,9 +140,8 @@ def _films(inputs: PlotInputs) -> Records:
 
 
 def _embedded(inputs: PlotInputs, kind: str) -> tuple[Embeddings, Records]:
-    if inputs.embeddings is None:
-        raise ValueError(f"{inputs.name} holds no embeddings; `fscxr embed` writes them")
-    return inputs.embeddings, matched_films(inputs.embeddings, inputs.films, kind)
+    embedded = given_embeddings(inputs)
+    return embedded, matched_films(embedded, inputs.films, kind)
 
 
 def _sides(records: Records) -> tuple[list[int], list[int]]:
@@ -164,13 +161,18 @@ def _rows_of(paths: tuple[str, ...] | list[str], records: Records) -> list[int]:
 
 def _nearest(embedded: Embeddings, row: int, known: list[int], distance: str) -> list[tuple[int, float]]:
     """Return the nearest films of other patients: (row, distance), closest first."""
-    others = [other for other in known if embedded.patient_ids[other] != embedded.patient_ids[row]]
-    if not others:
-        raise ValueError("neighbours: no film of another patient is there to compare with; embed more films")
+    others = _of_other_patients(embedded, row, known, "neighbours")
     vectors = torch.from_numpy(embedded.vectors)
     distances = pairwise_distances(vectors[[row]], vectors[others], distance)[0]
     order = torch.argsort(distances, stable=True)[:_N_NEAREST].tolist()
     return [(others[place], float(distances[place])) for place in order]
+
+
+def _of_other_patients(embedded: Embeddings, row: int, known: list[int], kind: str) -> list[int]:
+    others = [other for other in known if embedded.patient_ids[other] != embedded.patient_ids[row]]
+    if not others:
+        raise ValueError(f"{kind}: no film of another patient is there to compare with; embed more films")
+    return others
 
 
 def _picture(records: Records, film: Record) -> np.ndarray:

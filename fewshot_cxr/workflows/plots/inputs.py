@@ -39,3 +39,14 @@ class PlotOptions:
     queries: tuple[str, ...] = ()
     cache_folder: Path | None = None
     progress: Callable[[int, int], None] | None = None
+
+
+def given_embeddings(inputs: PlotInputs) -> Embeddings:
+    """Return the embeddings where they must be there.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if inputs.embeddings is None:
+        raise ValueError(f"{inputs.name} holds no embeddings; `fscxr embed` writes them")
+    return inputs.embeddings

@@ -23,7 +23,7 @@ from fewshot_cxr.visualise import (
     train_som,
 )
 from fewshot_cxr.workflows.plots.films import decoded, matched_films
-from fewshot_cxr.workflows.plots.inputs import PlotInputs, PlotOptions
+from fewshot_cxr.workflows.plots.inputs import PlotInputs, PlotOptions, given_embeddings
 
 PUBLISHED = "tsne-published"  # t-SNE with the settings of a published figure, of the first films of each finding
 METHODS = (*PROJECTIONS, PUBLISHED)
@@ -34,42 +34,34 @@ _THUMBNAIL_PX = 40
 
 def draw_projection(inputs: PlotInputs, options: PlotOptions) -> Figure:
     """Draw the embeddings in the plane, coloured by what films have in common; before and after training, too."""
-    lookup(dict.fromkeys(METHODS), options.method, what="method")
-    embedded, rows, other = _embedded(inputs), *_rows_and_before(inputs, options)
-    names = _groups(embedded, inputs, options.colour)
-    groups = [names[row] for row in rows]
-    projection = _project(embedded, rows, options)
-    if other is None:
-        return projection_figure(
-            projection, groups, group_name=options.colour, title=options.title, theme=options.theme
-        )
-    before = _project(other, rows, options)
-    panels = [("before", before, groups), ("after", projection, groups)]
-    return projections_figure(panels, title=options.title, theme=options.theme)
+    embedded, before = _chosen(inputs, options)
+    groups, projection = _groups(embedded, inputs, options.colour), _project(embedded, options)
+    look = {"title": options.title, "theme": options.theme}
+    if before is None:
+        return projection_figure(projection, groups, group_name=options.colour, **look)
+    return projections_figure([("before", _project(before, options), groups), ("after", projection, groups)], **look)
 
 
 def explore_projection(inputs: PlotInputs, options: PlotOptions) -> str:
     """Return the same projection as an interactive page: every kind of group, thumbnails where films are at hand."""
-    lookup(dict.fromkeys(METHODS), options.method, what="method")
-    embedded, rows, before = _embedded(inputs), *_rows_and_before(inputs, options)
+    embedded, before = _chosen(inputs, options)
     if embedded.paths is None:
         raise ValueError(f"{inputs.name}: its films have no names to show; `fscxr embed` writes embeddings that have")
-    projection = _project(embedded, rows, options)
+    projection = _project(embedded, options)
     kinds = (options.colour, *(colour for colour in COLOURS if colour != options.colour))
     groups = {}
     for kind in kinds:
         # What the films do not state is no fault of the page, unless it was asked for.
         with nullcontext() if kind == options.colour else suppress(ValueError):
-            names = _groups(embedded, inputs, kind)
-            groups[kind] = [names[row] for row in rows]
+            groups[kind] = _groups(embedded, inputs, kind)
     return projection_page(
         projection.points,
         groups=groups,
-        paths=[embedded.paths[row] for row in rows],
-        thumbnails=None if inputs.films is None else _thumbnails(embedded, inputs, rows, options),
-        title=options.title or f"{len(rows):,} films on a map",
+        paths=embedded.paths,
+        thumbnails=None if inputs.films is None else _thumbnails(embedded, inputs, options),
+        title=options.title or f"{len(embedded):,} films on a map",
         lead=(_how_drawn(projection),),
-        before=None if before is None else _project(before, rows, options).points,
+        before=None if before is None else _project(before, options).points,
     )
 
 
@@ -87,12 +79,13 @@ def draw_som_distance(inputs: PlotInputs, options: PlotOptions) -> Figure:
     return som_distance_figure(som, title=options.title, theme=options.theme)
 
 
-def _rows_and_before(inputs: PlotInputs, options: PlotOptions) -> tuple[list[int], Embeddings | None]:
-    """Return which films are drawn, and the other embeddings of the same films."""
+def _chosen(inputs: PlotInputs, options: PlotOptions) -> tuple[Embeddings, Embeddings | None]:
+    """Return the films that are drawn, and the other embeddings of the same films."""
+    lookup(dict.fromkeys(METHODS), options.method, what="method")
     embedded = _embedded(inputs)
-    is_published = options.method == PUBLISHED
-    rows = published_rows(embedded.class_ids.tolist()).tolist() if is_published else list(range(len(embedded)))
-    return rows, None if inputs.before is None else _same_films(inputs.before, embedded)
+    if options.method == PUBLISHED:
+        embedded = embedded.take(published_rows(embedded.class_ids.tolist()))
+    return embedded, None if inputs.before is None else _same_films(inputs.before, embedded)
 
 
 def _how_drawn(projection: Projection) -> str:
@@ -105,17 +98,17 @@ def _how_drawn(projection: Projection) -> str:
     return told
 
 
-def _thumbnails(embedded: Embeddings, inputs: PlotInputs, rows: list[int], options: PlotOptions) -> np.ndarray:
-    films = matched_films(embedded, inputs.films, "a page with films").take(rows)
+def _thumbnails(embedded: Embeddings, inputs: PlotInputs, options: PlotOptions) -> np.ndarray:
+    films = matched_films(embedded, inputs.films, "a page with films")
     return decoded(films, _THUMBNAIL_PX, options).rows(range(len(films)))
 
 
-def _project(embedded: Embeddings, rows: list[int], options: PlotOptions) -> Projection:
-    vectors, distance = embedded.vectors[rows], _distance(options)
+def _project(embedded: Embeddings, options: PlotOptions) -> Projection:
+    vectors, distance = embedded.vectors, _distance(options)
     if options.method == PUBLISHED:
-        if len(rows) <= TSNE_PUBLISHED["perplexity"]:
+        if len(vectors) <= TSNE_PUBLISHED["perplexity"]:
             raise ValueError(
-                f"{PUBLISHED} draws the first films of each finding, {len(rows)} here, and needs more than "
+                f"{PUBLISHED} draws the first films of each finding, {len(vectors)} here, and needs more than "
                 f"{TSNE_PUBLISHED['perplexity']:g}; take --method tsne"
             )
         return project(vectors, method="tsne", distance=distance, **TSNE_PUBLISHED)
@@ -132,11 +125,10 @@ def _distance(options: PlotOptions) -> str:
 
 
 def _embedded(inputs: PlotInputs) -> Embeddings:
-    if inputs.embeddings is None:
-        raise ValueError(f"{inputs.name} holds no embeddings; `fscxr embed` writes them")
-    if inputs.embeddings.is_multi_label:
+    embedded = given_embeddings(inputs)
+    if embedded.is_multi_label:
         raise ValueError(f"{inputs.name}: its films may show several findings; embed films of one finding each")
-    return inputs.embeddings
+    return embedded
 
 
 def _groups(embedded: Embeddings, inputs: PlotInputs, colour: str) -> Sequence[str]:
