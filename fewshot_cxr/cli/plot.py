@@ -7,7 +7,7 @@ import click
 
 from fewshot_cxr._checks import lookup
 from fewshot_cxr.cli.console import bars_for, check_outputs, say, say_problems
-from fewshot_cxr.cli.flags import batch_compute_flags, file_path, given_flags, seed_flag, there_path
+from fewshot_cxr.cli.flags import as_one, batch_compute_flags, file_path, given_flags, seed_flag, there_path
 from fewshot_cxr.cli.sources import READING, Reading, read_films, read_sources, reading_flags
 from fewshot_cxr.distances import DISTANCES
 from fewshot_cxr.embeddings import Embeddings
@@ -54,11 +54,15 @@ def _check_suffix(kind: str, plot: PlotKind, out: Path) -> None:
 @click.argument("kind")
 @click.argument("sources", nargs=-1, metavar="[SOURCE]...")
 @click.option("--out", required=True, type=file_path, help="A .png; of projection also .html.")
-@click.option("--theme", type=click.Choice(sorted(THEMES)), default="light", show_default=True)
-@click.option("--title", default="", help="Above the figure.")
-@seed_flag
-@click.option("--method", default="tsne", show_default=True, help=f"projection: {', '.join(METHODS)}.")
-@click.option("--colour", default="finding", show_default=True, help=f"projection, som: {', '.join(COLOURS)}.")
+@as_one(
+    "look",
+    PlotOptions,
+    click.option("--theme", type=click.Choice(sorted(THEMES)), default="light", show_default=True),
+    click.option("--title", default="", help="Above the figure."),
+    seed_flag,
+    click.option("--method", default="tsne", show_default=True, help=f"projection: {', '.join(METHODS)}."),
+    click.option("--colour", default="finding", show_default=True, help=f"projection, som: {', '.join(COLOURS)}."),
+)
 @click.option(
     "--before",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -82,11 +86,7 @@ def command(
     kind: str,
     sources: tuple[str, ...],
     out: Path,
-    theme: str,
-    title: str,
-    seed: int,
-    method: str,
-    colour: str,
+    look: PlotOptions,
     before: Path | None,
     queries: tuple[str, ...],
     distance: str | None,
@@ -100,7 +100,7 @@ def command(
     check_outputs(out)
     plot = lookup(PLOTS, kind, what="kind of figure")
     _check_suffix(kind, plot, out)
-    _refuse_idle_flags(kind, plot, out, method, is_embedding=checkpoint is not None)
+    _refuse_idle_flags(kind, plot, out, look.method, is_embedding=checkpoint is not None)
     with bars_for(compute) as compute:
         if plot.source == EMBEDDINGS and checkpoint is not None:
             if sources or data is None:
@@ -113,12 +113,8 @@ def command(
         if kind in MAPS and trained_by not in (*MAP_DISTANCES, "squared_euclidean"):
             say(f"note: {kind} knows no distance {trained_by}, by which the encoder was trained: euclidean is taken")
             trained_by = "euclidean"
-        look = PlotOptions(
-            title=title,
-            theme=theme,
-            seed=seed,
-            method=method,
-            colour=colour,
+        look = replace(
+            look,
             queries=queries,
             distance=distance or trained_by,
             cache_folder=compute.cache_folder,

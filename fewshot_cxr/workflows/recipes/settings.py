@@ -171,10 +171,13 @@ class Keys:
         return laid
 
     def _full_key(self, name: str, sections: Sections) -> str:
-        known = [*self._hints, *self._inner_keys(sections)]
-        if name in known or self._is_inside(name):
+        tables = [(f"{section}.{key}", inner) for section, values in sections.items() for key, inner in values.items()]
+        inside = [f"{key}.{entry}" for key, inner in tables if isinstance(inner, Mapping) for entry in inner]
+        known = list(dict.fromkeys([*self._hints, *inside]))
+        # An entry of a key that takes a table, such as training.encoder_options.width, may be new.
+        if name in known or get_origin(self._hints.get(name.rpartition(".")[0])) in (dict, Mapping):
             return name
-        found = [key for key in dict.fromkeys(known) if key.rpartition(".")[2] == name]
+        found = [key for key in known if key.rpartition(".")[2] == name]
         if len(found) == 1:
             return found[0]
         if found:
@@ -182,23 +185,10 @@ class Keys:
         unused = [key for key in self._unused if name in (key, key.rpartition(".")[2])]
         if unused:
             raise ValueError(f"{unused[0]} plays no part here: a classifier judges without exemplars; leave it out")
-        choices = {key.rpartition(".")[2]: key for key in known} if "." not in name else {key: key for key in known}
+        choices = known if "." in name else [key.rpartition(".")[2] for key in known]
         raise ValueError(
             f"unknown key {name!r} of the recipe{nearest(name, choices)}; `fscxr recipes show` prints its keys"
         )
-
-    def _is_inside(self, name: str) -> bool:
-        """Return whether it is an entry of a key that takes a table, such as training.encoder_options.width."""
-        return _is_table(self._hints.get(name.rpartition(".")[0]))
-
-    def _inner_keys(self, sections: Sections) -> list[str]:
-        tables = [key for key, hint in self._hints.items() if _is_table(hint)]
-        found = []
-        for key in tables:
-            section, _, name = key.partition(".")
-            inner = sections.get(section, {}).get(name, {})
-            found += [f"{key}.{option}" for option in inner] if isinstance(inner, Mapping) else []
-        return found
 
 
 def check_encoder_options(encoder: str, options: Mapping[str, Any]) -> None:
@@ -229,10 +219,6 @@ def parse_setting(text: str) -> tuple[str, Any]:
         return key.strip(), tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         return key.strip(), value.strip()
-
-
-def _is_table(hint: Any) -> bool:
-    return get_origin(hint) in (dict, Mapping)
 
 
 def _typed(key: str, value: Any, hint: Any) -> Any:
