@@ -20,7 +20,7 @@ import torch
 
 from fewshot_cxr import ImageSpec, SiameseTrainer, evaluate_episodes, read_dataset, split_by_patient
 from fewshot_cxr.data import cache_films
-from fewshot_cxr.inference import embed_films, embed_floors
+from fewshot_cxr.inference import embed_baselines, embed_films
 
 
 def judge_seed(records, seed, arguments, settings):
@@ -41,7 +41,7 @@ def judge_seed(records, seed, arguments, settings):
         rule=arguments.rule,
         distance=trainer.distance,
         seed=0,
-        baselines=embed_floors(films),
+        baselines=embed_baselines(films),
     )
     return result, seconds, trained
 

@@ -1,6 +1,5 @@
 """What every encoder is: images to features to embeddings; layers that are frozen, and modes that are kept."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -60,7 +59,7 @@ DEFAULT_EMBEDDING_DIM = 128
 TASK_HEAD = "task_head"  # before a dot, the first part of the names that a task's head has in an encoder's file
 
 
-class Encoder(nn.Module, ABC):
+class Encoder(nn.Module):
     """Images in, embeddings out, in three steps that can be taken one by one.
 
     `features(images)` turns (N, n_channels, S, S) into a map (N, c, h, w), which no later step changes in place, so
@@ -73,7 +72,8 @@ class Encoder(nn.Module, ABC):
     Where `image_spec.per_pixel` is set, images come scaled to 0..1 and of size_px alone: `features` subtracts the mean
     image of the training films and divides by their std image (`adopt_pixel_statistics`), both saved with the weights.
 
-    A subclass calls `super().__init__`, builds `backbone`, and writes `_feature_map`; `pool` where it is no average.
+    A subclass calls `super().__init__` and builds `backbone`; it writes `_feature_map` where the map is not what the
+    backbone returns, and `pool` where that is no average.
 
     Args:
         image_spec: how films become images; None takes ImageSpec's defaults. Its n_channels is 1 or 3.
@@ -224,8 +224,9 @@ class Encoder(nn.Module, ABC):
             hold_batch_norms(self, chain(*self.layer_groups()[: self.n_frozen]))
         return self
 
-    @abstractmethod
-    def _feature_map(self, images: Tensor) -> Tensor: ...
+    def _feature_map(self, images: Tensor) -> Tensor:
+        features: Tensor = self.backbone(images)
+        return features
 
     def _prepared(self, images: Tensor) -> Tensor:
         self._check(images)

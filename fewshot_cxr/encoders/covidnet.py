@@ -89,10 +89,6 @@ class CovidNet(Encoder):
             )
         return features.flatten(1)
 
-    def _feature_map(self, images: Tensor) -> Tensor:
-        features: Tensor = self.backbone(images)
-        return features
-
 
 def _backbone(n_channels: int, width: int, *, has_norm: bool) -> nn.Sequential:
     def conv(

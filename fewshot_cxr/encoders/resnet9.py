@@ -57,10 +57,6 @@ class ResNet9(Encoder):
         """Return the largest value of each channel."""
         return features.amax((2, 3))
 
-    def _feature_map(self, images: Tensor) -> Tensor:
-        features: Tensor = self.backbone(images)
-        return features
-
 
 def _unit(n_in: int, n_out: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(n_in, n_out, 3, padding=1), nn.BatchNorm2d(n_out), nn.ReLU())

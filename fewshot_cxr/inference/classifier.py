@@ -1,4 +1,4 @@
-"""A trained classifier: an encoder, the linear head that follows it, and the findings that the head tells."""
+"""What stands behind an encoder: a classifier, its linear head and the findings it tells; or a learned distance."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,17 +7,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fewshot_cxr.data import CachedFilms
 from fewshot_cxr.encoders import Encoder, load_encoder, load_head
 from fewshot_cxr.inference.device import choose_device
-from fewshot_cxr.inference.embed import embed_batches, film_batches
-from fewshot_cxr.objectives import LinearHead
+from fewshot_cxr.inference.embed import film_vectors
+from fewshot_cxr.objectives import LinearHead, WeightedL1Head
 
 Progress = Callable[[int, int], None]
 
 _LINEAR = "linear"
+_WEIGHTED_L1 = "weighted_l1"
 _SIGMOID = "sigmoid"
 _BY_EXEMPLARS = "judge it by labelled films (evaluate --checkpoint), or train a classifier"
 
@@ -125,17 +126,34 @@ def classify_films(
     """
     if films.size_px != (size_px := classifier.encoder.image_spec.size_px):
         raise ValueError(f"the films are decoded at {films.size_px} px, the classifier takes {size_px}; cache them so")
+    vectors = film_vectors(classifier.encoder, films, batch_size=batch_size, device=device, progress=progress)
     chosen = choose_device(device)
-    head, was_training = classifier.head.to(chosen), classifier.head.training
-    parts, n_done = [], 0
+    with torch.inference_mode():
+        logits: Tensor = classifier.head.to(chosen)(torch.from_numpy(vectors).to(chosen))
+    return logits.cpu().numpy()
+
+
+def template_options(encoder: Encoder, path: str | Path) -> dict[str, Any]:
+    """Return the keywords that make the rule `template` measure as the run was trained.
+
+    Args:
+        encoder: as it was loaded; its card says whether a distance was learned.
+        path: the run folder or encoder file that it was loaded from.
+
+    Returns:
+        {"weights": float (dim,), "bias": float}; {} where the run learned no distance, and plain l1 is meant.
+
+    Raises:
+        FileNotFoundError, OSError, ValueError: as for `load_head`; or a head that this version does not know.
+    """
+    facts = encoder.card.get("head") or {}
+    if facts.get("kind") != _WEIGHTED_L1:
+        return {}
+    tensors, _ = load_head(path)
+    head = WeightedL1Head(encoder.embedding_dim, is_nonnegative=bool(facts.get("is_nonnegative")))
     try:
-        head.eval()
-        for vectors in embed_batches(classifier.encoder, film_batches(films, batch_size), chosen):
-            with torch.inference_mode():
-                parts.append(head(torch.from_numpy(vectors).to(chosen)).float().cpu().numpy())
-            n_done += len(vectors)
-            if progress is not None:
-                progress(n_done, len(films))
-    finally:
-        head.train(was_training)
-    return np.concatenate(parts)
+        head.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path}: its learned distance cannot be rebuilt by this version: {reason}") from error
+    return {"weights": head.weights.detach(), "bias": head.bias.item()}

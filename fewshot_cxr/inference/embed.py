@@ -28,12 +28,6 @@ from fewshot_cxr.inference.device import choose_device
 from fewshot_cxr.records import Problem, Records
 
 
-def film_batches(films: CachedFilms, batch_size: int) -> Iterator[np.ndarray]:
-    """Yield the films in order, uint8 (B, S, S), B at most `batch_size`."""
-    for first in range(0, len(films), batch_size):
-        yield films.rows(np.arange(first, min(first + batch_size, len(films))))
-
-
 def embed_batches(encoder: Encoder, batches: Iterable[np.ndarray], device: torch.device) -> Iterator[np.ndarray]:
     """Yield embeddings, float32 (B, dim), of batches of films, uint8 (B, S, S).
 
@@ -104,14 +98,23 @@ def embed_films(
     progress: Progress | None = None,
 ) -> Embeddings:
     """Embed films that are decoded already; see `embed`, and `with_facts` for `is_multi_label`."""
+    vectors = film_vectors(encoder, films, batch_size=batch_size, device=device, progress=progress)
+    distance = encoder.card.get("distance")
+    return with_facts(vectors, films.records, is_multi_label=is_multi_label, distance=distance)
+
+
+def film_vectors(
+    encoder: Encoder, films: CachedFilms, *, batch_size: int, device: str, progress: Progress | None
+) -> np.ndarray:
+    """Return the embeddings of decoded films, float32, shape (N, dim); see `embed`."""
+    rows = (np.arange(first, min(first + batch_size, len(films))) for first in range(0, len(films), batch_size))
     parts, n_done = [], 0
-    for vectors in embed_batches(encoder, film_batches(films, batch_size), choose_device(device)):
+    for vectors in embed_batches(encoder, map(films.rows, rows), choose_device(device)):
         parts.append(vectors)
         n_done += len(vectors)
         if progress is not None:
             progress(n_done, len(films))
-    distance = encoder.card.get("distance")
-    return with_facts(np.concatenate(parts), films.records, is_multi_label=is_multi_label, distance=distance)
+    return np.concatenate(parts)
 
 
 def embed_files(

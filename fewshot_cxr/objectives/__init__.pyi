@@ -14,4 +14,4 @@ from .losses import build_loss as build_loss
 from .memory import CrossBatchMemory as CrossBatchMemory
 from .miners import MINERS as MINERS
 from .miners import build_miner as build_miner
-from .statistics import triplet_statistics as triplet_statistics
+from .miners import triplet_statistics as triplet_statistics

@@ -16,15 +16,10 @@ _BETA = 0.999
 _SURE = 1e-12  # below it the chance of being wrong has no slope: 0 to a power below 1 has an infinite one
 
 
-def _inverse(counts: Tensor) -> Tensor:
-    return 1 / counts
-
-
-def _effective(counts: Tensor) -> Tensor:
-    return (1 - _BETA) / (1 - _BETA**counts)
-
-
-CLASS_WEIGHTS: dict[str, Callable[[Tensor], Tensor]] = {"inverse": _inverse, "effective": _effective}
+CLASS_WEIGHTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "inverse": lambda counts: 1 / counts,
+    "effective": lambda counts: (1 - _BETA) / (1 - _BETA**counts),
+}
 
 
 def class_weights(counts: Tensor, scheme: str) -> Tensor:

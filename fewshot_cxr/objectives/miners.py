@@ -22,6 +22,7 @@ rows are anchors (None: all)."""
 
 _MAX_CELLS = 1 << 20
 _MAX_COLUMNS = 1 << 10
+_NO_DISTANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -172,6 +173,36 @@ def pair_masks(
         of_others = is_positive & (group_ids[:n_anchors].unsqueeze(1) != group_ids.unsqueeze(0))
         is_positive = torch.where(of_others.any(dim=1, keepdim=True), of_others, is_positive)
     return is_positive, ~is_same
+
+
+@torch.no_grad()
+def triplet_statistics(embeddings: Tensor, class_ids: Tensor, *, distance: str, margin: float) -> dict[str, Tensor]:
+    """Measure one batch.
+
+    Args:
+        embeddings: float, shape (N, dim).
+        class_ids: int64, shape (N,).
+        distance: of the loss.
+        margin: of the loss.
+
+    Returns:
+        "active_share": of all triplets, those whose negative is not farther than the positive by the margin.
+        "distance_spread": standard deviation over mean of all pairwise distances; near 0 when all films look alike,
+        0 when all embeddings are one point. Scalars on the embeddings' device.
+    """
+    distances = batch_distances(embeddings, distance)
+    is_positive, is_negative = pair_masks(class_ids)
+    # Sorted negatives per anchor answer for every positive at once; no cube of triplets.
+    negatives = distances.masked_fill(~is_negative, torch.inf).sort(dim=1).values
+    n_active = torch.searchsorted(negatives, (distances + margin).contiguous())
+    n_triplets = (is_positive.sum(dim=1) * is_negative.sum(dim=1)).sum()
+    pairs = distances[~torch.eye(len(embeddings), dtype=torch.bool, device=distances.device)]
+    # One minus a cosine of 0.9999999 is no distance: its spread would make a collapsed encoder look lively.
+    pairs = pairs.where(pairs > _NO_DISTANCE, 0.0)
+    return {
+        "active_share": (n_active * is_positive).sum() / n_triplets.clamp_min(1),
+        "distance_spread": pairs.std() / pairs.mean().clamp_min(1e-12),
+    }
 
 
 def _hardest(distances: Tensor, is_positive: Tensor, is_negative: Tensor) -> Mined:

@@ -1,6 +1,5 @@
 """What a step of training is for, and how the weights move: loss, optimiser, schedule of the rate, clipping."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -15,42 +14,18 @@ from fewshot_cxr.objectives import CrossBatchMemory, LinearHead, MetricLoss, tri
 from fewshot_cxr.training.settings import OPTIMIZERS, SCHEDULES, TrainingSettings
 
 
-class Objective(nn.Module, ABC):
-    """A loss with what it trains beside the encoder.
-
-    Attributes:
-        n_views: how many times each film of a batch is augmented and embedded.
-    """
-
-    n_views: int = 1
-
-    @property
-    @abstractmethod
-    def kept_head(self) -> nn.Module | None:
-        """What is saved beside the encoder; None: nothing."""
-
-    @abstractmethod
-    def forward(
-        self, pooled: Tensor, embeddings: Tensor, class_ids: Tensor, group_ids: Tensor, *, step: int
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss of a batch, shape (), and values of the step by name.
-
-        Args:
-            pooled, embeddings: shapes (n_views * N, n_features) and (n_views * N, dim), view by view.
-            class_ids: int64 (N,), or float (N, n_findings).
-            group_ids: int64 (N,).
-            step: of the optimiser, the key of what is drawn.
-        """
-
-
-class MetricObjective(Objective):
+class MetricObjective(nn.Module):
     """A metric loss with its miner, perhaps with a memory of earlier batches, or a self-supervised term beside it.
 
     Args:
         loss: with its own parameters, if any.
         miner: takes (embeddings, class_ids, group_ids, step) and returns row indices; None for losses without.
         memory: of loss and miner; None for none.
-        auxiliary: takes two views' pooled features; None for none. aux_weight: of it, the loss's own being 1.
+        auxiliary: takes two views' pooled features; None for none.
+        aux_weight: of it, the loss's own being 1.
+
+    Attributes:
+        n_views: how many times each film of a batch is augmented and embedded.
     """
 
     def __init__(
@@ -75,7 +50,17 @@ class MetricObjective(Objective):
     def forward(
         self, pooled: Tensor, embeddings: Tensor, class_ids: Tensor, group_ids: Tensor, *, step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """See `Objective`. The metric loss sees both views as films, unless the order of the batch means something."""
+        """Return the loss of a batch, shape (), and values of the step by name.
+
+        The metric loss sees both views as films, unless the order of the batch means something.
+
+        Args:
+            pooled: shape (n_views * N, n_features), view by view.
+            embeddings: shape (n_views * N, dim), view by view.
+            class_ids: int64 (N,), or float (N, n_findings).
+            group_ids: int64 (N,).
+            step: of the optimiser, the key of what is drawn.
+        """
         n_films = len(class_ids)
         n_seen = self.n_views if self.loss.batches == "balanced" else 1
         seen, classes, groups = embeddings[: n_seen * n_films], class_ids.repeat(n_seen), group_ids.repeat(n_seen)
@@ -93,13 +78,15 @@ class MetricObjective(Objective):
         return loss, values
 
 
-class ClassifierObjective(Objective):
+class ClassifierObjective(nn.Module):
     """A linear head and a classification loss on its logits.
 
     Args:
         head: embeddings to logits.
         loss: takes logits (N, C) and targets.
     """
+
+    n_views = 1
 
     def __init__(self, head: LinearHead, loss: nn.Module) -> None:
         super().__init__()
@@ -113,7 +100,7 @@ class ClassifierObjective(Objective):
     def forward(
         self, pooled: Tensor, embeddings: Tensor, class_ids: Tensor, group_ids: Tensor, *, step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """See `Objective`."""
+        """See `MetricObjective`."""
         logits = self.head(embeddings)
         loss: Tensor = self.loss(logits, class_ids)
         if class_ids.ndim == 1:
@@ -121,6 +108,9 @@ class ClassifierObjective(Objective):
         stated = ~class_ids.isnan()
         right = ((logits.detach() > 0) == (class_ids > 0.5)) & stated
         return loss, {"accuracy": right.sum() / stated.sum().clamp_min(1)}
+
+
+Objective = MetricObjective | ClassifierObjective
 
 
 def make_optimizer(settings: TrainingSettings, encoder: Encoder, others: Iterable[nn.Parameter]) -> Optimizer:

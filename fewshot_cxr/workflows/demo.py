@@ -10,7 +10,7 @@ from fewshot_cxr.data import split_by_patient, write_manifest
 from fewshot_cxr.data.synthetic import make_synthetic
 from fewshot_cxr.evaluation import Result, evaluate_closed_set, evaluate_episodes
 from fewshot_cxr.image_spec import ImageSpec
-from fewshot_cxr.inference import Prediction, embed_floors, predict, sample_exemplars
+from fewshot_cxr.inference import Prediction, embed_baselines, predict, sample_exemplars
 from fewshot_cxr.records import Record, Records
 from fewshot_cxr.seeding import generator
 from fewshot_cxr.storage import write_json, write_text
@@ -119,7 +119,7 @@ def _episodes(used: ReportFilms, seen: Sequence[str], progress: Callable[[int, i
         seed=used.seed,
         protocol="generalized",
         seen=seen,
-        baselines=embed_floors(used.test),
+        baselines=embed_baselines(used.test),
         progress=progress,
     )
 

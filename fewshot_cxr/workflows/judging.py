@@ -22,7 +22,7 @@ from fewshot_cxr.evaluation import (
     evaluate_plan,
     sources_apart,
 )
-from fewshot_cxr.inference import Classifier, embed_floors
+from fewshot_cxr.inference import Classifier, embed_baselines
 from fewshot_cxr.inference.embed import with_facts
 from fewshot_cxr.records import Records
 from fewshot_cxr.workflows.compute import Compute
@@ -184,7 +184,7 @@ def evaluate_in_episodes(
         rule=rule.name,
         distance=rule.distance,
         rule_options=rule.options,
-        baselines=embed_floors(films) if with_baselines and not is_multi_label else None,
+        baselines=embed_baselines(films) if with_baselines and not is_multi_label else None,
         calibrate=others,
         patient_interval=patient_interval,
         device=compute.device,
@@ -211,7 +211,7 @@ def _baselines(test: CachedFilms, support: CachedFilms, findings: tuple[str, ...
         support: labelled films.
         findings: of the evaluation; where the support has a finding less or more, there are no baselines.
     """
-    known, asked = embed_floors(support), embed_floors(test)
+    known, asked = embed_baselines(support), embed_baselines(test)
     if {film.source for film in support.records} != {film.source for film in test.records}:
         known.pop("source", None)
     decisions = {

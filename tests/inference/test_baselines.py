@@ -7,7 +7,7 @@ from fewshot_cxr.data import cache_films
 from fewshot_cxr.data.synthetic import make_synthetic
 from fewshot_cxr.evaluation import evaluate_episodes
 from fewshot_cxr.image_spec import ImageSpec
-from fewshot_cxr.inference import embed_border, embed_floors, embed_pixels, embed_source
+from fewshot_cxr.inference import embed_baselines, embed_border, embed_pixels, embed_source
 from fewshot_cxr.records import Records
 
 
@@ -50,15 +50,15 @@ def test_source_is_one_where_the_film_is_from_it(films):
 def test_source_is_left_out_where_none_is_stated(films):
     unstated = with_sources(films, [None] * len(films))
     assert embed_source(unstated) is None
-    assert embed_floors(unstated).keys() == {"pixels", "border"}
+    assert embed_baselines(unstated).keys() == {"pixels", "border"}
     stated = with_sources(films, ["A", "B"] * (len(films) // 2) + ["A"] * (len(films) % 2))
-    assert embed_floors(stated).keys() == {"pixels", "border", "source"}
+    assert embed_baselines(stated).keys() == {"pixels", "border", "source"}
 
 
 def test_floors_are_of_the_films_that_are_evaluated(films):
     pixels = embed_pixels(films)
     asked = {"n_shot": 2, "n_query": 1, "n_episodes": 20, "patient_interval": False}
-    result = evaluate_episodes(pixels, baselines=embed_floors(films), rule="prototype", **asked)
+    result = evaluate_episodes(pixels, baselines=embed_baselines(films), rule="prototype", **asked)
     assert result.baselines["pixels"].mean == result.accuracy.mean
     assert result.above_baselines["pixels"].mean == 0
-    assert set(result.baselines) == set(embed_floors(films))
+    assert set(result.baselines) == set(embed_baselines(films))

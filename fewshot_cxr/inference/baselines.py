@@ -1,4 +1,6 @@
-"""What a film shows without an encoder: the floors that an encoder must beat."""
+"""What a film shows without an encoder: the baselines that an encoder must beat."""
+
+import warnings
 
 import numpy as np
 import torch
@@ -12,11 +14,17 @@ from fewshot_cxr.inference.embed import with_facts
 _CHUNK = 512
 
 
-def embed_floors(films: CachedFilms) -> dict[str, Embeddings]:
-    """Return every floor that the films allow, by name: pixels, border, and source where sources are stated."""
-    floors = {"pixels": embed_pixels(films), "border": embed_border(films)}
+def embed_baselines(films: CachedFilms) -> dict[str, Embeddings]:
+    """Return every baseline that the films allow, by name: pixels, border, and source where sources are stated."""
+    baselines = {"pixels": embed_pixels(films), "border": embed_border(films)}
     source = embed_source(films)
-    return floors if source is None else {**floors, "source": source}
+    return baselines if source is None else {**baselines, "source": source}
+
+
+def embed_floors(films: CachedFilms) -> dict[str, Embeddings]:
+    """Return what `embed_baselines` does; this name goes in the next minor release."""
+    warnings.warn("embed_floors is now embed_baselines", DeprecationWarning, stacklevel=2)
+    return embed_baselines(films)
 
 
 def embed_pixels(films: CachedFilms, side_px: int = 32) -> Embeddings:
