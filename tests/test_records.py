@@ -103,3 +103,12 @@ def test_per_pixel_is_a_claim():
 def test_a_film_of_two_findings_counts_under_both(tmp_path):
     records = Records((Record("a", ("y", "x")), Record("b", ("x",)), Record("c", ())), tmp_path)
     assert list(records.count_findings().items()) == [("x", 2), ("y", 1)]
+
+
+def test_each_changes_every_film_and_keeps_what_travels_along(tmp_path):
+    problems = (Problem(None, "c.png", "cut short", "unreadable"),)
+    records = Records((Record("a.png", ("x",)), Record("b.png", ("y",))), tmp_path, problems, ("a note",))
+    changed = records.each(lambda film: replace(film, split="test"))
+    assert [(film.path, film.split) for film in changed] == [("a.png", "test"), ("b.png", "test")]
+    assert (changed.root, changed.problems, changed.notes) == (tmp_path, problems, ("a note",))
+    assert {film.split for film in records} == {None}
