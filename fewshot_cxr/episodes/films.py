@@ -8,6 +8,29 @@ from fewshot_cxr.episodes.class_pool import ClassPool, PoolSide
 from fewshot_cxr.seeding import hashed_bits, text_key
 
 
+def film_keys(
+    class_ids: np.ndarray, groups: np.ndarray, class_names: Sequence[str], paths: Sequence[str] | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a key of each film, and the smallest of each group's: uint64 (N,) and (n_groups,).
+
+    Neither the order of rows nor the names of patients matter (where films have paths).
+
+    Args:
+        class_ids: int64 (N,), or (N, n_findings).
+        groups: int64 (N,), 0..n_groups-1.
+        class_names: findings.
+        paths: N texts that identify a film; None: its row number does.
+    """
+    texts = range(len(class_ids)) if paths is None else paths
+    keys = np.array([text_key(str(text)) for text in texts], dtype=np.uint64)
+    if class_ids.ndim == 1:  # films of different findings may go by one name, such as 1.png in two folders
+        names = np.array([text_key(name) for name in class_names], dtype=np.uint64)
+        keys = hashed_bits(names[class_ids], keys)
+    smallest = np.full(int(groups.max()) + 1, np.iinfo(np.uint64).max, dtype=np.uint64)
+    np.minimum.at(smallest, groups, keys)
+    return keys, smallest
+
+
 class EpisodeFilms:
     """One entry for each finding of each film: M entries, a film without a finding has none.
 
@@ -39,24 +62,15 @@ class EpisodeFilms:
         for name, mask in zip(("may_support", "may_query"), masks, strict=True):
             if mask is not None and (np.shape(mask) != (len(class_ids),) or np.asarray(mask).dtype != bool):
                 raise ValueError(f"{name} must be bool of shape ({len(class_ids)},), one entry for each film")
-        texts = range(len(class_ids)) if paths is None else paths
-        film_keys = np.array([text_key(str(text)) for text in texts], dtype=np.uint64)
-        if class_ids.ndim == 1:  # films of different findings may go by one name, such as 1.png in two folders
-            names = np.array([text_key(name) for name in class_names], dtype=np.uint64)
-            film_keys = hashed_bits(names[class_ids], film_keys)
-            rows, findings = np.arange(len(class_ids)), class_ids
-        else:
-            rows, findings = np.nonzero(class_ids == 1)
+        rows, findings = np.nonzero(class_ids == 1) if class_ids.ndim == 2 else (np.arange(len(class_ids)), class_ids)
         _, groups = np.unique(group_ids, return_inverse=True)
-        # A group is known by the smallest key of its films, so that renaming patients changes no draw.
-        smallest = np.full(groups.max() + 1, np.iinfo(np.uint64).max, dtype=np.uint64)
-        np.minimum.at(smallest, groups, film_keys)
+        keys, smallest = film_keys(class_ids, groups, class_names, paths)
         may_stand = [np.ones(len(class_ids), dtype=bool) if mask is None else mask for mask in masks]
         self.class_names, self.is_multi_label = class_names, class_ids.ndim == 2
         self.group_of_row = np.append(groups, -1).astype(np.int32)
         # One of each for every entry, shape (M,), and whether it may be support and may be query, (2, M).
         self._rows, self._class_ids = rows, findings
-        self._film_keys, self._group_keys = film_keys[rows], smallest[groups][rows]
+        self._film_keys, self._group_keys = keys[rows], smallest[groups][rows]
         self._may_stand = np.stack(may_stand)[:, rows]
 
     @property

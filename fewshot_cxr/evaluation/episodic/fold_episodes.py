@@ -11,7 +11,7 @@ import numpy as np
 from fewshot_cxr._checks import check_at_least
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.episodes import EpisodeBlock
-from fewshot_cxr.evaluation.episodic.patients import film_keys
+from fewshot_cxr.episodes.films import film_keys
 from fewshot_cxr.seeding import hashed_bits
 
 _FOLD = 4  # the kind of draw: its own stream of random bits (episodes.py and class_pool.py have the others)
@@ -66,7 +66,7 @@ class FoldEpisodes:
             raise ValueError("episodes need one finding per film; keep the single-label films first")
         names = films.class_names
         is_outside = np.array([name in never for name in names])[films.class_ids]
-        keys, smallest = film_keys(films)
+        keys, smallest = film_keys(films.class_ids, films.patient_ids, names, films.paths)
         if len(np.unique(keys)) != len(keys):
             raise ValueError("fixed_support: a path occurs twice; each film must be one row")
         patients = _Patients.of(films, smallest, is_outside)

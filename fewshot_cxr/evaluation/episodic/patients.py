@@ -17,7 +17,7 @@ from torch import Tensor
 
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.episodes import EpisodeBlock, EpisodeSource
-from fewshot_cxr.seeding import hashed_bits, text_key
+from fewshot_cxr.episodes.films import film_keys
 
 N_PARTS = 4
 _MOST_UNITS = 1000  # memory and time stay bounded; with more patients several make a unit
@@ -45,7 +45,7 @@ class PatientUnits:
     @classmethod
     def of(cls, films: Embeddings, n_most: int = _MOST_UNITS) -> "PatientUnits":
         """Number the patients of the films."""
-        keys, smallest = film_keys(films)
+        keys, smallest = film_keys(films.class_ids, films.patient_ids, films.class_names, films.paths)
         patients, members = films.patient_ids, _membership(films)
         first_class = np.full(len(smallest), members.shape[1])
         for class_id in range(members.shape[1] - 1, -1, -1):
@@ -54,21 +54,6 @@ class PatientUnits:
         digest = hashlib.sha256(np.stack([keys, units.astype(np.uint64)])[:, np.argsort(keys)].tobytes())
         counts = {c: len(np.unique(patients[members[:, c]])) for c in np.flatnonzero(members.any(axis=0)).tolist()}
         return cls(units, int(units.max()) + 1, len(smallest), counts, members, digest.hexdigest())
-
-
-def film_keys(films: Embeddings) -> tuple[np.ndarray, np.ndarray]:
-    """Return a key of each film, and the smallest of each patient's: uint64 (N,) and (n_patients,).
-
-    Neither the order of rows nor the names of patients matter (where films have paths).
-    """
-    texts = films.paths if films.paths is not None else tuple(map(str, range(len(films))))
-    keys = np.array([text_key(text) for text in texts], dtype=np.uint64)
-    if not films.is_multi_label:  # films of different findings may go by one name, such as 1.png in two folders
-        names = np.array([text_key(name) for name in films.class_names], dtype=np.uint64)
-        keys = hashed_bits(names[films.class_ids], keys)
-    smallest = np.full(int(films.patient_ids.max()) + 1, np.iinfo(np.uint64).max, dtype=np.uint64)
-    np.minimum.at(smallest, films.patient_ids, keys)
-    return keys, smallest
 
 
 def _joined(order: np.ndarray, first_class: np.ndarray, n_most: int) -> np.ndarray:
