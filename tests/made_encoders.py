@@ -1,8 +1,11 @@
 """Small encoders with settled statistics, and images for them."""
 
+from collections.abc import Iterable
 from copy import deepcopy
 from functools import lru_cache
+from typing import Any
 
+import pytest
 from torch import Generator as TorchGenerator
 from torch import Tensor, nn, no_grad, rand
 from torch.nn import functional
@@ -15,6 +18,12 @@ SMALL = {  # smaller is quicker
     "efficientnet_attention": {"gate_width": 16},
     "vgg16": {"fc_width": 64},
 }
+DEEP = {"densenet121", "efficientnet_attention", "resnet50", "vgg16"}
+
+
+def slow_if_deep(names: Iterable[str]) -> list[Any]:
+    """Return parameters of a test: the deep networks, which together take most of a table's time, are slow ones."""
+    return [pytest.param(name, marks=[pytest.mark.slow] * (name in DEEP), id=name) for name in names]
 
 
 def make_images(n_images: int, size_px: int = 64, seed: int = 0) -> Tensor:

@@ -84,6 +84,7 @@ def test_a_classifier_is_explained_without_exemplars(place, capsys, tmp_path):
     assert head == "path,finding,source,patient,decided,logit,lungs,border,corners"
 
 
+@pytest.mark.slow
 def test_runs_of_one_name_are_told_apart_without_the_paths_of_this_machine(place, capsys, tmp_path):
     for name in ("first", "second"):
         shutil.copytree(place / "run", tmp_path / name / "run")
@@ -98,6 +99,7 @@ def test_runs_of_one_name_are_told_apart_without_the_paths_of_this_machine(place
         assert str(place) not in written
 
 
+@pytest.mark.slow
 def test_a_stopped_run_is_repeated_into_the_same_folder(place, capsys, tmp_path):
     out = tmp_path / "heat"
     asked = ("--checkpoint", place / "run", "--data", place / "split.csv", "--out", out, *QUICK)

@@ -37,6 +37,7 @@ def refused(capsys, *arguments):
     return code, lines[0]
 
 
+@pytest.mark.slow
 def test_a_page_on_a_run_its_episodes_and_its_films(place, capsys):
     out = place / "report.html"
     films = ("--data", place / "split.csv", "--split", "test", "--support-split", "train")

@@ -6,6 +6,7 @@ from functools import cache
 import pytest
 import timm
 import torch
+from made_encoders import slow_if_deep
 from torch import nn
 from torch.nn import functional
 
@@ -13,7 +14,7 @@ from fewshot_cxr.encoders import ENCODERS, build_encoder, load_encoder, save_enc
 from fewshot_cxr.image_spec import ImageSpec
 
 TIMM = ["timm:resnet10t", "timm:test_efficientnet", "timm:test_vit", "timm:test_mambaout"]
-NAMES = sorted(ENCODERS) + [name for name in TIMM if timm.is_model(name.removeprefix("timm:"))]
+NAMES = slow_if_deep(sorted(ENCODERS) + [name for name in TIMM if timm.is_model(name.removeprefix("timm:"))])
 OPTIONS = {  # smaller is quicker
     "covidnet": {"width": 32},
     "efficientnet_attention": {"gate_width": 16},

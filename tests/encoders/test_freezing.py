@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from made_encoders import slow_if_deep
 from torch import nn
 
 from fewshot_cxr.encoders import ENCODERS, build_encoder, load_encoder, save_encoder
@@ -54,7 +55,7 @@ def batch_norms(encoder):
 
 
 @pytest.mark.parametrize("output", ["head", "pooled"])
-@pytest.mark.parametrize("name", [*sorted(ENCODERS), *TIMM])
+@pytest.mark.parametrize("name", slow_if_deep([*sorted(ENCODERS), *TIMM]))
 def test_groups_hold_every_parameter_once(name, output):
     encoder = build(name, output=output)
     groups = encoder.layer_groups()
@@ -70,7 +71,7 @@ def test_groups_hold_every_parameter_once(name, output):
     assert n_backbone == N_BACKBONE_GROUPS.get(name, n_backbone)
 
 
-@pytest.mark.parametrize("name", [*sorted(ENCODERS), *TIMM])
+@pytest.mark.parametrize("name", slow_if_deep([*sorted(ENCODERS), *TIMM]))
 def test_groups_run_from_the_stem_on(name):
     encoder = build(name)
     groups = encoder.layer_groups()

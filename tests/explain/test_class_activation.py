@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from made_encoders import make_images, settled_encoder
+from made_encoders import make_images, settled_encoder, slow_if_deep
 from torch import nn
 from torch.nn import functional
 
@@ -13,7 +13,7 @@ from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.objectives import LinearHead
 from fewshot_cxr.seeding import seeded_torch
 
-AVERAGING = ["covidnet", "densenet121", "efficientnet_attention", "resnet18", "resnet50"]
+AVERAGING = slow_if_deep(["covidnet", "densenet121", "efficientnet_attention", "resnet18", "resnet50"])
 
 
 def made_head(n_classes=3, dim=8):

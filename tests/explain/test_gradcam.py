@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from made_encoders import make_images, settle, settled_encoder
+from made_encoders import DEEP, make_images, settle, settled_encoder, slow_if_deep
 from scipy.stats import spearmanr
 from torch import nn
 from torch.nn import functional
@@ -18,7 +18,7 @@ from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.objectives import LinearHead
 from fewshot_cxr.seeding import seeded_torch, torch_generator
 
-NAMES = [*sorted(ENCODERS), "timm:test_vit", "timm:test_mambaout"]
+NAMES = slow_if_deep([*sorted(ENCODERS), "timm:test_vit", "timm:test_mambaout"])
 # Layers before which, or behind which, timm works in place, and one in the midst of each of the others.
 INNER = {
     "densenet121": [
@@ -144,7 +144,14 @@ def test_heat_is_the_measured_rise_of_the_score(name):
     assert_heat_is_the_rise(encoder, make_images(1).double(), double_score(1), "features")
 
 
-@pytest.mark.parametrize(("name", "layer"), [(name, layer) for name, layers in INNER.items() for layer in layers])
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [
+        pytest.param(name, layer, marks=[pytest.mark.slow] * (name in DEEP))
+        for name, layers in INNER.items()
+        for layer in layers
+    ],
+)
 def test_heat_of_an_inner_layer_is_the_measured_rise_of_the_score(name, layer):
     images = make_images(1, size_px=32 if name in ("vgg16", "resnet9") else 64).double()
     encoder = settled_encoder(name).double()

@@ -10,19 +10,18 @@ from fewshot_cxr.evaluation.audit import audit_films
 from fewshot_cxr.report import Headline, Page, Section, Table, audit_page, episode_page, render_page, samples_section
 from fewshot_cxr.report.projection_page import projection_page
 
+pytestmark = pytest.mark.slow  # Chromium alone takes seconds to start
 RESULTS = {"generalized": GENERALIZED, "several findings": MULTI_LABEL, "open set": OPEN_RESULT, "overlap": OVERLAPPING}
 LONG = "peripheral_ground_glass_opacity_of_both_lungs"
 FILMS = {LONG: [np.full((64, 64), 90, dtype=np.uint8)] * 4, "normal": [np.zeros((64, 64), dtype=np.uint8)] * 4}
 N_POINTS = 5000
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(RESULTS))
 def test_the_page_of_a_result(browser, name):
     check_page(browser, render_page(episode_page(RESULTS[name], facts=(("command", "fscxr " + "x" * 300),))))
 
 
-@pytest.mark.slow
 def test_the_page_of_an_audit(browser, tmp_path):
     films = make_synthetic(tmp_path / "films", findings=("normal", "effusion"), n_patients=4, size_px=64)
     check_page(browser, render_page(audit_page(audit_films(films, n_workers=1), films)))
@@ -80,7 +79,6 @@ def test_a_short_page_has_no_contents():
     assert "<nav" not in render_page(Page("Short", sections=(Section("One"), Section("Two"))))
 
 
-@pytest.mark.slow
 def test_tables_of_a_demo_fit_on_a_desk(browser):
     with opened(browser, render_page(episode_page(made_result(*SYNTHETIC_FINDINGS)))) as page:
         boxes = page.locator(".scroll")
@@ -145,7 +143,6 @@ def place_of(page, path):
     return ring["x"] + ring["width"] / 2, ring["y"] + ring["height"] / 2, box
 
 
-@pytest.mark.slow
 def test_a_map_of_5000_films(browser, map_file):
     check_page(browser, map_file)
 

@@ -29,6 +29,7 @@ def weights(encoder):
     return tensor_hash(encoder.state_dict())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("loss", "distance"),
     [

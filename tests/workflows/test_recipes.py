@@ -254,6 +254,7 @@ def manifest(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_two_recipes_on_other_films_have_the_same_test_films_and_can_be_compared(manifest, tmp_path):
     results = []
     for name in ("resnet9-triplet", "resnet9-baseline"):
@@ -269,6 +270,7 @@ def test_two_recipes_on_other_films_have_the_same_test_films_and_can_be_compared
     compare_results(*results)
 
 
+@pytest.mark.slow
 def test_a_recipe_that_is_killed_goes_on_as_if_never_stopped(coronahack, tmp_path):
     settings = {**TINY, "width": 4, "n_epochs": 3}
     recipe = load_recipe("resnet9-baseline")
@@ -387,6 +389,7 @@ def test_patients_are_read_from_a_manifest_whose_films_are_gone(tmp_path):
     assert patients_by_part(tmp_path / "split.csv") == expected
 
 
+@pytest.mark.slow
 def test_a_transfer_begins_with_the_weights_and_the_split_of_the_run_before(folders):
     tiny = {**TINY, "n_epochs": 1}
     first, second = load_recipe("resnet9-baseline"), load_recipe("resnet9-baseline")
