@@ -1,5 +1,6 @@
 from .answers import Answers as Answers
 from .answers import Decisions as Decisions
+from .answers import data_hash as data_hash
 from .audit import CHECKS as CHECKS
 from .audit import Audit as Audit
 from .audit import audit_films as audit_films
@@ -7,7 +8,6 @@ from .compare import compare_results as compare_results
 from .comparison import Comparison as Comparison
 from .comparison import Difference as Difference
 from .curves import roc_points as roc_points
-from .data_hash import data_hash as data_hash
 from .episodic import PROTOCOLS as PROTOCOLS
 from .episodic import Plan as Plan
 from .episodic import ShownEpisode as ShownEpisode

@@ -1,5 +1,6 @@
 """What a classifier said of each finding of each film, beside what the film shows: the input of an evaluation."""
 
+import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -10,8 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fewshot_cxr.embeddings import patient_codes
-from fewshot_cxr.evaluation.data_hash import films_hash
+from fewshot_cxr.embeddings import Embeddings, patient_codes
 from fewshot_cxr.metrics import tie_credits
 
 _SUM_TOLERANCE = 1e-6
@@ -194,6 +194,37 @@ def Decisions(*, true_ids: Any, **values: Any) -> Answers:
     """Return `Answers` of films of one finding each; the name and keywords of before."""
     warnings.warn("Decisions is now Answers, and true_ids its truth", DeprecationWarning, stacklevel=2)
     return Answers(truth=true_ids, **values)
+
+
+def films_hash(paths: Sequence[str], findings: Sequence[str], patient_ids: np.ndarray) -> str:
+    """Return SHA-256 (hex) over path and finding of each film, and over which films are of one patient.
+
+    Neither the order of rows nor the names of patients matter: a patient is known by the first of its films.
+
+    Args:
+        paths: N texts, each film's own.
+        findings: N texts; the findings of a film of several joined to one text.
+        patient_ids: int64, shape (N,).
+    """
+    films = [f"{path}\0{finding}" for path, finding in zip(paths, findings, strict=True)]
+    first: dict[int, str] = {}
+    for film, patient in zip(films, patient_ids.tolist(), strict=True):
+        first[patient] = min(first.get(patient, film), film)
+    rows = sorted(f"{film}\0{first[patient]}" for film, patient in zip(films, patient_ids.tolist(), strict=True))
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+
+
+def data_hash(films: Embeddings) -> str:
+    """Return `films_hash` of embedded films; the embeddings do not enter, so that two encoders have the same.
+
+    Films without paths are known by their row. A film of several findings counts as such; what is not stated does not.
+    """
+    names = films.class_names
+    if films.is_multi_label:
+        findings = ["|".join(names[index] for index in np.flatnonzero(row == 1).tolist()) for row in films.class_ids]
+    else:
+        findings = [names[index] for index in films.class_ids.tolist()]
+    return films_hash(films.film_names, findings, films.patient_ids)
 
 
 def _one_each(indices: np.ndarray, n_findings: int) -> np.ndarray:

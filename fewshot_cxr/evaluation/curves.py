@@ -43,8 +43,9 @@ def ranked_films(result: Result, finding: str) -> tuple[np.ndarray, np.ndarray]:
         ValueError: no probabilities.
     """
     index = result.findings.index(finding)
-    if result.answers is None or not result.answers.has_probabilities:
+    answers = result.answered
+    if not answers.has_probabilities:
         raise ValueError("only decisions are known, no probabilities: there is no ROC curve; give probabilities")
-    truth = result.answers.truth[:, index]
+    truth = answers.truth[:, index]
     is_stated = ~np.isnan(truth)
-    return result.answers.ranking_scores[is_stated, index], truth[is_stated] == 1
+    return answers.ranking_scores[is_stated, index], truth[is_stated] == 1

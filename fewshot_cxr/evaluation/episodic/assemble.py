@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fewshot_cxr.embeddings import Embeddings
-from fewshot_cxr.evaluation.data_hash import data_hash
+from fewshot_cxr.evaluation.answers import data_hash
 from fewshot_cxr.evaluation.episodic.multi_label import MultiLabelScorer
 from fewshot_cxr.evaluation.episodic.passes import AnyScorer
 from fewshot_cxr.evaluation.episodic.patients import PatientPlan
