@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from fewshot_cxr.cli.console import say, say_records, show_table, write_result
+from fewshot_cxr.cli.console import say, say_notes, say_records, show_table, write_result
 from fewshot_cxr.cli.flags import comma_names, file_path, json_flag, seed_flag
 from fewshot_cxr.cli.sources import Reading, read_films, reading_flags
 from fewshot_cxr.data import (
@@ -30,11 +30,12 @@ _LONGEST_NAME = 60
 
 @dataclass(frozen=True)
 class _Split:
-    """One manifest to write: what its name ends with, train, val and test, and how they came about."""
+    """One manifest to write: what its name ends with, train, val and test, how they came about, whose its notes are."""
 
     ending: str
     parts: Sequence[Records]
     header: dict[str, Any]
+    whose: str = ""
 
 
 @click.command()
@@ -85,7 +86,8 @@ def command(
     records = read_films(source, reading, allow_leak=True)
     say_records(records)
     if n_folds is not None:
-        splits = _folds(records, n_folds, seed)
+        folds, header = k_folds(records, n_folds, seed=seed), {"kind": "folds", "seed": seed, "n_folds": n_folds}
+        splits = [_Split(f"-{at}", fold_split(folds, at), {**header, "test_fold": at}) for at in range(n_folds)]
     elif leave_source_out:
         splits = _sources(records, seed)
     elif counts is not None:
@@ -97,16 +99,11 @@ def command(
     else:
         header = {"kind": "fractions", "seed": seed, "fractions": list(shares)}
         splits = [_Split("", split_by_patient(records, shares, seed=seed), header)]
-    _say_notes(records, splits)
+    # Folds share their notes, and a source's say whose they are.
+    say_notes(dict.fromkeys(f"{split.whose}{note}" for split in splits for note in _new_notes(records, split)))
     written = [_write(records, split, out, to_stderr=json_file == "-") for split in splits]
     one = {name: value for name, value in written[0].items() if name != "file"} if len(written) == 1 else {}
     write_result({**one, "manifests": written}, json_file)
-
-
-def _folds(records: Records, n_folds: int, seed: int) -> list[_Split]:
-    folds = k_folds(records, n_folds, seed=seed)
-    header = {"kind": "folds", "seed": seed, "n_folds": n_folds}
-    return [_Split(f"-{at}", fold_split(folds, at), {**header, "test_fold": at}) for at in range(n_folds)]
 
 
 def _sources(records: Records, seed: int) -> list[_Split]:
@@ -117,22 +114,13 @@ def _sources(records: Records, seed: int) -> list[_Split]:
         name = re.sub(r"[^\w.-]+", "_", source, flags=re.ASCII).strip("._-")[:_LONGEST_NAME] or "source"
         taken[name.lower()] += 1
         ending = f"-{name}" if taken[name.lower()] == 1 else f"-{name}-{taken[name.lower()]}"
-        splits.append(_Split(ending, parts, {"kind": "leave_source_out", "seed": seed, "source": source}))
+        header = {"kind": "leave_source_out", "seed": seed, "source": source}
+        splits.append(_Split(ending, parts, header, f"without {source}: "))
     return splits
 
 
 def _new_notes(records: Records, split: _Split) -> list[str]:
     return list(dict.fromkeys(note for part in split.parts for note in part.notes if note not in records.notes))
-
-
-def _say_notes(records: Records, splits: Sequence[_Split]) -> None:
-    """Print each note once: folds share theirs, and a source's say whose they are."""
-    lines = []
-    for split in splits:
-        of_source = f"without {split.header['source']}: " if "source" in split.header else ""
-        lines += [f"note: {of_source}{note}" for note in _new_notes(records, split)]
-    for line in dict.fromkeys(lines):
-        say(line)
 
 
 def _write(records: Records, split: _Split, out: Path, *, to_stderr: bool) -> dict[str, Any]:
