@@ -165,7 +165,8 @@ class Encoder(nn.Module):
         """Take the mean and the std image of the training films.
 
         Args:
-            mean, std: of the images scaled to 0..1, float, shape (size_px, size_px); std is above 0 everywhere.
+            mean: of the images scaled to 0..1, float, shape (size_px, size_px).
+            std: of the same, above 0 everywhere.
 
         Raises:
             ValueError: `image_spec` does not ask for them, another shape, values that are not finite, or a std of 0.

@@ -35,7 +35,10 @@ class CovidNet(Encoder):
     `CovidNet(ImageSpec(n_channels=3), **COVIDNET_PRESETS["covid-net"])`, 135.3 million.
 
     Args:
-        image_spec, embedding_dim, output, dropout: see `Encoder`.
+        image_spec: how films become images; see `Encoder`.
+        embedding_dim: width of the head; see `Encoder`.
+        output: "head" or "pooled"; see `Encoder`.
+        dropout: share of the pooled features; see `Encoder`.
         width: channels of the first stage; later stages have 2, 4 and 8 times as many.
         head: "linear", or "published": the map is flattened, not pooled, and passes dropout, 1024 ReLU units, dropout
             of 0.2, embedding_dim ReLU units and dropout of 0.2. It takes images of `image_spec.size_px` alone.

@@ -62,7 +62,10 @@ class EfficientNetAttention(Encoder):
     is summed over the places. By default a gate sees every place, and the network has 7.9 million weights in all.
 
     Args:
-        image_spec, embedding_dim, output, dropout: see `Encoder`.
+        image_spec: how films become images; see `Encoder`.
+        embedding_dim: width of the head; see `Encoder`.
+        output: "head" or "pooled"; see `Encoder`.
+        dropout: share of the pooled features; see `Encoder`.
         normalisation: how a gate's values become weights, a name in NORMALISATIONS.
         gate_stride: of the gates' 3x3 convolutions, which pad the map at stride 1 only.
         gate_width: channels inside a gate.

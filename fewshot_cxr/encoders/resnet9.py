@@ -11,7 +11,10 @@ class ResNet9(Encoder):
     """Eight 3x3 convolutions in two residual pairs, and a global maximum; any image size.
 
     Args:
-        image_spec, embedding_dim, output, dropout: see `Encoder`.
+        image_spec: how films become images; see `Encoder`.
+        embedding_dim: width of the head; see `Encoder`.
+        output: "head" or "pooled"; see `Encoder`.
+        dropout: share of the pooled features; see `Encoder`.
         width: channels of the first convolution. 64 is the network as it is known; 32, with a quarter of its weights,
             the "half" network that was used on chest films.
         stem_pool: how far the map is pooled after the first convolution; 1 is the network as it is known, made for

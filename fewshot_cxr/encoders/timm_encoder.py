@@ -35,8 +35,11 @@ def hub_encoder(
 
     Args:
         repository: "<owner>/<name>", with "@<revision>" to hold one state of it.
-        image_spec, embedding_dim, output, dropout: see `Encoder`.
+        image_spec: how films become images; see `Encoder`.
         pretrained: download its weights too: safetensors, or a .bin of which plain weights alone are read.
+        embedding_dim: width of the head; see `Encoder`.
+        output: "head" or "pooled"; see `Encoder`.
+        dropout: share of the pooled features; see `Encoder`.
 
     Raises:
         ValueError: timm has no such architecture, or it is described with arguments that an encoder does not take.
@@ -74,7 +77,11 @@ def folder_encoder(
 
     Args:
         folder: holds config.json and, for `pretrained`, model.safetensors or pytorch_model.bin.
-        image_spec, pretrained, embedding_dim, output, dropout: see `hub_encoder`.
+        image_spec: how films become images; see `Encoder`.
+        pretrained: take its weights too.
+        embedding_dim: width of the head; see `Encoder`.
+        output: "head" or "pooled"; see `Encoder`.
+        dropout: share of the pooled features; see `Encoder`.
 
     Raises:
         FileNotFoundError: the folder lacks one of these files.
@@ -123,8 +130,11 @@ class TimmEncoder(Encoder):
 
     Args:
         name: as timm gives it, "resnet18" or, with a choice of published weights, "resnet18.a1_in1k".
-        image_spec, embedding_dim, output, dropout: see `Encoder`. With published weights, their mean and std are taken
-            unless the spec names its own.
+        image_spec: how films become images; see `Encoder`. With published weights, their mean
+            and std are taken unless the spec names its own.
+        embedding_dim: width of the head; see `Encoder`.
+        output: "head" or "pooled"; see `Encoder`.
+        dropout: share of the pooled features; see `Encoder`.
         pretrained: take the published weights from timm's hub; for one channel, the first filters are summed.
 
     Raises:

@@ -21,7 +21,9 @@ class Vgg16(Encoder):
     layer makes of it: 4096 values, 0 or above. A linear head on them is the published classifier.
 
     Args:
-        image_spec, embedding_dim, output: see `Encoder`.
+        image_spec: how films become images; see `Encoder`.
+        embedding_dim: width of the head; see `Encoder`.
+        output: "head" or "pooled"; see `Encoder`.
         fc_width: units of the first of the two layers; 4096 is the published network of 134 million weights, with 256
             there are 22 million.
         dropout: after each of the two layers.

@@ -48,7 +48,9 @@ def xrv_encoder(
         pretrained: take the published weights through torchxrayvision, which downloads them on first use. Its files are
             pickles without a checksum, and it unpickles them: whoever asks for this trusts its authors, whose code runs
             anyway. With a file of plain weights (`load_weights`) nothing is unpickled.
-        embedding_dim, output, dropout: see `Encoder`.
+        embedding_dim: width of the head; see `Encoder`.
+        output: "head" or "pooled"; see `Encoder`.
+        dropout: share of the pooled features; see `Encoder`.
 
     Raises:
         ValueError: unknown weights.

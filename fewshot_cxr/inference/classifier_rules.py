@@ -24,7 +24,9 @@ def template(
     """Compare with the template (mean support embedding) of each class by a learned weighted L1 distance.
 
     Args:
-        support, labels, queries: see `Rule`.
+        support: labelled embeddings; see `Rule`.
+        labels: class of each; see `Rule`.
+        queries: embeddings to decide; see `Rule`.
         distance: not used: the weighted L1 distance is the rule's own.
         weights: of the embedding's coordinates, float, shape (dim,), of any sign; None: all 1, plain l1.
         bias: added at the end; it moves every class alike.
@@ -64,7 +66,9 @@ def simpleshot(
     """Subtract a centre, scale to length 1, and take the nearest prototype.
 
     Args:
-        support, labels, queries: see `Rule`.
+        support: labelled embeddings; see `Rule`.
+        labels: class of each; see `Rule`.
+        queries: embeddings to decide; see `Rule`.
         distance: between the centred rows of length 1 and the mean of those of a class; the paper takes euclidean,
             easyfsl cosine.
         centre: float, shape (dim,): the mean embedding of the training films, as in the paper. None: the mean of the
@@ -91,7 +95,9 @@ def ridge(
     """Regress the one-hot labels on the embeddings, with an intercept and a penalty on squared weights.
 
     Args:
-        support, labels, queries: see `Rule`.
+        support: labelled embeddings; see `Rule`.
+        labels: class of each; see `Rule`.
+        queries: embeddings to decide; see `Rule`.
         distance: not used: the regression is the rule's own geometry.
         penalty: weight of |W|^2 beside the sum of squared errors (scikit-learn's alpha).
 
@@ -126,7 +132,9 @@ def linear_probe(
     in float64 within.
 
     Args:
-        support, labels, queries: see `Rule`.
+        support: labelled embeddings; see `Rule`.
+        labels: class of each; see `Rule`.
+        queries: embeddings to decide; see `Rule`.
         distance: not used: the regression is the rule's own geometry.
         penalty: weight of |W|^2 / 2 beside the sum of the support's losses (1 / C of scikit-learn); the intercepts
             have none.

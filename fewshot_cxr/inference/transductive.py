@@ -25,7 +25,9 @@ def bd_cspn(
     as in easyfsl; the paper has exp(10 cosine).
 
     Args:
-        support, labels, queries: see `Rule`.
+        support: labelled embeddings; see `Rule`.
+        labels: class of each; see `Rule`.
+        queries: embeddings to decide; see `Rule`.
         distance: not used.
         temperature: factor of the cosine in the weights.
 
@@ -51,7 +53,9 @@ def laplacian_shot(
     """Pull each query's assignment towards those of its nearest queries, from `bd_cspn`'s prototypes on.
 
     Args:
-        support, labels, queries: see `Rule`.
+        support: labelled embeddings; see `Rule`.
+        labels: class of each; see `Rule`.
+        queries: embeddings to decide; see `Rule`.
         distance: not used.
         smoothing: weight of the neighbours (the paper's lambda).
         n_neighbours: how many queries are near, the query itself counted, as in the authors' code; where fewer exist,
@@ -107,7 +111,9 @@ def pt_map(
     1.5 leaves that out, and its plan is NaN where no distance is small).
 
     Args:
-        support, labels, queries: see `Rule`.
+        support: labelled embeddings; see `Rule`.
+        labels: class of each; see `Rule`.
+        queries: embeddings to decide; see `Rule`.
         distance: not used.
         power: exponent of the coordinates (the paper's beta).
         sharpness: factor of the squared distances in the plan (lambda).
@@ -149,7 +155,9 @@ def tim(
     steps; the paper has half the squared distance times 15, and 1000 steps.
 
     Args:
-        support, labels, queries: see `Rule`.
+        support: labelled embeddings; see `Rule`.
+        labels: class of each; see `Rule`.
+        queries: embeddings to decide; see `Rule`.
         distance: not used.
         sharpness: factor of the cosine in the softmax (easyfsl's temperature).
         n_steps: of Adam.

@@ -72,7 +72,8 @@ class Auxiliary(nn.Module):
         """Return the term for one batch.
 
         Args:
-            one, other: pooled features of two views of the same films, float, shape (N, dim) each, rows in one order.
+            one: pooled features of one view of N films, float, shape (N, dim).
+            other: those of another view of the same films, rows in the same order.
 
         Returns:
             float32, shape ().

@@ -45,7 +45,8 @@ class WeightedL1Head(nn.Module):
         """Return the logit of "different findings", float32, mixed precision or not.
 
         Args:
-            one, other: embeddings, float, shape (..., dim) each.
+            one: embeddings, float, shape (..., dim).
+            other: embeddings to compare with, of the same shape.
 
         Returns:
             Shape (...,).

@@ -93,38 +93,28 @@ class MetricLoss(nn.Module):
             return loss if isinstance(loss, Tensor) and loss.requires_grad else loss + 0.0 * embeddings.float().sum()
 
 
-def _triplet(*, distance: str, margin: float, **options: Any) -> nn.Module:
+def _triplet(*, distance: str, margin: float, **options: Any) -> Any:
     # The mean over active triplets: over all, the loss fades as training goes on (systems 2's B^3 mistake).
     reducer = reducers.AvgNonZeroReducer()
-    loss: nn.Module = losses.TripletMarginLoss(
-        margin=margin, distance=_OurDistance(distance), reducer=reducer, **options
+    return losses.TripletMarginLoss(margin=margin, distance=_OurDistance(distance), reducer=reducer, **options)
+
+
+def _contrastive(*, distance: str, margin: float, **options: Any) -> Any:
+    return losses.ContrastiveLoss(pos_margin=0.0, neg_margin=margin, distance=_OurDistance(distance), **options)
+
+
+def _multi_similarity(*, alpha: float = 2.0, beta: float = 50.0, base: float = 0.5, **options: Any) -> Any:
+    return losses.MultiSimilarityLoss(alpha=alpha, beta=beta, base=base, distance=CosineSimilarity(), **options)
+
+
+def _supcon(*, temperature: float = 0.1, **options: Any) -> Any:
+    return losses.SupConLoss(temperature=temperature, distance=CosineSimilarity(), **options)
+
+
+def _proxy_anchor(*, margin: float, n_classes: int, embedding_dim: int, alpha: float = 32.0, **options: Any) -> Any:
+    return losses.ProxyAnchorLoss(
+        n_classes, embedding_dim, margin=margin, alpha=alpha, distance=CosineSimilarity(), **options
     )
-    return loss
-
-
-def _contrastive(*, distance: str, margin: float, **options: Any) -> nn.Module:
-    loss: nn.Module = losses.ContrastiveLoss(
-        pos_margin=0.0, neg_margin=margin, distance=_OurDistance(distance), **options
-    )
-    return loss
-
-
-def _multi_similarity(**options: Any) -> nn.Module:
-    given = {"alpha": 2.0, "beta": 50.0, "base": 0.5} | options
-    loss: nn.Module = losses.MultiSimilarityLoss(distance=CosineSimilarity(), **given)
-    return loss
-
-
-def _supcon(**options: Any) -> nn.Module:
-    loss: nn.Module = losses.SupConLoss(distance=CosineSimilarity(), **({"temperature": 0.1} | options))
-    return loss
-
-
-def _proxy_anchor(*, margin: float, n_classes: int, embedding_dim: int, **options: Any) -> nn.Module:
-    given = {"alpha": 32.0} | options
-    cosine = CosineSimilarity()
-    loss: nn.Module = losses.ProxyAnchorLoss(n_classes, embedding_dim, margin=margin, distance=cosine, **given)
-    return loss
 
 
 # Of n_classes, embedding_dim, distance and margin a loss gets those that it names among its parameters.

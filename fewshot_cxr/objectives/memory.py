@@ -61,7 +61,8 @@ class CrossBatchMemory(nn.Module):
 
         Args:
             embeddings: float, shape (N, dim).
-            class_ids, group_ids: int64, shape (N,), the same ids in every batch.
+            class_ids: int64, shape (N,), the same ids in every batch.
+            group_ids: of the patients, likewise.
             step: key of the miner's draws.
 
         Returns:

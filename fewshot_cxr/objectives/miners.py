@@ -35,7 +35,8 @@ class TripletMiner:
 
     Args:
         kind: "all", "semihard" or "hard".
-        distance, margin: those of the loss.
+        distance: that of the loss.
+        margin: that of the loss.
         max_triplets: more than these are thinned out by a draw keyed by (seed, step).
         seed: of that draw.
     """

@@ -53,8 +53,7 @@ def training_parts(
     unknown = sorted(set(val.findings) - set(known))
     if unknown:
         if is_multi_label:
-            films = (replace(film, findings=tuple(name for name in film.findings if name in known)) for film in val)
-            val = replace(val, films=tuple(films))
+            val = val.each(lambda film: replace(film, findings=tuple(name for name in film.findings if name in known)))
         else:
             val = val.where(lambda film: film.finding in known)
         notes += (f"validation leaves out what training does not know: {', '.join(unknown)}",)
