@@ -11,7 +11,7 @@ from fewshot_cxr.encoders.base import Encoder
 from fewshot_cxr.encoders.covidnet import CovidNet
 from fewshot_cxr.encoders.efficientnet_attention import EfficientNetAttention
 from fewshot_cxr.encoders.resnet9 import ResNet9
-from fewshot_cxr.encoders.timm_encoder import TimmEncoder, folder_encoder, hub_encoder
+from fewshot_cxr.encoders.timm_encoder import TimmEncoder, described_encoder, read_folder, read_hub
 from fewshot_cxr.encoders.vgg16 import Vgg16
 from fewshot_cxr.encoders.weights import load_weights, weights_name
 from fewshot_cxr.encoders.xrv_encoder import xrv_encoder
@@ -29,8 +29,8 @@ ENCODERS: dict[str, Callable[..., Encoder]] = {
 }
 # What stands before the colon says who knows the name behind it.
 _FAMILIES: dict[str, Callable[..., Encoder]] = {
-    "timm:hf-hub": hub_encoder,
-    "timm:local-dir": folder_encoder,
+    "timm:hf-hub": partial(described_encoder, read_hub),
+    "timm:local-dir": partial(described_encoder, read_folder),
     "timm": TimmEncoder,
     "xrv": xrv_encoder,
 }

@@ -1,7 +1,8 @@
 """Any network of timm as an encoder, with weights from a file or from the hub."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -18,10 +19,13 @@ _CONFIG = "config.json"
 _FILES = ("model.safetensors", "pytorch_model.bin")
 # These an encoder sets itself.
 _OWN_ARGUMENTS = {"num_classes", "in_chans", "img_size"}
+Description = tuple[str, str, Mapping[str, Any] | None, Mapping[str, Any], Callable[[Encoder], None]]
+"""Name, architecture, its arguments, the facts of its weights, and what copies the weights into an encoder."""
 
 
-def hub_encoder(
-    repository: str,
+def described_encoder(
+    read: Callable[[str, bool], Description],
+    place: str,
     image_spec: ImageSpec | None = None,
     *,
     pretrained: bool = False,
@@ -29,20 +33,45 @@ def hub_encoder(
     output: str = "head",
     dropout: float = 0.0,
 ) -> Encoder:
-    """Build the network that a repository of the Hugging Face hub describes; the description is downloaded.
+    """Build a network that others describe in timm's format.
 
-    Once built it goes by the name of its architecture, so that a saved encoder is loaded without the hub.
+    Once built it goes by the name of its architecture, so that a saved encoder is loaded without the description.
 
     Args:
-        repository: "<owner>/<name>", with "@<revision>" to hold one state of it.
+        read: `read_hub` or `read_folder`.
+        place: where the description is.
         image_spec: how films become images; see `Encoder`.
-        pretrained: download its weights too: safetensors, or a .bin of which plain weights alone are read.
+        pretrained: take its weights too: safetensors, or a .bin of which plain weights alone are read.
         embedding_dim: width of the head; see `Encoder`.
         output: "head" or "pooled"; see `Encoder`.
         dropout: share of the pooled features; see `Encoder`.
 
     Raises:
         ValueError: timm has no such architecture, or it is described with arguments that an encoder does not take.
+        FileNotFoundError: see `read_folder`.
+        OSError: see `read_hub`; or the weights are damaged, or more than plain weights.
+    """
+    name, architecture, arguments, config, start = read(place, pretrained)
+    others = {key: value for key, value in (arguments or {}).items() if key not in _OWN_ARGUMENTS}
+    if others:
+        raise ValueError(f"{name} is built with {others}, which an encoder does not take; choose another repository")
+    encoder = TimmEncoder(architecture, image_spec, embedding_dim=embedding_dim, output=output, dropout=dropout)
+    said = {key: config[key] for key in ("mean", "std", "classifier") if config.get(key)}
+    encoder.backbone.pretrained_cfg = encoder.backbone.pretrained_cfg | said
+    encoder.recipe = {"encoder": f"timm:{architecture}"}
+    if pretrained:
+        start(encoder)
+    return encoder
+
+
+def read_hub(repository: str, pretrained: bool) -> Description:
+    """Download the description of a network, and its weights if they are wanted, from the Hugging Face hub.
+
+    Args:
+        repository: "<owner>/<name>", with "@<revision>" to hold one state of it.
+        pretrained: whether the weights are wanted.
+
+    Raises:
         OSError: the description or the weights cannot be downloaded.
     """
     from timm.models import load_model_config_from_hf, load_state_dict_from_hf
@@ -50,43 +79,26 @@ def hub_encoder(
     name = f"timm:hf-hub:{repository}"
     try:
         config, architecture, arguments = load_model_config_from_hf(repository)
-        tensors = load_state_dict_from_hf(repository, weights_only=True) if pretrained else None
+        tensors = load_state_dict_from_hf(repository, weights_only=True) if pretrained else {}
     except Exception as error:  # the hub's client, its transport, JSON and pickle each have their own
         reason = shorten(str(error), 120, placeholder="...")
         raise OSError(
             f"{name} cannot be downloaded or read ({type(error).__name__}: {reason}); fetch the file elsewhere, and "
             "name its architecture and it: timm:<architecture> --weights FILE"
         ) from error
-    _check_arguments(name, arguments)
-    encoder = _described(architecture, config, image_spec, embedding_dim=embedding_dim, output=output, dropout=dropout)
-    if tensors is not None:
-        take_weights(encoder, tensors, name)
-    return encoder
+    return name, architecture, arguments, config, partial(take_weights, tensors=tensors, source=name)
 
 
-def folder_encoder(
-    folder: str,
-    image_spec: ImageSpec | None = None,
-    *,
-    pretrained: bool = False,
-    embedding_dim: int | None = None,
-    output: str = "head",
-    dropout: float = 0.0,
-) -> Encoder:
-    """Build the network that a folder describes, a copy of a repository of the hub; nothing is downloaded.
+def read_folder(folder: str, pretrained: bool) -> Description:
+    """Read the description of a network in a folder, a copy of a repository of the hub; nothing is downloaded.
 
     Args:
         folder: holds config.json and, for `pretrained`, model.safetensors or pytorch_model.bin.
-        image_spec: how films become images; see `Encoder`.
-        pretrained: take its weights too.
-        embedding_dim: width of the head; see `Encoder`.
-        output: "head" or "pooled"; see `Encoder`.
-        dropout: share of the pooled features; see `Encoder`.
+        pretrained: not used: weights are read when the network is there.
 
     Raises:
-        FileNotFoundError: the folder lacks one of these files.
-        ValueError: the description is none, or see `hub_encoder`.
-        OSError: the weights are damaged, or more than plain weights.
+        FileNotFoundError: the folder lacks its description.
+        ValueError: the description is none.
     """
     name = f"timm:local-dir:{folder}"
     path = Path(folder) / _CONFIG
@@ -94,32 +106,12 @@ def folder_encoder(
         raise FileNotFoundError(f"{path}: no such file; {name} is a folder with {_CONFIG} and {_FILES[0]}")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-        architecture = config["architecture"]
+        architecture, arguments = config["architecture"], config.get("model_args")
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} does not describe a network of timm: {error!r}") from error
-    _check_arguments(name, config.get("model_args"))
-    config = config.get("pretrained_cfg", config)
-    encoder = _described(architecture, config, image_spec, embedding_dim=embedding_dim, output=output, dropout=dropout)
-    if pretrained:
-        files = [Path(folder) / file for file in _FILES]
-        load_weights(encoder, next((file for file in files if file.is_file()), files[0]))
-    return encoder
-
-
-def _described(
-    architecture: str, config: Mapping[str, Any], image_spec: ImageSpec | None, **options: Any
-) -> "TimmEncoder":
-    encoder = TimmEncoder(architecture, image_spec, **options)
-    said = {key: config[key] for key in ("mean", "std", "classifier") if config.get(key)}
-    encoder.backbone.pretrained_cfg = encoder.backbone.pretrained_cfg | said
-    encoder.recipe = {"encoder": f"timm:{architecture}"}
-    return encoder
-
-
-def _check_arguments(name: str, arguments: Mapping[str, Any] | None) -> None:
-    others = {key: value for key, value in (arguments or {}).items() if key not in _OWN_ARGUMENTS}
-    if others:
-        raise ValueError(f"{name} is built with {others}, which an encoder does not take; choose another repository")
+    files = [Path(folder) / file for file in _FILES]
+    weights = next((file for file in files if file.is_file()), files[0])
+    return name, architecture, arguments, config.get("pretrained_cfg", config), partial(load_weights, path=weights)
 
 
 class TimmEncoder(Encoder):

@@ -108,7 +108,7 @@ def predict(
         ValueError: unknown rule or distance, a transductive rule, embeddings of another dim, fewer than two findings.
     """
     distance = distance or support.distance or "euclidean"
-    judge = lookup(RULES, rule, what="rule")
+    decide = lookup(RULES, rule, what="rule")
     if rule in TRANSDUCTIVE:
         raise ValueError(
             f"rule {rule!r} judges all films together, so that one film's answer would depend on the others; "
@@ -125,7 +125,7 @@ def predict(
         findings, labels = np.unique(support.class_ids[kept], return_inverse=True)
         names = [support.class_names[index] for index in findings]
         known = torch.from_numpy(support.vectors[kept])
-        values = judge(known, torch.from_numpy(labels), films[row : row + 1], distance=distance, **options or {})[0]
+        values = decide(known, torch.from_numpy(labels), films[row : row + 1], distance=distance, **options or {})[0]
         is_nearest = (values == values.min()).tolist()
         near = kept[torch.argsort(to_exemplars[row, torch.from_numpy(kept)])[:n_nearest].numpy()]
         return Prediction(
