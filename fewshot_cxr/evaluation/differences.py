@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import numpy as np
-import scipy
 
 from fewshot_cxr.evaluation.answers import Answers
 from fewshot_cxr.evaluation.comparison import Difference
@@ -11,10 +10,10 @@ from fewshot_cxr.evaluation.episodic.patients import paired_variances
 from fewshot_cxr.evaluation.films.jackknife import jackknife_variance
 from fewshot_cxr.evaluation.films.numbers import FilmNumbers
 from fewshot_cxr.evaluation.result import Replicates, Result
-from fewshot_cxr.metrics import NUMBERS, delong, mcnemar, t_interval
+from fewshot_cxr.metrics import NUMBERS, delong, mcnemar, t_test
+from fewshot_cxr.metrics.intervals import NO_CHANCE
 
 EPISODES_ONLY = "interval over episodes only: it does not cover other patients"
-_NO_CHANCE = "the two differ, but nothing varies to measure chance by"
 _JACKKNIFE = "paired jackknife"
 _FEWEST = 2
 
@@ -66,11 +65,8 @@ def _jackknifed(number: str, first: np.ndarray, second: np.ndarray) -> Differenc
 
 def _by_student(number: str, values: tuple[float, float], variance: float, degrees: float, test: str) -> Difference:
     gap = values[0] - values[1]
-    if variance <= 0:
-        interval, p_value, reason = ((0.0, 0.0), 1.0, None) if gap == 0 else (None, None, _NO_CHANCE)
-        return Difference(number, *values, gap, interval, p_value, test, reason)
-    p_value = float(2 * scipy.special.stdtr(degrees, -abs(gap) / variance**0.5))
-    return Difference(number, *values, gap, t_interval(gap, variance, degrees), p_value, test)
+    interval, p_value, reason = t_test(gap, variance, degrees)
+    return Difference(number, *values, gap, interval, p_value, test, reason)
 
 
 def _mcnemar_rows(first: Answers, second: Answers) -> list[Difference]:
@@ -94,7 +90,7 @@ def _delong_rows(first: Answers, second: Answers, index: int) -> list[Difference
     found = []
     for clusters, test in _clusterings(patients, "DeLong"):
         one = delong(scores[0], scores[1], truth == 1, clusters=clusters)
-        values, reason = (one.auroc_a, one.auroc_b, one.difference), None if one.p_value is not None else _NO_CHANCE
+        values, reason = (one.auroc_a, one.auroc_b, one.difference), None if one.p_value is not None else NO_CHANCE
         found.append(Difference(f"auroc of {first.findings[index]}", *values, one.ci95, one.p_value, test, reason))
     return found
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy
 
-from fewshot_cxr.metrics import Estimate, Interval, t_interval
+from fewshot_cxr.metrics import Estimate, Interval, t_interval, t_test
 
 _NOT_STATED = "not stated"
 ONE_PATIENT = "it rests on one patient: no interval"
@@ -217,17 +217,9 @@ def _difference(measure: str, first: np.ndarray, second: np.ndarray, patients: n
     means = float(first.mean()), float(second.mean()), gap
     if n_patients < 2:
         return FocusDifference(*counts, *means, None, None, ONE_PATIENT, n_left_out)
-    variance = variance_of_mean(second - first, patients)
-    if variance == 0:
-        interval, p_value, reason = (
-            ((0.0, 0.0), 1.0, None)
-            if gap == 0
-            else (None, None, "the two differ, but nothing varies to measure chance by")
-        )
-        return FocusDifference(*counts, *means, interval, p_value, reason, n_left_out)
-    low, high = t_interval(gap, variance, n_patients - 1)
-    p_value = float(2 * scipy.special.stdtr(n_patients - 1, -abs(gap) / variance**0.5))
-    return FocusDifference(*counts, *means, (max(low, -1.0), min(high, 1.0)), p_value, None, n_left_out)
+    interval, p_value, reason = t_test(gap, variance_of_mean(second - first, patients), n_patients - 1)
+    ends = None if interval is None else (max(interval[0], -1.0), min(interval[1], 1.0))
+    return FocusDifference(*counts, *means, ends, p_value, reason, n_left_out)
 
 
 def _share_interval(mean: float, variance: float, degrees: int) -> Interval:

@@ -14,6 +14,7 @@ from .intervals import RunningMean as RunningMean
 from .intervals import RunningMoments as RunningMoments
 from .intervals import bounded_interval as bounded_interval
 from .intervals import t_interval as t_interval
+from .intervals import t_test as t_test
 from .intervals import wilson_interval as wilson_interval
 from .numbers import NUMBERS as NUMBERS
 from .numbers import Cells as Cells

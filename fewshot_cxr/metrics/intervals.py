@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 Interval = tuple[float, float]
+NO_CHANCE = "the two differ, but nothing varies to measure chance by"
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,19 @@ def t_interval(mean: float, variance_of_mean: float, df: float, level: float = 0
         )
     half = float(scipy.special.stdtrit(df, (1 + level) / 2)) * variance_of_mean**0.5
     return mean - half, mean + half
+
+
+def t_test(gap: float, variance: float, df: float) -> tuple[Interval | None, float | None, str | None]:
+    """Return Student's t interval of a difference, its two-sided p-value, and why both are absent.
+
+    Args:
+        gap: the difference.
+        variance: squared standard error of it; 0 or less: nothing varies.
+        df: degrees of freedom of the variance, above 0.
+    """
+    if variance <= 0:
+        return ((0.0, 0.0), 1.0, None) if gap == 0 else (None, None, NO_CHANCE)
+    return t_interval(gap, variance, df), float(2 * scipy.special.stdtr(df, -abs(gap) / variance**0.5)), None
 
 
 def wilson_interval(successes: float, n: float, level: float = 0.95) -> tuple[float, float]:

@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy import stats
 
-from fewshot_cxr.metrics import RunningMean, RunningMoments, t_interval, wilson_interval
+from fewshot_cxr.metrics import RunningMean, RunningMoments, t_interval, t_test, wilson_interval
 
 
 def running_mean():
@@ -90,3 +90,17 @@ def test_wilson_needs_trials(successes, n):
 def test_students_interval_needs_a_variance(variance, df):
     with pytest.raises(ValueError, match=rf"^t_interval needs .*, got {variance} and {df}; where nothing can be"):
         t_interval(0.5, variance, df)
+
+
+def test_the_test_of_a_difference_is_student_s():
+    gaps = np.random.default_rng(3).normal(0.2, 1, 15)
+    expected = stats.ttest_1samp(gaps, 0)
+    interval, p_value, reason = t_test(float(gaps.mean()), float(gaps.var(ddof=1) / 15), 14)
+    assert interval == pytest.approx(expected.confidence_interval())
+    assert p_value == pytest.approx(expected.pvalue)
+    assert reason is None
+
+
+def test_where_nothing_varies_only_what_is_equal_is_certain():
+    assert t_test(0.0, 0.0, 4) == ((0.0, 0.0), 1.0, None)
+    assert t_test(0.1, 0.0, 4) == (None, None, "the two differ, but nothing varies to measure chance by")

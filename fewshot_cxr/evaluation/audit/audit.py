@@ -169,8 +169,7 @@ def _films(records: Records, facts: Sequence[FilmFacts | None], problems: Sequen
 def _sizes(facts: Sequence[FilmFacts]) -> dict[str, dict[str, float]]:
     if not facts:
         return {}
-    widths = np.array([found.width_px for found in facts], dtype=float)
-    heights = np.array([found.height_px for found in facts], dtype=float)
+    widths, heights = np.array([(found.width_px, found.height_px) for found in facts], dtype=float).T
     columns = {"width_px": widths, "height_px": heights, "aspect_ratio": widths / heights}
     return {
         name: {"minimum": float(v.min()), "median": float(np.median(v)), "maximum": float(v.max())}
