@@ -63,44 +63,54 @@ def read_covidx(root: str | Path, *, version: str | None = None) -> Records:
     rows: list[Row] = []
     for split in (name for name in _FOLDERS if name in chosen.lists):
         path, folder = chosen.lists[split], _film_folder(root, split)
-        for row in parse_label_file(path):
-            gathering.take(path, _placed(row, path, split, folder))
+        for row in parse_label_file(path, above=f"{folder}/", split=split):
             rows.append(row)
+            if row.fault:
+                row = row._replace(fault=f"the line {row.fault}")
+            elif row.film.source in _SOURCE_REPAIRS:
+                row = row._replace(film=replace(row.film, source=_SOURCE_REPAIRS[row.film.source]))
+            gathering.take(path, row)
     records = gathering.records()
     notes = [which, *notes, *_notes_on_rows(rows), *_notes_on_patients(records)]
     return replace(records, notes=(*notes, *records.notes))
 
 
-def parse_label_file(path: str | Path) -> list[Row]:
+def parse_label_file(path: str | Path, *, above: str = "", split: str | None = None) -> list[Row]:
     """Read a label file, `patient file label [source]` in each line, from the right: patients may hold blanks.
 
     A last word that is a label means that the line has no source. Empty lines are no rows; a line that cannot be read
-    has its `fault` said. The path of a film is the name of its file alone.
+    has its `fault` said.
+
+    Args:
+        path: of the label file.
+        above: what stands before the name of every film's file.
+        split: of every film.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: no line of it is one of a label file.
     """
     path = Path(path)
-    rows = list(_parse(path))
+    rows = list(_parse(path, above, split))
     if all(row.fault for row in rows):
         first = f"; line {rows[0].number} {rows[0].fault}" if rows else ""
         raise ValueError(f"{path} is no label file of COVIDx, `patient file label [source]` in each line{first}")
     return rows
 
 
-def _parse(path: Path) -> Iterator[Row]:
+def _parse(path: Path, above: str = "", split: str | None = None) -> Iterator[Row]:
     lines = enumerate(read_text(path)[0].split("\n"), start=1)
-    return (_parse_line(number, line) for number, line in lines if line.strip())
+    return (_parse_line(path, number, line, above, split) for number, line in lines if line.strip())
 
 
-def _parse_line(number: int, line: str) -> Row:
+def _parse_line(path: Path, number: int, line: str, above: str, split: str | None) -> Row:
     words = line.split()
     source = words.pop() if words[-1] not in _KIND_OF else None
     if len(words) < 3 or words[-1] not in _KIND_OF:
         fault = f"reads {line.strip()!r}: a patient, a file and one of {', '.join(_KIND_OF)} were expected"
-        return Row(number, Record("", ()), fault)
-    return Row(number, Record(words[-2], (words[-1],), patient_id=" ".join(words[:-2]), source=source))
+        return Row(number, Record(path.name, ()), fault)
+    patient, name, label = " ".join(words[:-2]), words[-2], words[-1]
+    return Row(number, Record(above + name, (label,), patient_id=patient, source=source, split=split))
 
 
 def _find_versions(root: Path) -> tuple[dict[str, _Version], list[str]]:
@@ -159,14 +169,6 @@ def _choose(versions: dict[str, _Version], asked: str | None) -> tuple[_Version,
 def _film_folder(root: Path, split: str) -> str:
     places = [f"{above}{name}" for name in _FOLDERS[split] for above in ("data/", "")]
     return next((place for place in places if (root / place).is_dir()), places[0])
-
-
-def _placed(row: Row, table: Path, split: str, folder: str) -> Row:
-    """Say where the film of a line lies."""
-    if row.fault:
-        return Row(row.number, Record(table.name, ()), f"the line {row.fault}")
-    source = row.film.source and _SOURCE_REPAIRS.get(row.film.source, row.film.source)
-    return Row(row.number, replace(row.film, path=f"{folder}/{row.film.path}", source=source, split=split))
 
 
 def _notes_on_rows(rows: list[Row]) -> list[str]:
