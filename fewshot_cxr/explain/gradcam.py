@@ -1,5 +1,6 @@
 """Grad-CAM: which places of a layer's map raise a target."""
 
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -98,15 +99,10 @@ def map_layers(encoder: Encoder, images: Tensor) -> list[str]:
             names.add(name)
 
     modules = {name: module for name, module in encoder.named_modules() if name}
-    hooks = []
-    try:
+    with ExitStack() as hooks, own_precision(images.device, needs_gradient=False), frozen(encoder):
         for name, module in modules.items():
-            hooks.append(module.register_forward_hook(lambda _, __, output, name=name: note(name, output)))
-        with own_precision(images.device, needs_gradient=False), frozen(encoder):
-            encoder(images)
-    finally:
-        for hook in hooks:
-            hook.remove()
+            hooks.enter_context(module.register_forward_hook(lambda _, __, output, name=name: note(name, output)))
+        encoder(images)
     return [name for name in modules if name in names]
 
 

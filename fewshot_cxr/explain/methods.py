@@ -52,14 +52,12 @@ def class_activation_map(encoder: Encoder, images: Tensor, target: ClassScore) -
 
 def _linear_layers(*heads: nn.Module) -> list[nn.Linear]:
     """Return the linear layers of heads that follow each other, first to last."""
-    layers: list[nn.Linear] = []
-    for head in heads:
-        if isinstance(head, nn.Sequential):
-            layers += _linear_layers(*head)
-        elif isinstance(head, nn.Linear):
-            layers.append(head)
-        elif not isinstance(head, nn.Identity | nn.Dropout):
-            raise ValueError(f"CAM needs linear heads after the pooling, got {type(head).__name__}; {_INSTEAD}")
+    layers = []
+    for layer in nn.Sequential(*heads).modules():
+        if isinstance(layer, nn.Linear):
+            layers.append(layer)
+        elif not isinstance(layer, nn.Sequential | nn.Identity | nn.Dropout):
+            raise ValueError(f"CAM needs linear heads after the pooling, got {type(layer).__name__}; {_INSTEAD}")
     return layers
 
 
