@@ -18,9 +18,8 @@ import numpy as np
 
 from fewshot_cxr.data import is_image_name, read_gray
 from fewshot_cxr.data.synthetic import make_synthetic
-from fewshot_cxr.evaluation.audit.near_duplicates import fingerprint
+from fewshot_cxr.evaluation.audit.near_duplicates import fingerprint, registered_correlations
 from fewshot_cxr.evaluation.audit.perceptual_hash import candidate_pairs
-from fewshot_cxr.evaluation.audit.registration import registered_correlations
 
 SETS = ("cxr3", "cxr_ieee8023")
 FLIPS = (0, 3, 8)

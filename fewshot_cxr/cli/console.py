@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from fewshot_cxr.records import Records
 from fewshot_cxr.storage import write_json
-from fewshot_cxr.workflows.provenance import PROVENANCE_FILE, provenance
+from fewshot_cxr.workflows.run_files import PROVENANCE_FILE, provenance
 
 if TYPE_CHECKING:  # what neither decodes films nor has a result starts without them
     from fewshot_cxr.report import Table

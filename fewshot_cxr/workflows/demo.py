@@ -19,7 +19,7 @@ from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.demo_page import DemoStory, demo_page, save_figures
 from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
 from fewshot_cxr.workflows.judging import Exemplars, embed_exemplars
-from fewshot_cxr.workflows.provenance import provenance
+from fewshot_cxr.workflows.run_files import provenance
 from fewshot_cxr.workflows.run_report import ReportFilms, film_sections
 
 Progress = Callable[[str, int, int], None]

@@ -1,12 +1,29 @@
-"""What a run folder holds, and how its files and those of `--json` are read."""
+"""What commands wrote, read again, and how it was made."""
 
 import csv
+import datetime
 import json
+import platform
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from fewshot_cxr.evaluation import Result, result_from_json
+
+PROVENANCE_FILE = "made_by.json"  # of a run folder
+_LIBRARIES = ("fewshot_cxr", "torch", "numpy", "scikit-learn")
+
+
+def provenance(command: str) -> dict[str, Any]:
+    """Return the command, and the versions, date and machine of now."""
+    return {
+        "command": command,
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "machine": f"{platform.system()} {platform.machine()}",
+    }
+
 
 CARD, HISTORY, SPLIT, RESULT = "card.json", "history.csv", "split.csv", "result.json"
 Row = Mapping[str, float]

@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from fewshot_cxr.evaluation.audit.leaks import find_leaks
 from fewshot_cxr.evaluation.audit.patients import (
     association,
     children_among_adults,
     contradictory_patients,
+    find_leaks,
     views,
 )
 from fewshot_cxr.evaluation.audit.result import ExactDuplicates, NearDuplicate

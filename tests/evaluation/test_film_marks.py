@@ -6,7 +6,7 @@ from PIL import Image
 
 from fewshot_cxr.data import read_gray
 from fewshot_cxr.data.synthetic import SCANNERS, SYNTHETIC_FINDINGS, draw_film
-from fewshot_cxr.evaluation.audit.film_marks import chest_likeness, film_marks
+from fewshot_cxr.evaluation.audit.film_pass import chest_likeness, film_marks
 
 
 @pytest.fixture(scope="module")

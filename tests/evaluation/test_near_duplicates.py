@@ -8,9 +8,14 @@ from PIL import Image
 
 from fewshot_cxr.data import is_image_name, read_gray
 from fewshot_cxr.data.synthetic import SCANNERS, draw_film
-from fewshot_cxr.evaluation.audit.near_duplicates import MIN_CORRELATION, NearPair, fingerprint, near_duplicates
+from fewshot_cxr.evaluation.audit.near_duplicates import (
+    MIN_CORRELATION,
+    NearPair,
+    fingerprint,
+    near_duplicates,
+    registered_correlations,
+)
 from fewshot_cxr.evaluation.audit.perceptual_hash import candidate_pairs, perceptual_hash
-from fewshot_cxr.evaluation.audit.registration import registered_correlations
 
 SIZE_PX = 192
 N_PATIENTS = 12

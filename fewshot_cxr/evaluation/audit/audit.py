@@ -9,15 +9,14 @@ import numpy as np
 from fewshot_cxr import __version__
 from fewshot_cxr.evaluation.audit.confounding import assess_confounding
 from fewshot_cxr.evaluation.audit.film_pass import FilmFacts, Progress, read_films
-from fewshot_cxr.evaluation.audit.leaks import find_leaks
-from fewshot_cxr.evaluation.audit.near_duplicates import near_duplicates
+from fewshot_cxr.evaluation.audit.near_duplicates import correlation_in_place, near_duplicates
 from fewshot_cxr.evaluation.audit.patients import (
     children_among_adults,
     contradiction_rule,
     contradictory_patients,
+    find_leaks,
     views,
 )
-from fewshot_cxr.evaluation.audit.registration import correlation_in_place
 from fewshot_cxr.evaluation.audit.result import Audit, ExactDuplicates, Films, NearDuplicate, UnreadableFilm
 from fewshot_cxr.records import Problem, Record, Records
 

@@ -9,8 +9,7 @@ from fewshot_cxr.data.readers.manifest import lead_facts
 from fewshot_cxr.evaluation import Audit, Comparison, result_from_json
 from fewshot_cxr.report.run_page import PageParts
 from fewshot_cxr.report.run_sections import ShownResult, ShownRun
-from fewshot_cxr.workflows.provenance import PROVENANCE_FILE
-from fewshot_cxr.workflows.run_files import CARD, HISTORY, RESULT, SPLIT, read_epochs, read_json
+from fewshot_cxr.workflows.run_files import CARD, HISTORY, PROVENANCE_FILE, RESULT, SPLIT, read_epochs, read_json
 from fewshot_cxr.workflows.short_names import short_names
 
 _RESULTS = ("episodes.json", RESULT)  # of a run folder, as the recipes write them
