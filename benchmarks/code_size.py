@@ -57,6 +57,7 @@ def measure(folder):
         "modules": len(sources),
         "lines": sum(len(source.splitlines()) for source in sources),
         "lines of code": sum(code_lines(*pair) for pair in zip(sources, trees, strict=True)),
+        "lines of stubs": sum(len(file.read_text(encoding="utf-8").splitlines()) for file in folder.rglob("*.pyi")),
         "functions": len(functions),
         "function, median": statistics.median(lengths),
         "function, p95": lengths[int(0.95 * len(lengths))],
