@@ -27,7 +27,7 @@ from fewshot_cxr.data import XrayDataset, cache_films
 from fewshot_cxr.data.synthetic import SCANNERS, SYNTHETIC_FINDINGS, draw_film
 from fewshot_cxr.records import Record, Records
 from fewshot_cxr.samplers import BalancedBatchSampler
-from fewshot_cxr.training.runner import BatchLoader
+from fewshot_cxr.training.batches import BatchLoader
 
 FINDING, SOURCE = SYNTHETIC_FINDINGS[0], next(iter(SCANNERS))
 DRAWN = 32  # that many different films; the others are these with other low bits, so that no two files are equal

@@ -1,6 +1,6 @@
+from .batches import SAMPLERS as SAMPLERS
 from .classifier import ClassifierTrainer as ClassifierTrainer
 from .classifier import TrainedClassifier as TrainedClassifier
-from .runner import SAMPLERS as SAMPLERS
 from .settings import OPTIMIZERS as OPTIMIZERS
 from .settings import PRECISIONS as PRECISIONS
 from .settings import SCHEDULES as SCHEDULES

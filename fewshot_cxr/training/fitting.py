@@ -15,9 +15,10 @@ from fewshot_cxr.data import CachedFilms, DatasetFilms, XrayDataset, cache_films
 from fewshot_cxr.encoders import ENCODER_FILE, Encoder, as_encoder, build_encoder, load_encoder, load_head, save_encoder
 from fewshot_cxr.records import Records
 from fewshot_cxr.storage import write_json
+from fewshot_cxr.training.batches import BatchLoader, BatchSampler, training_parts
 from fewshot_cxr.training.callbacks import LAST, RunKeeper, best_card, resumed_epoch, run_card
 from fewshot_cxr.training.module import Learner, TrainingModule
-from fewshot_cxr.training.runner import BatchLoader, BatchSampler, run_lightning, training_parts
+from fewshot_cxr.training.runner import run_lightning
 from fewshot_cxr.training.settings import BACKBONE, TrainingSettings
 
 Progress = Callable[[str, int, int], None]

@@ -15,10 +15,10 @@ from fewshot_cxr.encoders import Encoder
 from fewshot_cxr.inference import RULES, embed_films
 from fewshot_cxr.inference.embed import with_facts
 from fewshot_cxr.objectives import CrossBatchMemory, build_auxiliary, build_loss, build_miner
+from fewshot_cxr.training.batches import choose_sampler
 from fewshot_cxr.training.fitting import Data, Progress, Run, prepare_encoder
 from fewshot_cxr.training.module import Learner
 from fewshot_cxr.training.objective import MetricObjective
-from fewshot_cxr.training.runner import choose_sampler
 from fewshot_cxr.training.settings import TrainingSettings
 from fewshot_cxr.training.validation import EpisodePlan, plan_validation, validation_accuracy
 
