@@ -13,13 +13,6 @@ NAMES = sorted(file.relative_to(GOLDENS).as_posix() for file in GOLDENS.rglob("*
 FRAMES = re.compile(r"[\s\u2500-\u257f]+")  # of tables: as wide as their longest number
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    out = tmp_path_factory.mktemp("goldens")
-    make_goldens(tmp_path_factory.mktemp("place"), out)
-    return out
-
-
 def is_close(text, other):
     """Whether two numbers are one but for what another processor rounds: whole numbers are exact."""
     if not ("." in text or "e" in text):
@@ -42,15 +35,13 @@ def difference(text, other):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
-def test_it_is_what_it_was(made, name):
-    text, other = ((folder / name).read_text(encoding="utf-8") for folder in (GOLDENS, made))
-    assert not difference(text, other)
-
-
-@pytest.mark.slow
-def test_nothing_else_is_made(made):
-    assert sorted(file.relative_to(made).as_posix() for file in made.rglob("*") if file.is_file()) == NAMES
+def test_every_file_and_text_is_what_it_was(tmp_path):
+    folder, out = tmp_path / "folder", tmp_path / "out"
+    folder.mkdir()
+    make_goldens(folder, out)
+    assert sorted(file.relative_to(out).as_posix() for file in out.rglob("*") if file.is_file()) == NAMES
+    texts = {name: [(place / name).read_text(encoding="utf-8") for place in (GOLDENS, out)] for name in NAMES}
+    assert not {name: change for name, pair in texts.items() if (change := difference(*pair))}
 
 
 def test_another_number_or_word_is_seen():

@@ -71,6 +71,7 @@ def test_the_help_page_loads_nothing_heavy():
     assert not loaded_by(["--help"], ROOT) & ON_IMPORT
 
 
+@pytest.mark.slow
 def test_loading_is_measured_in_earnest():
     assert loaded_after("from fewshot_cxr import Record") >= {"fewshot_cxr", "dataclasses"}
     assert "torch" in loaded_after("from fewshot_cxr import Embeddings")

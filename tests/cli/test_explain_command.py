@@ -52,6 +52,7 @@ def failure(capsys, code, arguments, *words):
         assert word in lines[0]
 
 
+@pytest.mark.slow
 def test_an_encoder_is_explained_with_masks_and_beside_another_run(place, capsys, tmp_path):
     out = tmp_path / "heat"
     asked = ("--checkpoint", place / "run", "--versus", place / "cropped", "--data", place / "split.csv", "--out", out)
@@ -72,6 +73,7 @@ def test_an_encoder_is_explained_with_masks_and_beside_another_run(place, capsys
     failure(capsys, 2, (*asked, *QUICK), "holds an explanation already: name another folder (--out)")
 
 
+@pytest.mark.slow
 def test_a_classifier_is_explained_without_exemplars(place, capsys, tmp_path):
     data = ("--data", place / "bare.csv", "--out", tmp_path / "heat")
     asked = ("--classifier", place / "run.safetensors", *data, "--overlays", 1, "--deletion", 2, "--device", "cpu")

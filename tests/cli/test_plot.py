@@ -103,6 +103,7 @@ def draw(kind, **values):
 
 
 @pytest.mark.parametrize("kind", sorted(PLOTS))
+@pytest.mark.slow
 def test_every_kind_is_drawn_and_said(place, capsys, monkeypatch, tmp_path, kind):
     monkeypatch.chdir(place)
     source = SOURCES[PLOTS[kind].source]
@@ -126,6 +127,7 @@ def test_a_run_folder_stands_for_its_result(place, capsys, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["ranks", "projection"])
+@pytest.mark.slow
 def test_an_encoder_and_films_stand_for_embeddings(place, capsys, tmp_path, kind):
     encoder = ("--checkpoint", place / "encoder.safetensors", "--data", place / "split.csv", "--split", "train")
     fast = ("--method", "pca") if kind == "projection" else ()

@@ -41,6 +41,7 @@ def rows_of(manifest):
         ("--freeze", "2", "--layer-decay", 0.7, "--top-crop", 0.08, "--border-crop", 0.09, "--batches", 2),
     ],
 )
+@pytest.mark.slow
 def test_siamese_trains_by_every_kind_of_batch(place, tmp_path, flags):
     assert train("siamese", place, tmp_path / "run", *flags) == 0
     settings = json.loads((tmp_path / "run" / "card.json").read_text())["training"]

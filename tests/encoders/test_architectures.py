@@ -100,6 +100,7 @@ def test_transfer_networks_have_the_published_sizes(name, n_outputs, has_bias, n
 
 @pytest.mark.parametrize("size_px", [224, 160])
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "densenet121"])
+@pytest.mark.slow
 def test_transfer_networks_are_those_of_torchvision(name, size_px):
     with seeded_torch(0, "torchvision"):
         published = getattr(torchvision.models, name)(weights=None).eval()
@@ -122,6 +123,7 @@ def test_transfer_networks_start_from_the_weights_of_torchvision(name):
 
 
 @pytest.mark.parametrize("size_px", [224, 256, 96])
+@pytest.mark.slow
 def test_vgg16_is_that_of_torchvision(size_px):
     width = 16  # of 4096 weights a row there are too many for a test
     encoder = build_encoder("vgg16", image_spec=RGB, fc_width=width, embedding_dim=10).eval()
@@ -199,6 +201,7 @@ def test_attention_default_is_small():
 
 @pytest.mark.parametrize("gate_stride", [1, 3])
 @pytest.mark.parametrize("normalisation", sorted(NORMALISATIONS))
+@pytest.mark.slow
 def test_attention_maps_weigh_the_places(normalisation, gate_stride):
     options = {"normalisation": normalisation, "gate_stride": gate_stride, "gate_width": 8}
     encoder = build_encoder("efficientnet_attention", image_spec=ImageSpec(size_px=160), **options).eval()

@@ -91,6 +91,7 @@ def test_embeddings_of_new_encoder_are_finite_and_spread(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
 def test_row_depends_on_its_own_image_alone(name):
     images = make_images(3).double()  # in single precision a deep network makes much of a rounding error
     encoder = settle(copied(name).double(), images)
@@ -188,6 +189,7 @@ def test_seed_decides_the_weights(name):
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("output", ["head", "pooled"])
+@pytest.mark.slow
 def test_saved_encoder_comes_back(name, output, tmp_path):
     images = make_images(2)
     encoder = settle(build(name, output=output, seed=3), images)

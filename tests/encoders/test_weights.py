@@ -102,6 +102,7 @@ def test_two_starting_points_are_refused(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 @pytest.mark.parametrize(("in_file", "n_channels"), [(3, 1), (3, 3), (1, 1), (1, 3)])
+@pytest.mark.slow
 def test_file_of_timm_gives_the_same_features(tmp_path, suffix, in_file, n_channels):
     file = tmp_path / f"weights{suffix}"
     network = timm_file(file, n_channels=in_file)
@@ -127,6 +128,7 @@ def torchvision_network(name, **options):
 
 
 @pytest.mark.parametrize("name", TORCHVISION)
+@pytest.mark.slow
 def test_state_dict_of_torchvision_gives_the_same_features(name):
     network, body = torchvision_network(name)
     state = network.state_dict()
@@ -165,6 +167,7 @@ def of_the_first_densenets(state):
         ("densenet121", lambda state: of_lightning(of_the_first_densenets(state))),
     ],
 )
+@pytest.mark.slow
 def test_names_are_seen_through(tmp_path, name, wrap):
     network, _ = torchvision_network(name, num_classes=4)
     state = network.state_dict()

@@ -65,6 +65,7 @@ def films():
 
 
 @pytest.mark.parametrize(("weights", "size_px"), [(DENSE, 224), (DEEP, 512)])
+@pytest.mark.slow
 def test_films_land_on_the_range_that_the_weights_know(weights, size_px):
     spec = build_encoder(f"xrv:{weights}").image_spec
     assert (spec.size_px, spec.n_channels) == (size_px, 1)
@@ -78,6 +79,7 @@ def test_films_land_on_the_range_that_the_weights_know(weights, size_px):
 
 @pytest.mark.parametrize("is_bare", [True, False])
 @pytest.mark.parametrize("weights", [DENSE, DEEP])
+@pytest.mark.slow
 def test_file_of_plain_weights_gives_their_features(weights, is_bare, tmp_path):
     network = their_network(weights)
     torch.save(network.state_dict() if is_bare else their_state(network), tmp_path / "weights.pth")
@@ -110,6 +112,7 @@ def global_state():
 
 
 @pytest.mark.usefixtures("stand_in")
+@pytest.mark.slow
 def test_published_weights_and_no_side_effects(capsys):
     random.random(), np.random.rand(), torch.rand(1)
     before = global_state()

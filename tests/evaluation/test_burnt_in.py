@@ -47,6 +47,7 @@ def write_somewhere(film, number):
     return write(film, text, height_px=height_px, top=top, left=left, gray=gray)
 
 
+@pytest.mark.slow
 def test_most_drawn_markers_are_found(clean_films):
     found = [bool(burnt_in_text(write_somewhere(film, number))) for number, film in enumerate(clean_films)]
     assert np.mean(found) >= 0.90

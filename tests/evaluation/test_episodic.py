@@ -100,6 +100,7 @@ CASES = {
 
 @pytest.mark.parametrize("rule", ["mean_distance", "prototype"])
 @pytest.mark.parametrize("case", sorted(CASES))
+@pytest.mark.slow
 def test_every_number_equals_a_slow_loop_and_scikit_learn(case, rule):
     made, asked = CASES[case]
     films = make_films(**made)

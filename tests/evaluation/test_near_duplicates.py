@@ -174,6 +174,7 @@ def test_fingerprint_refuses_what_is_no_film(film):
 
 
 @pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.slow
 def test_a_changed_film_is_found_among_others(change):
     films = [draw(patient) for patient in range(N_PATIENTS)]
     pairs = near_duplicates(*stacked([*films, *map(CHANGES[change], films)]))

@@ -72,6 +72,7 @@ def is_between(estimate):
 
 
 @pytest.mark.parametrize("make", [closed, episodes])
+@pytest.mark.slow
 def test_a_number_of_ones_own_is_told_everywhere(youdens_j, make, capsys):
     first, second = make(0), make(1)
     own = first.scores.per_class[first.findings[0]]

@@ -55,6 +55,7 @@ def test_where_every_finding_is_in_every_episode_it_is_the_plain_delete_one_mean
             np.testing.assert_allclose(changes[part, unit], expected, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_some_of_many_findings_give_an_interval_of_sensible_width():
     # That findings come and go from episode to episode is no effect of the patients.
     films = make_films(20, n_classes=10, dim=10)

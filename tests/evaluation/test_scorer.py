@@ -65,6 +65,7 @@ def test_clock_counts_distances_and_metrics():
 
 
 @pytest.mark.parametrize("rule", sorted(RULES.keys() - {"template"}))
+@pytest.mark.slow
 def test_threads_change_no_number(rule):
     films = make_films(20)
     before, found = torch.get_num_threads(), []

@@ -55,6 +55,7 @@ def test_sums_do_not_depend_on_the_blocks():
 
 
 @pytest.mark.parametrize("key", [("accuracy",), ("macro_f1",), ("mcc",), ("auroc",), ("finding 1", "ppv")])
+@pytest.mark.slow
 def test_influence_is_how_the_number_moves_when_a_patient_is_left_out(key):
     films = make_films(20, n_mixed=3)
     summary, rows, episodes = summarize(films, 2000)

@@ -152,6 +152,7 @@ def test_heat_is_the_measured_rise_of_the_score(name):
         for layer in layers
     ],
 )
+@pytest.mark.slow
 def test_heat_of_an_inner_layer_is_the_measured_rise_of_the_score(name, layer):
     images = make_images(1, size_px=32 if name in ("vgg16", "resnet9") else 64).double()
     encoder = settled_encoder(name).double()

@@ -56,6 +56,7 @@ def test_differences_are_told_in_points():
     assert "in the part that both see" in inner.caption
 
 
+@pytest.mark.slow
 def test_without_masks_the_section_says_so_and_escapes_names():
     section = focus_section(ROWS[:2], notes=("3 of 12 films have no positive heat",))
     assert any("no lung masks" in text for text in section.paragraphs)

@@ -99,6 +99,7 @@ def seen(html):
     return Seen(html)
 
 
+@pytest.mark.slow
 def test_every_text_is_escaped(html, seen):
     assert not seen.of("script")
     assert "<script" not in html
@@ -148,6 +149,7 @@ PAGES |= {"open set": OPEN_RESULT, "overlap": OVERLAPPING}
 
 @pytest.mark.usefixtures("unpainted")
 @pytest.mark.parametrize("name", sorted(PAGES))
+@pytest.mark.slow
 def test_every_kind_of_result_has_a_page(name):
     result = PAGES[name]
     page = episode_page(result, title="T", facts=(("checkpoint", "run"),))
@@ -182,6 +184,7 @@ def test_a_section_of_what_is_not_there_is_refused():
         open_set_section(RESULT)
 
 
+@pytest.mark.slow
 def test_the_same_page_gives_the_same_bytes(html):
     assert render_page(full_page()) == html
 

@@ -254,6 +254,7 @@ def shown_episode(*wrong, is_best=False, n=24):
     return ShownEpisode(7, is_best, 1 - len(wrong) / n, support, tuple(queries))
 
 
+@pytest.mark.slow
 def test_the_wrong_films_of_an_episode_are_drawn_first(monkeypatch):
     monkeypatch.undo()
     asked = []

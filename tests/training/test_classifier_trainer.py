@@ -48,6 +48,7 @@ def several(tmp_path_factory):
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "bce", "focal"])
 @pytest.mark.parametrize("class_weights", [None, "inverse"])
+@pytest.mark.slow
 def test_a_run_leaves_a_classifier_that_knows_its_films(films, tmp_path, loss, class_weights):
     train, val = split_by_patient(films, (0.7, 0.3), seed=0, names=("train", "val"))
     trainer = ClassifierTrainer(**SMALL | {"n_epochs": 8}, loss=loss, class_weights=class_weights)
@@ -70,6 +71,7 @@ def test_a_run_leaves_a_classifier_that_knows_its_films(films, tmp_path, loss, c
     assert {"loss", "accuracy", "val_loss", "val_accuracy", "lr", "seconds"} <= rows[0].keys()
 
 
+@pytest.mark.slow
 def test_the_state_of_the_best_epoch_is_returned_not_the_last(films, tmp_path):
     # A rate that wrecks what was learnt: the best epoch is an early one.
     train, val = split_by_patient(films, (0.7, 0.3), seed=0, names=("train", "val"))
@@ -85,6 +87,7 @@ def test_the_state_of_the_best_epoch_is_returned_not_the_last(films, tmp_path):
     assert trained.notes[-1] == "no better validation loss for 3 epochs"
 
 
+@pytest.mark.slow
 def test_several_findings_are_learnt_and_what_nobody_looked_for_is_left_out(several):
     train, val = split_by_patient(several, (0.7, 0.3), seed=0, names=("train", "val"))
     settings = SMALL | {"n_epochs": 12, "loss": "bce", "is_multi_label": True, "head_bias": False}

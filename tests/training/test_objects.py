@@ -200,6 +200,7 @@ def test_objects_that_do_not_fit_are_refused_in_one_line(films, settings, error,
         ({"augmentation": transforms.RandomRotation(10)}, {}),
     ],
 )
+@pytest.mark.slow
 def test_losses_miners_and_augmentations_of_others_train_and_the_card_names_their_class(
     films, tmp_path, objects, names
 ):

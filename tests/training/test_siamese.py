@@ -221,6 +221,7 @@ def test_the_learned_distance_lies_in_the_run_and_decides_as_in_training(films, 
     assert template_options(known.encoder, tmp_path / "plain") == {}
 
 
+@pytest.mark.slow
 def test_a_memory_and_two_views_change_what_is_learnt(films):
     losses = []
     for settings in ({}, {"memory": 24}, {"aux": "simclr"}, {"aux": "vicreg", "aux_weight": 0.5}):

@@ -24,6 +24,7 @@ def test_patients_with_several_findings_shrink_the_episodes():
 
 
 @pytest.mark.parametrize("seed", range(25))
+@pytest.mark.slow
 def test_a_plan_can_always_be_judged(seed):
     rng = np.random.default_rng(seed)
     n_films = int(rng.integers(6, 25))

@@ -78,6 +78,7 @@ def pixels(figure):
 
 @pytest.mark.parametrize("theme", sorted(THEMES))
 @pytest.mark.parametrize("name", sorted(DRAWN))
+@pytest.mark.slow
 def test_a_figure_keeps_the_contract(name, theme):
     before = dict(matplotlib.rcParams)
     figure = DRAWN[name](theme=theme)
@@ -157,6 +158,7 @@ def test_a_finding_without_queries_has_no_per_cent():
     assert [text.get_text() for text in axes.texts][4:] == ["unknown", "0", "unknown", "0"]
 
 
+@pytest.mark.slow
 def test_fourteen_findings_fit():
     figure = confusion_matrix_figure(np.eye(14) * 9, [f"finding_{index}" for index in range(14)])
     cells = [text.get_text() for text in figure.axes[0].texts]

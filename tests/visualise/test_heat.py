@@ -105,6 +105,7 @@ def test_a_sheet_holds_every_film_with_its_caption(n_tiles, n_columns):
     assert_nothing_leaves(figure)
 
 
+@pytest.mark.slow
 def test_a_long_caption_is_broken_and_its_file_name_cut_in_the_middle():
     name = "5CBC2E94-D358-401E-8928-965CCD965C5C-and-more-of-it.jpg"
     tile = HeatTile(FILM, PATCH, f"{name}\ntruth peripheral_ground_glass, decision pneumonia, 0.123")

@@ -58,6 +58,7 @@ def test_a_tie_of_findings_is_said():
     assert "3.000" in words(figure)
 
 
+@pytest.mark.slow
 def test_many_exemplars_are_all_shown():
     rows = [(FILMS[0], "a", float(number)) for number in range(28)]
     figure = rank_table_figure(FILMS[0], "q.png", rows, {"a": 13.5})
@@ -119,6 +120,7 @@ def test_distances_have_four_significant_digits(distance, shown):
     assert {f"a\n{shown}", f"{shown}  nearest"} <= set(words(figure))
 
 
+@pytest.mark.slow
 def test_where_some_exemplars_are_shown_it_says_of_how_many():
     some = rank_table_figure(FILMS[0], "q.png", ROWS, MEANS, n_exemplars=2051)
     assert "8 of 2051 exemplars shown" in words(some)

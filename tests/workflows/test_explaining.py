@@ -231,6 +231,7 @@ def test_half_of_the_films_shown_are_the_worst_and_the_others_drawn(encoder, bot
     assert "drawn with seed 3" in choices_text(explain_films(RunFilms("run", explainer, films)), chosen, 3)
 
 
+@pytest.mark.slow
 def test_no_film_is_labelled_where_none_is_drawn(encoder, both, monkeypatch, tmp_path):
     films, exemplars = both
     films = cache_films(films.records.where(lambda film: film.finding == "normal"), encoder.image_spec)
@@ -285,6 +286,7 @@ def test_deletion_compares_the_heat_with_chance(encoder, both):
         erase_films(RunFilms("run", replace(by_rule(encoder, exemplars), method="attention"), films))
 
 
+@pytest.mark.slow
 def test_films_without_heat_count_in_no_gain(encoder, both, monkeypatch, tmp_path):
     films, exemplars = both
     explainer = by_rule(encoder, exemplars)
@@ -320,6 +322,7 @@ def test_the_score_is_called_what_it_is(encoder, classifier, both):
     assert score_text(replace(by_classifier, question="why")) == "logit less the next one's"
 
 
+@pytest.mark.slow
 def test_the_folder_holds_tables_overlays_sheets_and_a_page(encoder, both, tmp_path):
     films, exemplars = both
     films = cache_films(films.records.where(lambda film: film.finding == "normal"), encoder.image_spec)

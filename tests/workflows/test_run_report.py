@@ -98,6 +98,7 @@ def section(page, heading):
     return next(one for one in page.sections if one.heading == heading)
 
 
+@pytest.mark.slow
 def test_every_input_is_told_by_what_it_holds(place):
     sources = [place.one.folder, place.folder / "comparison.json", place.folder / "audit.json", place.two.folder]
     parts, folders = read_inputs(sources)
