@@ -14,8 +14,6 @@ os.environ["MPLBACKEND"] = "Agg"
 os.environ["HF_HUB_OFFLINE"] = "1"
 # It would open every heavy door at `import fewshot_cxr`, which is what test_public_surface.py measures.
 os.environ.pop("EAGER_IMPORT", None)
-# UMAP is compiled in each process that maps with it: 10 s, and 6 s of them without what makes it faster afterwards.
-os.environ.setdefault("NUMBA_OPT", "0")
 
 
 @pytest.fixture(scope="session", autouse=True)
