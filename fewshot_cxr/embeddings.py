@@ -1,5 +1,6 @@
 """Embeddings with what is known of each film: all that evaluation, banks and plots need; none knows the network."""
 
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from fewshot_cxr._html import counts_text, html_table
 from fewshot_cxr.storage import load_tensors, save_tensors
 
 
@@ -76,6 +78,22 @@ class Embeddings:
 
     def __len__(self) -> int:
         return len(self.vectors)
+
+    def __repr__(self) -> str:
+        return f"Embeddings({'; '.join(f'{name}: {text}' for name, text in self._facts())})"
+
+    def _repr_html_(self) -> str:
+        return html_table(self._facts(), caption="Embeddings")
+
+    def _facts(self) -> list[tuple[str, str]]:
+        """Return (name, text) pairs that say in short what these are."""
+        ids = self.class_ids if self.is_multi_label else np.eye(len(self.class_names))[self.class_ids]
+        counts = dict(zip(self.class_names, (ids == 1).sum(axis=0).tolist(), strict=True))
+        facts = {"films": f"{len(self):,}", "numbers a film": f"{self.vectors.shape[1]:,}"}
+        facts |= {"findings": counts_text(counts), "patients": f"{len(np.unique(self.patient_ids)):,}"}
+        if self.sources is not None:
+            facts["sources"] = counts_text(Counter(self.sources))
+        return [*facts.items(), ("distance", self.distance or "unknown")]
 
     @property
     def is_multi_label(self) -> bool:

@@ -17,7 +17,7 @@ PACKAGE = "fewshot_cxr"
 ROOT = Path(__file__).parents[1]
 
 FLOORS = (
-    {"records", "image_spec", "episodes", "embeddings", "distances", "seeding", "storage", "_checks"},
+    {"records", "image_spec", "episodes", "embeddings", "distances", "seeding", "storage", "_checks", "_html"},
     {"data", "samplers", "objectives", "encoders", "metrics"},
     {"inference", "export", "explain", "visualise"},
     {"evaluation"},

@@ -84,3 +84,18 @@ def test_rows_are_taken_in_the_order_asked_for_under_the_same_names():
 def test_wrong_input_stops_at_the_door(arguments, message):
     with pytest.raises(ValueError, match=message):
         Embeddings(**arguments)
+
+
+def test_embeddings_show_themselves_in_a_line_and_in_a_table():
+    films = Embeddings(np.zeros((3, 2)), ["<b>", "a", "a"], [1, 1, 2], sources=["x", "x", "y"], distance="cosine")
+    facts = "films: 3; numbers a film: 2; findings: a 2, <b> 1; patients: 2; sources: x 2, y 1; distance: cosine"
+    assert repr(films) == f"Embeddings({facts})"
+    assert "<b>" not in films._repr_html_()
+    assert "&lt;b&gt; 1" in films._repr_html_()
+
+
+def test_embeddings_of_many_films_stay_short():
+    several = np.eye(40)[np.arange(1_000) % 40]
+    films = Embeddings(np.zeros((1_000, 2)), several, class_names=[f"finding {n}" for n in range(40)])
+    assert len(repr(films)) < 300
+    assert "patients: 1,000" in repr(films)
