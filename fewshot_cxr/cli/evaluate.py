@@ -6,8 +6,15 @@ from pathlib import Path
 import click
 
 from fewshot_cxr.cli.classifier_eval import classifier_result
-from fewshot_cxr.cli.console import bars_for, check_outputs, say, say_problems, write_result
-from fewshot_cxr.cli.exemplars import SOURCE_HELP, SupportFlags, read_test_and_support, rule_flags, support_flags
+from fewshot_cxr.cli.console import bars_for, check_outputs, say_problems, write_result
+from fewshot_cxr.cli.exemplars import (
+    SOURCE_HELP,
+    SupportFlags,
+    read_test_and_support,
+    rule_flags,
+    say_exemplars,
+    support_flags,
+)
 from fewshot_cxr.cli.flags import batch_compute_flags, given_flags, json_flag, seed_flag, there_path
 from fewshot_cxr.cli.results import show_result
 from fewshot_cxr.cli.sources import Reading, reading_flags
@@ -108,9 +115,8 @@ def _exemplar_result(
         films = compute.decode(test, spec, "test films")
         calibration = None if others is None else compute.decode(others, spec, "calibration films")
         result, _ = evaluate_by_exemplars(exemplars, encoder, films, calibration, compute=compute)
-    for some in (exemplars.films, films, calibration):
+    for some in (films, calibration):
         if some is not None:
             say_problems(some.records)
-    counts = exemplars.films.records.count_findings().items()
-    say(f"{len(exemplars.films)} exemplars: {', '.join(f'{name} {count}' for name, count in counts)}")
+    say_exemplars(support, exemplars.films.records)
     return replace(result, warnings=(*result.warnings, *closed_warnings(result, films.records, encoder)))

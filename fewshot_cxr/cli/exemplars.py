@@ -1,15 +1,15 @@
 """Films to classify and labelled films to compare with: the flags that name them, and that no patient is in both."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
-from fewshot_cxr.cli.console import say
+from fewshot_cxr.cli.console import say, say_notes, say_problems
 from fewshot_cxr.cli.flags import ALL, Flag, as_one, count_or_all, name_in
-from fewshot_cxr.cli.sources import Reading, read_each, reader_and_path
-from fewshot_cxr.data import merge_records, patient_groups
+from fewshot_cxr.cli.sources import Reading, choose_findings, read_each, reader_and_path
+from fewshot_cxr.data import merge_records, patient_groups, support_films
 from fewshot_cxr.distances import DISTANCES
 from fewshot_cxr.inference import OWN_DISTANCE, RULES, sample_exemplars
 from fewshot_cxr.records import Records
@@ -53,18 +53,24 @@ def rule_flags(names: Iterable[str], *, measures_anyway: bool = False) -> Flag:
 class SupportFlags:
     """Labelled films to compare with: where they lie, of which split, and how many of each finding (None: all)."""
 
-    support: str | None
+    support: tuple[str, ...]
     support_split: str | None
     n_exemplars: int | None
 
 
 support_split_flag = click.option(
-    "--support-split", help="Take these of the support only.  [default: train, where there is one]"
+    "--support-split",
+    metavar="NAME|all",
+    help="Take these of the support, and films that state no split.  [default: train, where there is one]",
 )
 support_flags = as_one(
     "support",
     SupportFlags,
-    click.option("--support", help=f"Labelled films to compare with: {SOURCE_HELP}.  [default: --data]"),
+    click.option(
+        "--support",
+        multiple=True,
+        help=f"Labelled films to compare with: {SOURCE_HELP}; repeat it.  [default: --data]",
+    ),
     support_split_flag,
     click.option(
         "--n-exemplars",
@@ -97,19 +103,70 @@ def read_test_and_support(
         calibration: split of `source` for the temperature; None: nothing is fitted.
         seed: of the draw of the labelled ones.
     """
-    sources = (source, support.support or source)
-    asked, labelled = read_each(sources, reading, single_label=True)
+    sources = (source, *(support.support or (source,)))
+    asked, *labelled = read_each(sources, reading, single_label=True)
+    readers = [reader_and_path(one)[0] for one in sources]
     test = of_split(asked, split, "test", "--split")
-    known = of_split(labelled, support.support_split, "train", "--support-split")
+    known = _of_support(labelled, support.support_split)
     others = None if calibration is None else asked.of_split(calibration)
-    own, other = (reader_and_path(one)[0] for one in sources)
-    parts = {"support": (known, other), "test": (test, own)} | (
-        {} if others is None else {"calibration": (others, own)}
-    )
-    refuse_shared_patients(parts)
-    if support.n_exemplars is not None:
-        known = sample_exemplars(known, support.n_exemplars, seed=seed)
-    return test, known, others
+    judged = {"test": test} | ({} if others is None else {"calibration": others})
+    for part, reader in zip(known, readers[1:], strict=True):
+        parts = {name: (films, readers[0]) for name, films in judged.items()}
+        refuse_shared_patients({"support": (part, reader), **parts})
+    return test, _drawn(_merged(known, readers[1:]), support.n_exemplars, seed), others
+
+
+def read_support(
+    sources: Sequence[str], split: str | None, n_exemplars: int | None, reading: Reading, *, seed: int
+) -> Records:
+    """Return labelled films of one source or several: of a split, so many of each finding, and say what is left out.
+
+    Args:
+        sources: as a person wrote them.
+        split: as for `support_films`.
+        n_exemplars: of each finding; None: all.
+        reading: the flags.
+        seed: of the draw.
+    """
+    known = _of_support(read_each(sources, reading.of_all_findings()), split)
+    merged = _merged(known, [reader_and_path(one)[0] for one in sources])
+    # One source need not have every finding that is asked for.
+    return _drawn(choose_findings(merged, reading, single_label=True), n_exemplars, seed)
+
+
+def _of_support(parts: Sequence[Records], split: str | None) -> list[Records]:
+    """Choose the support of each source; one that states no split at all counts whole beside one that does."""
+    is_stated = any(film.split == split for part in parts for film in part)
+    return [
+        part if is_stated and not any(film.split for film in part) else support_films(part, split) for part in parts
+    ]
+
+
+def _merged(parts: Sequence[Records], readers: Sequence[str]) -> Records:
+    if len(parts) == 1:
+        return parts[0]
+    names = [f"{number}. {reader}" for number, reader in enumerate(readers, 1)]
+    named = dict(zip(names, parts, strict=True))
+    return merge_records(named, patients=dict(zip(names, readers, strict=True)), name_sources=False)
+
+
+def _drawn(known: Records, n_exemplars: int | None, seed: int) -> Records:
+    say_notes(known.notes)
+    return known if n_exemplars is None else sample_exemplars(known, n_exemplars, seed=seed)
+
+
+def say_exemplars(asked: Records, read: Records) -> None:
+    """Print which exemplars cannot be read, and how many are left of each finding.
+
+    Args:
+        asked: for.
+        read: of these.
+    """
+    say_problems(read)
+    counts = ", ".join(f"{name} {read.count_findings().get(name, 0)}" for name in asked.findings)
+    say(f"{len(read)} exemplars: {counts}")
+    if lost := [name for name in asked.findings if name not in read.findings]:
+        say(f"warning: none of the exemplars of {', '.join(lost)} can be read: no film can be told to show it")
 
 
 def of_split(records: Records, split: str | None, usual: str, flag: str) -> Records:

@@ -4,15 +4,14 @@ from pathlib import Path
 
 import click
 
-from fewshot_cxr.cli.console import bars_for, say, say_problems, write_result
-from fewshot_cxr.cli.exemplars import rule_flags, support_split_flag
+from fewshot_cxr.cli.console import bars_for, say, write_result
+from fewshot_cxr.cli.exemplars import SOURCE_HELP, read_support, rule_flags, say_exemplars, support_split_flag
 from fewshot_cxr.cli.flags import batch_compute_flags, checkpoint_flag, json_flag, seed_flag, there_path
 from fewshot_cxr.cli.results import show_prediction
-from fewshot_cxr.cli.sources import Reading, read_films, reading_flags
+from fewshot_cxr.cli.sources import Reading, reading_flags
 from fewshot_cxr.data import is_image_name
 from fewshot_cxr.encoders import load_encoder
-from fewshot_cxr.inference import RULES, embed_files, predict, sample_exemplars
-from fewshot_cxr.records import Records
+from fewshot_cxr.inference import RULES, embed_files, predict
 from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
 
@@ -20,9 +19,7 @@ from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
 @click.command()
 @click.argument("films", nargs=-1, required=True, type=there_path)
 @checkpoint_flag
-@click.option(
-    "--support", required=True, help="Labelled films: manifest CSV, image folder, or NAME:PATH (data read --help)."
-)
+@click.option("--support", "sources", required=True, multiple=True, help=f"Labelled films: {SOURCE_HELP}; repeat it.")
 @support_split_flag
 @click.option(
     "--n-exemplars", default=20, show_default=True, type=click.IntRange(1), help="Per finding, drawn by seed."
@@ -37,7 +34,7 @@ def command(
     *,
     films: tuple[Path, ...],
     checkpoint: Path,
-    support: str,
+    sources: tuple[str, ...],
     support_split: str | None,
     n_exemplars: int,
     n_nearest: int,
@@ -55,8 +52,7 @@ def command(
     Example: fscxr predict new.png --checkpoint run --support split.csv --n-exemplars 20
     """
     encoder = load_encoder(checkpoint)
-    labelled = _support(read_films(support, reading, single_label=True), support_split)
-    exemplars = sample_exemplars(labelled, n_exemplars, seed=seed)
+    exemplars = read_support(sources, support_split, n_exemplars, reading, seed=seed)
     with bars_for(compute) as compute:
         cached = compute.decode(exemplars, encoder.image_spec, "exemplars")
         known = compute.embed(encoder, cached, "exemplars")
@@ -77,18 +73,11 @@ def command(
         options=rule.options,
         n_nearest=n_nearest,
     )
-    say_problems(cached.records)
+    say_exemplars(exemplars, cached.records)
     for problem in problems:
         say(f"left out: {problem.path}: {problem.reason}")
     show_prediction(predictions, to_stderr=json_file == "-")
     write_result([prediction.to_json() for prediction in predictions], json_file)
-
-
-def _support(records: Records, split: str | None) -> Records:
-    if split is None and any(film.split == "train" for film in records):
-        say("note: exemplars come from the split train (--support-split)")
-        split = "train"
-    return records if split is None else records.of_split(split)
 
 
 def _files(films: tuple[Path, ...]) -> list[Path]:

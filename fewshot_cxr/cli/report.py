@@ -8,6 +8,7 @@ from fewshot_cxr.cli.console import bars_for, check_outputs, say, say_notes, say
 from fewshot_cxr.cli.exemplars import of_split, refuse_shared_patients
 from fewshot_cxr.cli.flags import compute_flags, file_path, seed_flag
 from fewshot_cxr.cli.sources import Reading, read_films, reader_and_path, reading_flags
+from fewshot_cxr.data import support_films
 from fewshot_cxr.report import render_page
 from fewshot_cxr.report.run_page import LEFT_OUT
 from fewshot_cxr.storage import write_text
@@ -73,7 +74,8 @@ def _films(source: str, split: str | None, support_split: str | None, reading: R
     splits = {film.split for film in records}
     if support_split is None and ("train" not in splits or all(film.split == "train" for film in test)):
         return GivenFilms(test)
-    support = of_split(records, support_split, "train", "--support-split")
+    support = support_films(records, support_split)
+    say_notes(support.notes[len(records.notes) :])
     reader, _ = reader_and_path(source)
     refuse_shared_patients({"test": (test, reader), "support": (support, reader)})
     return GivenFilms(test, support)

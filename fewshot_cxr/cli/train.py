@@ -98,4 +98,7 @@ def _parts(records: Records) -> tuple[Records, Records | None]:
     if splits == {None}:
         say("note: no film states a split: all are for training")
         return records, None
+    if unstated := records.where(lambda film: film.split is None):
+        counts = ", ".join(f"{name} {count}" for name, count in unstated.count_findings().items())
+        say(f"note: not trained on: {len(unstated)} films that state no split ({counts})")
     return records.of_split("train"), records.of_split("val") if "val" in splits else None

@@ -5,6 +5,7 @@ from .choose import drop_lone_films as drop_lone_films
 from .choose import keep_findings as keep_findings
 from .choose import mark_unstated as mark_unstated
 from .choose import rename_findings as rename_findings
+from .choose import support_films as support_films
 from .choose import take_per_finding as take_per_finding
 from .dataset import XrayDataset as XrayDataset
 from .dataset import findings_table as findings_table

@@ -8,6 +8,8 @@ from fewshot_cxr._checks import check_at_least, check_list, nearest
 from fewshot_cxr.records import Record, Records
 from fewshot_cxr.seeding import hashed_bits, text_key
 
+ALL_SPLITS = "all"
+
 
 def rename_findings(records: Records, names: Mapping[str, str]) -> Records:
     """Call findings by other names; several may become one, such as bacteria and virus pneumonia.
@@ -101,6 +103,38 @@ def cut_findings(records: Records, findings: Sequence[str]) -> Records:
     _check_known(records, wanted)
     films = (replace(film, findings=tuple(name for name in film.findings if name in wanted)) for film in records)
     return replace(records, films=tuple(films))
+
+
+def support_films(records: Records, split: str | None = None) -> Records:
+    """Choose the labelled films that others are compared with: those of one split, and those that state none.
+
+    Args:
+        records: the labelled films.
+        split: a name; "all": every film; None: train, where there is one, else every film.
+
+    Returns:
+        The films. Notes say which they are, count what is left out, and name each finding that has no film left.
+
+    Raises:
+        ValueError: no film belongs to the split.
+    """
+    if split is None and any(film.split == "train" for film in records):
+        split = "train"
+    if split in (None, ALL_SPLITS):
+        return records
+    records.of_split(split)  # a name that no film has is an error, whatever the others state
+    kept = records.where(lambda film: film.split in (split, None))
+    others = records.where(lambda film: film.split not in (split, None))
+    n_unstated = len(kept) - sum(film.split == split for film in kept)
+    also = f", and {n_unstated} that state no split" if n_unstated else ""
+    notes = [f"exemplars: films of the split {split}{also} (--support-split)"]
+    if others:
+        counts = ", ".join(f"{name} {count}" for name, count in others.count_findings().items())
+        splits = ", ".join(others.count_by(lambda film: film.split))
+        notes.append(f"no exemplars: {len(others)} films of {splits} ({counts}); --support-split all takes them too")
+    if lost := [name for name in records.findings if name not in kept.findings]:
+        notes.append(f"no exemplar at all of {', '.join(lost)}: no film can be told to show it (--support-split)")
+    return replace(kept, notes=(*records.notes, *notes))
 
 
 def take_per_finding(records: Records, n_films: int, *, seed: int) -> Records:

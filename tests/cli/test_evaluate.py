@@ -66,7 +66,7 @@ def test_a_split_is_judged_by_the_films_of_train(place, capsys, tmp_path):
     assert f"{len(test)} films of {result['n_patients']} patients" in captured.out
     for words in ("95 % over patients", "balanced accuracy", "sensitivity", "as effusion", "floor: accuracy on pixels"):
         assert words in captured.out
-    assert "note: films of the split train (--support-split)" in captured.err
+    assert "note: exemplars: films of the split train (--support-split)" in captured.err
 
 
 def test_the_result_on_standard_output_leaves_the_tables_to_the_other(place, capsys):

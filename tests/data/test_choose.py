@@ -1,6 +1,7 @@
 """Which findings are worked with, and under which names."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from fewshot_cxr.data import (
     keep_findings,
     mark_unstated,
     rename_findings,
+    support_films,
     take_per_finding,
 )
 from fewshot_cxr.records import Record, Records
@@ -124,3 +126,36 @@ def test_cut_findings_keeps_every_film_and_the_named_findings_alone():
     assert [film.path for film in cut] == [film.path for film in records]
     with pytest.raises(ValueError, match=r"no film has the finding 'Mas' \(did you mean 'Mass'\?\)"):
         cut_findings(records, ("Mas",))
+
+
+def in_splits(*rows):
+    films = (
+        Record(f"{n}.png", (finding,), split=split) for n, (finding, split) in enumerate(row.split(":") for row in rows)
+    )
+    return Records(tuple(replace(film, split=film.split or None) for film in films), Path())
+
+
+def test_films_without_a_split_are_exemplars_beside_those_of_train():
+    films = in_splits("a:train", "b:train", "new:", "a:test", "gone:val")
+    chosen = support_films(films)
+    assert [film.path for film in chosen] == ["0.png", "1.png", "2.png"]
+    assert chosen.notes == (
+        "exemplars: films of the split train, and 1 that state no split (--support-split)",
+        "no exemplars: 2 films of test, val (a 1, gone 1); --support-split all takes them too",
+        "no exemplar at all of gone: no film can be told to show it (--support-split)",
+    )
+
+
+@pytest.mark.parametrize(("split", "paths"), [("all", "01234"), ("val", "24"), ("test", "23")])
+def test_any_split_may_give_exemplars_or_all(split, paths):
+    films = in_splits("a:train", "b:train", "new:", "a:test", "gone:val")
+    assert [film.path for film in support_films(films, split)] == [f"{row}.png" for row in paths]
+
+
+def test_without_a_split_train_every_film_is_an_exemplar():
+    assert [len(support_films(some)) for some in (in_splits("a:", "b:"), in_splits("a:test", "b:"))] == [2, 2]
+
+
+def test_a_split_that_no_film_has_is_an_error():
+    with pytest.raises(ValueError, match="no film has the split 'tain'; there are train"):
+        support_films(in_splits("a:train", "b:"), "tain")
