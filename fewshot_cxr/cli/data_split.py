@@ -3,12 +3,13 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
+from fewshot_cxr import evaluation  # each name loads when it is asked for: no SciPy without an audit
 from fewshot_cxr.cli.console import say, say_notes, say_records, show_table, write_result
 from fewshot_cxr.cli.flags import comma_names, file_path, json_flag, seed_flag
 from fewshot_cxr.cli.sources import Reading, read_films, reading_flags
@@ -22,6 +23,7 @@ from fewshot_cxr.data import (
     write_manifest,
 )
 from fewshot_cxr.records import Records
+from fewshot_cxr.workflows.run_files import read_audit
 
 _SHARES = "0.7,0.1,0.2"
 _MOST_COLUMNS = 6
@@ -50,6 +52,8 @@ class _Split:
     callback=comma_names,
     help="Findings in test alone; --fractions of the patients without one.",
 )
+@click.option("--audit", "audit_file", type=file_path, help="Of SOURCE, by data audit --json: copies stay together.")
+@click.option("--copies", type=click.Choice(["group", "drop"]), help="Exact ones: keep all or one.  [default: group]")
 @click.option("--out", required=True, type=file_path, help="The manifest to write.")
 @seed_flag
 @reading_flags
@@ -62,6 +66,8 @@ def command(
     leave_source_out: bool,
     per_class: str | None,
     novel: tuple[str, ...] | None,
+    audit_file: Path | None,
+    copies: str | None,
     out: Path,
     seed: int,
     reading: Reading,
@@ -74,6 +80,8 @@ def command(
     \b
     Example: fscxr data split films.csv --fractions 0.6,0.1,0.3 --seed 0 --out split.csv
              fscxr data split films.csv --folds 5 --out split.csv
+             fscxr data audit films.csv --json audit.json
+             fscxr data split films.csv --audit audit.json --copies drop --out split.csv
     """
     ways = {"--folds": n_folds, "--leave-source-out": leave_source_out, "--per-class": per_class, "--novel": novel}
     given = [flag for flag, value in ways.items() if value not in (None, False)]
@@ -83,7 +91,7 @@ def command(
         raise click.UsageError(f"{' and '.join(given)} exclude each other: a film is split in one way")
     shares = _numbers("--fractions", fractions or _SHARES, float, _SHARES, ("train", "val", "test"))
     counts = None if per_class is None else _numbers("--per-class", per_class, int, "60,60", ("test", "val"))
-    records = read_films(source, reading, allow_leak=True)
+    records, used = _use_audit(read_films(source, reading, allow_leak=True), audit_file, copies)
     say_records(records)
     if n_folds is not None:
         folds, header = k_folds(records, n_folds, seed=seed), {"kind": "folds", "seed": seed, "n_folds": n_folds}
@@ -101,9 +109,25 @@ def command(
         splits = [_Split("", split_by_patient(records, shares, seed=seed), header)]
     # Folds share their notes, and a source's say whose they are.
     say_notes(dict.fromkeys(f"{split.whose}{note}" for split in splits for note in _new_notes(records, split)))
+    splits = [replace(split, header=split.header | used) for split in splits]
     written = [_write(records, split, out, to_stderr=json_file == "-") for split in splits]
     one = {name: value for name, value in written[0].items() if name != "file"} if len(written) == 1 else {}
     write_result({**one, "manifests": written}, json_file)
+
+
+def _use_audit(records: Records, file: Path | None, copies: str | None) -> tuple[Records, dict[str, Any]]:
+    """Return the films with their copies joined, and what the manifest says of it."""
+    if file is None:
+        if copies is not None:
+            raise click.UsageError("--copies needs --audit: an audit tells which films are copies")
+        return records, {}
+    audit, copies = read_audit(file), copies or "group"
+    try:
+        joined = evaluation.join_copies(records, audit, copies=copies)
+    except ValueError as error:
+        raise ValueError(f"--audit {file}: {error}") from error
+    facts = {"copies": copies, "notes": joined.notes[len(records.notes) :], "data_hash": audit.data_hash}
+    return joined, {"audit": {**facts, "n_dropped": len(records) - len(joined)}}
 
 
 def _sources(records: Records, seed: int) -> list[_Split]:

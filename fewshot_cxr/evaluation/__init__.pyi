@@ -4,6 +4,7 @@ from .answers import data_hash as data_hash
 from .audit import CHECKS as CHECKS
 from .audit import Audit as Audit
 from .audit import audit_films as audit_films
+from .audit import join_copies as join_copies
 from .compare import compare_results as compare_results
 from .comparison import Comparison as Comparison
 from .comparison import Difference as Difference

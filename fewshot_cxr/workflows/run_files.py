@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from fewshot_cxr.evaluation import Result, result_from_json
+from fewshot_cxr.evaluation import Audit, Result, result_from_json
 
 PROVENANCE_FILE = "made_by.json"  # of a run folder
 _LIBRARIES = ("fewshot_cxr", "torch", "numpy", "scikit-learn")
@@ -39,6 +39,18 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no JSON ({error}); write a result with `fscxr evaluate --json FILE`") from error
+
+
+def read_audit(path: Path) -> Audit:
+    """Read an audit that `fscxr data audit --json` wrote.
+
+    Raises:
+        ValueError: the file is none.
+    """
+    try:
+        return Audit.from_json(read_json(path))
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is no whole audit; write one with `fscxr data audit --json FILE`") from error
 
 
 def read_result(path: Path) -> Result:

@@ -9,6 +9,7 @@ from command_line import run
 from PIL import Image
 
 from fewshot_cxr.data import assert_no_leak, read_dataset
+from fewshot_cxr.data.synthetic import make_synthetic
 from fewshot_cxr.records import Records
 
 divide = partial(run, "data", "split")
@@ -155,3 +156,38 @@ def test_one_source_cannot_be_left_out(films, capsys, tmp_path):
     films.write_text("path,label,source\n" + "".join(f"{film.path},normal,RSNA\n" for film in one))
     assert divide(films, "--leave-source-out", "--out", tmp_path / "split.csv") == 2
     assert "leaving a source out needs 2 sources or more, got RSNA" in capsys.readouterr().err
+
+
+def test_an_audit_keeps_copies_together(tmp_path, capsys):
+    films = make_synthetic(tmp_path / "films", n_patients=6, findings=("normal", "effusion"), size_px=64)
+    rows = [f"films/{film.path},{film.finding},{film.patient_id}" for film in films]
+    for number, film in enumerate(films[:8]):
+        (tmp_path / f"copy{number}.png").write_bytes(films.file(film).read_bytes())
+        rows.append(f"copy{number}.png,{film.finding},other{number}")
+    (tmp_path / "films.csv").write_text("\n".join(["path,label,patient_id", *rows]))
+    audit, split, again = tmp_path / "audit.json", tmp_path / "split.csv", tmp_path / "again.json"
+    assert run("data", "audit", tmp_path / "films.csv", "--json", audit) == 0
+    assert divide(tmp_path / "films.csv", "--out", split) == 0
+    assert run("data", "audit", split, "--fail-on", "leak") == 3
+    for copies, n_dropped in (("group", 0), ("drop", 8)):
+        ask = ("--audit", audit, "--copies", copies)
+        capsys.readouterr()
+        assert divide(tmp_path / "films.csv", *ask, "--out", split, "--json", again) == 0
+        assert "note: films that copies join: " in capsys.readouterr().err
+        header, by_split = parts(split)
+        assert (header["audit"]["copies"], header["audit"]["n_dropped"]) == (copies, n_dropped)
+        assert sum(map(len, by_split.values())) == len(rows) - n_dropped
+        assert json.loads(again.read_text())["audit"] == header["audit"]
+        assert run("data", "audit", split, "--fail-on", "leak") == 0
+
+
+def test_an_audit_of_other_films_is_refused(films, tmp_path, capsys):
+    assert divide(films, "--copies", "drop", "--out", tmp_path / "a.csv") == 2
+    assert "--copies needs --audit" in capsys.readouterr().err
+    assert run("data", "audit", films, "--json", tmp_path / "audit.json") == 0
+    assert divide(films, "--findings", "normal", "--audit", tmp_path / "audit.json", "--out", tmp_path / "a.csv") == 2
+    assert "the audit is of other films" in capsys.readouterr().err
+    (tmp_path / "audit.json").write_text('{"kind": "comparison"}')
+    assert divide(films, "--audit", tmp_path / "audit.json", "--out", tmp_path / "a.csv") == 2
+    assert "is no whole audit" in capsys.readouterr().err
+    assert not list(tmp_path.glob("a*.csv"))

@@ -1,3 +1,5 @@
 from .audit import audit_films as audit_films
+from .copies import COPIES as COPIES
+from .copies import join_copies as join_copies
 from .result import CHECKS as CHECKS
 from .result import Audit as Audit
