@@ -17,7 +17,18 @@ PACKAGE = "fewshot_cxr"
 ROOT = Path(__file__).parents[1]
 
 FLOORS = (
-    {"records", "image_spec", "episodes", "embeddings", "distances", "seeding", "storage", "_checks", "_html"},
+    {
+        "records",
+        "unknown_patients",
+        "image_spec",
+        "episodes",
+        "embeddings",
+        "distances",
+        "seeding",
+        "storage",
+        "_checks",
+        "_html",
+    },
     {"data", "samplers", "objectives", "encoders", "metrics"},
     {"inference", "export", "explain", "visualise"},
     {"evaluation"},

@@ -25,6 +25,11 @@ CHECK_FAILED = 3
     callback=comma_names,
     help=f"Leave with code 3 if one of these finds something: {', '.join(CHECKS)}.",
 )
+@click.option(
+    "--allow-unknown-patients",
+    is_flag=True,
+    help="--fail-on leak, contradictory: pass although patients of films are unknown.",
+)
 @click.option("--workers", "n_workers", type=click.IntRange(1), help="Threads that decode.  [default: all cores]")
 @seed_flag
 @reading_flags
@@ -34,6 +39,7 @@ def command(
     sources: tuple[str, ...],
     html_file: Path | None,
     fail_on: tuple[str, ...] | None,
+    allow_unknown_patients: bool,
     n_workers: int | None,
     seed: int,
     reading: Reading,
@@ -64,4 +70,9 @@ def command(
     failed = audit.failed(fail_on or ())
     if failed:
         say(f"failed: {', '.join(failed)} (--fail-on)")
-    return CHECK_FAILED if failed else 0
+    unassessed = () if allow_unknown_patients else audit.unassessed(fail_on or ())
+    if unassessed:
+        whose = f"the patients of {audit.films.n_films_without_patient:,} of {audit.films.n_films:,} films are unknown"
+        way_out = "name them (--patient-column, --patient-pattern), or pass with --allow-unknown-patients"
+        say(f"cannot be assessed: {', '.join(unassessed)} (--fail-on): {whose}; {way_out}")
+    return CHECK_FAILED if failed or unassessed else 0

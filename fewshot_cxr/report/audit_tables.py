@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from fewshot_cxr.evaluation.audit.result import CHECKS, Audit, Measure, NearDuplicate
 from fewshot_cxr.report.tables import UNKNOWN, Table, interval_text
+from fewshot_cxr.unknown_patients import CANNOT_BE_ASSESSED
 from fewshot_cxr.visualise.text import percent
 
 _SEES = {
@@ -29,11 +30,7 @@ def checks_table(audit: Audit) -> Table:
         "exact_duplicates": _exact_text(audit),
         "near_duplicates": _pairs_text(audit.near_duplicates, "saved anew"),
         "possible_duplicates": _pairs_text(audit.possible_duplicates, "re-cropped, marked or a moment apart"),
-        "contradictory": _counted(
-            len(audit.contradictory_patients),
-            "patient with contradictory labels",
-            "patients with contradictory labels",
-        ),
+        "contradictory": _contradictory_text(audit),
         "confounding": f"finding and source: {v_text(audit.confounding.cramers_v)}",
         "views": f"finding and view: {v_text(audit.films.views.cramers_v)}",
         "children": _children_text(audit),
@@ -87,7 +84,22 @@ def _leak_text(audit: Audit) -> str:
         return "cannot be assessed: no split is stated"
     counts = Counter(leak.by for leak in audit.leaks)
     told = ", ".join(f"{count} by {by.replace('_', ' ')}" for by, count in counts.items())
-    return f"{len(audit.leaks):,} in several splits" + (f": {told}" if told else "")
+    found = f"{len(audit.leaks):,} in several splits" + (f": {told}" if told else "")
+    return _as_far_as_known(audit, found, is_found=bool(audit.leaks))
+
+
+def _contradictory_text(audit: Audit) -> str:
+    n_found = len(audit.contradictory_patients)
+    found = _counted(n_found, "patient with contradictory labels", "patients with contradictory labels")
+    return _as_far_as_known(audit, found, is_found=n_found > 0)
+
+
+def _as_far_as_known(audit: Audit, found: str, *, is_found: bool) -> str:
+    """Return what was found by patient where some, or all, are unknown: 0 would look like a clean bill."""
+    n_unknown, n_films = audit.films.n_films_without_patient, audit.films.n_films
+    if 0 < n_unknown == n_films:
+        return f"{found}; the rest {CANNOT_BE_ASSESSED}" if is_found else CANNOT_BE_ASSESSED
+    return found + f"; patients unknown for {n_unknown:,} of {n_films:,} films" * (n_unknown > 0)
 
 
 def _exact_text(audit: Audit) -> str:

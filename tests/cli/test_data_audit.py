@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -143,3 +144,36 @@ def test_a_needle_of_a_film_breaks_no_page(tmp_path):
     (tmp_path / "films.csv").write_text("path,label\na.png,x\nb.png,y\n", encoding="utf-8")
     assert run("data", "audit", tmp_path / "films.csv", "--html", tmp_path / "a.html") == 0
     assert (tmp_path / "a.html").stat().st_size < 200_000
+
+
+@pytest.mark.parametrize(
+    ("patients", "code", "told"),
+    [
+        ((None,) * 6, 3, "the patients of 6 of 6 films are unknown"),
+        (("p1", "p2", "p3", "p4", "p5", None), 3, "the patients of 1 of 6 films are unknown"),
+        (("p1", "p2", "p3", "p4", "p5", "p6"), 0, ""),
+    ],
+)
+def test_a_gate_on_leaks_needs_to_know_the_patients(tmp_path, capsys, patients, code, told):
+    films = make_synthetic(tmp_path, n_patients=3, findings=("normal", "effusion"), size_px=64)
+    splits = ("train", "test") * 3
+    some = [
+        replace(film, patient_id=patient, split=split)
+        for film, patient, split in zip(films[:6], patients, splits, strict=True)
+    ]
+    write_manifest(Records(tuple(some), films.root), tmp_path / "split.csv")
+    assert run("data", "audit", tmp_path / "split.csv", "--fail-on", "leak,contradictory") == code
+    shown = capsys.readouterr()
+    assert (f"cannot be assessed: leak, contradictory (--fail-on): {told}" in shown.err) == bool(told)
+    told_in_table = {6: "cannot be assessed: patients unknown", 1: "patients unknown for 1 of 6 films", 0: "0 patients"}
+    rows = [line for line in shown.out.splitlines() if re.match(r"\W*(leak|contradictory) ", line)]
+    assert len(rows) == 2
+    assert told_in_table[patients.count(None)] in rows[1]
+    assert ("0 in several splits" in rows[0]) == (None not in patients[:5])
+    assert run("data", "audit", tmp_path / "split.csv", "--fail-on", "leak", "--allow-unknown-patients") == 0
+
+
+def test_no_gate_on_leaks_where_there_is_no_split(tmp_path):
+    films = make_synthetic(tmp_path, n_patients=2, findings=("normal", "effusion"), size_px=64)
+    write_manifest(films.each(lambda film: replace(film, patient_id=None)), tmp_path / "films.csv")
+    assert run("data", "audit", tmp_path / "films.csv", "--fail-on", "leak") == 0

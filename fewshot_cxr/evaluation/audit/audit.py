@@ -19,6 +19,7 @@ from fewshot_cxr.evaluation.audit.patients import (
 )
 from fewshot_cxr.evaluation.audit.result import Audit, ExactDuplicates, Films, NearDuplicate, UnreadableFilm
 from fewshot_cxr.records import Problem, Record, Records
+from fewshot_cxr.unknown_patients import count_unknown
 
 # A copy saved anew differs in at most so many bits of the frame, or correlates so highly before it is moved. In two
 # sets whose copies are listed (1,432 films, 2026-11-21) the listed pairs differ in at most 1 bit, all others in 3 or
@@ -162,6 +163,7 @@ def _films(records: Records, facts: Sequence[FilmFacts | None], problems: Sequen
         marks={mark: tuple(paths) for mark, paths in marks.items()},
         views=views(records),
         children=children_among_adults(records),
+        n_films_without_patient=count_unknown(records),
     )
 
 
@@ -179,7 +181,7 @@ def _sizes(facts: Sequence[FilmFacts]) -> dict[str, dict[str, float]]:
 def _notes(records: Records) -> tuple[str, ...]:
     notes = [contradiction_rule(records)]
     if not any(film.patient_id for film in records):
-        notes.append("no patient is stated: leaks and contradictions between a patient's films cannot be seen")
+        notes.append("patients are unknown: leaks and contradictions between a patient's films cannot be seen")
     if not any(film.split for film in records):
         notes.append("no split is stated: there is nothing to leak between")
     n_others = sum(problem.kind not in ("missing", "unreadable") for problem in records.problems)

@@ -155,7 +155,8 @@ class Films:
     """Counts, and what is wrong with single films.
 
     A film of several findings counts under each. `sizes` holds {minimum, median, maximum} of "width_px", "height_px"
-    and "aspect_ratio" (width by height), empty when no film is readable. `marks` lists the films of every mark.
+    and "aspect_ratio" (width by height), empty when no film is readable. `marks` lists the films of every mark. A film
+    that names neither a patient nor a group counts in `n_films_without_patient`.
     """
 
     n_films: int
@@ -169,6 +170,7 @@ class Films:
     marks: dict[str, tuple[str, ...]]
     views: Views
     children: Children
+    n_films_without_patient: int = 0
 
 
 @dataclass(frozen=True)
@@ -222,6 +224,12 @@ class Audit:
         table = {name: lookup(CHECKS, name, what="check") for name in names}
         return tuple(name for name, has_hits in table.items() if has_hits(self))
 
+    def unassessed(self, checks: Iterable[str] | None = None) -> tuple[str, ...]:
+        """Return which of these checks (None: all) films of unknown patients keep from being assessed as a whole."""
+        is_split = len(set(self.films.by_split) - {"not stated"}) > 1
+        by_patient = {"leak": is_split, "contradictory": True} if self.films.n_films_without_patient else {}
+        return tuple(name for name in (CHECKS if checks is None else checks) if by_patient.get(name))
+
 
 _LISTS: dict[str, Callable[..., Any]] = {
     "near_duplicates": NearDuplicate,
@@ -242,7 +250,7 @@ def _has_mark(mark: str) -> Callable[[Audit], bool]:
     return lambda audit: bool(audit.films.marks.get(mark))
 
 
-# What cannot be assessed has no hits: a gate on it passes, and the table says why.
+# What cannot be assessed has no hits, and the table says why; of unknown patients a gate asks `Audit.unassessed`, too.
 CHECKS: dict[str, Callable[[Audit], bool]] = {
     "leak": lambda audit: bool(audit.leaks),
     "duplicates": lambda audit: bool(audit.exact_duplicates or audit.near_duplicates),

@@ -1,0 +1,51 @@
+"""What is said where patients are unknown, and each film counts as its own patient: the words stand here, once."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from fewshot_cxr.records import Record, Records
+
+_MARK = "as its own patient"
+_ALL = f"patients are unknown: each film counts {_MARK}"
+CANNOT_BE_ASSESSED = "cannot be assessed: patients unknown"
+
+
+def count_unknown(films: Iterable[Record]) -> int:
+    """Count the films that name neither a patient nor a group."""
+    return sum(not (film.patient_id or film.group_id) for film in films)
+
+
+def unknown_text(n_unknown: int, n_films: int) -> str:
+    """Return the sentence on films without a patient; "" where there is none."""
+    if not n_unknown:
+        return ""
+    if n_unknown == n_films:
+        return _ALL
+    return f"the patients of {n_unknown:,} of {n_films:,} films are unknown: each of these counts {_MARK}"
+
+
+def unknown_part(n_unknown: int, n_films: int) -> str:
+    """Return what stands behind a count or an interval: "", " (patients unknown)" or for how many films they are."""
+    if not n_unknown:
+        return ""
+    return " (patients unknown)" if n_unknown == n_films else f" (unknown for {n_unknown:,} of {n_films:,} films)"
+
+
+def over_patients(n_unknown: int, n_films: int) -> str:
+    """Return what an interval is over: patients, as far as they are known, or films."""
+    over = "over films" if 0 < n_unknown == n_films else "over patients"
+    return over + unknown_part(n_unknown, n_films)
+
+
+def films_text(n_films: int, n_patients: int, n_unknown: int) -> str:
+    """Return how many films of how many patients there are, such as "24 films of 6 patients"."""
+    who = "" if 0 < n_unknown == n_films else f" of {n_patients:,} patients"
+    return f"{n_films:,} films{who}{unknown_part(n_unknown, n_films)}"
+
+
+def with_unknown_noted(records: Records) -> Records:
+    """Return the films with a note on unknown patients, unless a note (of the reader, of a part) says it already."""
+    text = unknown_text(count_unknown(records), len(records))
+    if not text or any(_MARK in note for note in records.notes):
+        return records
+    return replace(records, notes=(*records.notes, text))
