@@ -142,7 +142,7 @@ def patient_codes(ids: Any) -> np.ndarray:
     """
     codes: dict[Hashable, int] = {}
     try:
-        numbers = [codes.setdefault(object() if _is_unknown(item) else item, len(codes)) for item in _items(ids)]
+        numbers = [codes.setdefault(object() if is_unknown_id(item) else item, len(codes)) for item in _items(ids)]
     except TypeError as error:
         raise TypeError(
             f"patient_ids must be one hashable value for each film ({error}); give texts or numbers"
@@ -150,7 +150,8 @@ def patient_codes(ids: Any) -> np.ndarray:
     return np.array(numbers, dtype=np.int64)
 
 
-def _is_unknown(item: Hashable) -> bool:
+def is_unknown_id(item: Hashable) -> bool:
+    """Whether a patient's id says that nobody knows: None, NaN, NA or an empty text."""
     # By its text, since what is missing has several types: NaN of Python and numpy, NA and NaT of pandas.
     return not item.strip() if isinstance(item, str) else item is None or str(item) in ("nan", "<NA>", "NaT")
 

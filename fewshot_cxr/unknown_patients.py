@@ -1,6 +1,6 @@
 """What is said where patients are unknown, and each film counts as its own patient: the words stand here, once."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from fewshot_cxr.records import Record, Records
@@ -37,10 +37,29 @@ def over_patients(n_unknown: int, n_films: int) -> str:
     return over + unknown_part(n_unknown, n_films)
 
 
+def of_patients(n_films: int, n_patients: int, n_unknown: int) -> str:
+    """Return what stands behind a number of films, such as " of 6 patients"."""
+    who = "" if 0 < n_unknown == n_films else f" of {n_patients:,} patients"
+    return who + unknown_part(n_unknown, n_films)
+
+
 def films_text(n_films: int, n_patients: int, n_unknown: int) -> str:
     """Return how many films of how many patients there are, such as "24 films of 6 patients"."""
-    who = "" if 0 < n_unknown == n_films else f" of {n_patients:,} patients"
-    return f"{n_films:,} films{who}{unknown_part(n_unknown, n_films)}"
+    return f"{n_films:,} films{of_patients(n_films, n_patients, n_unknown)}"
+
+
+def records_text(records: Sequence[Record]) -> str:
+    """Return how many films of how many patients these are, as `films_text`."""
+    return films_text(len(records), len({film.group for film in records}), count_unknown(records))
+
+
+def patients_cell(films: Sequence[Record]) -> str:
+    """Return the patients of these films for a table: their number, and of how many films they are unknown."""
+    n_unknown = count_unknown(films)
+    if 0 < n_unknown == len(films):
+        return "unknown"
+    n_known = len({film.group for film in films}) - n_unknown
+    return f"{n_known}{f' and {n_unknown} unknown' if n_unknown else ''}"
 
 
 def with_unknown_noted(records: Records) -> Records:

@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from fewshot_cxr.records import Records
 from fewshot_cxr.storage import write_json
+from fewshot_cxr.unknown_patients import records_text
 from fewshot_cxr.workflows.run_files import PROVENANCE_FILE, provenance
 
 if TYPE_CHECKING:  # what neither decodes films nor has a result starts without them
@@ -64,8 +65,7 @@ def say_notes(notes: Iterable[str]) -> None:
 def say_records(records: Records) -> None:
     """Print what was read, how, and what was left out."""
     counts = ", ".join(f"{name} {count}" for name, count in records.count_findings().items())
-    n_patients = len({film.group for film in records})
-    say(f"{len(records)} films of {n_patients} patients: {counts}")
+    say(f"{records_text(records)}: {counts}")
     say_notes(records.notes)
     say_problems(records)
 

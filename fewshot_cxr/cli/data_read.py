@@ -19,6 +19,7 @@ from fewshot_cxr.data import (
     write_manifest,
 )
 from fewshot_cxr.records import Records
+from fewshot_cxr.unknown_patients import patients_cell, records_text
 
 _MOST_COLUMNS = 4
 
@@ -105,19 +106,13 @@ def _show(records: Records, *, to_stderr: bool) -> None:
     sources = records.count_by(lambda film: film.source)
     shown = sorted(sources, key=lambda name: -sources[name])[:_MOST_COLUMNS]
     others = ["other sources"] if len(sources) > len(shown) else []
-    n_films: Counter[str] = Counter()
-    by_source: Counter[tuple[str, str]] = Counter()
-    patients: dict[str, set[str]] = {}
-    for film in records:
-        for finding in film.findings:
-            n_films[finding] += 1
-            by_source[finding, film.source or "not stated"] += 1
-            patients.setdefault(finding, set()).add(film.group)
     rows = []
-    for finding in sorted(n_films):
-        counts = [by_source[finding, name] for name in shown]
-        row = [n_films[finding], len(patients[finding]), *counts, *([n_films[finding] - sum(counts)] if others else [])]
-        rows.append([finding, *map(str, row)])
+    for finding in records.findings:
+        own = [film for film in records if finding in film.findings]
+        by_source = Counter(film.source or "not stated" for film in own)
+        counts = [by_source[name] for name in shown]
+        counts += [len(own) - sum(counts)] if others else []
+        rows.append([finding, str(len(own)), patients_cell(own), *map(str, counts)])
     show_table(
         "Films by finding and source", ["finding", "films", "patients", *shown, *others], rows, to_stderr=to_stderr
     )
@@ -127,4 +122,4 @@ def _show(records: Records, *, to_stderr: bool) -> None:
     rows = [[view, str(count), *(str(by_view[view, split]) for split in splits)] for view, count in views.items()]
     show_table("Films by view and split", ["view", "films", *splits], rows, to_stderr=to_stderr)
     n_rows = summarise(records)["n_rows"]
-    say(f"{len(records)} films of {len({film.group for film in records})} patients, from {n_rows} rows")
+    say(f"{records_text(records)}, from {n_rows} rows")

@@ -23,6 +23,7 @@ from fewshot_cxr.data import (
     write_manifest,
 )
 from fewshot_cxr.records import Records
+from fewshot_cxr.unknown_patients import patients_cell
 from fewshot_cxr.workflows.run_files import read_audit
 
 _SHARES = "0.7,0.1,0.2"
@@ -163,8 +164,7 @@ def _show(split: _Split, findings: Sequence[str], title: str, to_stderr: bool) -
     rows = [["split", "films", "patients", *findings]]
     for name, part in zip(("train", "val", "test"), split.parts, strict=True):
         counts = part.count_findings()
-        n_patients = len({film.group for film in part})
-        rows.append([name, str(len(part)), str(n_patients), *(str(counts.get(finding, 0)) for finding in findings)])
+        rows.append([name, str(len(part)), patients_cell(part), *(str(counts.get(finding, 0)) for finding in findings)])
     if len(findings) > _MOST_COLUMNS:
         rows = [list(column) for column in zip(*rows, strict=True)]
     show_table(title, rows[0], rows[1:], to_stderr=to_stderr)

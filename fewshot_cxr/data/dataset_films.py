@@ -12,11 +12,12 @@ from torch.utils.data import Subset
 from fewshot_cxr.data.cache import CachedFilms
 from fewshot_cxr.data.dataset import XrayDataset
 from fewshot_cxr.data.transforms import to_square
+from fewshot_cxr.embeddings import is_unknown_id
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.records import Record, Records
+from fewshot_cxr.unknown_patients import count_unknown, unknown_text
 
 _ROUNDING = 1e-3  # by which a resampled image may leave 0..1
-_NO_PATIENTS = "the dataset names no patients (patient_ids): each image counts as one of its own"
 
 
 class DatasetFilms(CachedFilms):
@@ -74,10 +75,10 @@ def _records(dataset: Any, name: str) -> Records:
     films = []
     for row, label in enumerate(labels):
         present, unstated = _findings(label, names)
-        patient = None if patients is None else str(patients[row])
+        patient = None if patients is None or is_unknown_id(patients[row]) else str(patients[row])
         films.append(Record(f"{name}/{row:07d}", present, patient_id=patient, unstated=unstated))
-    notes = (_NO_PATIENTS,) if patients is None else ()
-    return Records(tuple(films), Path(name), notes=notes)
+    told = unknown_text(count_unknown(films), len(films))
+    return Records(tuple(films), Path(name), notes=(f"{told}; the dataset's patient_ids name them",) if told else ())
 
 
 def _attribute(dataset: Any, names: Iterable[str]) -> Any:

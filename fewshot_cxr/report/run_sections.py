@@ -7,6 +7,7 @@ from typing import Any
 from fewshot_cxr.evaluation.result import Result
 from fewshot_cxr.report.episode_words import protocol_facts
 from fewshot_cxr.report.html import Section
+from fewshot_cxr.unknown_patients import of_patients
 
 Facts = tuple[tuple[str, str], ...]
 
@@ -38,6 +39,7 @@ def run_section(run: ShownRun) -> Section:
     card, training = run.card, run.card.get("training", {})
     split = run.split
     n_films, n_patients = card.get("n_films", {}), card.get("n_patients", {})
+    n_unknown = card.get("n_films_without_patient", {})
     hashes = card.get("data_hash", {})
     facts = [
         ("recipe", _recipe_text(split)),
@@ -45,7 +47,10 @@ def run_section(run: ShownRun) -> Section:
         ("loss", _joined(training, ("loss", "miner", "distance", "margin"))),
         ("training", _joined(training, ("optimizer", "lr", "batch_size", "n_epochs"))),
         ("findings", ", ".join(card.get("findings", ()))),
-        *((f"films of {part}", f"{n:,} of {n_patients.get(part, 0):,} patients") for part, n in n_films.items()),
+        *(
+            (f"films of {part}", f"{n:,}{of_patients(n, n_patients.get(part, 0), n_unknown.get(part, 0))}")
+            for part, n in n_films.items()
+        ),
         *((f"hash of the films of {part}", str(text)) for part, text in hashes.items()),
         ("hash of the split", str(split.get("hash", ""))),
         ("seed", str(training.get("seed", _NOT_RECORDED))),

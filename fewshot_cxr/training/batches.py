@@ -11,6 +11,7 @@ from fewshot_cxr._checks import lookup
 from fewshot_cxr.data import XrayDataset, assert_no_leak, drop_lone_films, split_by_patient
 from fewshot_cxr.records import Records
 from fewshot_cxr.samplers import BalancedBatchSampler, ClassBatchSampler, EpisodicBatchSampler, PairBatchSampler
+from fewshot_cxr.unknown_patients import count_unknown, unknown_part
 
 
 def training_parts(
@@ -37,9 +38,13 @@ def training_parts(
         train = drop_lone_films(train)
     notes = train.notes[told:]
     _check_findings(train, notes, is_multi_label=is_multi_label)
+    every = (*train, *(val or ()))
+    whose = unknown_part(count_unknown(every), len(every))
     if val is None:
         train, val = split_by_patient(train, (1 - val_fraction, val_fraction), seed=seed, names=("train", "val"))
-        notes += (f"no validation films given: {len(val)} films carved from the training films, by patient",)
+        notes += (f"no validation films given: {len(val)} films carved from the training films, by patient{whose}",)
+    if whose:
+        notes += (f"one patient may be in training and in validation{whose}, whose accuracy is then too high",)
     known = train.findings
     unknown = sorted(set(val.findings) - set(known))
     if unknown:

@@ -23,6 +23,7 @@ from fewshot_cxr.storage import whole_file, write_text
 from fewshot_cxr.training.module import Learner, TrainingModule
 from fewshot_cxr.training.objective import plateau_scale
 from fewshot_cxr.training.settings import TrainingSettings
+from fewshot_cxr.unknown_patients import count_unknown
 
 _LIBRARIES = ("fewshot_cxr", "torch", "timm", "lightning", "pytorch-metric-learning")
 
@@ -57,6 +58,7 @@ def run_card(
         "given_hash": list(given_hash),
         "n_films": {name: len(part) for name, part in parts.items()},
         "n_patients": {name: len({film.group for film in part}) for name, part in parts.items()},
+        "n_films_without_patient": {name: count_unknown(part) for name, part in parts.items()},
         "training": settings,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
     }

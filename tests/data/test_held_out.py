@@ -47,7 +47,10 @@ def test_a_finding_of_one_source_alone_is_said():
     rows += [Record(f"b{i}.png", ("normal",), source="rsna") for i in range(20)]
     train, _, test = leave_one_source_out(Records(tuple(rows), Path()))["cohen"]
     assert test.findings == ("covid19",)
-    assert train.notes == ("only cohen has covid19: training on the other sources cannot learn it",)
+    assert train.notes == (
+        "patients are unknown: each film counts as its own patient",
+        "only cohen has covid19: training on the other sources cannot learn it",
+    )
 
 
 def test_sources_that_cannot_be_left_out():

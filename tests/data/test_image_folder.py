@@ -40,7 +40,7 @@ def test_folders_are_findings(root):
 def test_patients_by_pattern(root, pattern):
     records = read_dataset("image_folder", root, patient_pattern=pattern)
     assert [film.patient_id for film in records] == [None, "p2", "p1", "p1"]
-    assert records.notes == ("1 of 4 paths do not match the patient pattern: each is its own patient",)
+    assert records.notes == ("1 of 4 paths do not match the patient pattern: each counts as its own patient",)
 
 
 def test_a_pattern_that_is_none(root):
@@ -227,7 +227,7 @@ def test_a_dicoms_header_goes_into_its_record(dicoms, tmp_path):
     assert records[2].patient_id not in (hidden, None)
     assert (records[3].path, records[3].patient_id, records[3].source) == ("normal/d.png", None, None)
     assert records.notes[0].endswith("the same --salt-file gives the same ids")
-    assert records.notes[1].startswith("the patients of 1 films are unknown")
+    assert records.notes[1].startswith("the patients of 1 of 4 films are unknown")
     write_manifest(records, tmp_path / "m.csv")
     written = (tmp_path / "m.csv").read_text(encoding="utf-8")
     for secret in ("DOE", "JANE", "MRN", "General"):

@@ -244,7 +244,7 @@ def test_a_dataset_of_arrays_trains_and_is_embedded():
     for data in (Films(), Films(n_channels=1), Films(classes=["a", "b", "c"], patient_ids=patients)):
         trained = SiameseTrainer(**NARROW, **SIAMESE).fit(data)
         assert trained.card["findings"] == list(getattr(data, "classes", "012"))
-        assert ("names no patients" in trained.notes[0]) == (not hasattr(data, "patient_ids"))
+        assert ("patients are unknown" in trained.notes[0]) == (not hasattr(data, "patient_ids"))
         embeddings = embed(trained.encoder, data)
         assert [embeddings.class_names.index(str(name)) for name in embeddings.class_names] == [0, 1, 2]
         assert embeddings.class_ids.tolist() == data.labels.tolist()

@@ -11,6 +11,7 @@ from fewshot_cxr.data.dicom_header import read_header
 from fewshot_cxr.data.images import DICOM_SUFFIXES, is_image_name
 from fewshot_cxr.data.readers.film_walk import SPLITS, descend, walk_films
 from fewshot_cxr.records import Problem, Record, Records
+from fewshot_cxr.unknown_patients import unknown_text
 
 _LEAST_SALT_BYTES = 16
 _LOOSE = "lies in no finding's folder"
@@ -157,9 +158,6 @@ def _notes(films: list[Record], pattern: re.Pattern[str] | None) -> tuple[str, .
     if not n_unknown:
         return ()
     if pattern is not None:
-        return (f"{n_unknown} of {len(films)} paths do not match the patient pattern: each is its own patient",)
-    who = "patients are unknown" if n_unknown == len(films) else f"the patients of {n_unknown} films are unknown"
-    return (
-        f"{who}: each film counts as its own patient, so films of one patient may leak between splits; name a "
-        "--patient-pattern",
-    )
+        return (f"{n_unknown} of {len(films)} paths do not match the patient pattern: each counts as its own patient",)
+    told = unknown_text(n_unknown, len(films))
+    return (f"{told}, so films of one patient may leak between splits; name a --patient-pattern",)

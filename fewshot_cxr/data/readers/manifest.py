@@ -13,6 +13,7 @@ from fewshot_cxr.data.readers.gathering import Gathering
 from fewshot_cxr.data.splits import assert_no_leak
 from fewshot_cxr.records import Record, Records
 from fewshot_cxr.storage import write_text
+from fewshot_cxr.unknown_patients import count_unknown, unknown_text
 
 COLUMNS = {
     "path": ("path", "file", "filename", "image"),
@@ -206,6 +207,8 @@ def write_manifest(records: Records, path: str | Path, *, header: dict[str, Any]
     lead: dict[str, Any] = {"hash": records.data_hash, "n_films": len(records), **(header or {})}
     if records.root.resolve() != path.parent.resolve():
         lead["root"] = str(records.root.resolve())
+    if told := unknown_text(count_unknown(records), len(records)):
+        lead["patients"] = told
     lead["n_by_finding"] = records.count_by(lambda film: "|".join(film.findings))
     # One called like a column of ours ("label" beside a chosen "finding") comes after it: the reader takes the first.
     extra = list(dict.fromkeys(name for film in records for name in film.attributes))

@@ -13,6 +13,7 @@ from fewshot_cxr.data.readers.covidx import read_covidx
 from fewshot_cxr.data.readers.image_folder import read_image_folder
 from fewshot_cxr.data.readers.manifest import read_manifest
 from fewshot_cxr.records import Records
+from fewshot_cxr.unknown_patients import with_unknown_noted
 
 READERS: dict[str, Callable[..., Records]] = {
     "chestxray14": read_chestxray14,
@@ -34,10 +35,11 @@ def read_dataset(name: str, path: str | Path, **options: Any) -> Records:
         options: of the reader; a misspelt one is Python's own TypeError.
 
     Returns:
-        The readable rows; what was left out is in `.problems`, what was assumed in `.notes`.
+        The readable rows; what was left out is in `.problems`, what was assumed in `.notes`, as where patients are
+        unknown.
 
     Raises:
         ValueError: unknown reader, or one of the reader's own errors.
         FileNotFoundError: nothing is readable there.
     """
-    return lookup(READERS, name, what="reader")(Path(path), **options)
+    return with_unknown_noted(lookup(READERS, name, what="reader")(Path(path), **options))

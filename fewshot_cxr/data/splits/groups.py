@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from fewshot_cxr.records import Record, Records
+from fewshot_cxr.unknown_patients import with_unknown_noted
 
 NAMES = ("train", "val", "test")
 _WAY_OUT = "split by patient (fscxr data split)"
@@ -47,6 +48,7 @@ def take_parts(
         names: of the parts.
         notes: put behind those of `records`.
     """
+    records = with_unknown_noted(records)
     parts = tuple(
         replace(
             records,

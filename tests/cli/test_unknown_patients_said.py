@@ -1,0 +1,62 @@
+"""A table that names no patient: every command says so, and none speaks of patients as if it knew them."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from command_line import run
+
+from fewshot_cxr.data import read_dataset, write_manifest
+from fewshot_cxr.data.synthetic import make_synthetic
+
+UNKNOWN = "patients are unknown: each film counts as its own patient"
+TINY = ("--encoder", "resnet9", "--image-size", 32, "--epochs", 1)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Films of six patients whom no column names, and the same in parts."""
+    folder = tmp_path_factory.mktemp("unknown")
+    films = make_synthetic(folder, n_patients=12, findings=("normal", "effusion"), size_px=48)
+    write_manifest(films.each(lambda film: replace(film, patient_id=None)), folder / "films.csv")
+    assert run("data", "split", folder / "films.csv", "--fractions", "0.4,0.2,0.4", "--out", folder / "split.csv") == 0
+    return folder
+
+
+def test_read_and_split_say_it_once_and_write_it_down(place, tmp_path, capsys):
+    assert run("data", "read", place / "films.csv", "--no-verify", "--out", tmp_path / "read.csv") == 0
+    said = capsys.readouterr()
+    assert said.err.count(UNKNOWN) == 1
+    assert " films (patients unknown), from " in said.err
+    assert "unknown" in next(line for line in said.out.splitlines() if "effusion" in line)
+    ways = (("--folds", 3), ("--per-class", "3,3"), ("--novel", "effusion"), ())
+    for way in ways:
+        assert run("data", "split", tmp_path / "read.csv", *way, "--out", tmp_path / "split.csv") == 0
+        said = capsys.readouterr()
+        assert said.err.count(UNKNOWN) == 1
+        assert "films (patients unknown): " in said.err
+    for name in ("read", "split"):
+        lead = (tmp_path / f"{name}.csv").read_text().partition("\n")[0]
+        assert json.loads(lead.removeprefix("# "))["patients"] == UNKNOWN
+        assert UNKNOWN in " ".join(read_dataset("manifest", tmp_path / f"{name}.csv").notes)
+
+
+def test_some_unknown_patients_are_counted(place, tmp_path, capsys):
+    films = read_dataset("manifest", place / "films.csv")
+    rows = [replace(film, patient_id=None if row < 3 else f"p{row // 2}") for row, film in enumerate(films)]
+    write_manifest(replace(films, films=tuple(rows)), place / "some.csv")
+    assert run("data", "read", place / "some.csv", "--no-verify") == 0
+    said = capsys.readouterr()
+    n = len(films)
+    assert f"the patients of 3 of {n} films are unknown: each of these counts as its own patient" in said.err
+    assert f"(unknown for 3 of {n} films), from {n} rows" in said.err
+    assert "and 3 unknown" in said.out
+
+
+def test_training_says_it_and_that_validation_may_hold_the_same_patients(place, tmp_path, capsys):
+    assert run("train", "siamese", "--data", place / "split.csv", *TINY, "--out", tmp_path / "run") == 0
+    said = capsys.readouterr().err
+    assert said.count(UNKNOWN) == 1
+    assert "one patient may be in training and in validation (patients unknown)" in said
+    card = json.loads((tmp_path / "run" / "card.json").read_text())
+    assert card["n_films_without_patient"] == card["n_films"]
