@@ -5,9 +5,9 @@ from pathlib import Path
 
 from fewshot_cxr.data.dicom import HEAD_BYTES, is_dicom
 from fewshot_cxr.data.images import is_image_name
+from fewshot_cxr.data.split_names import split_named
 from fewshot_cxr.records import Problem
 
-SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _DICOM_INDEX = "DICOMDIR"  # PS3.10, 8.6: the index of a medium, and no film
 
 
@@ -20,7 +20,7 @@ def descend(root: Path) -> Path:
     place = root
     while True:
         folders, has_picture = _look(place)
-        splits = [name for name in folders if name.lower() in SPLITS]
+        splits = [name for name in folders if split_named(name)]
         if splits:
             return place if any(_look(place / name)[0] for name in splits) else root
         if len(folders) != 1 or has_picture:
@@ -64,10 +64,10 @@ def walk_films(root: Path, *, any_name: bool) -> tuple[list[str], list[Problem]]
 
 def _copies(root: Path, folders: list[str]) -> list[str]:
     """Return the folders beside train/val/test that hold such folders again: a second copy of all films, often."""
-    others = [name for name in folders if name.lower() not in SPLITS and not (root / name).is_symlink()]
-    if not any(name.lower() in SPLITS for name in folders):
+    others = [name for name in folders if not split_named(name) and not (root / name).is_symlink()]
+    if not any(split_named(name) for name in folders):
         return []
-    return [name for name in others if any(inner.lower() in SPLITS for inner in _look(root / name)[0])]
+    return [name for name in others if any(split_named(inner) for inner in _look(root / name)[0])]
 
 
 def _is_dicom_file(folder: str, name: str) -> bool:

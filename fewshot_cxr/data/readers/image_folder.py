@@ -9,7 +9,8 @@ from pathlib import Path
 
 from fewshot_cxr.data.dicom_header import read_header
 from fewshot_cxr.data.images import DICOM_SUFFIXES, is_image_name
-from fewshot_cxr.data.readers.film_walk import SPLITS, descend, walk_films
+from fewshot_cxr.data.readers.film_walk import descend, walk_films
+from fewshot_cxr.data.split_names import split_named
 from fewshot_cxr.records import Problem, Record, Records
 from fewshot_cxr.unknown_patients import unknown_text
 
@@ -77,7 +78,7 @@ def read_image_folder(
 
 def _film(root: Path, path: str, finding: str | None, header_of: Callable[[Path, Record], Record]) -> Record | Problem:
     parts = path.split("/")
-    split = SPLITS.get(parts[0].lower()) if len(parts) > 1 else None
+    split = split_named(parts[0]) if len(parts) > 1 else None
     folders = parts[1:-1] if split else parts[:-1]
     if not folders and finding is None:
         return Problem(None, path, _LOOSE)

@@ -8,8 +8,8 @@ from typing import Any
 
 from fewshot_cxr._checks import nearest
 from fewshot_cxr.data.readers.csv_table import number_of, parse_rows, read_text, split_lead
-from fewshot_cxr.data.readers.film_walk import SPLITS
 from fewshot_cxr.data.readers.gathering import Gathering
+from fewshot_cxr.data.split_names import split_named
 from fewshot_cxr.data.splits import assert_no_leak
 from fewshot_cxr.records import Record, Records
 from fewshot_cxr.storage import write_text
@@ -176,7 +176,7 @@ def _has_text(rows: list[list[str]], column: int) -> bool:
 
 def _record(name: str, findings: tuple[str, ...], cells: dict[str, str], attributes: dict[str, str]) -> Record:
     text = {what: cells.get(what) or None for what in ("source", "view", "split", "mask_path", "sex")}
-    text["split"] = text["split"] and SPLITS.get(text["split"].lower(), text["split"])  # TRAIN, valid and the like
+    text["split"] = text["split"] and (split_named(text["split"]) or text["split"])
     return Record(
         name,
         findings,

@@ -1,0 +1,20 @@
+"""What a split is called, in a column or as a folder: train, val and test under all their usual names."""
+
+import re
+
+SPLITS = {
+    "train": ("train", "training", "trn"),
+    "val": ("val", "valid", "validate", "validation", "dev", "development", "tune", "tuning"),
+    "test": ("test", "testing", "tst", "eval", "evaluation", "holdout", "heldout"),
+}
+_SPLIT_OF = {name: split for split, names in SPLITS.items() for name in names}
+
+
+def split_named(text: str) -> str | None:
+    """Return train, val or test for a name that means it, such as Training, validate or "hold-out"; None for another.
+
+    Args:
+        text: in any case, with any blanks, dashes and underscores; "set", "split" and "data" may follow.
+    """
+    plain = re.sub(r"[\W_]+", "", text).lower()
+    return _SPLIT_OF.get(plain) or _SPLIT_OF.get(re.sub(r"(set|split|data)$", "", plain))
