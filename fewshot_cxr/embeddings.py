@@ -1,5 +1,7 @@
 """Embeddings with what is known of each film: all that evaluation, banks and plots need; none knows the network."""
 
+import csv
+import io
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -10,7 +12,7 @@ import numpy as np
 import torch
 
 from fewshot_cxr._html import counts_text, html_table
-from fewshot_cxr.storage import load_tensors, save_tensors
+from fewshot_cxr.storage import load_tensors, save_tensors, whole_file
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -118,10 +120,37 @@ class Embeddings:
         return tuple(f"row {row}" for row in range(len(self))) if self.paths is None else self.paths
 
     def save(self, path: str | Path) -> None:
-        """Save to one safetensors file, whole or not at all."""
+        """Save to one file, whole or not at all, in the form that its suffix says.
+
+        A .safetensors (or no suffix) holds everything, and `load` takes it. A .csv has a row for each film: path,
+        finding, patient (a number), source and the values. A .npy holds the vectors alone.
+
+        Raises:
+            ValueError: the suffix says another form.
+        """
+        form = Path(path).suffix.lower()
+        if form in (".csv", ".npy"):
+            with whole_file(path) as part, part.open("wb") as file:
+                file.write(self._table().encode()) if form == ".csv" else np.save(file, self.vectors)
+            return
+        if form not in ("", ".safetensors"):
+            raise ValueError(f"{path}: embeddings are saved as .safetensors, .csv or .npy")
         tensors = {name: torch.from_numpy(getattr(self, name)) for name in ("vectors", "class_ids", "patient_ids")}
         header = {name: getattr(self, name) for name in ("class_names", "sources", "paths", "distance")}
         save_tensors(path, tensors, kind="embeddings", header=header)
+
+    def _table(self) -> str:
+        """Return the rows of a CSV; nine digits give a float32 back to the last bit."""
+        shows = np.eye(len(self.class_names))[self.class_ids] if not self.is_multi_label else self.class_ids
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(["path", "finding", "patient", "source", *(f"e{at}" for at in range(self.vectors.shape[1]))])
+        for row, vector in enumerate(self.vectors):
+            findings = "|".join(self.class_names[at] for at in np.flatnonzero(shows[row] == 1))
+            source = "" if self.sources is None else self.sources[row]
+            facts = self.film_names[row], findings, self.patient_ids[row], source
+            table.writerow([*facts, *(f"{value:.9g}" for value in vector)])
+        return text.getvalue()
 
     @classmethod
     def load(cls, path: str | Path) -> "Embeddings":

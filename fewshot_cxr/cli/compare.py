@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from fewshot_cxr.cli.console import check_outputs, say, say_notes, show_tables, write_result
+from fewshot_cxr.cli.console import say, say_notes, show_tables, write_result
 from fewshot_cxr.cli.flags import json_flag
 from fewshot_cxr.evaluation import compare_results
 from fewshot_cxr.report.compare_tables import comparison_table
@@ -26,7 +26,6 @@ def command(*, first: Path, second: Path, json_file: str | None) -> None:
     \b
     Example: fscxr compare resnet9.json covidnet.json
     """
-    check_outputs(json_file)
     names = (first.stem, second.stem) if first.stem != second.stem else (str(first), str(second))
     comparison = compare_results(read_result(first), read_result(second), names=names)
     show_tables([comparison_table(comparison)], to_stderr=json_file == "-")

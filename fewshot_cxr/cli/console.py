@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from fewshot_cxr.records import Records
 from fewshot_cxr.storage import write_json
 from fewshot_cxr.unknown_patients import records_text
-from fewshot_cxr.workflows.run_files import PROVENANCE_FILE, provenance
+from fewshot_cxr.workflows.run_files import LAST, PROVENANCE_FILE, provenance
 
 if TYPE_CHECKING:  # what neither decodes films nor has a result starts without them
     from fewshot_cxr.report import Table
@@ -102,22 +102,6 @@ def show_tables(tables: Iterable[Table], *, to_stderr: bool) -> None:
         say(f"{name}: {why}")
 
 
-def check_outputs(*files: str | Path | None) -> None:
-    """Refuse, before any work is done, a file that cannot be written.
-
-    Raises:
-        click.UsageError: it is a folder, or its folder is a file or cannot be written to.
-    """
-    for file in files:
-        if file is None or str(file) == "-":
-            continue
-        folder = Path(file).absolute().parent
-        while not folder.exists():
-            folder = folder.parent
-        if Path(file).is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-            raise click.UsageError(f"{file} cannot be written: name a file in a folder that can")
-
-
 def write_result(value: Any, target: str | None) -> None:
     """Write JSON to a file, or to standard output for "-"; a result that says its kind says how it was made, too."""
     if isinstance(value, dict) and "kind" in value:
@@ -128,10 +112,25 @@ def write_result(value: Any, target: str | None) -> None:
         write_json(target, value)
 
 
-def write_provenance(folder: Path, *, resume: bool = False) -> None:
-    """Write into a run folder how it was made; a run that goes on keeps what it began with."""
+@contextmanager
+def run_folder(folder: Path, *, resume: bool = False) -> Iterator[None]:
+    """Write into a run folder how it was made; a run that fails before its first checkpoint leaves nothing there.
+
+    Args:
+        folder: of the run.
+        resume: a run that goes on keeps what it began with.
+    """
+    before = set(folder.iterdir()) if folder.exists() else None
     if not (resume and (folder / PROVENANCE_FILE).exists()):
         write_json(folder / PROVENANCE_FILE, provenance(_typed()))
+    try:
+        yield
+    except BaseException:
+        if before is None and not (folder / LAST).exists():
+            shutil.rmtree(folder)
+        elif before is not None and not (folder / LAST).exists() and folder / PROVENANCE_FILE not in before:
+            (folder / PROVENANCE_FILE).unlink()
+        raise
 
 
 def _typed() -> str:

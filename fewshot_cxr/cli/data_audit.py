@@ -7,7 +7,8 @@ import click
 from fewshot_cxr import report  # each name loads when it is asked for: no page, no jinja2
 from fewshot_cxr._checks import lookup
 from fewshot_cxr.cli.console import progress_bars, say, say_notes, say_records, show_tables, write_result
-from fewshot_cxr.cli.flags import comma_names, file_path, json_flag, seed_flag
+from fewshot_cxr.cli.flags import comma_names, json_flag, seed_flag
+from fewshot_cxr.cli.outputs import page_file
 from fewshot_cxr.cli.sources import Reading, read_sources, reading_flags
 from fewshot_cxr.evaluation import CHECKS, audit_films
 from fewshot_cxr.report import checks_table, confounding_table, counts_table
@@ -18,7 +19,7 @@ CHECK_FAILED = 3
 
 @click.command()
 @click.argument("sources", nargs=-1, required=True, metavar="MANIFEST...")
-@click.option("--html", "html_file", type=file_path, help="Write a page to look at.")
+@click.option("--html", "html_file", type=page_file, help="Write a page to look at.")
 @click.option(
     "--fail-on",
     metavar="A,B",

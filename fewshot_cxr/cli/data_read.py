@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from fewshot_cxr.cli.console import progress_bars, say, say_notes, say_problems, show_table, write_result
-from fewshot_cxr.cli.flags import file_path, json_flag, seed_flag
-from fewshot_cxr.cli.sources import Reading, choose_findings, read_sources, reading_flags
+from fewshot_cxr.cli.flags import json_flag, seed_flag
+from fewshot_cxr.cli.outputs import check_manifest, manifest_file
+from fewshot_cxr.cli.sources import Reading, choose_findings, read_sources, reader_and_path, reading_flags
 from fewshot_cxr.data import (
     assert_no_leak,
     check_whole,
@@ -26,7 +27,7 @@ _MOST_COLUMNS = 4
 
 @click.command()
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
-@click.option("--out", type=file_path, help="The manifest to write.")
+@click.option("--out", type=manifest_file, help="The manifest to write.")
 @click.option("--map", "renamings", multiple=True, metavar="OLD=NEW", help="Call a finding by another name; repeat it.")
 @click.option("--per-finding", type=click.IntRange(1), metavar="N", help="Draw at most N films of each, by --seed.")
 @click.option("--verify/--no-verify", default=True, show_default=True, help="Decode every film.")
@@ -58,6 +59,8 @@ def command(
              fscxr data read coronahack:/data/corona image_folder:/data/ours --map bacteria=pneumonia --out films.csv
     """
     names = _renamings(renamings)
+    if out is not None:
+        check_manifest(out, [reader_and_path(source)[1] for source in sources], {"read": list(sources)})
     # Chosen by the new names, so after renaming.
     records = choose_findings(rename_findings(read_sources(sources, reading.of_all_findings()), names), reading)
     if per_finding is not None:

@@ -12,7 +12,8 @@ import click
 from fewshot_cxr import evaluation  # each name loads when it is asked for: no SciPy without an audit
 from fewshot_cxr.cli.console import say, say_notes, say_records, show_table, write_result
 from fewshot_cxr.cli.flags import comma_names, file_path, json_flag, seed_flag
-from fewshot_cxr.cli.sources import Reading, read_films, reading_flags
+from fewshot_cxr.cli.outputs import check_manifest, manifest_file
+from fewshot_cxr.cli.sources import Reading, read_films, reader_and_path, reading_flags
 from fewshot_cxr.data import (
     fixed_counts,
     fold_split,
@@ -40,6 +41,10 @@ class _Split:
     header: dict[str, Any]
     whose: str = ""
 
+    def file(self, out: Path) -> Path:
+        """Return the manifest to write beside, or as, `out`."""
+        return out.with_name(f"{out.stem}{self.ending}{out.suffix}")
+
 
 @click.command()
 @click.argument("source")
@@ -55,7 +60,7 @@ class _Split:
 )
 @click.option("--audit", "audit_file", type=file_path, help="Of SOURCE, by data audit --json: copies stay together.")
 @click.option("--copies", type=click.Choice(["group", "drop"]), help="Exact ones: keep all or one.  [default: group]")
-@click.option("--out", required=True, type=file_path, help="The manifest to write.")
+@click.option("--out", required=True, type=manifest_file, help="The manifest to write.")
 @seed_flag
 @reading_flags
 @json_flag
@@ -111,7 +116,9 @@ def command(
     # Folds share their notes, and a source's say whose they are.
     say_notes(dict.fromkeys(f"{split.whose}{note}" for split in splits for note in _new_notes(records, split)))
     splits = [replace(split, header=split.header | used) for split in splits]
-    written = [_write(records, split, out, to_stderr=json_file == "-") for split in splits]
+    for split in splits:
+        check_manifest(split.file(out), [reader_and_path(source)[1]], {"read": [source], **split.header})
+    written = [_write(records, split, out, source, to_stderr=json_file == "-") for split in splits]
     one = {name: value for name, value in written[0].items() if name != "file"} if len(written) == 1 else {}
     write_result({**one, "manifests": written}, json_file)
 
@@ -148,11 +155,11 @@ def _new_notes(records: Records, split: _Split) -> list[str]:
     return list(dict.fromkeys(note for part in split.parts for note in part.notes if note not in records.notes))
 
 
-def _write(records: Records, split: _Split, out: Path, *, to_stderr: bool) -> dict[str, Any]:
+def _write(records: Records, split: _Split, out: Path, source: str, *, to_stderr: bool) -> dict[str, Any]:
     """Write one manifest, print its table, and return what the JSON says of it."""
     whole = Records(tuple(film for part in split.parts for film in part), records.root, records.problems)
-    file = out.with_name(f"{out.stem}{split.ending}{out.suffix}")
-    write_manifest(whole, file, header=split.header)
+    file = split.file(out)
+    write_manifest(whole, file, header={"read": [source], **split.header})
     _show(split, records.findings, f"Films by split: {file.name}" if split.ending else "Films by split", to_stderr)
     say(f"written: {file}")
     by_split = whole.count_by(lambda film: film.split)

@@ -5,7 +5,8 @@ from pathlib import Path
 import click
 
 from fewshot_cxr.cli.console import bars_for, say, say_problems
-from fewshot_cxr.cli.flags import batch_compute_flags, checkpoint_flag, data_flag, file_path
+from fewshot_cxr.cli.flags import batch_compute_flags, checkpoint_flag, data_flag
+from fewshot_cxr.cli.outputs import embeddings_file, overwrite_flag
 from fewshot_cxr.cli.sources import Reading, read_films, reading_flags
 from fewshot_cxr.encoders import load_encoder
 from fewshot_cxr.workflows.compute import Compute
@@ -15,11 +16,15 @@ from fewshot_cxr.workflows.compute import Compute
 @checkpoint_flag
 @data_flag
 @click.option("--split", help="Take the films of this split only.")
-@click.option("--out", required=True, type=file_path, help="A .safetensors file.")
+@click.option("--out", required=True, type=embeddings_file, help="A .safetensors, .csv or .npy file.")
+@overwrite_flag
 @batch_compute_flags
 @reading_flags
 def command(*, checkpoint: Path, source: str, split: str | None, out: Path, compute: Compute, reading: Reading) -> None:
-    """Embed films, each once, into a safetensors file (vectors, findings, patients, paths).
+    """Embed films, each once, into one file.
+
+    A .safetensors holds all that other commands ask for. A .csv is a table of path, finding, patient (a number), source
+    and the values; a .npy holds the vectors alone, in the order of the films.
 
     \b
     Example: fscxr embed --checkpoint run --data split.csv --split test --out test.safetensors

@@ -5,10 +5,11 @@ from pathlib import Path
 import click
 
 from fewshot_cxr import report  # each name loads when it is asked for: no page, no matplotlib
-from fewshot_cxr.cli.console import bars_for, check_outputs, say, say_problems, write_result
+from fewshot_cxr.cli.console import bars_for, say, say_problems, write_result
 from fewshot_cxr.cli.episode_plan import EpisodeFlags, episode_flags
 from fewshot_cxr.cli.exemplars import rule_flags
-from fewshot_cxr.cli.flags import batch_compute_flags, checkpoint_flag, data_flag, file_path, json_flag
+from fewshot_cxr.cli.flags import batch_compute_flags, checkpoint_flag, data_flag, json_flag
+from fewshot_cxr.cli.outputs import check_place, numbers_file, page_file
 from fewshot_cxr.cli.results import show_result
 from fewshot_cxr.cli.sources import Reading, read_films, reading_flags
 from fewshot_cxr.encoders import load_encoder
@@ -36,8 +37,8 @@ from fewshot_cxr.workflows.judging import evaluate_in_episodes
     help="Pixels, border and source, classified.",
 )
 @click.option("--multi-label", is_flag=True, help="Films may show several findings: tell each from its absence.")
-@click.option("--csv", "csv_file", type=file_path, help="Write the numbers as CSV.")
-@click.option("--html", "html_file", type=file_path, help="Write a page to look at.")
+@click.option("--csv", "csv_file", type=numbers_file, help="Write the numbers as CSV.")
+@click.option("--html", "html_file", type=page_file, help="Write a page to look at.")
 @batch_compute_flags
 @reading_flags
 @json_flag
@@ -67,10 +68,8 @@ def command(
              fscxr episode-eval --checkpoint run --data split.csv --split test --protocol novel --novel covid19
              fscxr episode-eval --checkpoint run --data split.csv --split test --episodes-file test.episodes
     """
-    for flag, file in (("--csv", csv_file), ("--html", html_file)):
-        if str(file) == "-":
-            raise click.UsageError(f"{flag} takes a file; only --json goes to standard output with -")
-    check_outputs(json_file, csv_file, html_file, episodes.file)
+    if episodes.file is not None:
+        check_place(episodes.file)
     encoder = load_encoder(checkpoint)
     test, calibration = _films(source, split, calibrate_split, reading, is_multi_label=multi_label)
     with bars_for(compute) as compute:

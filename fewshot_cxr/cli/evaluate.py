@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from fewshot_cxr.cli.classifier_eval import classifier_result
-from fewshot_cxr.cli.console import bars_for, check_outputs, say_problems, write_result
+from fewshot_cxr.cli.console import bars_for, say_problems, write_result
 from fewshot_cxr.cli.exemplars import (
     SOURCE_HELP,
     SupportFlags,
@@ -76,7 +76,6 @@ def command(
              fscxr evaluate --classifier run --data split.csv --calibrate-split val
              fscxr evaluate --predictions predictions.csv
     """
-    check_outputs(json_file)
     given = given_flags()
     if predictions is not None:
         idle = [flag for name, flag in given.items() if name not in _WITH_PREDICTIONS]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from fewshot_cxr.cli.console import bars_for, check_outputs, say, say_notes, say_problems, show_tables, write_result
+from fewshot_cxr.cli.console import bars_for, say, say_notes, say_problems, show_tables, write_result
 from fewshot_cxr.cli.exemplars import (
     SOURCE_HELP,
     SupportFlags,
@@ -24,6 +24,7 @@ from fewshot_cxr.cli.flags import (
     seed_flag,
     there_path,
 )
+from fewshot_cxr.cli.outputs import check_place
 from fewshot_cxr.cli.sources import Reading, read_films, reading_flags
 from fewshot_cxr.explain import METHODS
 from fewshot_cxr.report.heat_sections import focus_difference_table, focus_table, gain_text
@@ -110,7 +111,7 @@ def command(
              fscxr explain --classifier run --data split.csv --question why --masks masks --out heat
              fscxr explain --checkpoint run --versus cropped --data split.csv --out heat
     """
-    check_outputs(json_file, out / PAGE)
+    check_place(out / PAGE)
     if (out / PAGE).exists():
         raise click.UsageError(f"{out} holds an explanation already: name another folder (--out)")
     run_path = _one_run(checkpoint, classifier)

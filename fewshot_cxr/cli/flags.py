@@ -9,6 +9,7 @@ import click
 from click.core import ParameterSource
 
 from fewshot_cxr._checks import lookup
+from fewshot_cxr.cli.outputs import json_file, overwrite_flag
 from fewshot_cxr.image_spec import CROPS
 from fewshot_cxr.workflows.compute import Compute
 
@@ -50,11 +51,11 @@ def _parameters(command: Callable[..., Any]) -> list[click.Parameter]:
 
 
 def given_flags() -> dict[str, str]:
-    """Return the flags of the running command that were typed, by the names of their parameters."""
+    """Return the flags that were typed and change what a command finds, by the names of their parameters."""
     context = click.get_current_context()
     is_typed = ParameterSource.COMMANDLINE
     typed = [one for one in context.command.params if context.get_parameter_source(one.name or "") is is_typed]
-    return {one.name or "": one.opts[0] for one in typed}
+    return {one.name or "": one.opts[0] for one in typed if one.name != "overwrite"}
 
 
 def comma_names(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
@@ -104,12 +105,11 @@ file_path = click.Path(dir_okay=False, path_type=Path)
 folder_path = click.Path(file_okay=False, path_type=Path)
 there_path = click.Path(exists=True, path_type=Path)
 
-json_flag = click.option(
-    "--json",
-    "json_file",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, allow_dash=True),
-    help="Write the result as JSON; - is standard output.",
+json_flag = several(
+    click.option(
+        "--json", "json_file", metavar="FILE", type=json_file, help="Write the result as JSON; - is standard output."
+    ),
+    overwrite_flag,
 )
 seed_flag = click.option("--seed", default=0, show_default=True, help="Of every draw.")
 device_flag = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")

@@ -6,8 +6,9 @@ from pathlib import Path
 import click
 
 from fewshot_cxr._checks import lookup
-from fewshot_cxr.cli.console import bars_for, check_outputs, say, say_problems
-from fewshot_cxr.cli.flags import as_one, batch_compute_flags, file_path, given_flags, seed_flag, there_path
+from fewshot_cxr.cli.console import bars_for, say, say_problems
+from fewshot_cxr.cli.flags import as_one, batch_compute_flags, given_flags, seed_flag, there_path
+from fewshot_cxr.cli.outputs import figure_file, overwrite_flag
 from fewshot_cxr.cli.sources import READING, Reading, read_films, read_sources, reading_flags
 from fewshot_cxr.distances import DISTANCES
 from fewshot_cxr.embeddings import Embeddings
@@ -46,14 +47,14 @@ def _check_suffix(kind: str, plot: PlotKind, out: Path) -> None:
     if out.suffix.lower() == ".html" and plot.explore is None:
         explored = ", ".join(name for name, one in PLOTS.items() if one.explore is not None)
         raise click.UsageError(f"--out {out}: {kind} is saved as .png; a page to explore is made of {explored} alone")
-    if out.suffix.lower() not in (".png", ".html"):
+    if not out.suffix:
         raise click.UsageError(f"--out {out}: figures are saved as .png, and a projection to explore as .html")
 
 
 @click.command(help=_HELP)
 @click.argument("kind")
 @click.argument("sources", nargs=-1, metavar="[SOURCE]...")
-@click.option("--out", required=True, type=file_path, help="A .png; of projection also .html.")
+@click.option("--out", required=True, type=figure_file, help="A .png; of projection also .html.")
 @as_one(
     "look",
     PlotOptions,
@@ -79,6 +80,7 @@ def _check_suffix(kind: str, plot: PlotKind, out: Path) -> None:
 @click.option("--checkpoint", type=there_path, help="Run folder or encoder file.")
 @click.option("--data", help="Films of the embeddings: manifest CSV, image folder, or NAME:PATH (data read --help).")
 @click.option("--split", help="--checkpoint: embed the films of this split only.")
+@overwrite_flag
 @batch_compute_flags
 @reading_flags
 def command(
@@ -97,7 +99,6 @@ def command(
     reading: Reading,
 ) -> None:
     """Draw one figure; what the kinds are is said in the help."""
-    check_outputs(out)
     plot = lookup(PLOTS, kind, what="kind of figure")
     _check_suffix(kind, plot, out)
     _refuse_idle_flags(kind, plot, out, look.method, is_embedding=checkpoint is not None)

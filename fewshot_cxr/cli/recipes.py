@@ -8,15 +8,15 @@ import click
 
 from fewshot_cxr.cli.console import (
     bars_for,
-    check_outputs,
     progress_bars,
+    run_folder,
     say,
     say_notes,
     show_table,
-    write_provenance,
     write_result,
 )
 from fewshot_cxr.cli.flags import compute_flags, json_flag, resume_flag, run_folder_flag, seed_flag, there_path
+from fewshot_cxr.cli.outputs import check_place
 from fewshot_cxr.cli.results import show_warnings
 from fewshot_cxr.cli.sources import reader_and_path
 from fewshot_cxr.report.finding_tables import result_tables
@@ -33,8 +33,8 @@ from fewshot_cxr.workflows.recipes import (
     run_recipe,
     settled,
 )
+from fewshot_cxr.workflows.run_files import LAST
 
-_LAST = "last.ckpt"
 set_flag = click.option(
     "--set",
     "settings",
@@ -131,12 +131,12 @@ def run(
              fscxr recipes run resnet9-triplet --data films.csv --out run --set n_epochs=5
              fscxr recipes run chestxray15 --data chestxray14:/nih --data covid_chestxray:/cohen --out run
     """
-    check_outputs(json_file, out / "result.json")
-    if (out / _LAST).exists() and not resume:
+    check_place(out / "result.json")
+    if (out / LAST).exists() and not resume:
         raise click.UsageError(f"{out} holds a run already: add --resume, or name another folder")
     recipe, given = load_recipe(name), dict(map(parse_setting, settings))
     settled(recipe, published=published, smoke=smoke, settings=given)  # a slip, before work
-    with bars_for(compute) as compute:
+    with run_folder(out, resume=resume), bars_for(compute) as compute:
         done = run_recipe(
             recipe,
             [(reader, Path(path)) for reader, path in map(reader_and_path, sources)],
@@ -150,7 +150,6 @@ def run(
             seed=seed,
             compute=compute,
         )
-    write_provenance(out, resume=resume)
     _show(done, to_stderr=json_file == "-")
     write_result(done.result.to_json(), json_file)
 

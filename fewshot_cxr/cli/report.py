@@ -4,9 +4,10 @@ from pathlib import Path
 
 import click
 
-from fewshot_cxr.cli.console import bars_for, check_outputs, say, say_notes, say_problems
+from fewshot_cxr.cli.console import bars_for, say, say_notes, say_problems
 from fewshot_cxr.cli.exemplars import of_split, refuse_shared_patients
-from fewshot_cxr.cli.flags import compute_flags, file_path, seed_flag
+from fewshot_cxr.cli.flags import compute_flags, seed_flag
+from fewshot_cxr.cli.outputs import overwrite_flag, page_file
 from fewshot_cxr.cli.sources import Reading, read_films, reader_and_path, reading_flags
 from fewshot_cxr.data import support_films
 from fewshot_cxr.report import render_page
@@ -18,11 +19,12 @@ from fewshot_cxr.workflows.run_report import GivenFilms, report_page
 
 @click.command()
 @click.argument("sources", nargs=-1, required=True, metavar="RUN_OR_JSON...", type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=file_path, help="The page to write (HTML).")
+@click.option("--out", required=True, type=page_file, help="The page to write (HTML).")
 @click.option("--data", "source", help="Films to show.  [default: those of the split.csv of the first run]")
 @click.option("--split", help="Show the films of this split.  [default: test, where there is one]")
 @click.option("--support-split", help="Labelled films for heat maps.  [default: train, where there is one]")
 @click.option("--title", default="", help="Of the page.  [default: the names of the runs and results]")
+@overwrite_flag
 @seed_flag
 @compute_flags
 @reading_flags
@@ -48,9 +50,6 @@ def command(
              fscxr report run result.json audit.json --data films.csv --split test --out report.html
              fscxr report a.json b.json --out comparison.html
     """
-    if str(out) == "-":
-        raise click.UsageError("--out takes a file: a page does not go to standard output")
-    check_outputs(out)
     given = None
     if source is not None:
         given = _films(source, split, support_split, reading)

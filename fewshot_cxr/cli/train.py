@@ -2,7 +2,7 @@
 
 import click
 
-from fewshot_cxr.cli.console import progress_bars, say, say_notes, say_records, write_provenance, write_result
+from fewshot_cxr.cli.console import progress_bars, run_folder, say, say_notes, say_records, write_result
 from fewshot_cxr.cli.flags import json_flag
 from fewshot_cxr.cli.sources import Reading, read_films, reading_flags
 from fewshot_cxr.cli.training_flags import Run, Trainer, choices, run_flags, trainer_flags
@@ -81,8 +81,7 @@ def _train(trainer: Trainer, run: Run, reading: Reading, json_file: str | None, 
     records = read_films(run.source, reading, single_label=not is_several, several=is_several)
     say_records(records)
     train, val = _parts(records)
-    write_provenance(run.out, resume=run.resume)
-    with progress_bars() as progress:
+    with run_folder(run.out, resume=run.resume), progress_bars() as progress:
         trained = trainer.fit(train, val, out=run.out, resume=run.resume, progress=progress)
     say_notes(trained.notes)
     card = trained.card

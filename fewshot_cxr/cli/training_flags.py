@@ -20,9 +20,10 @@ from fewshot_cxr.cli.flags import (
     seed_flag,
     several,
 )
-from fewshot_cxr.encoders import ENCODERS
+from fewshot_cxr.encoders import ENCODER_FILE, ENCODERS
 from fewshot_cxr.image_spec import EQUALISERS, ImageSpec
 from fewshot_cxr.training import OPTIMIZERS, PRECISIONS, SCHEDULES, STANDARDISATIONS, ClassifierTrainer, SiameseTrainer
+from fewshot_cxr.workflows.run_files import LAST
 
 Trainer = SiameseTrainer | ClassifierTrainer
 _OF_THE_IMAGE = ("size_px", "n_channels", "crop", "top_crop", "border_crop", "equalise", "bit_depth")
@@ -48,7 +49,7 @@ class Run:
     resume: bool
 
     def __post_init__(self) -> None:
-        if not self.resume and (self.out / "last.ckpt").exists():
+        if not self.resume and any((self.out / name).exists() for name in (LAST, ENCODER_FILE)):
             raise click.UsageError(f"--out {self.out} holds a run already: add --resume, or name another folder")
 
 

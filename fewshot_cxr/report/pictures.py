@@ -79,8 +79,10 @@ def figure_png(figure: Figure, *, n_colours: int | None = None) -> bytes:
         n_colours: so many at most (up to 256), for a smaller file; None keeps all.
     """
     buffer = io.BytesIO()
-    # Without the version of matplotlib that savefig would write into it.
-    figure.savefig(buffer, format="png", dpi=_DPI, facecolor=figure.get_facecolor(), metadata={"Software": None})
+    # Not the version of matplotlib, which savefig would write: a command knows its own figures by this name.
+    figure.savefig(
+        buffer, format="png", dpi=_DPI, facecolor=figure.get_facecolor(), metadata={"Software": "fewshot_cxr"}
+    )
     if n_colours is None:
         return buffer.getvalue()
     fewer = Image.open(buffer).convert("RGB").quantize(n_colours, dither=Image.Dither.NONE)

@@ -29,6 +29,16 @@ RULE = "prototype"
 _BATCH = 128
 # Embeddings from the pooled features: the head keeps what tells the known findings apart, and a new one needs more.
 _TRAINING: dict[str, Any] = {"image_spec": ImageSpec(size_px=96), "encoder_options": {"output": "pooled"}}
+_WRITTEN = {
+    "films",
+    "masks",
+    "manifest.csv",
+    "checkpoint",
+    "figures",
+    "report.html",
+    "episodes.json",
+    "closed_set.json",
+}
 
 
 @dataclass(frozen=True)
@@ -64,7 +74,11 @@ def run_demo(
 
     Returns:
         What was found. The same seed on the same machine finds the same.
+
+    Raises:
+        ValueError: the folder holds what no demo has written.
     """
+    _refuse_strangers(out)
     start, compute = time.perf_counter(), Compute(device=device, batch_size=_BATCH, progress=progress)
     drawn = make_synthetic(out, n_patients=n_patients, seed=seed, progress=compute.report("drawing films"))
     train, val, test = split_by_patient(drawn, (0.6, 0.1, 0.3), seed=seed)
@@ -94,6 +108,13 @@ def run_demo(
     write_text(out / "report.html", page)
     seconds = time.perf_counter() - start
     return DemoResult(episodes, story.prediction, asked.finding, out / "report.html", seconds)
+
+
+def _refuse_strangers(out: Path) -> None:
+    """Refuse a folder with files that no demo has written: some of them would be replaced."""
+    strangers = sorted({file.name for file in out.iterdir()} - _WRITTEN) if out.is_dir() else []
+    if strangers:
+        raise ValueError(f"{out} holds {strangers[0]}, which is of no demo; name a new folder (--out)")
 
 
 def _embedded(

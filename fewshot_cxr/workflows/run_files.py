@@ -25,7 +25,7 @@ def provenance(command: str) -> dict[str, Any]:
     }
 
 
-CARD, HISTORY, SPLIT, RESULT = "card.json", "history.csv", "split.csv", "result.json"
+CARD, HISTORY, LAST, SPLIT, RESULT = "card.json", "history.csv", "last.ckpt", "split.csv", "result.json"
 Row = Mapping[str, float]
 
 

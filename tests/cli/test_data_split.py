@@ -172,7 +172,7 @@ def test_an_audit_keeps_copies_together(tmp_path, capsys):
     for copies, n_dropped in (("group", 0), ("drop", 8)):
         ask = ("--audit", audit, "--copies", copies)
         capsys.readouterr()
-        assert divide(tmp_path / "films.csv", *ask, "--out", split, "--json", again) == 0
+        assert divide(tmp_path / "films.csv", *ask, "--out", split, "--json", again, "--overwrite") == 0
         assert "note: films that copies join: " in capsys.readouterr().err
         header, by_split = parts(split)
         assert (header["audit"]["copies"], header["audit"]["n_dropped"]) == (copies, n_dropped)

@@ -278,7 +278,8 @@ def test_wrong_use_is_one_line(place, capsys, monkeypatch, tmp_path, arguments, 
 
 
 def test_other_forms_than_png_are_refused_before_any_work(place, capsys, tmp_path):
-    failure(capsys, 2, ("plot", "roc", "absent.json", "--out", tmp_path / "roc.pdf"), ["figures are saved as .png"])
+    words = ["no .pdf is written here, but .png or .html"]
+    failure(capsys, 2, ("plot", "roc", "absent.json", "--out", tmp_path / "roc.pdf"), words)
 
 
 def test_a_projection_becomes_a_page_to_explore(place, capsys, tmp_path):
