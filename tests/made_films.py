@@ -86,6 +86,14 @@ class SlowEpisode:
         return weights / weights.sum(axis=1, keepdims=True)
 
     @property
+    def margins(self):
+        """Return the distance to the nearest other class less that to each."""
+        ways = range(self.distances.shape[1])
+        return np.stack(
+            [np.delete(self.distances, way, axis=1).min(axis=1) - self.distances[:, way] for way in ways], 1
+        )
+
+    @property
     def credits(self):
         """Return 1 for the nearest class, 1/k where k are."""
         nearest = np.isclose(self.distances, self.distances.min(axis=1, keepdims=True), rtol=1e-6, atol=1e-9)

@@ -15,7 +15,7 @@ BEFORE = Reliability(
     1.0,
     ((0.4, 0.55, 0.5), (0.6, 0.95, 0.9)),
 )
-AFTER = replace(BEFORE, ece=Estimate(0.02, (0.01, 0.03), (0.005, 0.04)), temperature=0.5)
+AFTER = replace(BEFORE, ece=Estimate(0.02, (0.01, 0.03), (0.005, 0.04)), temperature=0.5, basis="other films")
 OPEN = OpenSet(
     {name: {"auroc": ESTIMATE, "fpr_at_95_tpr": ESTIMATE} for name in ("maximum_probability", "distance", "knn")},
     ((0.5, 0.1), (1.0, 0.3)),

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from fewshot_cxr.embeddings import Embeddings, patient_codes
+from fewshot_cxr.evaluation.scores import EXEMPLARS
 from fewshot_cxr.metrics import tie_credits
 
 _SUM_TOLERANCE = 1e-6
@@ -35,8 +36,11 @@ class Answers:
         patient_ids: N ids as for `Embeddings`; None: each film is its own patient.
         is_exclusive: whether the films show one finding each; None: they do where `truth` has the shape (N,).
         has_probabilities: False where only decisions are known.
-        log_odds: what films are ranked by for each finding, shape (N, n_findings), finite, larger is more so: it tells
-            apart what rounds to one probability. None: the probabilities are.
+        log_odds: of the probabilities, shape (N, n_findings), finite: they tell apart what rounds to one probability.
+            None: not known.
+        margins: of films that were decided by distances: the distance to the nearest other finding less that to this
+            one, shape (N, n_findings), finite. None: no distances decided.
+        temperature: of the distances in the probabilities, fitted on the exemplars; None: not fitted.
         rule: what decided.
         distance: what the rule measured with, if it did.
         is_transductive: whether an answer depends on the other films asked.
@@ -57,6 +61,8 @@ class Answers:
     is_exclusive: bool | None = None
     has_probabilities: bool = True
     log_odds: Any = None
+    margins: Any = None
+    temperature: float | None = None
     rule: str = "classifier"
     distance: str | None = None
     is_transductive: bool = False
@@ -76,8 +82,9 @@ class Answers:
             "probabilities": np.asarray(self.probabilities, dtype=np.float64),
             "truth": _one_each(truth, len(findings)) if is_index else truth.astype(np.float64),
         }
-        if self.log_odds is not None:
-            tables["log_odds"] = np.asarray(self.log_odds, dtype=np.float64)
+        for name in ("log_odds", "margins"):
+            if getattr(self, name) is not None:
+                tables[name] = np.asarray(getattr(self, name), dtype=np.float64)
         for name, table in tables.items():
             if table.shape != (len(paths), len(findings)):
                 raise ValueError(
@@ -119,12 +126,13 @@ class Answers:
     def credits(self) -> np.ndarray:
         """Share of the decision that each finding gets, float64, shape (N, n_findings).
 
-        Of films of one finding each the likeliest gets it, and k that tie get 1/k each. Of several findings each is
-        taken for present at a probability of 0.5 or more.
+        Of films of one finding each the nearest or likeliest gets it, and k that tie get 1/k each. Of several findings
+        each is taken for present at a probability of 0.5 or more.
         """
         if not self.is_exclusive:
             return np.asarray(self.probabilities >= _PRESENT, dtype=np.float64)
-        credits: np.ndarray = tie_credits(torch.from_numpy(-self.probabilities)).numpy()
+        decisive = self.probabilities if self.margins is None else self.margins
+        credits: np.ndarray = tie_credits(torch.from_numpy(-decisive)).numpy()
         return credits
 
     @cached_property
@@ -137,9 +145,11 @@ class Answers:
     def ranking_scores(self) -> np.ndarray:
         """Order of the films for each finding, float64, shape (N, n_findings), larger is more so.
 
-        The log-odds, or where they are not known the probability; where that of films of one finding each is 1 but for
-        rounding, what is left for the other findings tells the films apart.
+        The margins of distances; else the log-odds, or where they are not known the probability; where that of films of
+        one finding each is 1 but for rounding, what is left for the other findings tells the films apart.
         """
+        if self.margins is not None:
+            return np.asarray(self.margins)
         if self.log_odds is not None or not self.is_exclusive:
             return np.asarray(self.probabilities if self.log_odds is None else self.log_odds)
         others = np.stack([np.delete(self.probabilities, c, axis=1).sum(axis=1) for c in range(len(self.findings))], 1)
@@ -157,7 +167,8 @@ class Answers:
                 {"path": path, "patient": patient, "truth": shown[row], "probabilities": said[row]}
                 for row, (path, patient) in enumerate(films)
             ]
-        ranked = [None] * len(films) if self.log_odds is None else self.log_odds.tolist()
+        none = [None] * len(films)
+        ranked, apart = (none if one is None else one.tolist() for one in (self.log_odds, self.margins))
         return [
             {
                 "path": path,
@@ -166,6 +177,7 @@ class Answers:
                 "probabilities": said[row] if self.has_probabilities else None,
                 "patient": patient,
                 "log_odds": ranked[row],
+                "margins": apart[row],
             }
             for row, (path, patient) in enumerate(films)
         ]
@@ -185,8 +197,12 @@ class Answers:
             answered = [film["predicted"] for film in films]
             values["probabilities"] = [[(name in names) / len(names) for name in findings] for names in answered]
             values["has_probabilities"] = False
-        ranked = [film.get("log_odds") for film in films]  # files of before log-odds were kept have none
-        values["log_odds"] = None if any(row is None for row in ranked) else ranked
+        for name in ("log_odds", "margins"):  # files of before they were kept have none
+            told = [film.get(name) for film in films]
+            values[name] = None if any(row is None for row in told) else told
+        calibration = value["calibration"] or {}
+        if calibration.get("basis") == EXEMPLARS:
+            values["temperature"] = calibration["temperature"]
         return cls(**values, **{name: value[name] for name in ("rule", "distance", "is_transductive")})
 
 
@@ -259,5 +275,5 @@ def _check_tables(
             )
     else:
         refuse((probabilities >= 0) & (probabilities <= 1), "probabilities", "a probability 0..1")
-    if "log_odds" in tables:
-        refuse(np.isfinite(tables["log_odds"]), "log_odds", "a finite number")
+    for name in {"log_odds", "margins"} & set(tables):
+        refuse(np.isfinite(tables[name]), name, "a finite number")

@@ -38,18 +38,30 @@ Bins = tuple[tuple[float, float, float], ...]
 """Share of the decisions, mean confidence, share right."""
 
 
+AS_GIVEN, EXEMPLARS, OTHER_FILMS, UNFITTED = "as given", "exemplars", "other films", "not calibrated"
+
+
 @dataclass(frozen=True)
 class Reliability:
-    """How far the probabilities, a softmax over minus the distances, may be believed.
+    """How far the probabilities may be believed.
 
     `ece` is the expected calibration error, 0..1, over the bins of the largest probability; `brier` the multi-class
     Brier score, 0..2. The bins (share of the queries, mean confidence, share correct) draw the reliability diagram.
+    `basis` says where the probabilities come from: "as given" by a classifier; or a softmax over minus the distances,
+    at a temperature fitted on the "exemplars" or on "other films", or "not calibrated" at all.
     """
 
     ece: Estimate
     brier: Estimate
     temperature: float
     bins: Bins
+    basis: str = AS_GIVEN
+
+    @property
+    def words(self) -> str:
+        """What to say of the probabilities beside a number of theirs; '' where they are as given."""
+        is_fitted = self.basis in (EXEMPLARS, OTHER_FILMS)
+        return f"fitted on {self.basis}" if is_fitted else self.basis.replace(AS_GIVEN, "")
 
 
 def reliability_points(count: np.ndarray, confidence: np.ndarray, correct: np.ndarray) -> Bins:
@@ -61,14 +73,14 @@ def reliability_points(count: np.ndarray, confidence: np.ndarray, correct: np.nd
 
 @dataclass(frozen=True)
 class Calibration:
-    """Reliability as the rule gives it, and `after` a temperature fitted on other films (or None, with the reason)."""
+    """Reliability of the answers, and `after` a temperature fitted on other films (or None, with the reason)."""
 
     before: Reliability
     after: Reliability | None = None
     reason: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return `{ece, brier, temperature, bins, after, reason}`."""
+        """Return `{ece, brier, temperature, bins, basis, after, reason}`."""
         before: dict[str, Any] = to_plain(self.before)
         return before | {"after": to_plain(self.after), "reason": self.reason}
 
@@ -107,4 +119,5 @@ class OpenSet:
 
 def _reliability(value: Mapping[str, Any]) -> Reliability:
     ece, brier = (Estimate.from_json(value[name]) for name in ("ece", "brier"))
-    return Reliability(ece, brier, value["temperature"], with_tuples(value["bins"]))
+    # Files of before the basis was kept say nothing of it.
+    return Reliability(ece, brier, value["temperature"], with_tuples(value["bins"]), value.get("basis", AS_GIVEN))

@@ -2,9 +2,11 @@ from .association import cramers_v as cramers_v
 from .association import cross_table as cross_table
 from .calibration import brier_score as brier_score
 from .calibration import class_probabilities as class_probabilities
+from .calibration import distances_of_margins as distances_of_margins
 from .calibration import expected_calibration_error as expected_calibration_error
 from .calibration import fit_temperature as fit_temperature
 from .calibration import log_odds as log_odds
+from .calibration import margins as margins
 from .calibration import reliability_bins as reliability_bins
 from .confusion import confusion_counts as confusion_counts
 from .confusion import tie_credits as tie_credits

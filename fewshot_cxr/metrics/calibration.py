@@ -31,8 +31,30 @@ def class_probabilities(distances: Tensor, temperature: float = 1.0) -> Tensor:
     return weights / weights.sum(dim=-1, keepdim=True)
 
 
+def margins(distances: Tensor) -> Tensor:
+    """Return how much nearer each class is than the nearest other one: what films are ranked by.
+
+    The nearest class alone has a margin above 0, so an order by margins goes through every decision. No scale of the
+    distances plays a part, and of the other classes only the nearest does.
+
+    Args:
+        distances: smaller is closer, shape (..., n_way), n_way above 1.
+
+    Returns:
+        float64, same shape: the smallest distance to another class less the distance to this one; 0 where two tie.
+    """
+    nearer = (-distances.double()).movedim(-1, 0).contiguous()
+    first, second = _largest_two(nearer)
+    return nearer.sub_(torch.where(nearer == first, second, first)).movedim(0, -1)
+
+
+def distances_of_margins(margins: Tensor) -> Tensor:
+    """Return how much farther each class is than the nearest one: all of the distances that decisions depend on."""
+    return (-margins).clamp_min(0)
+
+
 def log_odds(distances: Tensor) -> Tensor:
-    """Return the log-odds of each class by softmax(-distances): what films are ranked by.
+    """Return the log-odds of each class by softmax(-distances).
 
     They order films as the probabilities do, but where these round to 0 or 1, and so to ties.
 
@@ -44,15 +66,21 @@ def log_odds(distances: Tensor) -> Tensor:
     """
     # Class by class in memory: along an axis as short as this every operation is several times slower.
     nearer = (-distances.double()).movedim(-1, 0).contiguous()
-    first, second = nearer[0], torch.full_like(nearer[0], -torch.inf)
-    for one in nearer[1:]:
-        second = torch.maximum(second, torch.minimum(first, one))
-        first = torch.maximum(first, one)
+    first, second = _largest_two(nearer)
     # The best class is left out of its own sum before it is added, for beside it the others may round to 0.
     others_of_best = torch.minimum(nearer, second).sub_(second).exp_().sum(dim=0).sub_(1).log_().add_(second)
     weights = (nearer - first).exp_()
     others = torch.sub(weights.sum(dim=0), weights, out=weights).log_().add_(first)
     return nearer.sub_(torch.where(nearer == first, others_of_best, others)).movedim(0, -1)
+
+
+def _largest_two(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the largest and the second largest along the first axis."""
+    first, second = values[0], torch.full_like(values[0], -torch.inf)
+    for one in values[1:]:
+        second = torch.maximum(second, torch.minimum(first, one))
+        first = torch.maximum(first, one)
+    return first, second
 
 
 def brier_score(probabilities: Tensor, labels: Tensor) -> Tensor:
@@ -114,12 +142,14 @@ def expected_calibration_error(count: Tensor, confidence_sum: Tensor, correct_su
     return (correct_sum - confidence_sum).abs().sum(-1) / count.sum(-1)
 
 
-def fit_temperature(distances: Tensor, labels: Tensor) -> float:
+def fit_temperature(distances: Tensor, labels: Tensor, *, is_smoothed: bool = False) -> float:
     """Find the temperature at which the true classes are likeliest.
 
     Args:
         distances: smaller is closer, shape (..., n_queries, n_way), of films that are NOT those of the test.
         labels: class of each query, int64, shape (n_queries,), shared by the batch.
+        is_smoothed: take a class of n queries for true with (n + 1) / (n + n_way) and every other with the rest, so
+            that few queries without a wrong one do not make certain.
 
     Returns:
         Temperature, in the unit of the distances, within a factor 10,000 of their spread between the classes. It is
@@ -128,17 +158,22 @@ def fit_temperature(distances: Tensor, labels: Tensor) -> float:
     Raises:
         ValueError: there is no query, or each is equally far from all classes.
 
-    Source: Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks", 2017, arXiv:1706.04599, 4.2.
+    Source: Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks", 2017, arXiv:1706.04599, 4.2; the
+    smoothing: Platt, "Probabilistic Outputs for Support Vector Machines", 1999, section 2.2, there for two classes.
     """
     distances = distances.detach().double()
     spread = float(distances.std(dim=-1, correction=0).mean())
     if not spread > 0:
         raise ValueError(f"distances must differ between the classes to fit a temperature, got a spread of {spread}")
-    true = labels.expand(distances.shape[:-1]).unsqueeze(-1)
+    n_way = distances.shape[-1]
+    targets = functional.one_hot(labels, n_way).double()
+    if is_smoothed:
+        n_own = labels.bincount(minlength=n_way)[labels].unsqueeze(-1)
+        targets = (n_own * targets + 1) / (n_own + n_way)
 
     def cost(log_temperature: float) -> float:
         log_probabilities = functional.log_softmax(-distances / (spread * math.exp(log_temperature)), dim=-1)
-        return -float(log_probabilities.gather(-1, true).mean())
+        return -float((targets * log_probabilities).sum(dim=-1).mean())
 
     # Convex in 1 / temperature, so with one valley in its logarithm.
     reach = np.log(_WIDEST)

@@ -40,11 +40,11 @@ def draw_roc(result: Result) -> Draw:
     return partial(roc_figure, {name: (*roc_points(result, name), (area.value, area.ci95)) for name, area in areas})
 
 
-def draw_reliability(calibration: Calibration, *, first_curve: str = "as they come") -> Draw:
+def draw_reliability(calibration: Calibration) -> Draw:
     """Draw how often answers of a given probability are right, before and after a temperature."""
-    curves = {first_curve: calibration.before.bins}
+    curves = {calibration.before.words or "as they come": calibration.before.bins}
     if (after := calibration.after) is not None:
-        curves[f"at temperature {after.temperature:.3g}"] = after.bins
+        curves[after.words] = after.bins
     return partial(reliability_figure, curves)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from fewshot_cxr.evaluation.result import Result
+from fewshot_cxr.evaluation.scores import EXEMPLARS
 from fewshot_cxr.metrics import Estimate
 from fewshot_cxr.report.episode_words import baseline_name, interval_kind, protocol_text, reading_text
 from fewshot_cxr.report.finding_tables import (
@@ -132,18 +133,24 @@ def calibration_section(result: Result, heading: str = "How far the probabilitie
     """
     if result.calibration is None:
         raise ValueError("the result has no calibration: leave the section out")
-    first_curve, caption = "as they come", "Below the curves: how many films had that probability."
+    caption = "Below the curves: how many films had that probability."
     if result.episodes is not None:
-        first_curve = "as the rule gives them"
         caption = "Probabilities are a softmax over minus the distances. Below: how many queries had that probability."
     before, after = result.calibration.before, result.calibration.after
-    told = [f"Expected calibration error {value_text(before.ece)}: how far belief and truth lie apart, on average."]
-    if after is None:
+    words = f", {before.words}," if before.words else ""
+    told = [
+        f"Expected calibration error{words} {value_text(before.ece)}: how far belief and truth lie apart, on average."
+    ]
+    if before.basis == EXEMPLARS:
+        told.append(
+            f"The temperature, {before.temperature:.3g}, is fitted on exemplars that those of other patients decide."
+        )
+    if after is not None:
+        told.append(f"At temperature {after.temperature:.3g}, {after.words}: {value_text(after.ece)}.")
+    elif before.basis != EXEMPLARS:
         told.append(f"No temperature was fitted: {result.calibration.reason}.")
-    else:
-        told.append(f"At temperature {after.temperature:.3g}, fitted on other films: {value_text(after.ece)}.")
     picture = Picture.drawn(
-        draw_reliability(result.calibration, first_curve=first_curve),
+        draw_reliability(result.calibration),
         alt="Reliability diagram: the share of right answers over their probability; the diagonal is perfect.",
         caption=caption,
     )

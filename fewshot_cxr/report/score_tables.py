@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from fewshot_cxr.evaluation.result import Result
+from fewshot_cxr.evaluation.scores import EXEMPLARS
 from fewshot_cxr.metrics import NUMBERS, Estimate, numbers_in
 from fewshot_cxr.report.episode_words import baseline_name, protocol_text
 from fewshot_cxr.report.tables import (
@@ -73,12 +74,11 @@ def _scores(result: Result) -> Iterator[Number]:
 def _calibration_numbers(result: Result) -> Iterator[Number]:
     if result.calibration is None:
         return
-    stages = [("", result.calibration.before)]
-    if (after := result.calibration.after) is not None:
-        stages.append((f" at temperature {after.temperature:.3g}", after))
-    for text, one in stages:
-        yield f"{NUMBERS['ece'].words}{text}", one.ece, "share"
-        yield f"{NUMBERS['brier'].words}{text}", one.brier, "plain"
+    for one in (result.calibration.before, result.calibration.after):
+        if one is not None:
+            text = f", {one.words}" if one.words else ""
+            yield f"{NUMBERS['ece'].words}{text}", one.ece, "share"
+            yield f"{NUMBERS['brier'].words}{text}", one.brier, "plain"
 
 
 def _open_set_numbers(result: Result) -> Iterator[Number]:
@@ -95,7 +95,7 @@ def _absent(result: Result) -> Iterator[tuple[str, str]]:
     """Say why a part of the result is not there."""
     if result.calibration is None:
         yield "calibration", f"{UNKNOWN} where a film may show several findings"
-    elif result.calibration.after is None:
+    elif result.calibration.after is None and result.calibration.before.basis != EXEMPLARS:
         yield "calibration after a temperature", result.calibration.reason or ""
     if result.open_set is None:
         yield '"none of these" (open set)', result.open_set_reason or ""

@@ -17,7 +17,7 @@ from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.episodes import Episodes, support_group_count
 from fewshot_cxr.evaluation import evaluate_episodes
 from fewshot_cxr.inference import Classifier, classify_films
-from fewshot_cxr.metrics import confusion_scores, one_vs_rest, ranking_scores
+from fewshot_cxr.metrics import confusion_scores, log_odds, one_vs_rest, ranking_scores
 
 MONITORS = ("val_loss", "val_accuracy", "val_balanced_accuracy", "val_auroc")
 _SEED = 0  # the same episodes at every epoch
@@ -141,7 +141,7 @@ def _one_finding(logits: Tensor, class_ids: Tensor) -> dict[str, float]:
     n_classes = logits.shape[1]
     counts = torch.bincount(class_ids * n_classes + logits.argmax(dim=1), minlength=n_classes**2)
     scores = confusion_scores(counts.view(n_classes, n_classes))
-    auroc, _ = one_vs_rest(logits, class_ids, n_classes)
+    auroc, _ = one_vs_rest(log_odds(-logits), class_ids, n_classes)
     return {
         "val_accuracy": float(scores["accuracy"]),
         "val_balanced_accuracy": float(scores["balanced_accuracy"]),

@@ -40,14 +40,17 @@ class Exemplars:
     embeddings: Embeddings
     rule: ExemplarRule
 
-    def decide(self, films: Embeddings, progress: Callable[[int, int], None] | None = None) -> Answers:
-        """Decide what other films show."""
+    def decide(
+        self, films: Embeddings, progress: Callable[[int, int], None] | None = None, *, fits_temperature: bool = True
+    ) -> Answers:
+        """Decide what other films show; see `decide_by_exemplars`."""
         return decide_by_exemplars(
             films,
             self.embeddings,
             rule=self.rule.name,
             distance=self.rule.distance,
             options=self.rule.options,
+            fits_temperature=fits_temperature,
             progress=progress,
         )
 
@@ -84,7 +87,8 @@ def evaluate_by_exemplars(
     embeddings, report = compute.embed(encoder, test, "test films"), compute.report("deciding")
     decisions, others = known.decide(embeddings, report), None
     if calibration is not None:
-        others = known.decide(compute.embed(encoder, calibration, "calibration films"), report)
+        vectors = compute.embed(encoder, calibration, "calibration films")
+        others = known.decide(vectors, report, fits_temperature=False)
     baselines = _baselines(test, exemplars.films, decisions.findings)
     return evaluate_closed_set(decisions, calibration=others, baselines=baselines), embeddings
 
@@ -215,7 +219,9 @@ def _baselines(test: CachedFilms, support: CachedFilms, findings: tuple[str, ...
     if {film.source for film in support.records} != {film.source for film in test.records}:
         known.pop("source", None)
     decisions = {
-        name: decide_by_exemplars(asked[name], _known(some, support, test.records.root), rule="prototype")
+        name: decide_by_exemplars(
+            asked[name], _known(some, support, test.records.root), rule="prototype", fits_temperature=False
+        )
         for name, some in known.items()
     }
     return {name: some for name, some in decisions.items() if some.findings == findings}

@@ -120,7 +120,7 @@ def test_a_temperature_is_fitted_on_another_split(evaluate, fail):
     known = ("--findings", ",".join(KNOWN))
     result, said = evaluate(*SMALL, *known, "--calibrate-split", "train")
     assert result["calibration"]["after"]["temperature"] > 0
-    assert "at temperature" in said.out
+    assert "fitted on other films" in said.out
     fail(*SMALL, "--calibrate-split", "test", words=["--calibrate-split test needs another --split"])
     fail(*SMALL, "--calibrate-split", "none", words=["no film has the split 'none'"])
     fail(

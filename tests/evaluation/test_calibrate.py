@@ -1,10 +1,13 @@
 import numpy as np
 import pytest
+import torch
 from made_films import change, make_films
+from scipy.special import log_softmax
 
 from fewshot_cxr.evaluation import evaluate_episodes, plan_episodes
-from fewshot_cxr.evaluation.episodic.calibrate import fit_on_episodes
+from fewshot_cxr.evaluation.episodic.calibrate import fit_on_episodes, fit_on_supports
 from fewshot_cxr.evaluation.episodic.film_rule import FilmRule
+from fewshot_cxr.inference import RULES
 
 FEW = {"n_shot": 3, "n_query": 5, "n_episodes": 200, "patient_interval": False, "device": "cpu"}
 RULE = {"rule": "mean_distance", "distance": "euclidean"}
@@ -14,12 +17,50 @@ def test_a_temperature_mends_distances_that_are_too_sure():
     films, others = make_films(seed=1), make_films(seed=2)
     films, others = (change(some, vectors=30 * some.vectors) for some in (films, others))
     calibration = evaluate_episodes(films, calibrate=others, **FEW).calibration
-    assert calibration.before.temperature == 1
+    assert calibration.before.temperature > 5
     assert calibration.after.temperature > 5
-    assert calibration.before.ece.mean > 0.2
+    assert calibration.before.ece.mean < 0.06
     assert calibration.after.ece.mean < 0.06
-    assert calibration.after.brier.mean < calibration.before.brier.mean
+    assert [one.basis for one in (calibration.before, calibration.after)] == ["exemplars", "other films"]
     assert calibration.reason is None
+
+
+@pytest.mark.parametrize("rule", ["mean_distance", "nearest", "linear_probe"])
+def test_the_temperature_of_the_supports_is_that_of_a_slow_loop(rule):
+    films = make_films(seed=1, films_of_patient=(1, 3))
+    episodes = plan_episodes(films, n_shot=3, n_query=2, n_episodes=9).episodes
+    logs, distances, labels = np.log(np.geomspace(1e-3, 1e5, 4001)), [], []
+    for block in episodes.blocks():
+        for support in block.support:
+            rows, own = support.ravel(), np.repeat(np.arange(len(support)), support.shape[1])
+            for place, row in enumerate(rows):
+                kept = np.delete(np.arange(len(rows)), place)
+                if films.patient_ids[row] not in films.patient_ids[rows[kept]]:
+                    known, asked = (torch.from_numpy(films.vectors[some]) for some in (rows[kept], rows[[place]]))
+                    distances.append(RULES[rule](known, torch.from_numpy(own[kept]), asked)[0].numpy())
+                    labels.append(own[place])
+    distances, labels = np.array(distances, dtype=float), np.array(labels)
+    n_own = np.bincount(labels)[labels][:, None]
+    targets = (n_own * np.eye(3)[labels] + 1) / (n_own + 3)
+    best = min(logs, key=lambda log: -np.sum(targets * log_softmax(-distances / np.exp(log), axis=1)))
+    found = fit_on_supports(FilmRule(films, rule=rule, distance="euclidean"), episodes)
+    assert np.log(found) == pytest.approx(best, abs=logs[1] - logs[0])
+
+
+def test_one_shot_or_a_rule_that_looks_at_all_queries_leaves_the_probabilities_uncalibrated():
+    films = make_films(seed=1)
+    for asked in ({"n_shot": 1}, {"rule": "tim"}):
+        before = evaluate_episodes(films, **FEW | asked).calibration.before
+        assert (before.temperature, before.words) == (1.0, "not calibrated")
+
+
+def test_the_queries_do_not_enter_the_temperature():
+    films = make_films(seed=1)
+    episodes = plan_episodes(films, n_shot=3, n_query=5, n_episodes=1).episodes
+    moved = films.vectors.copy()
+    moved[episodes.block(0, 1).query.ravel()] += 100
+    found = [fit_on_supports(FilmRule(some, **RULE), episodes) for some in (films, change(films, vectors=moved))]
+    assert found[0] == found[1]
 
 
 def test_a_temperature_changes_no_decision():

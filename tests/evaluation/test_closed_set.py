@@ -2,6 +2,8 @@ import json
 
 import numpy as np
 import pytest
+import torch
+from scipy.special import log_softmax, logit, softmax
 from sklearn import metrics as oracle
 
 from fewshot_cxr.embeddings import Embeddings
@@ -13,7 +15,7 @@ from fewshot_cxr.evaluation.films.numbers import FilmNumbers
 from fewshot_cxr.evaluation.result import Result
 from fewshot_cxr.inference import RULES
 from fewshot_cxr.inference.rules import TRANSDUCTIVE
-from fewshot_cxr.metrics import bounded_interval
+from fewshot_cxr.metrics import bounded_interval, margins
 
 FINDINGS = ("covid19", "lung opacity", "normal", "pneumonia")
 # A published comparison of three networks on 60 test films per finding, whose own table swaps precision and recall.
@@ -328,20 +330,92 @@ def test_every_rule_judges_films_and_says_if_it_is_transductive(rule):
 
 def test_exemplars_decide_as_a_slow_loop():
     queries, support = make_films(), make_films(seed=1, prefix="train")
-    films = evaluate_closed_set(decide_by_exemplars(queries, support)).to_json()["films"]
+    result = evaluate_closed_set(decide_by_exemplars(queries, support))
+    films, temperature = result.to_json()["films"], result.calibration.before.temperature
     row_of = {path: row for row, path in enumerate(queries.paths)}
     for film in films:
         gaps = np.linalg.norm(support.vectors - queries.vectors[row_of[film["path"]]], axis=1)
         means = np.array([gaps[support.class_ids == c].mean() for c in range(3)])
         assert film["predicted"] == [f"finding {means.argmin()}"]
-        assert film["probabilities"] == pytest.approx(np.exp(-means) / np.exp(-means).sum(), rel=1e-4)
+        assert film["probabilities"] == pytest.approx(softmax(-means / temperature), rel=1e-4)
+        others = np.array([np.delete(means, c).min() for c in range(3)])
+        assert film["margins"] == pytest.approx(others - means, abs=1e-5)
+        assert film["log_odds"] == pytest.approx(logit(softmax(-means / temperature)), abs=1e-4)
+
+
+@pytest.mark.parametrize("n_patients", [11, 60])
+def test_the_temperature_is_fitted_on_exemplars_decided_by_those_of_other_patients(n_patients):
+    queries, support = make_films(), make_films(seed=1, prefix="train")
+    patients = np.random.default_rng(0).integers(0, n_patients, len(support))
+    support = Embeddings(support.vectors, support.class_ids, patients, support.class_names, paths=support.paths)
+    # Patients in the order of their findings, in 20 groups.
+    order = dict.fromkeys(support.patient_ids[np.argsort(support.class_ids, kind="stable")].tolist())
+    groups = np.array([list(order).index(one) % 20 for one in support.patient_ids.tolist()])
+    distances = []
+    for vector, group in zip(support.vectors, groups, strict=True):
+        gaps, is_kept = np.linalg.norm(support.vectors - vector, axis=1), groups != group
+        distances.append([gaps[is_kept & (support.class_ids == c)].mean() for c in range(3)])
+    n_own = np.bincount(support.class_ids)[support.class_ids][:, None]
+    targets = (n_own * np.eye(3)[support.class_ids] + 1) / (n_own + 3)  # Platt's
+
+    def cost(temperature):
+        return -np.sum(targets * log_softmax(-np.array(distances) / temperature, axis=1))
+
+    found = decide_by_exemplars(queries, support).temperature
+    assert cost(found) < min(cost(0.999 * found), cost(1.001 * found))
+
+
+def test_where_no_temperature_can_be_fitted_the_probabilities_are_said_to_be_uncalibrated():
+    queries, support = make_films(), make_films(seed=1, prefix="train")
+    lone = Embeddings(support.vectors, support.class_ids, support.class_ids, support.class_names, paths=support.paths)
+    for asked in ({"support": lone}, {"support": support, "rule": "tim"}):
+        before = evaluate_closed_set(decide_by_exemplars(queries, **asked)).calibration.before
+        assert (before.temperature, before.words) == (1.0, "not calibrated")
+
+
+@pytest.mark.parametrize("n_findings", [2, 3, 5])
+@pytest.mark.parametrize("rule", sorted(RULES))
+def test_the_order_of_films_never_contradicts_the_decisions(rule, n_findings):
+    sides = (make_films(seed=seed, prefix=name, n_findings=n_findings) for seed, name in enumerate(("test", "train")))
+    result = evaluate_closed_set(decide_by_exemplars(*sides, rule=rule, distance="cosine"))
+    for name, numbers in result.scores.per_class.items():
+        truth, score = result.answers.truth[:, result.findings.index(name)], result.answers.ranking_scores
+        score = score[:, result.findings.index(name)]
+        auroc = oracle.roc_auc_score(truth, score)
+        assert numbers["auroc"].mean == pytest.approx(auroc)
+        assert numbers["auprc"].mean == pytest.approx(oracle.average_precision_score(truth, score))
+        # The decision is a point of the curve, which rises: it goes through (1 - specificity, sensitivity).
+        sensitivity, specificity = numbers["sensitivity"].mean, numbers["specificity"].mean
+        assert sensitivity * specificity <= auroc + 1e-9
+        assert auroc <= 1 - (1 - sensitivity) * (1 - specificity) + 1e-9
+    if n_findings == 2:
+        first, second = result.scores.per_class.values()
+        assert first["auroc"].mean == pytest.approx(second["auroc"].mean)
+
+
+def test_right_decisions_are_ranked_without_a_fault():
+    # Cosine distances: their softmax at temperature 1 is flat, and a third finding far away turns its order about.
+    distances = np.array([[0.10, 0.12, 1.9], [0.30, 0.32, 0.40], [0.12, 0.10, 0.2], [0.50, 0.45, 1.9], [0.9, 0.8, 0.1]])
+    answers = Answers(
+        findings=("a", "b", "c"),
+        truth=[0, 0, 1, 1, 2],
+        probabilities=softmax(-distances, axis=1),
+        margins=margins(torch.from_numpy(distances)).numpy(),
+        paths="vwxyz",
+    )
+    result = evaluate_closed_set(answers)
+    assert result.accuracy.mean == result.scores.auroc.mean == result.scores.auprc.mean == 1
+    assert oracle.roc_auc_score(answers.truth[:, 0], answers.probabilities[:, 0]) < 1
 
 
 def test_certain_films_are_still_told_apart():
     queries, support = make_films(), make_films(seed=1, prefix="train")
     far = Embeddings(300 * queries.vectors, queries.class_ids, None, queries.class_names, paths=queries.paths)
     known = Embeddings(300 * support.vectors, support.class_ids, None, support.class_names, paths=support.paths)
-    near, distant = (decide_by_exemplars(q, s, rule="prototype") for q, s in ((queries, support), (far, known)))
+    near, distant = (
+        decide_by_exemplars(*sides, rule="prototype", fits_temperature=False)
+        for sides in ((queries, support), (far, known))
+    )
     assert (distant.probabilities.max(axis=1) == 1).mean() > 0.5
     shares = [evaluate_closed_set(some).scores.auroc.value for some in (near, distant)]
     assert shares[1] == pytest.approx(shares[0], abs=0.02)
@@ -357,7 +431,7 @@ def test_scale_does_not_matter_to_the_ranking_of_two_findings_and_json_keeps_it(
             for kept in [films.class_ids < 2]
             for paths in [[path for path, is_kept in zip(films.paths, kept, strict=True) if is_kept]]
         ]
-        decisions = decide_by_exemplars(*sides, rule="prototype")
+        decisions = decide_by_exemplars(*sides, rule="prototype", fits_temperature=False)
         result = evaluate_closed_set(decisions)
         again = Result.from_json(json.loads(json.dumps(result.to_json()))).answers
         np.testing.assert_array_equal(again.ranking_scores, decisions.ranking_scores)

@@ -36,7 +36,7 @@ def slow_scores(films, episodes, rule):
         decided += one.class_ids[way].tolist()
         weights += one.credits[query, way].tolist()
         for way, class_id in enumerate(one.class_ids):
-            score, is_own = one.probabilities()[:, way], one.labels == way
+            score, is_own = one.margins[:, way], one.labels == way
             ranked["auroc"][class_id].append(metrics.roc_auc_score(is_own, score))
             ranked["auprc"][class_id].append(metrics.average_precision_score(is_own, score))
     labels = list(range(len(films.class_names)))
@@ -110,14 +110,14 @@ def test_every_number_equals_a_slow_loop_and_scikit_learn(case, rule):
     result = evaluate_plan(films, plan, rule=rule, patient_interval=False, device="cpu")
     slow = slow_scores(films, plan.episodes, rule)
     np.testing.assert_allclose(result.confusion, slow["confusion"], atol=1e-4)
-    # Two films whose probabilities are equal but for rounding are a tie in float32 here and there.
+    # Two films whose margins are equal but for rounding are a tie in float32 here and there.
     close = {name: 1e-2 if case == "all ways" and name in ("auroc", "auprc") else 2e-6 for name in slow["each"]}
     for name in ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "mcc", "kappa", "auroc", "auprc"):
         assert getattr(result.scores, name).mean == pytest.approx(slow[name], abs=close.get(name, 2e-6)), name
     for class_id, finding in enumerate(films.class_names):
         for name, values in slow["each"].items():
             assert result.scores.per_class[finding][name].mean == pytest.approx(values[class_id], abs=close[name]), name
-    brier, ece = slow_reliability(slow["seen"])
+    brier, ece = slow_reliability(slow["seen"], result.calibration.before.temperature)
     assert result.calibration.before.brier.mean == pytest.approx(brier, abs=1e-6)
     assert result.calibration.before.ece.mean == pytest.approx(ece, abs=1e-6)
     assert sum(share for share, _, _ in result.calibration.before.bins) == pytest.approx(1)
@@ -126,14 +126,16 @@ def test_every_number_equals_a_slow_loop_and_scikit_learn(case, rule):
 def test_open_set_equals_scikit_learn_and_risk_a_slow_loop():
     films = make_films(n_classes=4)
     plan = plan_episodes(films, n_way=2, n_shot=6, n_query=4, n_episodes=25, seed=1)
-    result = evaluate_plan(films, plan, patient_interval=False, device="cpu").open_set
+    result = evaluate_plan(films, plan, patient_interval=False, device="cpu")
+    temperature, result = result.calibration.before.temperature, result.open_set
     found = {name: [] for name in result.scores}
     curves, areas = [], []
     for one in slow_episodes(films, plan.episodes):
         exemplars = films.vectors[np.concatenate(one.support)].astype(float)
         rows = np.concatenate([one.rows, one.outside_rows])
         to_exemplars = np.sort(np.linalg.norm(films.vectors[rows][:, None] - exemplars, axis=2), axis=1)
-        sure = np.concatenate([one.probabilities(), one.probabilities(of_outside=True)]).max(axis=1)
+        asked = (one.probabilities(temperature, of_outside=is_outside) for is_outside in (False, True))
+        sure = np.concatenate(list(asked)).max(axis=1)
         scores = {
             "maximum_probability": sure,
             "distance": -np.concatenate([one.distances, one.outside]).min(axis=1),

@@ -8,9 +8,11 @@ from sklearn.metrics import brier_score_loss
 from fewshot_cxr.metrics import (
     brier_score,
     class_probabilities,
+    distances_of_margins,
     expected_calibration_error,
     fit_temperature,
     log_odds,
+    margins,
     reliability_bins,
 )
 
@@ -128,3 +130,22 @@ def test_log_odds_are_those_of_the_softmax_and_do_not_run_together(scale):
 def test_log_odds_of_two_classes_are_the_gap_of_their_distances():
     distances = torch.tensor([[1.0, 3.0], [500.0, 2.0], [1e-6, 1e-6]])
     assert torch.equal(log_odds(distances)[:, 0], (distances[:, 1] - distances[:, 0]).double())
+
+
+def test_margins_are_how_much_nearer_a_class_is_than_the_nearest_other_one():
+    distances = torch.tensor([[1.0, 3.0, 4.0], [2.0, 2.0, 5.0], [1e6, 1e6 + 1, 1e6 + 3]])
+    assert margins(distances).tolist() == [[2, -2, -3], [0, 0, -3], [1, -1, -3]]
+    drawn_ones = drawn(4, 7, 5)
+    found = margins(drawn_ones)
+    expected = torch.stack([drawn_ones[..., [k for k in range(5) if k != c]].amin(-1) for c in range(5)], -1)
+    assert torch.equal(found, expected.double() - drawn_ones.double())
+    assert torch.equal(margins(3 * drawn_ones.double() + 7) > 0, found > 0)
+    shifted = drawn_ones - drawn_ones.amin(-1, keepdim=True)
+    torch.testing.assert_close(distances_of_margins(found), shifted.double(), atol=1e-6, rtol=0)
+
+
+def test_smoothing_keeps_few_right_queries_from_certainty():
+    distances, labels = torch.tensor([[0.0, 1.0], [1.0, 0.0]]).repeat(3, 1), torch.tensor([0, 1]).repeat(3)
+    sure = class_probabilities(distances, fit_temperature(distances, labels, is_smoothed=True)).amax()
+    assert float(sure) == pytest.approx(4 / 5, abs=1e-4)  # of three queries of a class, Platt's (3 + 1) / (3 + 2)
+    assert float(class_probabilities(distances, fit_temperature(distances, labels)).amax()) == 1

@@ -15,7 +15,7 @@ from fewshot_cxr.evaluation.episodic.plan import Plan
 from fewshot_cxr.evaluation.episodic.summary import Summary, paired_difference
 from fewshot_cxr.evaluation.episodic.tally import BIN_SUMS, OPEN_SCORES, Key
 from fewshot_cxr.evaluation.result import EpisodeFacts, Result
-from fewshot_cxr.evaluation.scores import Calibration, OpenSet, Reliability, Scores, reliability_points
+from fewshot_cxr.evaluation.scores import OTHER_FILMS, Calibration, OpenSet, Reliability, Scores, reliability_points
 from fewshot_cxr.evaluation.warning_texts import baseline_warning, sources_apart
 from fewshot_cxr.inference.rules import EVEN, OWN_DISTANCE, TRANSDUCTIVE
 from fewshot_cxr.metrics import Cells, Estimate, numbers_in
@@ -102,17 +102,18 @@ def _calibration(scorer: AnyScorer, summary: Summary) -> Calibration | None:
         return None
     means = scorer.layout.split(torch.from_numpy(np.asarray(summary.means)))
 
-    def reliability(number: int) -> Reliability:
+    def reliability(number: int, basis: str) -> Reliability:
         return Reliability(
             ece=summary.estimate("calibration", str(number), "ece"),
             brier=summary.estimate("calibration", str(number), "brier"),
             temperature=scorer.temperatures[number],
             bins=reliability_points(*(means[f"{name}{number}"].numpy() for name in BIN_SUMS)),
+            basis=basis,
         )
 
     if len(scorer.temperatures) == 1:
-        return Calibration(reliability(0), None, _NOT_CALIBRATED)
-    return Calibration(reliability(0), reliability(1))
+        return Calibration(reliability(0, scorer.basis), None, _NOT_CALIBRATED)
+    return Calibration(reliability(0, scorer.basis), reliability(1, OTHER_FILMS))
 
 
 def _open_set(plan: Plan, scorer: AnyScorer, summary: Summary) -> OpenSet | None:

@@ -1,15 +1,49 @@
-"""A temperature for the probabilities, fitted in episodes on films outside the test."""
+"""A temperature for the probabilities, fitted on the supports of the episodes, or on films outside the test."""
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.episodes import Episodes, EpisodeSource
 from fewshot_cxr.evaluation.episodic.film_rule import FilmRule
+from fewshot_cxr.inference.rules import TRANSDUCTIVE
 from fewshot_cxr.metrics import fit_temperature
 
 _N_EPISODES = 200
+_N_SUPPORTS, _MOST_LEFT_OUT = 50, 20
+
+
+@torch.inference_mode()
+def fit_on_supports(rule: FilmRule, episodes: EpisodeSource) -> float | None:
+    """Fit one temperature on the support films of the first episodes, each decided by those of other patients.
+
+    Every film is left out once in each of 50 episodes, or 20 of its films where there are more.
+
+    Args:
+        rule: with its films.
+        episodes: of the test; their queries are not looked at.
+
+    Returns:
+        Temperature, in the unit of the distances. None, there is none: the rule looks at all queries at once; a finding
+        has one support film, or one patient; or the distances tell nothing.
+    """
+    found, true = [], []
+    for part in () if rule.rule in TRANSDUCTIVE else episodes.block(0, min(_N_SUPPORTS, episodes.n_episodes)).parts():
+        patients, labels = rule.films.patient_ids[part.support], part.support_labels
+        some = np.linspace(0, len(labels) - 1, min(len(labels), _MOST_LEFT_OUT)).round().astype(np.int64)
+        for place in some[np.bincount(labels)[labels[some]] > 1].tolist():
+            kept = np.delete(np.arange(len(labels)), place)
+            # A patient of several support films would be on both sides.
+            is_alone = (patients[:, kept] != patients[:, [place]]).all(axis=1)
+            if is_alone.any():
+                rows, asked = part.support[is_alone][:, kept], part.support[is_alone][:, [place]]
+                found.append(rule.decide(rows, torch.from_numpy(labels[kept]), asked)[:, 0].cpu().double())
+                true.append(torch.full((len(rows),), int(labels[place])))
+    if not found or not float(torch.cat(found).std(dim=-1, correction=0).mean()) > 0:
+        return None
+    return fit_temperature(torch.cat(found), torch.cat(true), is_smoothed=True)
 
 
 def fit_on_episodes(films: Embeddings, rule: FilmRule, episodes: EpisodeSource) -> float:

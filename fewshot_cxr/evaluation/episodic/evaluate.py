@@ -11,7 +11,7 @@ from fewshot_cxr.distances import DISTANCES
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.episodes import EpisodeSource
 from fewshot_cxr.evaluation.episodic.assemble import assemble
-from fewshot_cxr.evaluation.episodic.calibrate import fit_on_episodes
+from fewshot_cxr.evaluation.episodic.calibrate import fit_on_episodes, fit_on_supports
 from fewshot_cxr.evaluation.episodic.film_rule import FilmRule
 from fewshot_cxr.evaluation.episodic.multi_label import MultiLabelScorer
 from fewshot_cxr.evaluation.episodic.passes import (
@@ -29,6 +29,7 @@ from fewshot_cxr.evaluation.episodic.summary import Summary
 from fewshot_cxr.evaluation.episodic.tally import MOST_FINDINGS, Layout
 from fewshot_cxr.evaluation.episodic.threads import Clock
 from fewshot_cxr.evaluation.result import Result
+from fewshot_cxr.evaluation.scores import EXEMPLARS, UNFITTED
 from fewshot_cxr.inference.rules import RULES
 
 Progress = Callable[[int, int], None]
@@ -231,9 +232,10 @@ def _scorer(rule: FilmRule, plan: Plan, calibrate: Embeddings | None) -> AnyScor
         if calibrate is not None:
             raise ValueError("calibration needs one finding per film, and these may have several; leave calibrate out")
         return MultiLabelScorer(rule)
-    temperatures: tuple[float, ...] = (1.0,)
+    own = fit_on_supports(rule, plan.episodes)
+    temperatures: tuple[float, ...] = (own or 1.0,)
     if calibrate is not None:
-        temperatures = (1.0, fit_on_episodes(calibrate, rule, plan.episodes))
+        temperatures += (fit_on_episodes(calibrate, rule, plan.episodes),)
     findings = films.class_names
     probe = plan.episodes.block(0, 1)
     is_mixed = plan.protocol == "generalized"
@@ -245,7 +247,7 @@ def _scorer(rule: FilmRule, plan: Plan, calibrate: Embeddings | None) -> AnyScor
         seen=tuple(findings.index(name) for name in plan.seen) if is_mixed else (),
         novel=tuple(findings.index(name) for name in plan.novel) if is_mixed else (),
     )
-    return Scorer(rule, layout, temperatures)
+    return Scorer(rule, layout, temperatures, UNFITTED if own is None else EXEMPLARS)
 
 
 def _check_films(embeddings: Embeddings, baselines: Mapping[str, Embeddings], plan: Plan) -> None:

@@ -9,11 +9,13 @@ from fewshot_cxr.episodes import EpisodeBlock, EpisodePart
 from fewshot_cxr.evaluation.episodic.film_rule import FilmRule
 from fewshot_cxr.evaluation.episodic.tally import BIN_SUMS, OPEN_SCORES, Layout, Scored
 from fewshot_cxr.evaluation.episodic.threads import Clock
+from fewshot_cxr.evaluation.scores import UNFITTED
 from fewshot_cxr.metrics import (
     area_under_risk_coverage,
     brier_score,
     class_probabilities,
     log_odds,
+    margins,
     one_vs_rest,
     open_set_scores,
     reliability_bins,
@@ -31,10 +33,13 @@ class Scorer:
         rule: with its films.
         layout: of the statistics.
         temperatures: of the probabilities, as many as the layout has.
+        basis: of the first of them, as `Reliability` says it.
     """
 
-    def __init__(self, rule: FilmRule, layout: Layout, temperatures: tuple[float, ...] = (1.0,)) -> None:
-        self.rule, self.layout, self.temperatures = rule, layout, temperatures
+    def __init__(
+        self, rule: FilmRule, layout: Layout, temperatures: tuple[float, ...] = (1.0,), basis: str = UNFITTED
+    ) -> None:
+        self.rule, self.layout, self.temperatures, self.basis = rule, layout, temperatures, basis
         self.clock = Clock(rule.n_threads)
         self.confusion = np.zeros((len(layout.findings),) * 2)
         self.risks, self._n_risks = np.zeros(len(COVERAGES)), 0
@@ -80,7 +85,7 @@ class Scorer:
         counts = np.bincount(cells.flatten().cpu(), confusion.flatten().cpu(), self.confusion.size)
         counts = counts.reshape(self.confusion.shape)
         right = confusion.diagonal(dim1=1, dim2=2)
-        ranking = one_vs_rest(log_odds(distances), labels, class_ids.shape[1])
+        ranking = one_vs_rest(margins(distances), labels, class_ids.shape[1])
         found = self._calibration(distances, credits, labels)
         if self.layout.is_wide:
             found["right"] = right.sum(dim=1, keepdim=True)
@@ -110,7 +115,8 @@ class Scorer:
     ) -> tuple[dict[str, Tensor], np.ndarray]:
         n_known = known.shape[1]
         asked = torch.cat([known, unknown], dim=1)
-        confidence = log_odds(asked).amax(dim=-1)  # orders films as the largest probability, which rounds to 1
+        # They order films as the largest probability does, which rounds to 1.
+        confidence = log_odds(asked / self.temperatures[0]).amax(dim=-1)
         found: dict[str, Tensor] = {}
         for name, score in zip(OPEN_SCORES, (confidence, -asked.amin(dim=-1), -nearest), strict=True):
             auroc, fpr = open_set_scores(score[:, :n_known], score[:, n_known:])

@@ -1,6 +1,7 @@
 """Answers by exemplars: each film by its distance to labelled ones."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ from fewshot_cxr._checks import lookup
 from fewshot_cxr.distances import DISTANCES
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.evaluation.answers import Answers
+from fewshot_cxr.evaluation.films.support_temperature import fit_on_exemplars
 from fewshot_cxr.inference.rules import OWN_DISTANCE, RULES, TRANSDUCTIVE
-from fewshot_cxr.metrics import class_probabilities, log_odds
+from fewshot_cxr.metrics import class_probabilities, log_odds, margins
 
 Progress = Callable[[int, int], None]
 
@@ -26,9 +28,14 @@ def decide_by_exemplars(
     rule: str = "mean_distance",
     distance: str | None = None,
     options: Mapping[str, Any] | None = None,
+    fits_temperature: bool = True,
     progress: Progress | None = None,
 ) -> Answers:
-    """Classify films by their distance to labelled ones; the probabilities are a softmax over minus the distances.
+    """Classify films by their distance to labelled ones.
+
+    Films are ranked for a finding by its margin: the distance to the nearest other finding less that to it. The
+    probabilities are a softmax over minus the distances, at a temperature that is fitted on the support, each film
+    decided by those of other patients (`fit_on_exemplars`).
 
     Args:
         queries: the films to answer, one finding each.
@@ -37,6 +44,8 @@ def decide_by_exemplars(
         rule: a name in RULES; one of TRANSDUCTIVE looks at all queries at once.
         distance: a name in DISTANCES; None: the one that the support's encoder was trained with, else euclidean.
         options: further keyword arguments of the rule.
+        fits_temperature: else it is 1, as it is for a rule of TRANSDUCTIVE, to which the films left out would not be
+            those asked, and where some finding has one patient only.
         progress: called with (films done, films in all).
 
     Raises:
@@ -49,29 +58,31 @@ def decide_by_exemplars(
     lookup(DISTANCES, distance, what="distance")
     names = support.class_names
     findings = tuple(names[index] for index in held)
-    position = {name: index for index, name in enumerate(findings)}
-    true_ids = [position[queries.class_names[index]] for index in queries.class_ids.tolist()]
+    true_ids = [findings.index(queries.class_names[index]) for index in queries.class_ids.tolist()]
     vectors, known = torch.from_numpy(queries.vectors), torch.from_numpy(support.vectors)
+    decide = partial(decide, distance=distance, **options or {})
     size = len(queries) if rule in TRANSDUCTIVE else _AT_ONCE
     parts: list[Tensor] = []
     for first in range(0, len(queries), size):
         with torch.inference_mode():
-            parts.append(
-                decide(known, labels, vectors[first : first + size], distance=distance, **options or {}).double()
-            )
+            parts.append(decide(known, labels, vectors[first : first + size]).double())
         if progress is not None:
             progress(min(first + size, len(queries)), len(queries))
-    distances = torch.cat(parts)
+    distances, temperature = torch.cat(parts), None
+    if fits_temperature and rule not in TRANSDUCTIVE:
+        temperature = fit_on_exemplars(decide, known, labels, support.patient_ids)
     return Answers(
         findings=findings,
         truth=true_ids,
-        probabilities=class_probabilities(distances).numpy(),
+        probabilities=class_probabilities(distances, temperature or 1.0).numpy(),
         paths=queries.film_names,
         patient_ids=queries.patient_ids,
         rule=rule,
         distance=OWN_DISTANCE.get(rule, distance),
         is_transductive=rule in TRANSDUCTIVE,
-        log_odds=log_odds(distances).numpy(),
+        log_odds=log_odds(distances / (temperature or 1.0)).numpy(),
+        margins=margins(distances).numpy(),
+        temperature=temperature,
         notes=("the films have no paths and are known by their row",) if queries.paths is None else (),
     )
 

@@ -11,8 +11,23 @@ from fewshot_cxr.evaluation.answers import Answers
 from fewshot_cxr.evaluation.films.jackknife import difference_estimate
 from fewshot_cxr.evaluation.films.numbers import FilmNumbers
 from fewshot_cxr.evaluation.result import Result
-from fewshot_cxr.evaluation.scores import Calibration, Reliability, Scores, reliability_points
-from fewshot_cxr.metrics import Estimate, class_probabilities, expected_calibration_error, fit_temperature
+from fewshot_cxr.evaluation.scores import (
+    AS_GIVEN,
+    EXEMPLARS,
+    OTHER_FILMS,
+    UNFITTED,
+    Calibration,
+    Reliability,
+    Scores,
+    reliability_points,
+)
+from fewshot_cxr.metrics import (
+    Estimate,
+    class_probabilities,
+    distances_of_margins,
+    expected_calibration_error,
+    fit_temperature,
+)
 
 _NO_PROBABILITIES = "only decisions are known, no probabilities"
 _NOT_CALIBRATED = "no films outside the test to fit a temperature on; name their split (--calibrate-split)"
@@ -116,7 +131,7 @@ def _always(found: FilmNumbers) -> dict[str, Any]:
 
 
 def _calibration(found: FilmNumbers, other: Answers | None) -> Calibration:
-    before, answers = _reliability(found, 1.0), found.answers
+    before, answers = _reliability(found, None), found.answers
     if other is None:
         return Calibration(before, reason=_NOT_CALIBRATED)
     if other.findings != answers.findings or not other.has_probabilities:
@@ -131,21 +146,29 @@ def _calibration(found: FilmNumbers, other: Answers | None) -> Calibration:
     )
 
 
-def _reliability(found: FilmNumbers, temperature: float) -> Reliability:
-    probabilities = found.answers.probabilities
-    if temperature != 1.0:
-        probabilities = class_probabilities(_distances(found.answers), temperature).numpy()
+def _reliability(found: FilmNumbers, temperature: float | None) -> Reliability:
+    """Measure the probabilities at a temperature that was fitted on other films; None: as they are."""
+    answers, probabilities, basis = found.answers, found.answers.probabilities, OTHER_FILMS
+    if temperature is not None:
+        probabilities = class_probabilities(_distances(answers), temperature).numpy()
+    elif answers.margins is None:
+        basis = AS_GIVEN
+    else:
+        basis = UNFITTED if answers.temperature is None else EXEMPLARS
     bins = found.bins(probabilities)
     return Reliability(
         ece=found.estimate(("ece",), expected_calibration_error(*torch.from_numpy(bins)).numpy()),
         brier=found.estimate(("brier",), found.brier(probabilities)),
-        temperature=temperature,
+        temperature=temperature or answers.temperature or 1.0,
         bins=reliability_points(*bins[:, 0]),
+        basis=basis,
     )
 
 
 def _distances(answers: Answers) -> torch.Tensor:
-    """Return minus the logarithm of the probabilities, whose softmax they are."""
+    """Return what the probabilities are the softmax over minus of, but for a sum that all findings share."""
+    if answers.margins is not None:
+        return distances_of_margins(torch.from_numpy(answers.margins))
     return torch.from_numpy(-np.log(np.maximum(answers.probabilities, np.finfo(np.float64).tiny)))
 
 
