@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 
 from fewshot_cxr.visualise.films import caption_lines, check_images, draw_film, draw_framed_film, film_axes
-from fewshot_cxr.visualise.style import PAGE_WIDTH, Figure, Theme, drawing, put_title, wrapped
+from fewshot_cxr.visualise.style import PAGE_WIDTH, Figure, Theme, drawing, fitted, put_title, wrapped
 
 _COLUMNS = 4
 _MOST_SHOTS = 10  # labelled films of a finding that are drawn
-_LETTERS = 19  # of a line below a film
+_NAME_INCHES = PAGE_WIDTH / _COLUMNS - 0.2  # of room for a line beside a film's neighbours
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +57,7 @@ def episode_figure(
     n_shots = min(_MOST_SHOTS, max(map(len, support.values())))
     n_rows = -(-len(queries) // _COLUMNS)
     shot_inches = min(1.0, (PAGE_WIDTH - 1.5) / n_shots)
-    above, below = shot_inches * len(support) + 0.45, 2.1 * n_rows + 0.3
+    above, below = shot_inches * len(support) + 0.45, 2.3 * n_rows + 0.3
     with drawing(theme, above + below + (0.4 if title else 0), title) as (figure, colours):
         known, asked = figure.subfigures(2, 1, height_ratios=[above, below], squeeze=False)[:, 0]
         put_title(known, "Labelled films", size=11)
@@ -86,12 +86,15 @@ def _draw_query(axes: Axes, query: QueryTile, colours: Theme) -> None:
     label = "\n".join(_line(query, name) for name in names[:3])
     mark, frame, width = ("✓", colours.accent, 1.5) if query.is_right else ("✗", colours.contrast, 3)
     draw_framed_film(axes, query.film, label, frame=frame, ink=colours.ink, size=9, gap=3, width=width)
-    axes.set_title(f"{mark} {wrapped(query.finding, _LETTERS, n_lines=2)}", fontsize=9.5, pad=3)
+    name = fitted(f"{mark} {query.finding}", _NAME_INCHES, size=9.5, weight="bold", n_lines=3)
+    axes.set_title(name, fontsize=9.5, pad=3)
 
 
 def _line(query: QueryTile, name: str) -> str:
-    short = wrapped(name, _LETTERS - 5, n_lines=1)
-    return f"{short} {query.distances[name]:#.3g}".rstrip(".")
+    distance = f"{query.distances[name]:#.3g}".rstrip(".")
+    whole = fitted(f"{name} {distance}", _NAME_INCHES, size=9)
+    is_short = not whole.endswith("…")
+    return whole if is_short else f"{fitted(name, _NAME_INCHES, size=9, n_lines=2)}\n{distance}"
 
 
 _MOST_ROWS, _MOST_NEIGHBOURS = 12, 6
@@ -135,11 +138,11 @@ def neighbours_figure(rows: Sequence[NeighbourRow], *, title: str = "", theme: s
         draw = partial(draw_framed_film, ink=colours.ink, size=8)
         same, other = ("=", colours.accent, "-"), ("≠", colours.contrast, (0, (2, 1.2)))
         for line, row in zip(grid, rows, strict=True):
-            label = f"{caption_lines(row.name, width, n_lines=2)}\n{caption_lines(row.finding, width, n_lines=2)}"
+            label = f"{caption_lines(row.name, width, n_lines=2)}\n{fitted(row.finding, side - 0.05, size=8)}"
             draw(line[0], row.film, label, frame=colours.ink)
             for axes, (film, finding, distance) in zip(line[1:], row.neighbours, strict=False):
                 sign, frame, dashes = same if finding == row.finding else other
-                words = caption_lines(f"{sign} {finding}", width, n_lines=2)
+                words = fitted(f"{sign} {finding}", side - 0.05, size=8)
                 draw(axes, film, f"{words}\n{distance:#.4g}", frame=frame, dashes=dashes)
             for axes in line[: 1 + len(row.neighbours)]:
                 axes.set_anchor("N")

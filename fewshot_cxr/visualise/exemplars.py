@@ -8,14 +8,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 
 from fewshot_cxr.visualise.films import check_images, draw_framed_film, film_axes
-from fewshot_cxr.visualise.style import PAGE_WIDTH, Figure, Theme, drawing, put_title, wrapped
+from fewshot_cxr.visualise.style import PAGE_WIDTH, Figure, Theme, drawing, fitted, put_title, wrapped
 
 _MOST_COLUMNS = 3
 _RANK_COLUMNS = 4
 _MANY = 16  # exemplars; of more, smaller pictures stand closer
 _SMALL_COLUMNS = 5
 _RANKS_WIDTH = 4.8  # inches for all exemplars
-_NAME_LETTERS, _NAME_WIDTH = 60, 17  # of the name below the film, and of a line of it
+_NAME_INCHES = PAGE_WIDTH - _RANKS_WIDTH - 0.15
+_NAME_LETTERS, _NAME_SIZE = 60, 9.5  # of the name below the film, and their size in points
 _LINE_INCHES = 0.17
 _RULE_TITLES = {"mean_distance": "Mean distance to each finding"}  # of any other rule, a longer title in two lines
 
@@ -111,7 +112,7 @@ def rank_table_figure(
     bars = _RULE_TITLES.get(rule, f"Score of each finding by the rule {rule}"), means, decision
     widths = PAGE_WIDTH - _RANKS_WIDTH, _RANKS_WIDTH
     with _drawing(heights, widths, bars, theme=theme, title=title) as (figure, colours, axes, others):
-        draw_framed_film(axes, query_film, label, frame=colours.contrast, ink=colours.ink, size=9.5)
+        draw_framed_film(axes, query_film, label, frame=colours.contrast, ink=colours.ink, size=_NAME_SIZE)
         axes.set_anchor("N")
         put_title(others, f"{len(rows)} of {n_exemplars} exemplars shown" if is_part else "", size=9.5)
         _draw_ranks(others, ranked, [decision] if decision else _nearest(means), n_columns, colours)
@@ -163,10 +164,8 @@ def _check_ranks(
 def _film_label(name: str, truth: str, decision: str) -> str:
     half = _NAME_LETTERS // 2
     short = name if len(name) <= _NAME_LETTERS else f"{name[:half]}…{name[-half:]}"
-    lines = [wrapped(short, _NAME_WIDTH, n_lines=len(short))]
-    for what, finding in (("truth", truth), ("decision", decision)):
-        gap = " " if len(f"{what}: {finding}") <= _NAME_WIDTH else "\n"
-        lines += [f"{what}:{gap}{wrapped(finding, _NAME_WIDTH, n_lines=len(finding))}"] if finding else []
+    told = [f"{what}: {finding}" for what, finding in (("truth", truth), ("decision", decision)) if finding]
+    lines = [fitted(text, _NAME_INCHES, size=_NAME_SIZE, n_lines=len(text)) for text in (short, *told)]
     return "\n".join(lines)
 
 
@@ -181,7 +180,8 @@ def _draw_ranks(
     distances = [distance for _, _, distance in ranked]
     for axes, (film, finding, distance) in zip(film_axes(figure, len(ranked), n_columns), ranked, strict=True):
         frame, weight = (colours.accent, "bold") if finding in nearest else (colours.line, "normal")
-        label = f"{wrapped(finding, 14, n_lines=2)}\n{_digits(distance)}"
+        name = fitted(finding, _RANKS_WIDTH / max(n_columns, _RANK_COLUMNS) - 0.15, size=size, weight=weight)
+        label = f"{name}\n{_digits(distance)}"
         draw_framed_film(axes, film, label, frame=frame, ink=colours.ink, size=size, weight=weight, gap=3)
         is_tied = distances.count(distance) > 1
         axes.set_title(f"{distances.index(distance) + 1}{' tied' * is_tied}", fontsize=size, pad=3)

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import SubFigure
 from matplotlib.lines import Line2D
 
-from fewshot_cxr.visualise.style import Figure, Theme, drawing, wrapped
+from fewshot_cxr.visualise.style import PAGE_WIDTH, Figure, Theme, drawing, fitted, wrapped
 
 Looks = dict[str, tuple[str, str]]  # name of a group -> (colour, marker)
 
@@ -21,9 +21,9 @@ _MARKS = ("o", "s", "^", "D", "v", "P", "X")
 
 
 def mark_looks(colours: Theme, n_groups: int) -> list[tuple[str, str]]:
-    """Return (colour, marker) of each group: neighbours differ in both, and the first 35 pairs are all different."""
-    hues = (colours.accent, colours.contrast, *colours.more, colours.ink)
-    # Five hues and seven markers have no common factor: each step changes both.
+    """Return (colour, marker) of each group: neighbours differ in both, and the first 84 pairs are all different."""
+    # Twelve hues and seven markers have no common factor: each step changes both.
+    hues = colours.hues
     return [(hues[place % len(hues)], _MARKS[place % len(_MARKS)]) for place in range(n_groups)]
 
 
@@ -86,12 +86,16 @@ def drawing_over_words(
         sentences: each begins a line.
         title: above the figure.
     """
-    lines = [line for sentence in sentences for line in wrapped(sentence, LINE_LETTERS, n_lines=9).split("\n")]
+    lines = [line for sentence in sentences for line in _broken(sentence)]
     heights = [height_inches, 0.1 + LINE_INCHES * len(lines)]
     with drawing(theme, sum(heights) + 0.35 * bool(title), title) as (figure, colours):
         part, words = figure.subfigures(2, 1, height_ratios=heights, squeeze=False)[:, 0]
         yield figure, part, colours
         words.text(0.015, 1, "\n".join(lines), va="top", color=colours.quiet, fontsize=9, linespacing=1.25)
+
+
+def _broken(sentence: str) -> list[str]:
+    return fitted(sentence, PAGE_WIDTH - 0.25, size=9, n_lines=9).split("\n")
 
 
 def _texts(labels: Mapping[str, str]) -> list[str]:

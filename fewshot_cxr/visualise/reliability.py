@@ -22,7 +22,7 @@ def reliability_figure(curves: Mapping[str, Sequence[Bin]], *, title: str = "", 
     """
     if not 1 <= len(curves) <= 2 or not all(curves.values()):
         raise ValueError(f"one or two curves with bins are drawn, got {[len(bins) for bins in curves.values()]} bins")
-    with drawing(theme, 5.2, title) as (figure, colours):
+    with drawing(theme, 5.5, title) as (figure, colours):
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
         upper.plot((0, 1), (0, 1), color=colours.quiet, linestyle=":", label="perfect")
         looks = ((colours.accent, "o", "-"), (colours.contrast, "D", "--"))  # told apart without colour too
@@ -35,7 +35,8 @@ def reliability_figure(curves: Mapping[str, Sequence[Bin]], *, title: str = "", 
         lower.set(ylim=(0, 1.15 * most), xlabel="probability of the answer", ylabel="queries")
         for axes in (upper, lower):
             _draw_per_cent(axes)
-        upper.legend(loc="upper left", fontsize=11)
+        # Below all: inside, a curve may run anywhere.
+        figure.legend(*upper.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9.5)
     return figure
 
 

@@ -9,6 +9,8 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 from matplotlib.ticker import PercentFormatter
 from matplotlib.typing import ColorType
 
@@ -26,6 +28,7 @@ __all__ = [
     "draw_ticks",
     "drawing",
     "films_text",
+    "fitted",
     "line_looks",
     "percent",
     "percent_scale",
@@ -33,6 +36,9 @@ __all__ = [
     "wrapped",
 ]
 
+_FONT = "DejaVu Sans"  # it comes with matplotlib: the same letters on every machine
+_LEAST_LETTERS = 4  # of a line
+_HINTED = 1.05  # on the screen letters are up to so much wider than on paper
 _LETTER_WIDTH = 0.72  # of bold type on average, as a share of its size
 PAGE_WIDTH = 6.5  # inches; wider, and the words shrink below reading size on a telephone
 
@@ -53,7 +59,7 @@ OKABE_ITO = {
 class Theme:
     """The colours of a figure: background, text, lesser text, lines, the thing meant, the thing compared with.
 
-    `more` are for things of equal rank beyond these two.
+    `more` are for things of equal rank beyond these two; see `hues`.
     """
 
     paper: str
@@ -64,9 +70,16 @@ class Theme:
     contrast: str
     more: tuple[str, ...]
 
+    @property
+    def hues(self) -> tuple[str, ...]:
+        """Return the twelve colours that things of equal rank take in turn."""
+        return self.accent, self.contrast, self.ink, *self.more
 
-# On white the published green and purple are too pale for a thin line: the same hues, darker.
-_DARKER_GREEN, _DARKER_PURPLE = "#008A64", "#A34F80"
+
+# Searched for at random: with accent, contrast and ink these are the twelve that lie farthest apart for readers with
+# and without red or green cones, each a contrast of 3 or more to the paper. Any first few lie apart as well.
+_MORE_LIGHT = ["#09a27a", "#ba157b", "#435b01", "#ae54fd", "#6c264b", "#0508f2", "#908cc4", "#1e097c", "#690dad"]
+_MORE_DARK = ["#02f3a0", "#f982a1", "#e8ef14", "#a403fb", "#a24d2e", "#0a7476", "#8a8d52", "#ee13a7", "#8f78d9"]
 
 THEMES = {
     "light": Theme(
@@ -76,7 +89,7 @@ THEMES = {
         "#d0d7de",
         OKABE_ITO["blue"],
         OKABE_ITO["vermillion"],
-        (_DARKER_GREEN, _DARKER_PURPLE),
+        tuple(_MORE_LIGHT),
     ),
     "dark": Theme(
         "#16191d",
@@ -85,11 +98,11 @@ THEMES = {
         "#3d444d",
         OKABE_ITO["sky_blue"],
         OKABE_ITO["orange"],
-        (OKABE_ITO["bluish_green"], OKABE_ITO["reddish_purple"]),
+        tuple(_MORE_DARK),
     ),
 }
 
-_DASHES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1.3, 1.3)), (0, (6, 1.6, 1.3, 1.6)))
+_DASHES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1.3, 1.3)), (0, (6, 1.6, 1.3, 1.6)), (0, (9, 2)))
 
 Reading = tuple[float, tuple[float, float] | None]  # a mean, 0..1, with its interval where there is one
 
@@ -120,6 +133,30 @@ def drawing(
         figure.draw_without_rendering()
 
 
+def fitted(text: str, inches: float, *, size: float, weight: str = "normal", n_lines: int = 2) -> str:
+    """Break a text as `wrapped` does, at a width that is measured: a W takes the room of three i.
+
+    Args:
+        text: a name or a sentence.
+        inches: of room for a line.
+        size: of the letters, in points.
+        weight: of the letters, "normal" or "bold".
+        n_lines: beyond, "…" stands for the rest.
+    """
+    letters = FontProperties(family=_FONT, size=size, weight=weight)
+    room = 72 * inches / _HINTED
+
+    def measured(line: str) -> float:
+        return float(text_to_path.get_text_width_height_descent(line, letters, ismath=False)[0])
+
+    n_letters = 2 + int(room * len(text) / max(1.0, measured(" ".join(text.split()))))
+    broken = wrapped(text, max(_LEAST_LETTERS, n_letters), n_lines)
+    while n_letters > _LEAST_LETTERS and max(map(measured, broken.split("\n"))) > room:
+        n_letters -= 1
+        broken = wrapped(text, n_letters, n_lines)
+    return broken
+
+
 def put_title(figure: Figure | SubFigure, title: str, size: float = 12.5) -> None:
     """Write the title above all, flush left, broken to the width; an empty one takes no room."""
     if title:
@@ -128,9 +165,9 @@ def put_title(figure: Figure | SubFigure, title: str, size: float = 12.5) -> Non
 
 
 def line_looks(colours: Theme, n_lines: int) -> list[tuple[str, Any]]:
-    """Return (colour, dashes) of each line: neighbours differ in both, and the first twenty pairs are all different."""
-    hues = (colours.accent, colours.contrast, colours.ink, *colours.more)
-    # Five hues and four dashes have no common factor: each step changes both, and no pair comes back before the 20th.
+    """Return (colour, dashes) of each line: neighbours differ in both, and the first sixty pairs are all different."""
+    # Twelve hues and five dashes have no common factor: each step changes both, and no pair comes back before the 60th.
+    hues = colours.hues
     return [(hues[place % len(hues)], _DASHES[place % len(_DASHES)]) for place in range(n_lines)]
 
 
@@ -161,7 +198,7 @@ def _luminance(colour: ColorType) -> float:
 
 def _settings(colours: Theme) -> dict[str, Any]:
     return {
-        "font.family": "DejaVu Sans",  # it comes with matplotlib: the same letters on every machine
+        "font.family": _FONT,
         "font.size": 11,
         "axes.titlesize": 11.5,
         "axes.titleweight": "bold",

