@@ -4,8 +4,12 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import overload
+from pathlib import Path, PurePath
+from typing import Any, overload
+
+from fewshot_cxr._html import counts_text, html_table
+
+TABLE_COLUMNS = ("path", "label", "patient_id", "group_id", "source", "view", "split", "mask_path", "age_years", "sex")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,11 @@ class Record:
     sex: str | None = None
     attributes: Mapping[str, str] = field(default_factory=dict, hash=False)
     unstated: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, path in (("path", self.path), ("mask_path", self.mask_path)):
+            if isinstance(path, PurePath):
+                object.__setattr__(self, name, path.as_posix())
 
     @property
     def finding(self) -> str:
@@ -78,6 +87,30 @@ class Records(Sequence[Record]):
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
     n_rows: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "root", Path(self.root))
+
+    def __repr__(self) -> str:
+        return f"Records({'; '.join(f'{name}: {text}' for name, text in self._facts())})"
+
+    def _repr_html_(self) -> str:
+        return html_table(self._facts(), caption="Records")
+
+    def _facts(self) -> list[tuple[str, str]]:
+        """Return (name, text) pairs that say in short what these are."""
+        known = [film.group for film in self.films if film.patient_id or film.group_id]
+        n_unknown = len(self.films) - len(known)
+        facts = {"films": f"{len(self):,}", "findings": counts_text(self.count_findings()) or "none"}
+        facts["patients"] = f"{len(set(known)):,}" if known else "unknown"
+        if known and n_unknown:
+            facts["patients"] += f" (unknown for {n_unknown:,} of {len(self):,} films)"
+        for name, key in (("sources", _source), ("splits", _split)):
+            if any(map(key, self.films)):
+                facts[name] = counts_text(self.count_by(key))
+        if self.problems:
+            facts["left out"] = f"{len(self.problems):,}"
+        return [*facts.items(), ("root", str(self.root))]
 
     def __len__(self) -> int:
         return len(self.films)
@@ -154,6 +187,49 @@ class Records(Sequence[Record]):
         """Count films by a column, sorted by its value; films without one count under 'not stated'."""
         counts = Counter(key(film) or "not stated" for film in self.films)
         return dict(sorted(counts.items()))
+
+    def to_dataframe(self) -> Any:
+        """Return a pandas.DataFrame with a row for each film, as a manifest has it; what is unknown is missing.
+
+        The columns: path, label (several findings joined by "|"), patient_id, group_id, source, view, split, mask_path,
+        age_years, sex, unstated where a film has such, and each attribute. Problems and notes are not among them.
+
+        Raises:
+            ModuleNotFoundError: pandas is not installed.
+            ValueError: the name of a finding holds "|".
+        """
+        try:
+            import pandas  # type: ignore[import-untyped]  # its types are a package of their own
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                "to_dataframe needs pandas, which is not installed: pip install pandas"
+            ) from error
+        own = [*TABLE_COLUMNS, *(["unstated"] if any(film.unstated for film in self.films) else [])]
+        extra = dict.fromkeys(name for film in self.films for name in film.attributes)
+        named = {name: name if name not in own else f"{name} (2)" for name in extra}
+        rows = [
+            [*(_cell(film, name) for name in own), *(film.attributes.get(name) for name in extra)]
+            for film in self.films
+        ]
+        return pandas.DataFrame(rows, columns=[*own, *named.values()], dtype=object).astype({"age_years": float})
+
+
+def _cell(film: Record, column: str) -> str | float | None:
+    if column not in ("label", "unstated"):
+        value: str | float | None = getattr(film, column)
+        return value
+    names = film.findings if column == "label" else film.unstated
+    if bad := next((name for name in names if "|" in name), None):
+        raise ValueError(f"{film.path}: a table cannot hold the finding {bad!r}, since | separates findings; rename it")
+    return "|".join(names)
+
+
+def _source(film: Record) -> str | None:
+    return film.source
+
+
+def _split(film: Record) -> str | None:
+    return film.split
 
 
 def _decisive(film: Record) -> tuple[str, ...]:

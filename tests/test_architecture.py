@@ -44,6 +44,7 @@ DOORS = {
     "torchxrayvision": {"encoders"},
     "pydicom": {"data"},
     "openpyxl": {"data"},
+    "pandas": {"records"},
     "cv2": {"data"},
     "faiss": {"inference"},
     "onnxruntime": {"inference"},
@@ -62,7 +63,7 @@ DOORS = {
     "lazy_loader": {"__init__"},
 }
 COMMON_GROUND = {"numpy", "torch", "torchvision", "PIL", "sklearn", "scipy"} | sys.stdlib_module_names
-OPTIONAL_EXTRAS = {"cv2", "torchxrayvision", "onnx", "onnxruntime", "umap", "fastapi", "uvicorn"}
+OPTIONAL_EXTRAS = {"cv2", "torchxrayvision", "onnx", "onnxruntime", "pandas", "umap", "fastapi", "uvicorn"}
 # Loading one of these takes as long as torch itself, or longer than all it is asked for, and most commands never ask.
 HEAVY = {"captum", "openpyxl", "sklearn", "timm"}
 

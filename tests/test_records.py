@@ -1,12 +1,14 @@
 import hashlib
 import json
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from fewshot_cxr import _checks
 from fewshot_cxr.image_spec import ImageSpec
-from fewshot_cxr.records import Problem, Record, Records, resolve_below
+from fewshot_cxr.records import TABLE_COLUMNS, Problem, Record, Records, resolve_below
 
 
 def films(root, n=4):
@@ -112,3 +114,60 @@ def test_each_changes_every_film_and_keeps_what_travels_along(tmp_path):
     assert [(film.path, film.split) for film in changed] == [("a.png", "test"), ("b.png", "test")]
     assert (changed.root, changed.problems, changed.notes) == (tmp_path, problems, ("a note",))
     assert {film.split for film in records} == {None}
+
+
+TWO = (
+    Record("a.png", ("<b>", "x"), patient_id="1", split="train", source="s", age_years=58.0, attributes={"note": "n"}),
+    Record("sub/b.png", ("x",), split="test", unstated=("y",)),
+)
+
+
+def test_records_show_themselves_in_a_line_and_in_a_table(tmp_path):
+    films = Records(TWO, tmp_path, (Problem(4, "c.png", "the file is missing", "missing"),))
+    facts = "films: 2; findings: x 2, <b> 1; patients: 1 (unknown for 1 of 2 films); sources: not stated 1, s 1; "
+    facts += f"splits: test 1, train 1; left out: 1; root: {tmp_path}"
+    assert repr(films) == f"Records({facts})"
+    assert "<b>" not in films._repr_html_()
+    assert "&lt;b&gt; 1" in films._repr_html_()
+    assert repr(Records((), tmp_path)) == f"Records(films: 0; findings: none; patients: unknown; root: {tmp_path})"
+
+
+def test_records_of_many_films_stay_short(tmp_path):
+    films = tuple(Record(f"{n}.png", (f"finding {n % 40}",), patient_id=str(n)) for n in range(2_000))
+    assert len(repr(Records(films, tmp_path))) < 400
+    assert "films: 2,000;" in repr(Records(films, tmp_path))
+    assert "patients: 2,000" in repr(Records(films, tmp_path))
+
+
+def test_paths_may_be_texts_or_paths(tmp_path):
+    (tmp_path / "sub").mkdir()
+    films = Records((Record(Path("sub", "a.png"), ("x",), mask_path=Path("sub", "m.png")),), str(tmp_path))
+    assert films == Records((Record("sub/a.png", ("x",), mask_path="sub/m.png"),), tmp_path)
+    assert films.file(films[0]) == (tmp_path / "sub" / "a.png").resolve()
+
+
+def test_records_as_a_data_frame(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    frame = Records(TWO, tmp_path).to_dataframe()
+    assert list(frame.columns) == [*TABLE_COLUMNS, "unstated", "note"]
+    assert frame["label"].tolist() == ["<b>|x", "x"]
+    assert frame["age_years"].tolist()[0] == 58.0
+    assert frame["unstated"].tolist() == ["", "y"]
+    assert frame.loc[1, ["patient_id", "source", "age_years", "note"]].isna().all()
+    assert isinstance(Records((), tmp_path).to_dataframe(), pandas.DataFrame)
+
+
+def test_an_attribute_called_like_a_column_has_another_name(tmp_path):
+    pytest.importorskip("pandas")
+    film = Record("a.png", ("x",), attributes={"label": "7"})
+    frame = Records((film,), tmp_path).to_dataframe()
+    assert (frame["label"].tolist(), frame["label (2)"].tolist()) == (["x"], ["7"])
+
+
+def test_a_data_frame_needs_pandas_and_plain_findings(tmp_path, monkeypatch):
+    pytest.importorskip("pandas")
+    with pytest.raises(ValueError, match=r"a\.png: a table cannot hold the finding 'x\|y'"):
+        Records((Record("a.png", ("x|y",)),), tmp_path).to_dataframe()
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ModuleNotFoundError, match="pip install pandas"):
+        Records(TWO, tmp_path).to_dataframe()
