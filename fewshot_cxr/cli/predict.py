@@ -61,6 +61,7 @@ def command(
             _files(films),
             batch_size=compute.batch_size,
             device=compute.device,
+            any_modality=reading.any_modality,
             progress=compute.report("films"),
         )
     rule = rule.for_encoder(encoder, checkpoint)

@@ -19,7 +19,7 @@ from fewshot_cxr.data import (
     merge_records,
     read_dataset,
 )
-from fewshot_cxr.records import Records
+from fewshot_cxr.records import Record, Records
 from fewshot_cxr.workflows.short_names import short_names
 
 _TEXT, _NAMES, _SWITCH = "text", "A,B,C", "switch"
@@ -35,6 +35,7 @@ _READING = {
     "any_name": (_SWITCH, "Folder: DICOM files without a suffix too."),
     "salt_file": (_TEXT, "DICOM: secret that makes patient ids lasting."),
     "keep_patient_ids": (_SWITCH, "DICOM: patient ids in clear."),
+    "any_modality": (_SWITCH, "DICOM: take what is no chest X-ray by its header, too."),
     "version": (_TEXT, "covidx: such as 9A.  [default: the newest with three classes]"),
     "classes": (_TEXT, "coronahack, covid19_radiography, chestxray14: rule that makes the findings."),
     "patient_key": (_TEXT, "coronahack: what of a file's name is the patient."),
@@ -65,13 +66,19 @@ class Reading:
 
     def check_fit(self, readers: Collection[str]) -> None:
         """Refuse options that none of the readers has."""
-        foreign = [_flag(name) for name in self.options if not any(_has(reader, name) for reader in readers)]
+        given = [name for name in self.options if name != "any_modality"]  # any table may name a DICOM
+        foreign = [_flag(name) for name in given if not any(_has(reader, name) for reader in readers)]
         if foreign:
             raise click.UsageError(f"{', '.join(foreign)} does not fit {' or '.join(readers)} data")
 
     def fitted(self, reader: str) -> "Reading":
         """Return it with the options that a reader has."""
         return replace(self, options={name: value for name, value in self.options.items() if _has(reader, name)})
+
+    @property
+    def any_modality(self) -> bool:
+        """Whether DICOM films that are no chest X-rays are taken, too."""
+        return "any_modality" in self.options
 
     def of_all_findings(self) -> "Reading":
         """Return it without a choice of findings."""
@@ -119,7 +126,9 @@ def read_films(
         hint = nearest(stranger, READERS) if ":" in source and name != stranger else ""
         raise click.UsageError(f"{source}: no such file or folder{hint and f', and no reader {stranger!r}{hint}'}")
     more = {"allow_leak": True} if allow_leak and _has(name, "allow_leak") else {}
-    records = read_dataset(name, rest, **reading.options, **more)
+    records = read_dataset(name, rest, **reading.fitted(name).options, **more)
+    if reading.any_modality and not _has(name, "any_modality"):
+        records = records.each(_of_any_modality)
     if not allow_leak:
         assert_no_leak(records)
     return choose_findings(records, reading, single_label=single_label, several=several)
@@ -191,6 +200,10 @@ def reader_and_path(source: str) -> tuple[str, str]:
     if colon and name in READERS:
         return name, rest
     return ("image_folder" if Path(source).is_dir() else "manifest"), source
+
+
+def _of_any_modality(film: Record) -> Record:
+    return replace(film, attributes={**film.attributes, "any_modality": "asked for"})
 
 
 def _has(reader: str, option: str) -> bool:

@@ -1,17 +1,18 @@
 """Decode each film once, into memory-mapped uint8; later runs and other splits find it by content and recipe.
 
 A folder for each recipe (size, crops, bit depth, equaliser) holds immutable packs: `<name>.u8`, n films of S x S
-bytes, beside `<name>.json`, the content hashes of these n films and what the pack itself must look like. A run adds
-packs with the films that no pack holds yet, so that two runs at once do each other no harm, and a run that is stopped
-loses one pack.
+bytes, beside `<name>.json`, the content hashes of these n films, what should be said of them, and what the pack itself
+must look like. A run adds packs with the films that no pack holds yet, so that two runs at once do each other no harm,
+and a run that is stopped loses one pack.
 """
 
 import json
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,9 @@ from uuid import uuid4
 
 import numpy as np
 
+from fewshot_cxr.data.film import FilmFacts, notes_of_films, takes_any_modality
 from fewshot_cxr.data.hashing import file_hash
-from fewshot_cxr.data.images import read_gray
+from fewshot_cxr.data.images import decode_film, is_read_anew
 from fewshot_cxr.data.transforms import RECIPE_VERSION, to_square
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.records import Problem, Records, resolve_below
@@ -28,6 +30,9 @@ from fewshot_cxr.storage import whole_file, write_json, write_text
 
 Progress = Callable[[int, int], None]
 _Places = dict[str, tuple[Path, int]]  # by content hash: the pack, and the row in it
+_Facts = dict[str, FilmFacts]  # by content hash, of the films of which something should be said
+# Films whose gray has changed, and these alone, have it in their key: what older packs hold of the others still serves.
+_GRAY_VERSION = 2
 _CHUNK = 64
 _PACK = 4096
 
@@ -80,7 +85,8 @@ def cache_films(
     """Decode films that the cache does not hold yet, and return all of them as memory maps.
 
     Args:
-        records: the films; an unreadable one is left out and named in the result's `records.problems`.
+        records: the films; one that is unreadable, or no chest X-ray, is left out and named in the result's
+            `records.problems`. What else should be known of them is in `records.notes`, and a warning.
         spec: what changes the decoded pixels is the recipe: size, crops, bit depth, equaliser.
         folder: the cache; None: the environment's FSCXR_CACHE, else ~/.cache/fewshot_cxr.
         n_workers: threads that decode; None: one for each processor.
@@ -94,17 +100,21 @@ def cache_films(
     with ThreadPoolExecutor(n_workers or os.cpu_count()) as pool:
         files, reasons = _find_files(records)
         hashes = _hash_files(files, reasons, folder / "hashes.json", pool)
-        index = _read_packs(place, spec.size_px)
+        index, facts = _read_packs(place, spec.size_px)
         new = {key: file for key, file in zip(hashes, files, strict=True) if file and key and key not in index}
         n_done = len(records) - len(new)
         for keys in _slices(list(new), _PACK):
             report = None if progress is None else partial(_report, progress, n_done, len(records))
-            packed, unreadable = _decode({key: new[key] for key in keys}, spec, place, pool, report)
+            packed, unreadable = _decode({key: new[key] for key in keys}, spec, place, pool, facts=facts, report=report)
             index |= packed
             reasons |= {row: unreadable[key] for row, key in enumerate(hashes) if key in unreadable}
             n_done += len(keys)
     if progress is not None:
         progress(len(records), len(records))
+    told = [(film, facts.get(key, FilmFacts())) for film, key in zip(records, hashes, strict=True)]
+    for row, (film, known) in enumerate(told):
+        if known.stranger and not takes_any_modality(film):
+            reasons.setdefault(row, known.refusal)
     problems = [Problem(None, records[row].path, reasons[row], "unreadable") for row in sorted(reasons)]
     kept = [row for row in range(len(records)) if row not in reasons]
     if not kept:
@@ -113,8 +123,12 @@ def cache_films(
     places = [index[hashes[row]] for row in kept]
     packs = tuple(dict.fromkeys(pack for pack, _ in places))
     number = {pack: position for position, pack in enumerate(packs)}
+    notes = notes_of_films(told[row] for row in kept)
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
+    whole = records.take(kept).with_problems(problems)
     return CachedFilms(
-        records=records.take(kept).with_problems(problems),
+        records=replace(whole, notes=(*whole.notes, *notes)),
         packs=packs,
         pack_of_film=np.array([number[pack] for pack, _ in places], dtype=np.int64),
         row_of_film=np.array([row for _, row in places], dtype=np.int64),
@@ -162,7 +176,10 @@ def _hash_files(
             stamp = [found.st_size, found.st_mtime_ns, found.st_ctime_ns]
             entry = known.get(str(file))
             is_known = isinstance(entry, list) and entry[:3] == stamp and isinstance(entry[-1], str)
-            return entry if is_known else [*stamp, file_hash(file)]
+            *_, version, key = entry if is_known and entry else (0, file_hash(file))
+            if version == _GRAY_VERSION:
+                return entry
+            return [*stamp, _GRAY_VERSION, f"{key}-{_GRAY_VERSION}" if is_read_anew(file) else key]
         except OSError as error:
             return error
 
@@ -183,15 +200,17 @@ def _cannot_open(error: OSError | ValueError) -> str:
     return f"the file cannot be opened: {getattr(error, 'strerror', None) or error}"
 
 
-def _read_packs(place: Path, size_px: int) -> _Places:
+def _read_packs(place: Path, size_px: int) -> tuple[_Places, _Facts]:
     """Return where each decoded film lies; films of a pack that is not whole are left out, to be decoded again."""
     index: _Places = {}
+    facts: _Facts = {}
     for listing in sorted(place.glob("*.json")):
         entry, pack = _read_json(listing), listing.with_suffix(".u8")
         hashes = entry.get("hashes")
         if isinstance(hashes, list) and _is_whole(pack, listing, entry, len(hashes) * size_px**2):
             index |= {key: (pack, row) for row, key in enumerate(hashes)}
-    return index
+            facts |= {key: FilmFacts.of_json(told) for key, told in entry.get("facts", {}).items()}
+    return index, facts
 
 
 def _is_whole(pack: Path, listing: Path, entry: dict[str, Any], n_bytes: int) -> bool:
@@ -216,13 +235,18 @@ def _decode(
     spec: ImageSpec,
     place: Path,
     pool: ThreadPoolExecutor,
+    *,
+    facts: _Facts,
     report: Callable[[int], None] | None,
 ) -> tuple[_Places, dict[str, str]]:
-    """Decode films into one new pack; return where each lies, and for the unreadable ones why."""
+    """Decode films into one new pack; return where each lies, and for the unreadable ones why; add to the facts."""
 
     def decode(key: str) -> np.ndarray | str:
         try:
-            return to_square(read_gray(files[key], bit_depth=spec.bit_depth), spec)
+            film = decode_film(files[key], bit_depth=spec.bit_depth)
+            if film.facts != FilmFacts():
+                facts[key] = film.facts
+            return to_square(film.gray, spec)
         except (OSError, ValueError) as error:
             return str(error)
 
@@ -241,7 +265,8 @@ def _decode(
                 report(len(packed) + len(unreadable))
     if packed:
         stamp = {"hash": file_hash(pack), "mtime_ns": pack.stat().st_mtime_ns}
-        write_json(pack.with_suffix(".json"), stamp | {"hashes": packed})
+        told = {key: asdict(facts[key]) for key in packed if key in facts}
+        write_json(pack.with_suffix(".json"), stamp | ({"facts": told} if told else {}) | {"hashes": packed})
     else:
         pack.unlink()
     return {key: (pack, row) for row, key in enumerate(packed)}, unreadable

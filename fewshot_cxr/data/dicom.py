@@ -5,17 +5,20 @@ An error of pydicom may quote the header, and so a patient. So its text never be
 
 import math
 import struct
+import zlib
+from dataclasses import replace
 from io import BytesIO
 from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
-from pydicom import Dataset, dcmread
-from pydicom.encaps import generate_frames
+from pydicom import Dataset, FileMetaDataset, dcmread
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.filereader import read_dataset
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_color_lut
 from pydicom.pixels.utils import pixel_array
+from pydicom.tag import Tag
 from pydicom.uid import (
     JPEG2000,
     UID,
@@ -33,7 +36,10 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from fewshot_cxr.data.dicom_elements import Elements
 from fewshot_cxr.data.dicom_gray import to_gray
+from fewshot_cxr.data.dicom_kind import LATERAL_VIEWS, view_of, why_no_chest_film
+from fewshot_cxr.data.film import LATERAL, DecodedFilm, FilmFacts
 from fewshot_cxr.data.quiet import quiet
 
 HEAD_BYTES = 132  # as many as is_dicom looks at
@@ -51,6 +57,10 @@ _PLUGINS = {
     JPEGLosslessSV1: "pylibjpeg",
     JPEGExtended12Bit: "pylibjpeg",
 }
+_MOST_HEADER_BYTES = 2**24
+_PIXEL_GROUP = 0x7FE0
+_HALVED = "YBR_FULL_422"  # of two pixels the colours are there once
+_JPEG_2000 = b"\xff\x4f\xff\x51"  # the first two markers
 _NOT_SIZES = (0xC4, 0xC8, 0xCC)  # among the JPEG markers C0..CF: Huffman tables, reserved, arithmetic conditioning
 
 
@@ -69,11 +79,12 @@ def read_dicom(content: bytes) -> np.ndarray:
     """Read one DICOM film as 8-bit gray, as a viewer shows it at first.
 
     The stored values go through the modality LUT or rescale, then the first VOI LUT or else the first window, then,
-    for MONOCHROME1 or the presentation LUT shape INVERSE, the inversion. Without a window (one of no width counts as
-    none) values of 8 bits stay as they are, and deeper ones lose their low bits as in a picture file, by the smallest
-    of 8/10/12/14/16 bits that holds the film's maximum: a film has the same gray as DICOM and as PNG. A deeper film
-    that spreads over less than a quarter of those bits, or below 0, reaches from black to white by its own least and
-    largest value instead. Pixel padding is no part of the range and is black. Colour, and a palette, become luma.
+    for MONOCHROME1 or the presentation LUT shape INVERSE, the inversion. The range of a LUT is that of its table, never
+    that of the film. Where neither is stated (an odd one counts as none) values of 8 bits stay as they are, and deeper
+    ones lose their low bits as in a picture file, by the smallest of 8/10/12/14/16 bits that holds the film's maximum:
+    a film has the same gray as DICOM and as PNG. A deeper film that spreads over less than a quarter of those bits, or
+    below 0, reaches from black to white by its own least and largest value instead. Pixel padding is no part of the
+    range and is black. Colour, and a palette, become luma.
 
     Args:
         content: of the whole file.
@@ -87,6 +98,19 @@ def read_dicom(content: bytes) -> np.ndarray:
 
     Source: DICOM PS3.3, C.7.6.3 (pixels), C.11.1 (modality LUT), C.11.2 (VOI LUT), C.8.11.3 (presentation LUT shape).
     """
+    return decode_dicom(content).gray
+
+
+def decode_dicom(content: bytes, *, bit_depth: int | None = None) -> DecodedFilm:
+    """Read one DICOM film as `read_dicom` does, with what should be said of it.
+
+    Args:
+        content: of the whole file.
+        bit_depth: of a deep film without window or LUT; None finds it by the maximum.
+
+    Raises:
+        OSError: as for `read_dicom`, or a value needs more bits than `bit_depth`.
+    """
     if not is_dicom(content[:HEAD_BYTES]):
         raise OSError("not a DICOM")
     with quiet:
@@ -94,7 +118,7 @@ def read_dicom(content: bytes) -> np.ndarray:
         try:
             check_film(header)
             _check_pixel_data(header)
-            return _show(header)
+            return _show(header, bit_depth)
         except OSError:
             raise
         except MemoryError:
@@ -107,25 +131,40 @@ def open_header(stream: BinaryIO, tags: list[str] | None = None) -> Dataset:
     """Parse a DICOM: all of it, or only these elements of its header.
 
     Raises:
-        OSError: it cannot be parsed, or its header is compressed.
+        OSError: it cannot be parsed, or is far larger than a film when it is inflated.
     """
     try:
         stream.seek(128)
         stream.seek(HEAD_BYTES if stream.read(4) == b"DICM" else 0)
         meta = read_dataset(stream, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
-        # dcmread would inflate it whole, however large it is then.
-        is_deflated = meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian
+        if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+            return _inflated(stream.read(), meta, tags)
         stream.seek(0)
-        if not is_deflated:
-            header = dcmread(stream, force=True, specific_tags=tags, stop_before_pixels=tags is not None)
-            if "TransferSyntaxUID" not in header.file_meta:
-                is_implicit, is_little = header.original_encoding
-                explicit = ExplicitVRLittleEndian if is_little else ExplicitVRBigEndian
-                header.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if is_implicit else explicit
-            return header
+        header = dcmread(stream, force=True, specific_tags=tags, stop_before_pixels=tags is not None)
+        if "TransferSyntaxUID" not in header.file_meta:
+            is_implicit, is_little = header.original_encoding
+            explicit = ExplicitVRLittleEndian if is_little else ExplicitVRBigEndian
+            header.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if is_implicit else explicit
+        return header
+    except MemoryError:
+        raise OSError("the picture does not fit into the memory") from None
     except Exception:  # as above
         raise OSError("damaged or cut short: its DICOM header cannot be parsed") from None
-    raise OSError("its transfer syntax, Deflated Explicit VR Little Endian, is not read; save it uncompressed")
+
+
+def _inflated(deflated: bytes, meta: Dataset, tags: list[str] | None) -> Dataset:
+    """Parse a deflated DICOM; dcmread would inflate it whole, however large it is then.
+
+    Source: DICOM PS3.5, A.5.
+    """
+    most = _MOST_HEADER_BYTES + (0 if tags else 2 * (Image.MAX_IMAGE_PIXELS or 2**30))
+    content = BytesIO(zlib.decompressobj(-zlib.MAX_WBITS).decompress(deflated, most))
+    stop = None if tags is None else lambda tag, vr, length: tag.group >= _PIXEL_GROUP
+    header = read_dataset(content, False, True, stop_when=stop, specific_tags=[*map(Tag, tags)] if tags else None)
+    header.set_original_encoding(False, True)
+    header.file_meta = FileMetaDataset(meta)
+    header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian  # as it lies here now
+    return header
 
 
 def check_film(header: Dataset) -> None:
@@ -145,14 +184,11 @@ def check_film(header: Dataset) -> None:
 
 def _sizes(header: Dataset) -> tuple[int, int, int, int]:
     """Return rows, columns, samples and frames; what is not stated is 0, but one sample and one frame."""
-    try:
-        rows, columns, samples, frames = (
-            int(header.get(name) or least)
-            for name, least in (("Rows", 0), ("Columns", 0), ("SamplesPerPixel", 1), ("NumberOfFrames", 1))
-        )
-    except Exception:  # a value of another kind than its element should have
-        raise OSError("damaged: the size that its header states is no number") from None
-    return rows, columns, max(samples, 1), frames
+    elements = Elements(header)
+    rows, columns, samples, frames = (
+        int(elements.number(name) or 0) for name in ("Rows", "Columns", "SamplesPerPixel", "NumberOfFrames")
+    )
+    return rows, columns, max(samples, 1), max(frames, 1)
 
 
 def _check_pixel_data(header: Dataset) -> None:
@@ -173,22 +209,35 @@ def _check_pixel_data(header: Dataset) -> None:
     syntax = header.file_meta.TransferSyntaxUID
     _check_decoder(syntax)
     rows, columns, samples, _ = _sizes(header)
+    header.NumberOfFrames = 1  # by now; it may be no number
     if not syntax.is_encapsulated:
-        bits = rows * columns * samples * header.BitsAllocated
-        if header.PhotometricInterpretation == "YBR_FULL_422":
-            bits = bits * 2 // 3
-        n_bytes, n_found = math.ceil(bits / 8), len(header.PixelData)
-        if n_found not in (n_bytes, n_bytes + n_bytes % 2):
-            state = "cut short" if n_found < n_bytes else "damaged"
-            raise OSError(f"{state}: {columns} x {rows} pixels need {n_bytes} bytes of pixel data, there are {n_found}")
+        _cut_padding(header, rows, columns, samples)
     elif syntax != RLELossless:
-        found = _codestream_size(next(generate_frames(header.PixelData, number_of_frames=1)))
-        # PS3.5, 8.2.4 forbids JPEG 2000 the boxes of a JP2 file, and on damaged ones pydicom 3.0 never ends.
+        frame = next(generate_frames(header.PixelData, number_of_frames=1))
+        if frame[4:8] == b"jP  " and (at := frame.find(_JPEG_2000)) > 0:
+            # PS3.5, 8.2.4 forbids JPEG 2000 the boxes of a JP2 file, and on damaged ones pydicom 3.0 never ends.
+            frame = frame[at:]
+            header.PixelData = encapsulate([frame])
+        found = _codestream_size(frame)
         if found is None:
             raise OSError("damaged: its compressed picture does not begin as its transfer syntax says")
         # The decoder allocates what the codestream says, whatever the header says.
         if found != (rows, columns, samples):
             raise OSError("damaged: its compressed picture is not of the size that its header states")
+
+
+def _cut_padding(header: Dataset, rows: int, columns: int, samples: int) -> None:
+    """Insist on enough uncompressed pixel data, and cut off what lies behind.
+
+    Source: DICOM PS3.5, 8.1.1, which asks readers to accept padding, of any length.
+    """
+    bits, is_halved = rows * columns * samples * header.BitsAllocated, header.PhotometricInterpretation == _HALVED
+    n_bytes, n_found = math.ceil((bits * 2 // 3 if is_halved else bits) / 8), len(header.PixelData)
+    if n_found < n_bytes or (is_halved and n_found >= bits // 8):
+        state = "cut short" if n_found < n_bytes else "damaged"
+        raise OSError(f"{state}: {columns} x {rows} pixels need {n_bytes} bytes of pixel data, there are {n_found}")
+    if n_found > n_bytes + n_bytes % 2:
+        header.PixelData = header.PixelData[: n_bytes + n_bytes % 2]
 
 
 def _check_decoder(syntax: UID) -> None:
@@ -206,7 +255,7 @@ def _codestream_size(frame: bytes) -> tuple[int, int, int] | None:
 
     Source: ITU-T T.81, B.2.2 (frame header); T.87, C.2.2; T.800, A.5.1 (SIZ).
     """
-    if frame[:4] == b"\xff\x4f\xff\x51" and len(frame) >= 42:
+    if frame[:4] == _JPEG_2000 and len(frame) >= 42:
         right, lower, left, upper = struct.unpack(">4I", frame[8:24])
         return lower - upper, right - left, int.from_bytes(frame[40:42])
     at = 2
@@ -222,12 +271,15 @@ def _codestream_size(frame: bytes) -> tuple[int, int, int] | None:
     return None
 
 
-def _show(header: Dataset) -> np.ndarray:
+def _show(header: Dataset, bit_depth: int | None) -> DecodedFilm:
     pixels, bits = _decode(header)
     if pixels.ndim == 2:
-        return to_gray(pixels, header)
-    colours = (pixels >> max(bits - 8, 0)).astype(np.uint8)
-    return np.array(Image.fromarray(colours).convert("L"))
+        gray, facts = to_gray(pixels, header, bit_depth=bit_depth)
+    else:
+        colours = (pixels >> max(bits - 8, 0)).astype(np.uint8)
+        gray, facts = np.array(Image.fromarray(colours).convert("L")), FilmFacts()
+    notes = (*facts.notes, *([LATERAL] if view_of(header) in LATERAL_VIEWS else []))
+    return DecodedFilm(gray, replace(facts, notes=notes, stranger=why_no_chest_film(header)))
 
 
 def _decode(header: Dataset) -> tuple[np.ndarray, int]:

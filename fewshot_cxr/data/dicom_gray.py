@@ -1,109 +1,155 @@
 """Stored values of a DICOM film to gray: modality, VOI, inversion, once for each value rather than for each pixel."""
 
-import math
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from pydicom import Dataset
 
+from fewshot_cxr.data.dicom_elements import Elements
+from fewshot_cxr.data.film import FilmFacts
+
 BIT_DEPTHS = (8, 10, 12, 14, 16)  # of detectors
 
 
-def to_gray(stored: np.ndarray, header: Dataset) -> np.ndarray:
+@dataclass(frozen=True, eq=False)
+class _Lut:
+    """A look-up table: its first value mapped, its entries, and which entry is white."""
+
+    first: int
+    entries: np.ndarray
+    white: float
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """Look values up; those before the first one mapped take the first entry, those after the last, the last."""
+        places = np.clip(np.rint(values) - self.first, 0, len(self.entries) - 1)
+        found: np.ndarray = self.entries[places.astype(int)]
+        return found
+
+
+def to_gray(stored: np.ndarray, header: Dataset, *, bit_depth: int | None = None) -> tuple[np.ndarray, FilmFacts]:
     """Show the stored values of a one-channel film as 8-bit gray; see `read_dicom` for the order and the range.
 
     Args:
         stored: integers, shape (H, W).
         header: of the film, with its LUTs, windows and padding.
+        bit_depth: of a deep film without window or LUT; None finds it by the maximum.
 
     Returns:
-        uint8, shape (H, W).
+        uint8, shape (H, W); what of the header is odd and counts as absent, and whether the depth was guessed.
 
     Raises:
-        OSError: the values do not fit 16 bits.
+        OSError: the values do not fit 16 bits, or `bit_depth`.
     """
     low, high = int(stored.min()), int(stored.max())
     if high - low >= 2**16:
         raise OSError(f"pixel values from {low} to {high} do not fit 16 bits")
     places = np.subtract(stored, low, dtype=np.intp)  # NumPy would turn each use of another type into it
     values = np.arange(low, high + 1)
-    is_padding = _is_padding(values, header)
+    elements = Elements(header)
+    is_padding = _is_padding(values, elements)
     occurs = np.zeros(len(values), bool)
     occurs[places] = True
-    rescaled = _rescale(values, header)
-    shown = _show(rescaled, rescaled[occurs & ~is_padding], header)
+    shown, bits = _show(values, occurs & ~is_padding, header, elements, bit_depth)
     gray = np.rint(255 * np.clip(shown, 0, 1)).astype(np.uint8)
     # Both tags say the same thing, that the least value is white: the standard wants INVERSE where it is MONOCHROME1.
     if header.PhotometricInterpretation == "MONOCHROME1" or header.get("PresentationLUTShape") == "INVERSE":
         gray = 255 - gray
     gray[is_padding] = 0
-    film: np.ndarray = gray[places]
-    return film
+    return gray[places], FilmFacts(elements.notes, bits)
 
 
-def _is_padding(values: np.ndarray, header: Dataset) -> np.ndarray:
+def _is_padding(values: np.ndarray, elements: Elements) -> np.ndarray:
     """Source: DICOM PS3.3, C.7.5.1.1.2: in stored values; the limit, where there is one, belongs to the range."""
-    first = header.get("PixelPaddingValue")
+    first = elements.number("PixelPaddingValue")
     if first is None:
         return np.zeros(len(values), bool)
-    last = header.get("PixelPaddingRangeLimit")
-    least, largest = sorted((int(first), int(first if last is None else last)))
+    last = elements.number("PixelPaddingRangeLimit")
+    least, largest = sorted((first, first if last is None else last))
     return np.logical_and(values >= least, values <= largest)
 
 
-def _rescale(values: np.ndarray, header: Dataset) -> np.ndarray:
-    sequence = header.get("ModalityLUTSequence")
-    if sequence:
-        return _look_up(values, sequence[0], header)
-    slope, intercept = header.get("RescaleSlope"), header.get("RescaleIntercept")
-    return values * float(1 if slope is None else slope) + float(intercept or 0)
+def _show(
+    values: np.ndarray, is_present: np.ndarray, header: Dataset, elements: Elements, bit_depth: int | None
+) -> tuple[np.ndarray, int | None]:
+    """Return the values on a scale where 0 is black and 1 is white (before any inversion), and the bits guessed."""
+    modality = _lut("ModalityLUTSequence", header, elements)
+    rescaled = _rescale(values, elements) if modality is None else modality(values)
+    voi = _lut("VOILUTSequence", header, elements)
+    if voi is not None:
+        return voi(rescaled) / voi.white, None
+    window = _window(header, elements)
+    if window is not None:
+        return window(rescaled), None
+    if modality is not None:
+        return rescaled / modality.white, None
+    return _plain(rescaled, rescaled[is_present], header, elements, bit_depth)
 
 
-def _show(rescaled: np.ndarray, present: np.ndarray, header: Dataset) -> np.ndarray:
-    """Return the values on a scale where 0 is black and 1 is white (before any inversion)."""
-    sequence = header.get("VOILUTSequence")
-    if sequence:
-        shown = _look_up(rescaled, sequence[0], header)
-        return shown / max(float(shown.max()), 1)
-    center, width = _first(header.get("WindowCenter")), _first(header.get("WindowWidth"))
-    function = header.get("VOILUTFunction") or "LINEAR"
-    if center is not None and width is not None and width >= _LEAST_WIDTH[function]:
-        return _FUNCTIONS[function](rescaled, center, width)
+def _rescale(values: np.ndarray, elements: Elements) -> np.ndarray:
+    slope, intercept = elements.number("RescaleSlope"), elements.number("RescaleIntercept")
+    if slope == 0:
+        elements.is_absent("RescaleSlope", "is 0")
+    return values * (slope or 1.0) + (intercept or 0.0)
+
+
+def _window(header: Dataset, elements: Elements) -> Callable[[np.ndarray], np.ndarray] | None:
+    center, width = elements.number("WindowCenter"), elements.number("WindowWidth")
+    if center is None or width is None:
+        return None
+    function = str(header.get("VOILUTFunction") or "LINEAR").strip().upper()
+    if function not in _FUNCTIONS:
+        elements.is_absent("VOILUTFunction", "is none of the standard's")
+        function = "LINEAR"
+    if width < _LEAST_WIDTH[function]:
+        elements.is_absent("WindowWidth", "is too small for a window")
+        return None
+    return lambda rescaled: _FUNCTIONS[function](rescaled, center, width)
+
+
+def _plain(
+    rescaled: np.ndarray, present: np.ndarray, header: Dataset, elements: Elements, bit_depth: int | None
+) -> tuple[np.ndarray, int | None]:
+    """Show a film that says nothing of how it is to be shown."""
     if not len(present):
-        return np.zeros(len(rescaled))
+        return np.zeros(len(rescaled)), None
     least, largest = float(present.min()), float(present.max())
-    full = _full_scale(largest)
-    is_8_bit = header.BitsStored == 8 and header.get("RescaleSlope") in (None, 1)
-    is_spread = is_8_bit or largest - least >= full / 4
-    if least >= 0 and is_spread and largest <= full:
-        return rescaled / full
-    return (rescaled - least) / ((largest - least) or 1)
+    is_8_bit = header.BitsStored == 8 and elements.number("RescaleSlope") in (None, 0, 1)
+    if bit_depth is not None and not is_8_bit and least >= 0:
+        if largest >= 2**bit_depth:
+            raise OSError(f"its maximum {largest:g} needs more than {bit_depth} bits; name a larger --bit-depth")
+        return rescaled / (2**bit_depth - 1), None
+    bits = next((bits for bits in BIT_DEPTHS if largest < 2**bits), 16)
+    full = 2**bits - 1
+    if least >= 0 and (is_8_bit or largest - least >= full / 4) and largest <= full:
+        return rescaled / full, None if is_8_bit else bits
+    return (rescaled - least) / ((largest - least) or 1), None if is_8_bit else bits
 
 
-def _full_scale(largest: float) -> int:
-    return next((2**bits - 1 for bits in BIT_DEPTHS if largest < 2**bits), 2**16 - 1)
+def _lut(name: str, header: Dataset, elements: Elements) -> _Lut | None:
+    """Return the first table of a sequence; None where there is none, or one that cannot be, which is noted.
 
+    The range belongs to the table: from 0 to 2^n - 1, n being stated. Some machines state 16 bits and fill fewer: there
+    the table's own largest entry is white, whether it occurs in the film or not.
 
-def _first(number: Any) -> float | None:
-    """Return the first of several values, the value, or None."""
-    if not isinstance(number, str) and hasattr(number, "__len__"):
-        number = number[0] if len(number) else None
-    value = math.nan if number is None else float(number)
-    return value if math.isfinite(value) else None
-
-
-def _look_up(values: np.ndarray, item: Dataset, header: Dataset) -> np.ndarray:
-    """Source: DICOM PS3.3, C.11.1.1: values before the first one mapped take the first entry, those after, the last."""
-    n_entries, first, _ = (int(number) for number in item.LUTDescriptor)
-    data = item.LUTData
-    if isinstance(data, bytes):
-        is_one_byte = len(data) <= n_entries + 1
-        order = "<" if header.original_encoding[1] else ">"
-        data = np.frombuffer(data, np.uint8 if is_one_byte else f"{order}u2")
-    entries = np.asarray(data, float)[: n_entries or 2**16]
-    found: np.ndarray = entries[np.clip(np.rint(values) - first, 0, len(entries) - 1).astype(int)]
-    return found
+    Source: DICOM PS3.3, C.11.1.1.1 and C.11.2.1.1.
+    """
+    try:
+        sequence = header.get(name)
+        if not sequence:
+            return None
+        n_entries, first, bits = (int(number) for number in sequence[0].LUTDescriptor)
+        data = sequence[0].LUTData
+        if isinstance(data, bytes):
+            is_one_byte = len(data) <= n_entries + 1
+            order = "<" if header.original_encoding[1] else ">"
+            data = np.frombuffer(data, np.uint8 if is_one_byte else f"{order}u2")
+        entries = np.asarray(data, float)[: n_entries or 2**16]
+        largest, stated = float(entries.max()), 2.0**bits - 1
+    except Exception:  # pydicom raises anything on an odd value
+        elements.is_absent(name, "holds no table")
+        return None
+    return _Lut(first, entries, stated if stated / 2 < largest <= stated else max(largest, 1.0))
 
 
 def _linear(values: np.ndarray, center: float, width: float) -> np.ndarray:

@@ -7,13 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from pydicom import Dataset
-
 from fewshot_cxr.data.dicom import HEAD_BYTES, check_film, is_dicom, open_header
+from fewshot_cxr.data.dicom_kind import KIND_TAGS, text_of, view_of, why_no_chest_film
+from fewshot_cxr.data.film import FilmFacts
 from fewshot_cxr.data.quiet import quiet
 from fewshot_cxr.records import Record
 
 _READ = [
+    *KIND_TAGS,
     "ImageLaterality",
     "Laterality",
     "Manufacturer",
@@ -24,14 +25,17 @@ _READ = [
     "Rows",
     "Columns",
     "SamplesPerPixel",
-    "SeriesDescription",
-    "ViewPosition",
 ]
-_VIEW = re.compile(r"(?<![A-Z])(PA|AP|LL|RL|LATERAL)(?![A-Z])")
+_AGE = re.compile(r"0*(\d{1,4})(?:[.,](\d+))? *(Y|YR|YRS|YEAR|YEARS|A|J|M|MO|MONTHS?|W|WEEKS?|D|DAYS?|)")
 _YEARS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
+_OLDEST = 120
+AGE_TEXT = "the age in their header cannot be read; it is kept, unless it may be a name, as the attribute age_text"
+_HARMLESS = re.compile(r"[0-9][0-9A-Za-z.,<>+ ]{0,7}")  # and no name
 
 
-def read_header(path: str | Path, film: Record, *, salt: bytes, keep_ids: bool = False) -> Record:
+def read_header(
+    path: str | Path, film: Record, *, salt: bytes, keep_ids: bool = False, any_modality: bool = False
+) -> Record:
     """Read what a Record needs of a DICOM's header, and not its pixels.
 
     Args:
@@ -40,31 +44,41 @@ def read_header(path: str | Path, film: Record, *, salt: bytes, keep_ids: bool =
         salt: the key of the patient ids: the first 16 hex digits of HMAC-SHA256(salt, PatientID). The same patient has
             the same id wherever the salt is the same, and without the salt nobody can tell who it is.
         keep_ids: take the PatientID as it stands instead.
+        any_modality: take what is no X-ray of the chest, too, and mark it by an attribute of this name.
 
     Returns:
         The film with what its header says, None where that says nothing; the source is the manufacturer. The view is
-        ViewPosition, or else the one of PA, AP, LL, RL, LATERAL that SeriesDescription names.
+        ViewPosition, or else the one of PA, AP, LL, RL, LATERAL that SeriesDescription names. An age that cannot be
+        read is kept as the attribute `age_text`.
 
     Raises:
-        OSError: the file cannot be opened, or is no DICOM of one film; the text is one sentence.
+        OSError: the file cannot be opened, or is no DICOM of one film of the chest; the text is one sentence.
     """
     with _open(path) as stream, quiet:
         head = stream.read(HEAD_BYTES)
         if not is_dicom(head):
             raise OSError("not a DICOM" if head else "the file is empty")
         header = open_header(stream, _READ)
+        stranger = why_no_chest_film(header)
+        if stranger and not any_modality:
+            raise OSError(FilmFacts(stranger=stranger).refusal)
         check_film(header)
-        patient = _text(header, "PatientID")
-        sex = (_text(header, "PatientSex") or "").upper()
-        laterality = _text(header, "ImageLaterality") or _text(header, "Laterality")
+        patient = text_of(header, "PatientID")
+        sex = (text_of(header, "PatientSex") or "").upper()
+        age = text_of(header, "PatientAge") or ""
+        attributes = {
+            "laterality": text_of(header, "ImageLaterality") or text_of(header, "Laterality") or "",
+            "age_text": "" if _age(age) is not None else age if _HARMLESS.fullmatch(age) else age and "unreadable",
+            "any_modality": stranger,
+        }
         return replace(
             film,
-            view=_view(header),
+            view=view_of(header),
             patient_id=patient if keep_ids or patient is None else _hidden(patient, salt),
-            source=_text(header, "Manufacturer"),
+            source=text_of(header, "Manufacturer"),
             sex=sex if sex in ("M", "F", "O") else None,
-            age_years=_age(_text(header, "PatientAge") or ""),
-            attributes={"laterality": laterality} if laterality else {},
+            age_years=_age(age),
+            attributes={name: text for name, text in attributes.items() if text},
         )
 
 
@@ -75,26 +89,18 @@ def _open(path: str | Path) -> BinaryIO:
         raise type(error)(f"the file cannot be opened: {error.strerror}") from error
 
 
-def _text(header: Dataset, name: str) -> str | None:
-    try:
-        value = header.get(name)
-    except Exception:  # a damaged element, which pydicom parses only now
-        return None
-    return None if value is None else " ".join(str(value).split()) or None
-
-
 def _hidden(patient: str, salt: bytes) -> str:
     return hmac.new(salt, patient.encode(), hashlib.sha256).hexdigest()[:16]
 
 
-def _view(header: Dataset) -> str | None:
-    if stated := _text(header, "ViewPosition"):
-        return stated.upper()
-    named = set(_VIEW.findall((_text(header, "SeriesDescription") or "").upper()))
-    return named.pop() if len(named) == 1 else None
-
-
 def _age(text: str) -> float | None:
-    """Source: DICOM PS3.5, 6.2, the value representation AS: three digits and D, W, M or Y."""
-    found = re.fullmatch(r"(\d{3})([DWMY])", text)
-    return round(int(found[1]) * _YEARS[found[2]], 3) if found else None
+    """Return years; a number alone is years.
+
+    Source: DICOM PS3.5, 6.2, the value representation AS: three digits and D, W, M or Y. Machines write others.
+    """
+    found = _AGE.fullmatch(text.upper())
+    if not found:
+        return None
+    unit = {"A": "Y", "J": "Y"}.get(found[3][:1], found[3][:1]) or "Y"
+    years = float(f"{found[1]}.{found[2] or 0}") * _YEARS[unit]
+    return round(years, 3) if years <= _OLDEST else None

@@ -6,17 +6,25 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 
-from fewshot_cxr.data.dicom import HEAD_BYTES, is_dicom, read_dicom
+from fewshot_cxr.data.deep_colour import deep_colour_gray, is_deep_colour
+from fewshot_cxr.data.dicom import HEAD_BYTES, decode_dicom, is_dicom
 from fewshot_cxr.data.dicom_gray import BIT_DEPTHS
+from fewshot_cxr.data.film import DecodedFilm, FilmFacts
 from fewshot_cxr.data.quiet import quiet
 
-DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"}) | DICOM_SUFFIXES
+DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima", ".dic"})
+_PICTURE_SUFFIXES = """
+    .png .apng .jpg .jpeg .jpe .jfif .jif .tif .tiff .bmp .dib .gif .webp .jp2 .j2k .jpf .jpx .j2c .jpc
+    .pgm .ppm .pnm .pbm
+"""
+SUFFIXES = frozenset(_PICTURE_SUFFIXES.split()) | DICOM_SUFFIXES
 _DEEP_MODES = ("I", "F")  # and every mode that begins with "I;16"
 # What is found under those suffixes. Pillow's others stay shut: one of them calls a program (EPS starts Ghostscript).
-_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP")
+_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "DIB", "GIF", "WEBP", "JPEG2000", "PPM")
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # TIFF 6.0, section 8
+_PAGE_KIND, _SMALLER_COPY = 254, 1  # the same, NewSubfileType
 
 
 def is_image_name(name: str) -> bool:
@@ -28,21 +36,26 @@ def read_gray(path: str | Path, *, bit_depth: int | None = None) -> np.ndarray:
     """Read a film as 8-bit gray: a DICOM as `read_dicom` says, a picture as follows.
 
     Colour becomes luma, a palette is looked up, transparent parts lie on black, EXIF rotation is applied. 16-bit
-    values lose their low bits: as many as lie above 8 in the smallest of 8/10/12/14/16 bits that holds the file's
-    maximum. (Pillow's own `convert("L")` would clip them to white.)
+    values, also those of 16 bits in each colour, lose their low bits: as many as lie above 8 in the smallest of
+    8/10/12/14/16 bits that holds the file's maximum. (Pillow's own `convert("L")` would clip them to white.)
 
     Args:
         path: of the file; its content decides the format, not its suffix. (But a picture named .dcm is refused: a
             folder that holds such is not what it seems to be.)
-        bit_depth: of 16-bit pictures; None finds it by the maximum. A DICOM states its own.
+        bit_depth: of 16-bit pictures, and of deep DICOM films without window or LUT; None finds it by the maximum.
 
     Returns:
         uint8, shape (H, W).
 
     Raises:
-        OSError: the file is absent, empty, cut short, no film, or too large to be one; the text is one sentence.
+        OSError: the file is absent, empty, cut short, no film, several, or too large to be one; one sentence.
         ValueError: a value needs more bits than `bit_depth`, or that is not in 8..16.
     """
+    return decode_film(path, bit_depth=bit_depth).gray
+
+
+def decode_film(path: str | Path, *, bit_depth: int | None = None) -> DecodedFilm:
+    """Read a film as `read_gray` does, with what should be said of it."""
     if bit_depth is not None and not 8 <= bit_depth <= 16:
         raise ValueError(f"bit_depth must be in 8..16, got {bit_depth}")
     try:
@@ -52,16 +65,25 @@ def read_gray(path: str | Path, *, bit_depth: int | None = None) -> np.ndarray:
     if not content:
         raise OSError("the file is empty")
     if is_dicom(content[:HEAD_BYTES]):
-        return read_dicom(content)
+        return decode_dicom(content, bit_depth=bit_depth)
     if Path(path).suffix.lower() in DICOM_SUFFIXES:
         raise OSError("not a DICOM, though its name says so")
     pixels, is_negative = _load(content)
     if pixels.dtype == np.uint8:
-        return pixels
+        return DecodedFilm(pixels)
     bits = _bits(pixels, bit_depth)
     values = pixels.astype(np.uint16)
     # A shift, not a rescale: it gives back exactly the 8-bit film that a 16-bit file was made from.
-    return ((2**bits - 1 - values if is_negative else values) >> (bits - 8)).astype(np.uint8)
+    gray = ((2**bits - 1 - values if is_negative else values) >> (bits - 8)).astype(np.uint8)
+    return DecodedFilm(gray, FilmFacts(guessed_bits=None if bit_depth else bits))
+
+
+def is_read_anew(path: Path) -> bool:
+    """Return whether a file is of a kind that earlier versions gave another gray: DICOM, TIFF, deep PNG of colours."""
+    with path.open("rb") as opened:
+        head = opened.read(HEAD_BYTES)
+    is_deep_png = head[:8] == b"\x89PNG\r\n\x1a\n" and head[24:25] == b"\x10" and head[25:26] != b"\0"
+    return is_dicom(head) or is_deep_png or head[:4] in (b"II*\0", b"MM\0*")
 
 
 def _load(content: bytes) -> tuple[np.ndarray, bool]:
@@ -71,16 +93,43 @@ def _load(content: bytes) -> tuple[np.ndarray, bool]:
             # Pillow itself only warns of these, up to twice the limit.
             if picture.width * picture.height > (Image.MAX_IMAGE_PIXELS or math.inf):
                 raise Image.DecompressionBombError
-            picture.load()
+            n_frames = _count_frames(picture)
             # Pillow turns the 8-bit ones of these over by itself, the 16-bit ones not.
             is_negative = getattr(picture, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO
-            return _pixels(ImageOps.exif_transpose(picture)), is_negative
+            if n_frames == 1:
+                return _upright(picture, content), is_negative
     except UnidentifiedImageError as error:
-        raise OSError("not a picture that can be read (PNG, JPEG, TIFF or DICOM)") from error
+        raise OSError("not a picture that can be read (PNG, JPEG, TIFF, BMP, GIF, WebP, PNM or DICOM)") from error
     except Image.DecompressionBombError as error:
         raise OSError("the picture is too large to be a film") from error
+    except NotImplementedError as error:
+        raise OSError(str(error)) from error
     except Exception as error:  # a damaged file makes Pillow raise anything: struct.error, KeyError, ValueError, ...
         raise OSError(f"damaged or cut short: {' '.join(str(error).split()) or type(error).__name__}") from error
+    raise OSError(f"holds {n_frames} frames; a film is one: save each frame as its own file")
+
+
+def _count_frames(picture: Image.Image) -> int:
+    """Count the frames of an animation, the pages of a TIFF but for smaller copies of its film."""
+    n_frames = int(getattr(picture, "n_frames", 1)) if picture.format != "MPO" else 1
+    if n_frames > 1 and picture.format == "TIFF":
+        pages = []
+        for page in range(n_frames):
+            picture.seek(page)
+            pages.append(picture.tag_v2.get(_PAGE_KIND, 0) & _SMALLER_COPY)  # type: ignore[attr-defined]  # of TIFF
+        n_frames = max(pages.count(0), 1)
+    if n_frames == 1:
+        picture.seek(0)
+    return n_frames
+
+
+def _upright(picture: ImageFile, content: bytes) -> np.ndarray:
+    if not is_deep_colour(picture):
+        picture.load()
+        return _pixels(ImageOps.exif_transpose(picture))
+    gray = Image.fromarray(deep_colour_gray(content, _FORMATS))
+    gray.info = {"exif": picture.getexif().tobytes()}
+    return np.asarray(ImageOps.exif_transpose(gray))
 
 
 def _pixels(picture: Image.Image) -> np.ndarray:

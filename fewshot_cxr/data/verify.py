@@ -2,9 +2,11 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from fewshot_cxr.data.images import read_gray
+from fewshot_cxr.data.film import FilmFacts, notes_of_films, takes_any_modality
+from fewshot_cxr.data.images import decode_film
 from fewshot_cxr.data.reading import read_all
 from fewshot_cxr.records import Problem, Record, Records
 
@@ -20,15 +22,22 @@ def verify_films(
         progress: called with (films done, films in all).
 
     Returns:
-        The films that decode, possibly none; the others are problems of the kind "unreadable".
+        The films that decode and are chest X-rays, possibly none; the others are problems of the kind "unreadable".
+        What else should be known of the films is in the notes.
     """
 
-    def read(film: Record) -> None:
-        read_gray(records.file(film))
+    def read(film: Record) -> FilmFacts:
+        facts = decode_film(records.file(film)).facts
+        if facts.stranger and not takes_any_modality(film):
+            raise OSError(facts.refusal)
+        return facts
 
-    reasons = read_all(read, records.films, n_workers=n_workers, progress=progress)
-    problems = (Problem(None, film.path, why, "unreadable") for film, why in zip(records, reasons, strict=True) if why)
-    return records.with_problems(problems)
+    found = list(zip(records, read_all(read, records.films, n_workers=n_workers, progress=progress), strict=True))
+    whole = records.with_problems(
+        Problem(None, film.path, why, "unreadable") for film, why in found if isinstance(why, str)
+    )
+    notes = notes_of_films((film, facts) for film, facts in found if not isinstance(facts, str))
+    return replace(whole, notes=(*whole.notes, *notes))
 
 
 def check_whole(records: Records) -> None:

@@ -13,10 +13,12 @@ from torch.utils.data import Dataset
 from fewshot_cxr.data import (
     CachedFilms,
     DatasetFilms,
+    FilmFacts,
     cache_films,
+    decode_film,
     findings_table,
+    notes_of_films,
     patient_groups,
-    read_gray,
     to_images,
     to_square,
 )
@@ -25,7 +27,7 @@ from fewshot_cxr.encoders import Encoder, as_encoder
 from fewshot_cxr.encoders.base import eval_mode
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.inference.device import choose_device
-from fewshot_cxr.records import Problem, Records
+from fewshot_cxr.records import Problem, Record, Records
 
 
 def embed_batches(encoder: Encoder, batches: Iterable[np.ndarray], device: torch.device) -> Iterator[np.ndarray]:
@@ -123,9 +125,18 @@ def embed_files(
     *,
     batch_size: int = 128,
     device: str = "auto",
+    any_modality: bool = False,
     progress: Progress | None = None,
 ) -> tuple[np.ndarray, list[Path], list[Problem]]:
     """Embed unlabelled films by file name, without the cache.
+
+    Args:
+        encoder: its `image_spec` says how films are prepared.
+        files: of the films.
+        batch_size: films at a time; changes speed and memory only.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        any_modality: take what is no X-ray of the chest by its DICOM header, too.
+        progress: called with (films done, films in all).
 
     Returns:
         Embeddings, float32, shape (n_readable, dim); the readable files; what was left out and why.
@@ -136,23 +147,29 @@ def embed_files(
     chosen = choose_device(device)
     read: list[Path] = []
     problems: list[Problem] = []
+    facts: list[tuple[Record, FilmFacts]] = []
     parts = []
     for first in range(0, len(files), batch_size):
         films = []
         for path in files[first : first + batch_size]:
             try:
-                gray = read_gray(path, bit_depth=encoder.image_spec.bit_depth)
+                film = decode_film(path, bit_depth=encoder.image_spec.bit_depth)
+                if film.facts.stranger and not any_modality:
+                    raise OSError(film.facts.refusal)
             except (OSError, ValueError) as error:
                 problems.append(Problem(None, str(path), str(error), "unreadable"))
                 continue
-            films.append(to_square(gray, encoder.image_spec))
+            films.append(to_square(film.gray, encoder.image_spec))
             read.append(path)
+            facts.append((Record(str(path), ()), film.facts))
         parts += list(embed_batches(encoder, [np.stack(films)] if films else [], chosen))
         if progress is not None:
             progress(min(first + batch_size, len(files)), len(files))
     if not read:
         reason = f"{problems[0].path}: {problems[0].reason}" if problems else "there is none"
         raise FileNotFoundError(f"no film is readable: {reason}")
+    for note in notes_of_films(facts):
+        warnings.warn(note, stacklevel=2)
     return np.concatenate(parts), read, problems
 
 

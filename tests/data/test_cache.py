@@ -5,12 +5,13 @@ import pickle
 import shutil
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from fewshot_cxr.data import cache, cache_films, read_gray, to_square
+from fewshot_cxr.data import cache, cache_films, decode_film, read_gray, to_square
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.records import Record, Records
 
@@ -33,9 +34,9 @@ def reads(monkeypatch):
 
     def counting(path, **options):
         counted[path.name] += 1
-        return read_gray(path, **options)
+        return decode_film(path, **options)
 
-    monkeypatch.setattr(cache, "read_gray", counting)
+    monkeypatch.setattr(cache, "decode_film", counting)
     return counted
 
 
@@ -156,7 +157,7 @@ def test_the_second_call_decodes_nothing(tmp_path, records, monkeypatch):
         raise AssertionError("a film was read again")
 
     films = cache_films(records, SPEC, folder=tmp_path / "cache", n_workers=1)
-    monkeypatch.setattr(cache, "read_gray", fail)
+    monkeypatch.setattr(cache, "decode_film", fail)
     monkeypatch.setattr(cache, "file_hash", fail)
     again = cache_films(records, SPEC, folder=tmp_path / "cache", n_workers=1)
     assert np.array_equal(again.rows(range(70)), films.rows(range(70)))
@@ -273,3 +274,40 @@ def test_two_processes_at_once(tmp_path, records):
 def test_no_films(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"^none of 0 films is readable$"):
         cache_films(Records((), tmp_path), SPEC, folder=tmp_path / "cache", n_workers=1)
+
+
+def test_an_older_cache_serves_what_reads_as_it_did(tmp_path, records, reads):
+    folder = tmp_path / "cache"
+    films = records[:2]
+    kinds = {"0.png": "0.png", "1.png": "deep.tif"}
+    gray = np.random.default_rng(0).integers(0, 4096, (24, 20), dtype=np.uint16)
+    Image.fromarray(gray).save(records.root / "deep.tif")
+    films = replace(films, films=tuple(Record(name, ("a",)) for name in kinds.values()))
+    with pytest.warns(UserWarning, match="12 bits 1"):
+        cache_films(films, SPEC, folder=folder, n_workers=1)
+    # As it was written before: without the number of the version, and with the bare hash as the key.
+    memory = json.loads((folder / "hashes.json").read_text())
+    (folder / "hashes.json").write_text(json.dumps({key: [*e[:3], e[4].split("-")[0]] for key, e in memory.items()}))
+    for listing in folder.glob("recipe*/*.json"):
+        entry = json.loads(listing.read_text())
+        entry["hashes"] = [key.split("-")[0] for key in entry["hashes"]]
+        listing.write_text(json.dumps(entry))
+    reads.clear()
+    with pytest.warns(UserWarning, match="12 bits 1"):
+        cache_films(films, SPEC, folder=folder, n_workers=1)
+    assert reads == {"deep.tif": 1}
+
+
+def test_what_should_be_said_of_a_film_is_said_from_the_cache_too(tmp_path, records, reads):
+    for name, most in (("twelve.png", 4095), ("fourteen.png", 4200)):
+        Image.fromarray(np.linspace(0, most, 480).reshape(24, 20).astype(np.uint16)).save(records.root / name)
+    films = replace(records, films=(Record("twelve.png", ("a",)), Record("fourteen.png", ("a",)), records[0]))
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="by their own maximum: 12 bits 1, 14 bits 1; .*--bit-depth 14"):
+            cached = cache_films(films, SPEC, folder=tmp_path / "cache", n_workers=1)
+        assert len(cached.records.notes) == 1
+    assert set(reads.values()) == {1}
+    spec = replace(SPEC, bit_depth=14)
+    named = cache_films(films, spec, folder=tmp_path / "cache", n_workers=1)
+    assert not named.records.notes
+    assert named.rows([0]).max() <= 4095 >> 6

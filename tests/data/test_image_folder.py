@@ -1,13 +1,18 @@
 import hashlib
 import hmac
 import os
+import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from pydicom import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from fewshot_cxr.data import read_dataset, write_manifest
+from fewshot_cxr.data import cache_films, read_dataset, verify_films, write_manifest
+from fewshot_cxr.data.dicom_header import AGE_TEXT
+from fewshot_cxr.data.film import LATERAL
+from fewshot_cxr.image_spec import ImageSpec
 
 
 @pytest.fixture
@@ -200,10 +205,11 @@ def write_dicom(path, **elements):
         "PixelRepresentation": 0,
         "PixelData": np.arange(20, dtype=np.uint8).tobytes(),
     }
-    for name, value in (given | elements).items():
-        setattr(header, name, value)
     path.parent.mkdir(parents=True, exist_ok=True)
-    header.save_as(path, enforce_file_format=True)
+    with warnings.catch_warnings(action="ignore"):  # some are wrong on purpose
+        for name, value in (given | elements).items():
+            setattr(header, name, value)
+        header.save_as(path, enforce_file_format=True)
 
 
 @pytest.fixture
@@ -311,3 +317,22 @@ def test_a_circle_of_links_costs_one_film(tmp_path):
     records = read_dataset("image_folder", tmp_path)
     assert [film.path for film in records] == ["a/good.png"]
     assert [(problem.path, problem.kind) for problem in records.problems] == [("a/loop.png", "unreadable")]
+
+
+def test_what_is_no_chest_film_is_left_out_unless_asked_for(dicoms, tmp_path):
+    write_dicom(dicoms / "covid19/ct.dcm", Modality="CT")
+    write_dicom(dicoms / "covid19/side.dcm", ViewPosition="LL", PatientAge="058X")
+    records = read_dataset("image_folder", dicoms)
+    reason = "no chest X-ray: its modality is CT, computed tomography; --any-modality takes it"
+    assert [(p.path, p.reason) for p in records.problems] == [("covid19/ct.dcm", reason)]
+    assert f"1 films: {LATERAL}" in records.notes
+    assert f"1 films: {AGE_TEXT}" in records.notes
+    every = read_dataset("image_folder", dicoms, any_modality=True)
+    write_manifest(every, dicoms / "m.csv")
+    for films in (every, read_dataset("manifest", dicoms / "m.csv")):
+        assert len(verify_films(films)) == len(films) - 1  # d.png is no picture
+    plain = replace(every, films=tuple(replace(film, attributes={}) for film in every))
+    assert {(p.path, p.reason) for p in verify_films(plain).problems} >= {("covid19/ct.dcm", reason)}
+    cached = cache_films(plain, ImageSpec(size_px=8), folder=tmp_path / "cache")
+    assert ("covid19/ct.dcm", reason) in {(p.path, p.reason) for p in cached.records.problems}
+    assert len(cache_films(every, ImageSpec(size_px=8), folder=tmp_path / "cache")) == len(every) - 1

@@ -1,5 +1,7 @@
 import csv
+import struct
 import warnings
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -209,3 +211,88 @@ def test_threads_leave_the_warning_filters_as_they_were(tmp_path, film):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(read_gray, [tmp_path / "a.jpg"] * 200))
     assert warnings.filters == before
+
+
+def deep_png(path, values, colour_type):
+    """Write 16 bits in each channel: W3C PNG, 11.2."""
+
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    lines = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    header = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], 16, colour_type, 0, 0, 0)
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
+
+
+@pytest.mark.parametrize("factor", [1, 16, 257])
+@pytest.mark.parametrize(("colour_type", "n_gray", "has_alpha"), [(2, 3, False), (6, 3, True), (4, 1, True)])
+def test_16_bits_in_each_colour_are_read_whole(tmp_path, film, factor, colour_type, n_gray, has_alpha):
+    deep = film.astype(np.uint16) * factor
+    deep_png(tmp_path / "c.png", np.stack([deep] * n_gray + [np.full_like(deep, 65535)] * has_alpha, -1), colour_type)
+    assert np.array_equal(read_gray(tmp_path / "c.png"), film)
+
+
+def test_16_bit_colours_become_luma_and_lie_on_black(tmp_path):
+    values = np.random.default_rng(0).integers(0, 65536, (9, 7, 4), dtype=np.uint16)
+    deep_png(tmp_path / "c.png", values, 6)
+    expected = values[..., :3] @ [0.299, 0.587, 0.114] * values[..., 3] / 65535
+    assert np.abs(read_gray(tmp_path / "c.png") - expected / 256).max() <= 1
+    deep_png(tmp_path / "la.png", values[..., 2:], 4)
+    expected = values[..., 2] * (values[..., 3] / 65535)
+    assert np.abs(read_gray(tmp_path / "la.png") - expected / 256).max() <= 1
+
+
+def tiff_16_bit_rgb(values, compression):
+    """Write an uncompressed TIFF, little endian, of one strip: TIFF 6.0, section 6."""
+    height, width = values.shape[:2]
+    data = np.stack([values] * 3, -1).astype("<u2").tobytes()
+    entries = [(256, 3, 1, width), (257, 3, 1, height), (258, 3, 3, 8), (259, 3, 1, compression), (262, 3, 1, 2)]
+    entries += [(273, 4, 1, 14), (277, 3, 1, 3), (278, 3, 1, height), (279, 4, 1, len(data)), (284, 3, 1, 1)]
+    directory = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *entry) for entry in entries) + bytes(4)
+    return b"II*\0" + struct.pack("<I", 14 + len(data)) + struct.pack("<3H", 16, 16, 16) + data + directory
+
+
+def test_a_tiff_of_16_bit_colours_is_read_whole_or_refused(tmp_path, film):
+    (tmp_path / "c.tif").write_bytes(tiff_16_bit_rgb(film.astype(np.uint16) * 16, 1))
+    assert np.array_equal(read_gray(tmp_path / "c.tif"), film)
+    (tmp_path / "packed.tif").write_bytes(tiff_16_bit_rgb(film.astype(np.uint16) * 16, 8))
+    with pytest.raises(
+        OSError, match=r"^holds 16 bits in each colour, of which 8 can be read; save it as gray or as PNG$"
+    ):
+        read_gray(tmp_path / "packed.tif")
+
+
+LOSSLESS = {"png": "PNG", "bmp": "BMP", "dib": "DIB", "gif": "GIF", "tiff": "TIFF", "jp2": "JPEG2000", "pgm": "PPM"}
+
+
+@pytest.mark.parametrize("suffix", LOSSLESS)
+def test_every_format_gives_the_film(tmp_path, film, suffix):
+    path = tmp_path / f"film.{suffix.upper()}"
+    Image.fromarray(film).save(path, LOSSLESS[suffix])
+    assert is_image_name(path.name)
+    assert np.array_equal(read_gray(path), film)
+
+
+@pytest.mark.parametrize(("suffix", "form"), [("webp", "WEBP"), ("jfif", "JPEG"), ("jpe", "JPEG"), ("jif", "JPEG")])
+def test_every_lossy_format_gives_nearly_the_film(tmp_path, film, suffix, form):
+    path = tmp_path / f"film.{suffix}"
+    smooth = np.sort(film, axis=1)
+    Image.fromarray(smooth).save(path, form, quality=98)
+    assert is_image_name(path.name)
+    assert np.abs(read_gray(path).astype(int) - smooth).mean() < 3
+
+
+@pytest.mark.parametrize("suffix", ["gif", "tif", "webp", "png"])
+def test_several_frames_are_no_film(tmp_path, film, suffix):
+    frames = [Image.fromarray(film), Image.fromarray(255 - film)]
+    frames[0].save(tmp_path / f"two.{suffix}", save_all=True, append_images=frames[1:])
+    with pytest.raises(OSError, match=r"^holds 2 frames; a film is one: save each frame as its own file$"):
+        read_gray(tmp_path / f"two.{suffix}")
+
+
+def test_a_smaller_copy_in_a_tiff_is_no_second_film(tmp_path, film):
+    small = Image.fromarray(film[::2, ::2])
+    small.encoderinfo = {"tiffinfo": {254: 1}}
+    Image.fromarray(film).save(tmp_path / "film.tif", save_all=True, append_images=[small])
+    assert np.array_equal(read_gray(tmp_path / "film.tif"), film)

@@ -7,7 +7,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from fewshot_cxr.data.dicom_header import read_header
+from fewshot_cxr.data.dicom_header import AGE_TEXT, read_header
+from fewshot_cxr.data.dicom_kind import LATERAL_VIEWS
+from fewshot_cxr.data.film import LATERAL
 from fewshot_cxr.data.images import DICOM_SUFFIXES, is_image_name
 from fewshot_cxr.data.readers.film_walk import descend, walk_films
 from fewshot_cxr.data.split_names import split_named
@@ -25,6 +27,7 @@ def read_image_folder(
     salt_file: str | Path | None = None,
     keep_patient_ids: bool = False,
     any_name: bool = False,
+    any_modality: bool = False,
     finding: str | None = None,
 ) -> Records:
     """Read films whose folder is their finding.
@@ -40,6 +43,7 @@ def read_image_folder(
             key, so that they are others in the next run.
         keep_patient_ids: take these ids in clear.
         any_name: also take files that are a DICOM by content, whatever their name.
+        any_modality: also take DICOM files that are no X-rays of the chest by their header, and mark them.
         finding: of the films in no finding's folder; None: they are problems.
 
     Returns:
@@ -57,7 +61,7 @@ def read_image_folder(
         raise ValueError("--finding is blank; name the finding of the films that lie in no finding's folder")
     place = descend(root)
     pattern = _compile(patient_pattern)
-    header_of = partial(read_header, salt=_read_salt(salt_file), keep_ids=keep_patient_ids)
+    header_of = partial(read_header, salt=_read_salt(salt_file), keep_ids=keep_patient_ids, any_modality=any_modality)
     paths, problems = walk_films(place, any_name=any_name)
     films: list[Record] = []
     n_by_header = 0
@@ -73,6 +77,7 @@ def read_image_folder(
         raise _nothing(place, problems)
     notes = [f"the films are read from {place}"] if place != root else []
     notes += [_how_ids_hold(salt_file is not None, keep_patient_ids)] if n_by_header else []
+    notes += _header_notes(films)
     return Records(tuple(films), place, tuple(problems), (*notes, *_notes(films, pattern)))
 
 
@@ -152,6 +157,12 @@ def _how_ids_hold(has_salt: bool, are_clear: bool) -> str:
     if has_salt:
         return "patient ids of DICOM headers are keyed hashes: the same --salt-file gives the same ids"
     return "patient ids of DICOM headers are keyed hashes that hold for this run only; --salt-file makes them lasting"
+
+
+def _header_notes(films: list[Record]) -> list[str]:
+    n_lateral = sum(film.view in LATERAL_VIEWS for film in films)
+    told = [(n_lateral, LATERAL), (sum("age_text" in film.attributes for film in films), AGE_TEXT)]
+    return [f"{count} films: {note}" for count, note in told if count]
 
 
 def _notes(films: list[Record], pattern: re.Pattern[str] | None) -> tuple[str, ...]:

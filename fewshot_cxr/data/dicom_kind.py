@@ -1,0 +1,78 @@
+"""What a DICOM is a picture of, by its own header: an X-ray of the chest, or something else."""
+
+import re
+
+from pydicom import Dataset
+
+# Source: DICOM PS3.3, C.7.3.1.1.1. CR, DX, DR, RG, RF and XA are X-rays; OT, SC and HC say nothing.
+_OTHER_MODALITIES = {
+    "CT": "computed tomography",
+    "MR": "magnetic resonance",
+    "US": "ultrasound",
+    "BDUS": "ultrasound",
+    "IVUS": "ultrasound",
+    "PT": "positron emission tomography",
+    "NM": "nuclear medicine",
+    "MG": "mammography",
+    "BMD": "bone densitometry",
+    "IO": "a dental film",
+    "PX": "a dental film",
+    "OP": "a photograph of the eye",
+    "OPT": "a tomography of the eye",
+    "OPM": "a map of the eye",
+    "OCT": "optical coherence tomography",
+    "IVOCT": "optical coherence tomography",
+    "XC": "a photograph",
+    "ES": "endoscopy",
+    "GM": "microscopy",
+    "SM": "microscopy",
+    "DMS": "dermoscopy",
+    "ECG": "an electrocardiogram",
+    "SEG": "a segmentation",
+    "SR": "a report",
+    "DOC": "a document",
+    "PR": "a presentation state",
+    "KO": "a selection of objects",
+    "REG": "a registration",
+    "RTIMAGE": "radiotherapy",
+    "RTDOSE": "radiotherapy",
+    "RTSTRUCT": "radiotherapy",
+    "RTPLAN": "radiotherapy",
+}
+# Source: DICOM PS3.16, annex L. Those that a film of the chest may bear are not here: RIB, TSPINE, SHOULDER, HEART, ...
+_OTHER_PARTS = re.compile(
+    "ABDOMEN|ANKLE|ARM|BRAIN|BREAST|CALCANEUS|COCCYX|CSPINE|ELBOW|EXTREMITY|EYE|FACE|FEMUR|FINGER|FOOT|FOREARM|HAND|HEAD|"
+    "HEADNECK|HIP|HUMERUS|JAW|KNEE|LEG|LSPINE|MANDIBLE|MAXILLA|NECK|ORBIT|PATELLA|PELVIS|RADIUS|SINUS|SKULL|TEETH|THIGH|"
+    "TIBIA|TOE|TOOTH|ULNA|WRIST|ZYGOMA"
+)
+KIND_TAGS = ["BodyPartExamined", "Modality", "SeriesDescription", "ViewPosition"]
+_VIEW = re.compile(r"(?<![A-Z])(PA|AP|LL|RL|LATERAL)(?![A-Z])")
+LATERAL_VIEWS = frozenset({"LL", "RL", "LLAT", "RLAT", "LAT", "LATERAL"})
+
+
+def why_no_chest_film(header: Dataset) -> str:
+    """Return why a header is not that of an X-ray of the chest, in words of ours; "" where nothing says so."""
+    modality = next(iter(re.findall("[A-Z]+", (text_of(header, "Modality") or "").upper())), "")
+    if modality in _OTHER_MODALITIES:
+        return f"no chest X-ray: its modality is {modality}, {_OTHER_MODALITIES[modality]}"
+    words = re.findall("[A-Z]+", (text_of(header, "BodyPartExamined") or "").upper())
+    if words and all(map(_OTHER_PARTS.fullmatch, words)):
+        return f"no chest X-ray: its body part is {' '.join(words)}"
+    return ""
+
+
+def view_of(header: Dataset) -> str | None:
+    """Return ViewPosition, or else the one view that SeriesDescription names."""
+    if stated := text_of(header, "ViewPosition"):
+        return stated.upper()
+    named = set(_VIEW.findall((text_of(header, "SeriesDescription") or "").upper()))
+    return named.pop() if len(named) == 1 else None
+
+
+def text_of(header: Dataset, name: str) -> str | None:
+    """Return an element as text with single blanks; None where it is empty, absent or damaged."""
+    try:
+        value = header.get(name)
+    except Exception:  # a damaged element, which pydicom parses only now
+        return None
+    return None if value is None else " ".join(str(value).split()) or None

@@ -1,0 +1,73 @@
+"""What decoding one film gives: its gray, and what should be said of it; and the same said of many films."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fewshot_cxr.records import Record
+
+LATERAL = "a lateral view, by their header: beside frontal films it is another picture of the same finding"
+_DEEPEST = 16
+
+
+@dataclass(frozen=True)
+class FilmFacts:
+    """What should be said of a film that was decoded.
+
+    Args:
+        notes: what of it counts as absent, or was read in an unusual way; nothing that its header says.
+        guessed_bits: how many bits its values were taken to have, by its own maximum; None: it states them.
+        stranger: why it is no chest X-ray; "" where nothing speaks against it.
+    """
+
+    notes: tuple[str, ...] = ()
+    guessed_bits: int | None = None
+    stranger: str = ""
+
+    @property
+    def refusal(self) -> str:
+        """Why it is left out as no chest X-ray, and how to take it; "" for a film."""
+        return f"{self.stranger}; --any-modality takes it" if self.stranger else ""
+
+    @classmethod
+    def of_json(cls, value: dict[str, Any]) -> "FilmFacts":
+        """Return what `dataclasses.asdict` has made plain."""
+        return cls(**value | {"notes": tuple(value["notes"])})
+
+
+@dataclass(frozen=True, eq=False)
+class DecodedFilm:
+    """A film as 8-bit gray, uint8 (H, W), with what should be said of it."""
+
+    gray: np.ndarray
+    facts: FilmFacts = FilmFacts()
+
+
+def takes_any_modality(film: Record) -> bool:
+    """Return whether a film was asked for, though it may be no chest X-ray (`--any-modality`)."""
+    return bool(film.attributes.get("any_modality"))
+
+
+def notes_of_films(films: Iterable[tuple[Record, FilmFacts]]) -> tuple[str, ...]:
+    """Say what should be known of films that were decoded: each thing once, with the number of films."""
+    counts: Counter[str] = Counter()
+    firsts: dict[str, str] = {}
+    depths: Counter[int] = Counter()
+    for film, facts in films:
+        for note in facts.notes:
+            if not (note == LATERAL and film.view):  # the reader has said so
+                counts[note] += 1
+                firsts.setdefault(note, film.path)
+        depths.update([facts.guessed_bits] if facts.guessed_bits else [])
+    notes = [f"{count} films: {note} (the first: {firsts[note]})" for note, count in sorted(counts.items())]
+    if any(bits < _DEEPEST for bits in depths):
+        told = ", ".join(f"{bits} bits {count}" for bits, count in sorted(depths.items()))
+        notes.append(
+            f"films of more than 8 bits without a stated range or window are read by their own maximum: {told}; if all "
+            f"come from one kind of detector, name its depth, such as --bit-depth {max(depths)}, so that equal values "
+            "are equally bright"
+        )
+    return tuple(notes)
