@@ -86,6 +86,24 @@ def load_tensors(path: str | Path, *, kind: str) -> tuple[dict[str, Tensor], dic
     return tensors, head["header"]
 
 
+def is_safetensors(path: str | Path) -> bool:
+    """Return whether a file begins as safetensors do, whatever it is called: the length of a header, and the header."""
+    with Path(path).open("rb") as file:
+        start = file.read(9)
+    return start[8:] == b"{" and int.from_bytes(start[:8], "little") < Path(path).stat().st_size
+
+
+def load_plain_tensors(path: str | Path) -> dict[str, Tensor]:
+    """Load the tensors of any safetensors file, on the CPU.
+
+    Raises:
+        OSError: the file is damaged.
+    """
+    tensors: dict[str, Tensor] = {}
+    _read_head(Path(path), tensors)
+    return tensors
+
+
 @dataclass(frozen=True, eq=False)
 class TensorStream:
     """An int32 tensor that is never whole in memory: its shape, and its rows in order, some at a time."""

@@ -15,7 +15,7 @@ from fewshot_cxr.cli.exemplars import (
     say_exemplars,
     support_flags,
 )
-from fewshot_cxr.cli.flags import batch_compute_flags, given_flags, json_flag, seed_flag, there_path
+from fewshot_cxr.cli.flags import batch_compute_flags, encoder_path, given_flags, json_flag, seed_flag
 from fewshot_cxr.cli.results import show_result
 from fewshot_cxr.cli.sources import Reading, reading_flags
 from fewshot_cxr.encoders import Encoder, load_encoder
@@ -31,10 +31,10 @@ _OF_EXEMPLARS = ("checkpoint", "support", "support_split", "n_exemplars", "rule"
 
 
 @click.command()
-@click.option("--checkpoint", type=there_path, help="Run folder or encoder file.")
+@click.option("--checkpoint", type=encoder_path, help="Run folder or encoder file.")
 @click.option(
     "--classifier",
-    type=there_path,
+    type=encoder_path,
     help="Run folder or encoder file with a classifier, which needs no exemplars.",
 )
 @click.option("--data", "source", help=f"Films to judge: {SOURCE_HELP}.")

@@ -18,6 +18,7 @@ from fewshot_cxr.cli.flags import (
     as_one,
     batch_compute_flags,
     count_or_all,
+    encoder_path,
     folder_path,
     given_flags,
     json_flag,
@@ -44,9 +45,9 @@ _MOST_AT_ONCE = 64  # films; a map and its gradient take more room than an embed
 
 
 @click.command()
-@click.option("--checkpoint", type=there_path, help="Run folder or encoder file.")
+@click.option("--checkpoint", type=encoder_path, help="Run folder or encoder file.")
 @click.option(
-    "--classifier", type=there_path, help="Run folder or encoder file with a classifier; it needs no exemplars."
+    "--classifier", type=encoder_path, help="Run folder or encoder file with a classifier; it needs no exemplars."
 )
 @click.option("--data", "source", required=True, help=f"Films to explain: {SOURCE_HELP}.")
 @click.option("--split", help="Take the films of this split.  [default: test, where there is one]")
@@ -77,7 +78,7 @@ _MOST_AT_ONCE = 64  # films; a map and its gradient take more room than an embed
 @click.option(
     "--deletion", "n_covered", default=32, show_default=True, type=click.IntRange(0), help="Films covered bit by bit."
 )
-@click.option("--versus", type=there_path, help="Another run of the same kind: where does it look on the same films?")
+@click.option("--versus", type=encoder_path, help="Another run of the same kind: where does it look on the same films?")
 @seed_flag
 @batch_compute_flags
 @reading_flags

@@ -1,5 +1,6 @@
 """Flags that several commands share."""
 
+import os
 from collections.abc import Callable, Mapping
 from functools import reduce, wraps
 from pathlib import Path
@@ -10,6 +11,7 @@ from click.core import ParameterSource
 
 from fewshot_cxr._checks import lookup
 from fewshot_cxr.cli.outputs import json_file, overwrite_flag
+from fewshot_cxr.encoders.checkpoint import ENCODER_FILE
 from fewshot_cxr.image_spec import CROPS
 from fewshot_cxr.workflows.compute import Compute
 
@@ -105,6 +107,22 @@ file_path = click.Path(dir_okay=False, path_type=Path)
 folder_path = click.Path(file_okay=False, path_type=Path)
 there_path = click.Path(exists=True, path_type=Path)
 
+
+class _Run(click.Path):
+    """A run folder, or a file of an encoder: a folder without one is wrong use, and is refused before any work."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Check the folder."""
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        if path.is_dir() and not (path / ENCODER_FILE).is_file():
+            inner = next((file.parent for file in sorted(path.glob(f"*/{ENCODER_FILE}"))), None)
+            hint = f"; {inner} holds one" if inner else "; name a run folder of `fscxr train`"
+            self.fail(f"{path} holds no {ENCODER_FILE}{hint}", param, ctx)
+        return path
+
+
+encoder_path = _Run(exists=True, path_type=Path)
+
 json_flag = several(
     click.option(
         "--json", "json_file", metavar="FILE", type=json_file, help="Write the result as JSON; - is standard output."
@@ -136,7 +154,7 @@ machine_flags = several(device_flag, decoding_flag, threads_flag, cache_flag)
 compute_flags = as_one("compute", Compute, machine_flags)
 batch_compute_flags = as_one("compute", Compute, machine_flags, batch_flag)
 
-checkpoint_flag = click.option("--checkpoint", required=True, type=there_path, help="Run folder or encoder file.")
+checkpoint_flag = click.option("--checkpoint", required=True, type=encoder_path, help="Run folder or encoder file.")
 data_flag = click.option(
     "--data",
     "source",

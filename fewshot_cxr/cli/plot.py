@@ -7,7 +7,7 @@ import click
 
 from fewshot_cxr._checks import lookup
 from fewshot_cxr.cli.console import bars_for, say, say_problems
-from fewshot_cxr.cli.flags import as_one, batch_compute_flags, given_flags, seed_flag, there_path
+from fewshot_cxr.cli.flags import as_one, batch_compute_flags, encoder_path, given_flags, seed_flag
 from fewshot_cxr.cli.outputs import figure_file, overwrite_flag
 from fewshot_cxr.cli.sources import READING, Reading, read_films, read_sources, reading_flags
 from fewshot_cxr.distances import DISTANCES
@@ -77,7 +77,7 @@ def _check_suffix(kind: str, plot: PlotKind, out: Path) -> None:
     help=f"neighbours, ranks: {', '.join(DISTANCES)}; projection, som, som-distance: {', '.join(MAP_DISTANCES)}.  "
     "[default: as in training, or euclidean]",
 )
-@click.option("--checkpoint", type=there_path, help="Run folder or encoder file.")
+@click.option("--checkpoint", type=encoder_path, help="Run folder or encoder file.")
 @click.option("--data", help="Films of the embeddings: manifest CSV, image folder, or NAME:PATH (data read --help).")
 @click.option("--split", help="--checkpoint: embed the films of this split only.")
 @overwrite_flag

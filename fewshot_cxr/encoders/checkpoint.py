@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from fewshot_cxr.encoders.base import TASK_HEAD, Encoder
 from fewshot_cxr.encoders.own_module import OWN, as_encoder
 from fewshot_cxr.encoders.table import build_encoder
+from fewshot_cxr.encoders.weight_files import foreign_kind
 from fewshot_cxr.encoders.weights import KIND, copy_weights
 from fewshot_cxr.image_spec import ImageSpec
-from fewshot_cxr.storage import load_tensors, save_tensors
+from fewshot_cxr.storage import is_safetensors, load_tensors, save_tensors
 
 ENCODER_FILE = "encoder.safetensors"
 
@@ -96,7 +97,11 @@ def load_head(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def _file(path: str | Path) -> Path:
     path = Path(path)
-    return path / ENCODER_FILE if path.is_dir() else path
+    path = path / ENCODER_FILE if path.is_dir() else path
+    if path.is_file() and not is_safetensors(path):
+        what = foreign_kind(path) or "is no file of fewshot_cxr; a training starts from foreign weights with --weights"
+        raise ValueError(f"{path} {what}. Name a run folder of `fscxr train`, or its {ENCODER_FILE}")
+    return path
 
 
 def _rebuild(recipe: Mapping[str, Any], spec: ImageSpec) -> Encoder:

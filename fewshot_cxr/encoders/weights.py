@@ -2,22 +2,25 @@
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fewshot_cxr.encoders.base import TASK_HEAD, Encoder
+from fewshot_cxr.encoders.weight_files import read_state_dict
 from fewshot_cxr.image_spec import ImageSpec
-from fewshot_cxr.storage import load_tensors
+from fewshot_cxr.storage import is_safetensors, load_tensors
 
 KIND = "encoder"
 _N_NAMED = 3
 # What belongs to a run rather than to the network is taken if it fits.
 _TAKEN_IF_FITTING = (("head",), ("pixel_mean", "pixel_std"))
 _VGG_LAYERS = {"classifier.0.": "pre_logits.fc1.", "classifier.3.": "pre_logits.fc2.", "classifier.6.": "head.fc."}
+_CLASSIFIERS = ("fc", "classifier", "head", "heads", "linear", "last_linear", "logits")
 _OLD_DENSE_LAYER = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
 
 
@@ -32,7 +35,7 @@ def load_weights(encoder: Encoder, path: str | Path) -> None:
 
     The file is one of `save_encoder`, or a state dict of the backbone alone (a .safetensors, or a .pth as torch.save
     writes it) under the names of timm or of torchvision, today's or those of its first DenseNets. "state_dict" or
-    "model" around it, and "module." or another first part before all its names, are seen through; its classifier is
+    "model" around it, and whatever stands before all its names, are seen through; its classifier and other parts are
     left out. Of our own file the head and the mean image are taken if their shapes fit, a task's head never.
 
     First filters for three channels are summed for one, and those for one are shared out over three: films that are
@@ -57,16 +60,20 @@ def take_weights(
     """Copy tensors into an encoder as `load_weights` does; `source` names them in errors, `spec` is what they saw."""
     published = getattr(encoder.backbone, "pretrained_cfg", None) or {}
     tensors = images = _without((TASK_HEAD,), tensors)
-    if any(name.startswith("backbone.") for name in tensors):
+    backbone = encoder.backbone.state_dict()
+    is_own = _without(("backbone", *chain(*_TAKEN_IF_FITTING)), tensors) == {}
+    if spec is not None or (is_own and _inside("backbone.", tensors).keys() == backbone.keys()):
         wanted: dict[str, Tensor] = encoder.state_dict()
         for parts in _TAKEN_IF_FITTING:
             if not _fits(parts, wanted, tensors):
                 wanted, tensors = _without(parts, wanted), _without(parts, tensors)
     else:
-        wanted = encoder.backbone.state_dict()
+        wanted = backbone
         classifier = published.get("classifier") or ()
-        classifier = (classifier,) if isinstance(classifier, str) else classifier
-        tensors = _without(classifier, _named_as(wanted, _without(classifier, tensors)))
+        classifier = {*_CLASSIFIERS, *((classifier,) if isinstance(classifier, str) else classifier)}
+        last = {name for name in classifier if not _without((name,), wanted).keys() < wanted.keys()}
+        tensors = _without(last, _named_as(wanted, tensors))
+        _refuse_numbers(encoder.backbone, tensors, source)
     copy_weights({name: _shaped_as(wanted.get(name), t) for name, t in tensors.items()}, wanted, source)
     if spec is not None and spec.per_pixel and not encoder.image_spec.per_pixel:
         # A mean film for all pixels alike is the nearest that an encoder without one has.
@@ -78,27 +85,13 @@ def take_weights(
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], ImageSpec | None]:
-    if path.suffix != ".safetensors":
-        return _read_state_dict(path), None
+    if not is_safetensors(path):
+        return read_state_dict(path), None
     try:
         tensors, header = load_tensors(path, kind=KIND)
     except ValueError:  # a sound file, but none of ours
-        return _read_state_dict(path), None
+        return read_state_dict(path), None
     return tensors, ImageSpec.from_json(header["image_spec"])
-
-
-def _read_state_dict(path: Path) -> dict[str, Tensor]:
-    from timm.models import load_state_dict
-
-    try:
-        state: dict[str, Any] = load_state_dict(str(path), weights_only=True)
-    except Exception as error:  # pickle, zip, safetensors and torch each have their own, with no common base
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise OSError(f"{path} holds no plain weights, or is damaged ({reason}); save a state dict") from error
-    others = [name for name, value in state.items() if not isinstance(value, Tensor)]
-    if others:
-        raise ValueError(f"{path} is no state dict: {_first(others)} are no tensors")
-    return state
 
 
 def copy_weights(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], source: str | Path) -> None:
@@ -128,17 +121,44 @@ def _fits(parts: Iterable[str], wanted: Mapping[str, Tensor], tensors: Mapping[s
 
 
 def _named_as(wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors under the names that timm has for them."""
-    first_parts = {name.partition(".")[0] for name in wanted}
-    while len(shared := {name.partition(".")[0] for name in tensors}) == 1 and not shared & first_parts:
-        prefix = f"{shared.pop()}."
-        if not all(name.startswith(prefix) for name in tensors):
-            break
-        tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    """Return the tensors under the names that timm has for them, without what stands before these names."""
+    tensors = {_OLD_DENSE_LAYER.sub(r"\1\2", name): tensor for name, tensor in tensors.items()}
+    # Where a file holds the network twice, as for a query and a key, the first is it.
+    found = Counter(name[:at] for name in tensors for at in _starts(name) if name[at:] in wanted)
+    prefix, n_known = found.most_common(1)[0] if found else ("", 0)
+    tensors = _inside(prefix if 2 * n_known > len(wanted) else _shared_prefix(tensors), tensors)
     if "pre_logits.fc1.weight" in wanted:
         for theirs, ours in _VGG_LAYERS.items():
             tensors = {re.sub(f"^{re.escape(theirs)}", ours, name): tensor for name, tensor in tensors.items()}
-    return {_OLD_DENSE_LAYER.sub(r"\1\2", name): tensor for name, tensor in tensors.items()}
+    return tensors
+
+
+def _starts(name: str) -> list[int]:
+    """Return where the parts of a name begin."""
+    return [0, *(match.end() for match in re.finditer(r"\.", name))]
+
+
+def _shared_prefix(tensors: Mapping[str, Tensor]) -> str:
+    """Return the parts that all names begin with; what follows are numbers or another network's names."""
+    first, last = min(tensors, default=""), max(tensors, default="")
+    return max((first[:at] for at in _starts(first) if last.startswith(first[:at])), key=len)
+
+
+def _inside(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _refuse_numbers(backbone: nn.Module, tensors: Mapping[str, Tensor], source: str | Path) -> None:
+    """Refuse layers that have numbers in place of names, as in nn.Sequential(*model.children())."""
+    layers = list(backbone.named_children())
+    n_numbered = sum(name.partition(".")[0].isdigit() for name in tensors)
+    if any(name.isdigit() for name, _ in layers) or 2 * n_numbered <= len(tensors):
+        return
+    names = ", ".join(f"{at} is {name}" for at, (name, layer) in enumerate(layers) if layer.state_dict())
+    raise ValueError(
+        f"{source} numbers its layers, as nn.Sequential(*model.children()) does; give them their names and save the "
+        f"state dict again. In the order of this encoder {names}"
+    )
 
 
 def _shaped_as(own: Tensor | None, tensor: Tensor) -> Tensor:

@@ -158,6 +158,11 @@ def test_a_damaged_or_foreign_checkpoint_is_refused_by_name(place, capsys, tmp_p
     words = ["e.safetensors holds embeddings, encoder was expected"]
     failure(capsys, 2, ("episode-eval", "--checkpoint", tmp_path / "e.safetensors", *data), words)
     failure(capsys, 2, ("episode-eval", "--checkpoint", tmp_path / "none", *data), ["--checkpoint", "does not exist"])
+    words = ["--checkpoint", "holds no encoder.safetensors", "run holds one"]
+    for command in (("episode-eval", *data), ("predict", place / "films", "--support", data[1]), ("evaluate", *data)):
+        failure(capsys, 2, (*command, "--checkpoint", place), words)
+    (tmp_path / "page.pt").write_text("<html>")
+    failure(capsys, 2, ("episode-eval", "--checkpoint", tmp_path / "page.pt", *data), ["page.pt is a web page"])
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,10 @@
 import json
 import pickle
 import re
+import zipfile
+from argparse import Namespace
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -384,3 +387,117 @@ def test_transformer_refuses_a_size_that_its_patches_do_not_fill():
     with pytest.raises(ValueError, match=r"timm:test_vit does not take images of \(64, 70\) px"):
         encoder(torch.rand(1, 1, 64, 70))
     assert encoder.features(torch.rand(1, 1, 64, 96)).shape[2:] == (4, 6)
+
+
+def resnet(**options):
+    return torchvision.models.resnet18(**options).state_dict()
+
+
+def prefixed(prefix, state, **others):
+    return {f"{prefix}{name}": value for name, value in state.items()} | others
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: {"state_dict": prefixed("backbone.", state)},
+        lambda state: prefixed("encoder.", state),
+        lambda state: {"model": prefixed("model.encoder.", state)},
+        lambda state: {
+            "state_dict": prefixed("module.encoder_q.", state) | prefixed("module.encoder_k.", noise(state))
+        },
+        lambda state: {"epoch": 3, "net": prefixed("_orig_mod.net.", state)},
+        lambda state: prefixed("backbone.", state, **{"projection_head.0.weight": torch.zeros(2)}),
+        lambda state: prefixed("backbone.", headless(state), **{"fc.bias": torch.ones(2), "scale": torch.ones(1)}),
+        lambda state: prefixed("features_extractor.0.", state),
+        lambda state: {("head" + name[2:] if name[:3] == "fc." else name): value for name, value in state.items()},
+        lambda state: {("linear.1" + name[2:] if name[:3] == "fc." else name): value for name, value in state.items()},
+    ],
+    ids=["backbone", "encoder", "model", "moco", "compiled", "simclr", "fc_beside", "nested", "head", "linear"],
+)
+def test_any_name_before_all_names_and_a_classifier_are_seen_through(tmp_path, wrap):
+    state = resnet(num_classes=4)
+    torch.save(wrap(state), tmp_path / "file.ckpt")
+    found = build_encoder("resnet18", image_spec=ImageSpec(size_px=64, n_channels=3), weights=tmp_path / "file.ckpt")
+    assert all(torch.equal(value, state[key]) for key, value in found.backbone.state_dict().items())
+
+
+def headless(state):
+    return {name: value for name, value in state.items() if not name.startswith("fc.")}
+
+
+def noise(state):
+    return {name: torch.zeros_like(value) for name, value in state.items()}
+
+
+def test_numbered_layers_are_refused_with_their_names(tmp_path):
+    layers = nn.Sequential(*list(torchvision.models.resnet18().children())[:-1])
+    for number, state in enumerate((layers.state_dict(), prefixed("backbone.", layers.state_dict()))):
+        torch.save(state, file := tmp_path / f"{number}.pt")
+        with pytest.raises(
+            ValueError, match=rf"{number}.pt numbers its layers, .* 0 is conv1, 1 is bn1, 4 is layer1, "
+        ):
+            build_encoder("resnet18", weights=file)
+
+
+def test_what_is_no_file_of_weights_is_named(tmp_path):
+    torch.save(torchvision.models.resnet18(), tmp_path / "whole.pth")
+    torch.save(torchvision.models.resnet18(), tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    torch.save({"args": Namespace(lr=1), "model": resnet()}, tmp_path / "args.pth")
+    with zipfile.ZipFile(tmp_path / "zip.pth", "w") as archive:
+        archive.writestr("weights/best.pth", b"x" * 99)
+    np.savez(tmp_path / "arrays.npz", a=np.zeros(2))
+    whole = (tmp_path / "args.pth").read_bytes()
+    contents = {
+        "page.pth": b"<!DOCTYPE html><html><title>Quota exceeded</title></html>",
+        "page.safetensors": b"\xef\xbb\xbf\n  <HTML>",
+        "lfs.pt": b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 3\n",
+        "error.bin": b'{"error": "Repository not found"}',
+        "empty.pth": b"",
+        "zeros.pth": b"\0" * 99,
+        "keras.h5": b"\x89HDF\r\n\x1a\n" + b"\1" * 99,
+        "short.pth": whole[: len(whole) // 2],
+        "words.pt": b"not weights",
+        "film.pth": b"\x89PNG\r\n\x1a\n",
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    told = {
+        "page.pth": "is a web page, not weights; download it again",
+        "page.safetensors": "is a web page, not weights; download it again",
+        "lfs.pt": "is a pointer of Git LFS, not the weights: fetch them with `git lfs pull`",
+        "error.bin": "is JSON, not weights; download it again",
+        "empty.pth": "is empty; download it again",
+        "zeros.pth": "holds zeros alone; download it again",
+        "keras.h5": "is an HDF5 file, of Keras or TensorFlow: convert it to a state dict of torch first",
+        "short.pth": "is cut short; download it again",
+        "words.pt": "is text, not weights; download it again",
+        "film.pth": "is a picture, not weights",
+        "arrays.npz": "holds arrays of NumPy: save a state dict of torch",
+        "zip.pth": "is a zip archive (of weights/best.pth): unpack it, and name the file of weights in it",
+        "whole.pth": "holds a whole model; save its state_dict(), where it was made, with",
+        "old.pth": "holds a whole model; save its state_dict(), where it was made, with",
+        "args.pth": "holds no plain weights but objects of argparse.Namespace, which nothing here unpickles;",
+    }
+    for name, what in told.items():
+        with pytest.raises(OSError, match=re.escape(f"{name} {what}")) as error:
+            build_encoder("resnet18", weights=tmp_path / name)
+        assert "weights_only" not in str(error.value)
+
+
+def test_the_content_decides_and_not_the_suffix(tmp_path):
+    state = resnet()
+    torch.save(state, tmp_path / "torch.safetensors")
+    save_file(state, tmp_path / "safe.pth")
+    save_file(state, tmp_path / "pytorch_model.bin")
+    for name in ("torch.safetensors", "safe.pth", "pytorch_model.bin"):
+        found = build_encoder("resnet18", image_spec=ImageSpec(size_px=64, n_channels=3), weights=tmp_path / name)
+        assert torch.equal(found.backbone.state_dict()["conv1.weight"], state["conv1.weight"])
+
+
+@pytest.mark.parametrize("content", [b"<!DOCTYPE html>", b"", b"PK\x03\x04 cut"])
+def test_a_checkpoint_of_another_kind_is_a_wrong_value(tmp_path, content):
+    (tmp_path / "encoder.safetensors").write_bytes(content)
+    with pytest.raises(ValueError, match=r"encoder.safetensors is .*Name a run folder of `fscxr train`"):
+        load_encoder(tmp_path)

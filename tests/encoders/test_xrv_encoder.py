@@ -92,7 +92,7 @@ def test_file_of_plain_weights_gives_their_features(weights, is_bare, tmp_path):
 
 def test_their_own_files_are_not_unpickled(tmp_path):
     torch.save(their_network(DENSE), tmp_path / "whole_module.pt")
-    with pytest.raises(OSError, match=r"whole_module.pt holds no plain weights, or is damaged .*; save a state dict"):
+    with pytest.raises(OSError, match=r"whole_module.pt holds a whole model; save its state_dict\(\)"):
         build_encoder(f"xrv:{DENSE}", weights=tmp_path / "whole_module.pt")
 
 
