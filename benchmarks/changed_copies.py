@@ -3,6 +3,7 @@
     FSCXR_DATA=/folder/of/films python benchmarks/changed_copies.py [--films 60]
 
 Every 19th film of cxr3 (synthetic ones where FSCXR_DATA names none), so many, and one changed copy of each at a time.
+CLAHE needs the extra `clahe`.
 """
 
 import argparse
@@ -15,8 +16,9 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
+import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from fewshot_cxr.data import read_dataset, read_gray
 from fewshot_cxr.data.synthetic import make_synthetic
@@ -45,6 +47,10 @@ def cropped(gray: np.ndarray, share: float) -> np.ndarray:
     return gray[rows:-rows, columns:-columns]
 
 
+def clahe(gray: np.ndarray, clip_limit: float) -> np.ndarray:
+    return np.asarray(cv2.createCLAHE(clip_limit, (8, 8)).apply(np.ascontiguousarray(gray)))
+
+
 def bordered(gray: np.ndarray, share: float) -> np.ndarray:
     return np.pad(gray, [[max(1, round(share * side))] * 2 for side in gray.shape])
 
@@ -55,6 +61,12 @@ CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "gamma 0.7": lambda gray: mapped(gray, lambda values: values**0.7),
     "gamma 1.4": lambda gray: mapped(gray, lambda values: values**1.4),
     "contrast 1.3": lambda gray: mapped(gray, lambda values: 0.5 + 1.3 * (values - 0.5)),
+    "gamma 2.5": lambda gray: mapped(gray, lambda values: values**2.5),
+    "contrast 2": lambda gray: mapped(gray, lambda values: 0.5 + 2 * (values - 0.5)),
+    "equalised": lambda gray: np.asarray(ImageOps.equalize(Image.fromarray(gray))),
+    "equalised, cropped 2 %": lambda gray: np.asarray(ImageOps.equalize(Image.fromarray(cropped(gray, 0.02)))),
+    "CLAHE, clip limit 2": lambda gray: clahe(gray, 2),
+    "CLAHE, clip limit 4": lambda gray: clahe(gray, 4),
     "15 % brighter": lambda gray: mapped(gray, lambda values: 1.15 * values),
     "cropped by 1 %": lambda gray: cropped(gray, 0.01),
     "cropped by 2 %": lambda gray: cropped(gray, 0.02),
@@ -62,6 +74,7 @@ CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "cropped by 5 %": lambda gray: cropped(gray, 0.05),
     "border of 2 %": lambda gray: bordered(gray, 0.02),
     "border of 5 %": lambda gray: bordered(gray, 0.05),
+    "negative": lambda gray: 255 - gray,
     "turned over": lambda gray: gray[:, ::-1],
 }
 
@@ -73,10 +86,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         origin, films = some_films(Path(folder), arguments.films)
         print(f"{date.today()}, {platform.machine()}, {len(films)} {origin} films")
-        print(f"{'change':20s} {'near':>6s} {'possible':>9s} {'nowhere':>8s}")
+        print(f"{'change':23s} {'near':>6s} {'possible':>9s} {'nowhere':>8s}")
         for change, make in CHANGES.items():
             ends = Counter(where_they_end(Path(folder) / "copies", films, make))
-            print(f"{change:20s} {ends['near']:6d} {ends['possible']:9d} {ends['nowhere']:8d}", flush=True)
+            print(f"{change:23s} {ends['near']:6d} {ends['possible']:9d} {ends['nowhere']:8d}", flush=True)
 
 
 def some_films(folder: Path, n_films: int) -> tuple[str, list[np.ndarray]]:

@@ -18,7 +18,7 @@ import numpy as np
 
 from fewshot_cxr.data import is_image_name, read_gray
 from fewshot_cxr.data.synthetic import make_synthetic
-from fewshot_cxr.evaluation.audit.near_duplicates import fingerprint, registered_correlations
+from fewshot_cxr.evaluation.audit.near_duplicates import confirm, fingerprint
 from fewshot_cxr.evaluation.audit.perceptual_hash import candidate_pairs
 
 SETS = ("cxr3", "cxr_ieee8023")
@@ -36,15 +36,14 @@ def main() -> None:
     start = time.perf_counter()
     prints = [fingerprint(gray) for gray in films]
     seconds = time.perf_counter() - start
-    hashes, small = np.array([one for one, _ in prints]), np.stack([film for _, film in prints])
+    hashes, small = np.stack([one for one, _ in prints]), np.stack([film for _, film in prints])
     print(f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores, {len(films)} {origin} films")
     print(f"fingerprint {1e3 * seconds / len(films):.2f} ms a film")
     pairs, _ = candidate_pairs(hashes)
     chosen = pairs[:N_CONFIRMED]
     start = time.perf_counter()
     for first in range(0, len(chosen), 128):
-        batch = chosen[first : first + 128]
-        registered_correlations(small[batch[:, 0]], small[batch[:, 1]])
+        confirm(small, chosen[first : first + 128])
     seconds = time.perf_counter() - start
     n_all = len(films) * (len(films) - 1) // 2
     print(f"{len(pairs)} candidates of {n_all} pairs, {1e3 * seconds / max(len(chosen), 1):.2f} ms a candidate")
@@ -71,7 +70,7 @@ def resample(hashes: np.ndarray, n_hashes: int, n_flips: int) -> np.ndarray:
     draw = np.random.default_rng(0)
     drawn = draw.choice(hashes, n_hashes)
     for _ in range(n_flips):
-        drawn ^= np.uint64(1) << draw.integers(0, 64, n_hashes, dtype=np.uint64)
+        drawn ^= np.uint64(1) << draw.integers(0, 64, drawn.shape, dtype=np.uint64)
     return drawn
 
 

@@ -4,13 +4,14 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from fewshot_cxr.data import is_image_name, read_gray
 from fewshot_cxr.data.synthetic import SCANNERS, draw_film
 from fewshot_cxr.evaluation.audit.near_duplicates import (
     MIN_CORRELATION,
     NearPair,
+    confirm,
     fingerprint,
     near_duplicates,
     registered_correlations,
@@ -54,6 +55,9 @@ CHANGES = {
     "JPEG": as_jpeg,
     "brightened": brightened,
     "gamma": lambda gray: np.round(255 * (gray / 255) ** 0.8).astype(np.uint8),
+    "strong gamma": lambda gray: np.round(255 * (gray / 255) ** 2.5).astype(np.uint8),
+    "equalised": lambda gray: np.asarray(ImageOps.equalize(Image.fromarray(gray))),
+    "equalised and cropped": lambda gray: np.asarray(ImageOps.equalize(Image.fromarray(cropped(gray, 0.02)))),
     "cropped": cropped,
     "cropped at two sides": lambda gray: gray[5:, 5:],
     "bordered": lambda gray: np.pad(gray, 5),
@@ -125,28 +129,30 @@ def test_identical_hashes_are_chained_and_stay_connected_to_their_neighbours():
     assert across == [(0, 5000), (0, 5001), (0, 5002)]
 
 
-def test_crowded_buckets_are_cut_with_a_count():
+def test_where_too_many_are_close_only_the_closest_are_compared():
     hashes = chest_like_hashes()
-    with pytest.warns(UserWarning, match="comparisons of crowded hashes are left out, each in one band of 4; a larger"):
-        pairs, hamming = candidate_pairs(hashes, max_bucket=2)
-    assert {*map(tuple, pairs.tolist())} <= {*map(tuple, all_close(hashes, 10).tolist())}
-    assert (hamming <= 10).all()
+    assert len(all_close(hashes, 7)) < 3000 < len(all_close(hashes, 8))
+    with pytest.warns(UserWarning, match="only hashes within 7 bits, not 10, are compared; a larger most_pairs"):
+        pairs, hamming = candidate_pairs(hashes, most_pairs=3000)
+    assert np.array_equal(pairs, all_close(hashes, 7))
+    assert hamming.max() <= 7
 
 
-def test_what_is_cut_in_one_band_is_found_in_the_others():
-    hashes = planted_hashes() << np.uint64(16)
-    with pytest.warns(UserWarning, match="crowded hashes"):
-        pairs, _ = candidate_pairs(hashes, max_hamming=8, max_bucket=100)
-    assert np.array_equal(pairs, all_close(hashes, 8))
+def test_of_several_hashes_the_closest_counts():
+    hashes = np.stack((planted_hashes(), planted_hashes(seed=1)), axis=1)
+    apart = np.bitwise_count(hashes[:, None] ^ hashes[None]).min(axis=2)
+    pairs, hamming = candidate_pairs(hashes, max_hamming=8)
+    assert np.array_equal(pairs, np.argwhere(np.triu(apart <= 8, 1)))
+    assert np.array_equal(hamming, apart[*pairs.T])
 
 
 @pytest.mark.parametrize(
     ("hashes", "max_hamming", "message"),
     [
-        (np.zeros(3, np.uint64), 16, "max_hamming must be in 0..15, got 16"),
-        (np.zeros(3, np.uint64), -1, "max_hamming must be in 0..15, got -1"),
-        (np.zeros(3, np.int64), 10, "hashes must be uint64 (n,), got int64 (3,)"),
-        (np.zeros((3, 2), np.uint64), 10, "hashes must be uint64 (n,), got uint64 (3, 2)"),
+        (np.zeros(3, np.uint64), 65, "max_hamming must be in 0..64, got 65"),
+        (np.zeros(3, np.uint64), -1, "max_hamming must be in 0..64, got -1"),
+        (np.zeros(3, np.int64), 10, "hashes must be uint64 (n,) or (n, k), got int64 (3,)"),
+        (np.zeros((3, 2, 1), np.uint64), 10, "hashes must be uint64 (n,) or (n, k), got uint64 (3, 2, 1)"),
     ],
 )
 def test_candidates_refuse_what_is_no_hash(hashes, max_hamming, message):
@@ -157,12 +163,11 @@ def test_candidates_refuse_what_is_no_hash(hashes, max_hamming, message):
 @pytest.mark.parametrize("gray", [0, 77, 255])
 @pytest.mark.parametrize("shape", [(1, 1), (64, 64), (301, 77)])
 def test_blank_films_have_no_bits_and_are_no_duplicates(gray, shape):
-    own_hash, small = fingerprint(np.full(shape, gray, np.uint8))
-    assert own_hash == 0
-    assert isinstance(own_hash, np.uint64)
+    hashes, small = fingerprint(np.full(shape, gray, np.uint8))
+    assert (hashes.tolist(), hashes.dtype) == ([0, 0], np.uint64)
     assert (small.shape, small.dtype) == ((64, 64), np.uint8)
     assert registered_correlation(small, small) == 0
-    assert near_duplicates(np.array([own_hash] * 3), np.stack([small] * 3)) == ()
+    assert near_duplicates(np.stack([hashes] * 3), np.stack([small] * 3)) == ()
 
 
 @pytest.mark.parametrize("film", [np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4)), np.zeros((0, 4), np.uint8)])
@@ -182,8 +187,8 @@ def test_a_changed_film_is_found_among_others(change):
     # The hash, not the correlation, misses some re-crops.
     assert len(pairs) >= N_PATIENTS - 2
     for film in films:
-        correlation = registered_correlation(fingerprint(film)[1], fingerprint(CHANGES[change](film))[1])
-        assert correlation > MIN_CORRELATION
+        small = np.stack([fingerprint(film)[1], fingerprint(CHANGES[change](film))[1]])
+        assert confirm(small, np.array([[0, 1]])) > MIN_CORRELATION
 
 
 @pytest.mark.parametrize("source", sorted(SCANNERS))

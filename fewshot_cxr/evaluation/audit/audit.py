@@ -17,6 +17,7 @@ from fewshot_cxr.evaluation.audit.patients import (
     find_leaks,
     views,
 )
+from fewshot_cxr.evaluation.audit.perceptual_hash import equalised
 from fewshot_cxr.evaluation.audit.result import Audit, ExactDuplicates, Films, NearDuplicate, UnreadableFilm
 from fewshot_cxr.records import Problem, Record, Records
 from fewshot_cxr.unknown_patients import count_unknown
@@ -58,7 +59,7 @@ def audit_films(
     )
     facts, problems = read_films(records, n_workers=n_workers, progress=reading)
     exact = exact_duplicates(records.films, facts)
-    near, possible = _near_pairs(records.films, facts, comparing)
+    near, possible = _near_pairs(records.films, facts, comparing, n_workers=n_workers)
     return Audit(
         near_duplicates=near,
         possible_duplicates=possible,
@@ -93,7 +94,7 @@ def exact_duplicates(films: Sequence[Record], facts: Sequence[FilmFacts | None])
 
 
 def _near_pairs(
-    films: Sequence[Record], facts: Sequence[FilmFacts | None], progress: Progress | None
+    films: Sequence[Record], facts: Sequence[FilmFacts | None], progress: Progress | None, *, n_workers: int | None
 ) -> tuple[tuple[NearDuplicate, ...], tuple[NearDuplicate, ...]]:
     """Return copies saved anew, with the exact ones, and then those re-cropped or marked; both in the films' order.
 
@@ -114,8 +115,8 @@ def _near_pairs(
         else:
             near.append((first, row, 0, 1.0))
     if len(kept) > 1:
-        hashes = np.array([found.fingerprint for found in kept], dtype=np.uint64)
-        for pair in near_duplicates(hashes, np.stack([found.small for found in kept]), progress=progress):
+        hashes, small = (np.stack(column) for column in zip(*((f.fingerprint, f.small) for f in kept), strict=True))
+        for pair in near_duplicates(hashes, small, n_workers=n_workers, progress=progress):
             tier = near if _is_same_frame(kept[pair.a], kept[pair.b]) else possible
             tier.append((rows[pair.a], rows[pair.b], pair.hamming, pair.correlation))
     return _named(films, near), _named(films, possible)
@@ -124,7 +125,8 @@ def _near_pairs(
 def _is_same_frame(a: FilmFacts, b: FilmFacts) -> bool:
     if np.bitwise_count(a.frame ^ b.frame).sum() <= SAME_FRAME_BITS:
         return True
-    return correlation_in_place(a.small, b.small) >= SAME_FRAME_CORRELATION
+    pairs = ((a.small, b.small), (equalised(a.small), equalised(b.small)))
+    return any(correlation_in_place(*pair) >= SAME_FRAME_CORRELATION for pair in pairs)
 
 
 def _named(films: Sequence[Record], pairs: Iterable[tuple[int, int, int, float]]) -> tuple[NearDuplicate, ...]:

@@ -124,7 +124,7 @@ class FilmFacts:
 
     byte_hash: str
     pixel_hash: str
-    fingerprint: np.uint64
+    fingerprint: np.ndarray
     small: np.ndarray
     frame: np.ndarray
     marks: tuple[str, ...]
@@ -174,13 +174,13 @@ def border_means(gray: np.ndarray) -> np.ndarray:
 def _facts(records: Records, film: Record) -> FilmFacts:
     file = records.file(film)
     gray = read_gray(file)  # first: its errors say what is wrong with the film
-    number, small = fingerprint(gray)
+    hashes, small = fingerprint(gray)
     digest = hashlib.blake2b(repr(gray.shape).encode(), digest_size=16)
     digest.update(np.ascontiguousarray(gray).data)
     return FilmFacts(
         byte_hash=file_hash(file),
         pixel_hash=digest.hexdigest(),
-        fingerprint=number,
+        fingerprint=hashes,
         small=small,
         frame=frame_bits(gray),
         marks=film_marks(gray),

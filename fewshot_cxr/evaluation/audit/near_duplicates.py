@@ -1,6 +1,8 @@
 """Near duplicates: the same film saved twice, told by its registered pixels."""
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +11,12 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter1d
 
 from fewshot_cxr._checks import check_at_least
-from fewshot_cxr.evaluation.audit.perceptual_hash import candidate_pairs, check_gray, perceptual_hash
+from fewshot_cxr.evaluation.audit.perceptual_hash import (
+    candidate_pairs,
+    check_gray,
+    equalised,
+    perceptual_hash,
+)
 
 Planes = NDArray[np.float32]
 
@@ -20,7 +27,7 @@ _LARGEST_STEP = 0.08
 _BLUR_PX = 64 / 24
 # Gray values over all pixels: a constant film, but for rounding, correlates with nothing.
 _NO_DETAIL = np.float32(0.1)
-_WORTHWHILE = 0.85  # coarse correlation below which the fine one cannot be high
+_WORTHWHILE = 0.78  # correlation after coarse registration below which the fine one cannot be high
 
 
 def registered_correlations(a: np.ndarray, b: np.ndarray) -> Planes:
@@ -49,12 +56,13 @@ def registered_correlations(a: np.ndarray, b: np.ndarray) -> Planes:
         raise ValueError(f"small films must be two stacks (n, S, S) of one even side, got {a.shape} and {b.shape}")
     check_at_least(a.shape[1], 32, "the side of a small film")
     best = np.zeros(len(a), np.float32)
-    halves = _without_light(_halved(a)), _without_light(_halved(b))
-    (there, pose_there), (back, pose_back) = _align(*halves, _at_rest(len(a))), _align(*halves[::-1], _at_rest(len(a)))
-    rows = np.flatnonzero(np.maximum(there, back) > _WORTHWHILE)
+    halves, whole = (_without_light(_halved(a)), _without_light(_halved(b))), (_without_light(a), _without_light(b))
+    pose = _align(*halves, _at_rest(len(a)))[1]
+    rows = np.flatnonzero(_correlations_at(*whole, pose) > _WORTHWHILE)
     if len(rows):
-        whole = _without_light(a[rows].astype(np.float32)), _without_light(b[rows].astype(np.float32))
-        best[rows] = np.maximum(_align(*whole, pose_there[rows])[0], _align(*whole[::-1], pose_back[rows])[0])
+        halves, whole = (halves[1][rows], halves[0][rows]), (whole[0][rows], whole[1][rows])
+        back = _align(*halves, _at_rest(len(rows)))[1]
+        best[rows] = np.maximum(_align(*whole, pose[rows])[0], _align(*whole[::-1], back)[0])
     return best
 
 
@@ -68,7 +76,7 @@ def correlation_in_place(a: np.ndarray, b: np.ndarray) -> float:
     Returns:
         -1..1; 0 where one of the two is constant.
     """
-    planes = _without_light(np.stack([a, b]).astype(np.float32)).reshape(2, -1).astype(float)
+    planes = _without_light(np.stack([a, b])).reshape(2, -1).astype(float)
     planes -= planes.mean(axis=1, keepdims=True)
     lengths = np.linalg.norm(planes, axis=1)
     return float(planes[0] @ planes[1] / lengths.prod()) if lengths.min() > _NO_DETAIL else 0.0
@@ -85,7 +93,7 @@ def _at_rest(n_pairs: int) -> Planes:
     return np.tile(np.array([0, 1, 0, 1], np.float32), (n_pairs, 1))
 
 
-def _without_light(films: Planes) -> Planes:
+def _without_light(films: np.ndarray) -> Planes:
     """Subtract the surroundings: what differs from a Gaussian of 1/24 of the side (1/12 of a halved film)."""
     side = films.shape[1]
     blur: Planes = gaussian_filter1d(np.eye(side, dtype=np.float32), _BLUR_PX, axis=0)
@@ -95,9 +103,7 @@ def _without_light(films: Planes) -> Planes:
 
 def _align(resting: Planes, moving: Planes, pose: Planes) -> tuple[Planes, Planes]:
     """Move films onto resting ones by Gauss-Newton steps; return the best correlation on the way, and its pose."""
-    rim = round(_RIM * resting.shape[1])
-    inner = slice(rim, resting.shape[1] - rim)
-    places = _places(resting.shape[1])[inner]
+    inner, places = _inner(resting.shape[1])
     still = _normalised(resting[:, inner, inner])
     steepest, solve = _steepest(resting, still, inner, places)
     best, best_pose = np.full(len(resting), -1, np.float32), pose
@@ -113,9 +119,18 @@ def _align(resting: Planes, moving: Planes, pose: Planes) -> tuple[Planes, Plane
     return best, best_pose
 
 
-def _places(side: int) -> Planes:
-    """Return the pixels' centres, -1..1 from edge to edge."""
-    return (np.arange(side, dtype=np.float32) - (side - 1) / 2) / (side / 2)
+def _correlations_at(resting: Planes, moving: Planes, pose: Planes) -> Planes:
+    inner, places = _inner(resting.shape[1])
+    still, moved = _normalised(resting[:, inner, inner]), _normalised(_moved(moving, pose, places))
+    correlations: Planes = (moved * still).sum((1, 2))
+    return correlations
+
+
+def _inner(side: int) -> tuple[slice, Planes]:
+    """Return the pixels within the rim, and their centres; from edge to edge of the film it is -1..1."""
+    rim = round(_RIM * side)
+    inner = slice(rim, side - rim)
+    return inner, ((np.arange(side, dtype=np.float32) - (side - 1) / 2) / (side / 2))[inner]
 
 
 def _normalised(films: Planes) -> Planes:
@@ -182,22 +197,22 @@ class NearPair:
     correlation: float
 
 
-def fingerprint(gray: np.ndarray) -> tuple[np.uint64, np.ndarray]:
+def fingerprint(gray: np.ndarray) -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:
     """Shrink a decoded film to what near duplicates are found by.
 
     Args:
         gray: uint8, shape (H, W).
 
     Returns:
-        Its hash, and the small film, uint8 (64, 64): squeezed into the square, not letterboxed, because registration
-        scales each axis by itself and a re-crop changes the aspect.
+        Its hashes, uint64, shape (2,): as it is, and equalised. And the small film, uint8 (64, 64): squeezed into the
+        square, not letterboxed, because registration scales each axis by itself and a re-crop changes the aspect.
 
     Raises:
         ValueError: not a uint8 film of two dimensions.
     """
     picture = Image.fromarray(check_gray(gray)).resize((SMALL_PX, SMALL_PX), Image.Resampling.BOX)
     small = np.asarray(picture)
-    return perceptual_hash(small), small
+    return np.array([perceptual_hash(small), perceptual_hash(equalised(small))]), small
 
 
 def near_duplicates(
@@ -206,19 +221,23 @@ def near_duplicates(
     *,
     max_hamming: int = 10,
     min_correlation: float = MIN_CORRELATION,
+    n_workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[NearPair, ...]:
-    """Find films that are one and the same: the hash proposes, the registered correlation confirms.
+    """Find films that are one and the same: a hash proposes, the registered correlation confirms.
+
+    Both look at the films as they are and equalised: a copy may have another contrast.
 
     Args:
-        hashes: uint64, shape (n,), of `fingerprint`.
+        hashes: uint64, shape (n, 2), of `fingerprint`.
         small_films: of `fingerprint`, uint8, shape (n, 64, 64), in memory or mapped from a file.
-        max_hamming: bits in which two hashes may differ, 0..15.
+        max_hamming: bits in which two hashes may differ, 0..64.
         min_correlation: of the small films after registration.
+        n_workers: threads that correlate; None: one for each processor.
         progress: called with (candidates looked at, candidates in all).
 
     Returns:
-        The pairs with a < b, sorted. Exact copies are among them. Where more than 32 films share a hash they are
+        The pairs with a < b, sorted. Exact copies are among them. Where more than 32 films share their hashes they are
         chained, not paired each with each.
 
     Raises:
@@ -227,13 +246,35 @@ def near_duplicates(
     if len(hashes) != len(small_films):
         raise ValueError(f"each film needs its hash, got {len(hashes)} hashes of {len(small_films)} small films")
     pairs, hamming = candidate_pairs(hashes, max_hamming=max_hamming)
+    starts = range(0, len(pairs), _BATCH)
     found = []
-    for first in range(0, len(pairs), _BATCH):
-        batch = pairs[first : first + _BATCH]
-        correlations = registered_correlations(small_films[batch[:, 0]], small_films[batch[:, 1]])
-        for row in np.flatnonzero(correlations >= min_correlation):
-            a, b = batch[row].tolist()
-            found.append(NearPair(a, b, int(hamming[first + row]), float(correlations[row])))
-        if progress is not None:
-            progress(first + len(batch), len(pairs))
+    pool = ThreadPoolExecutor(n_workers or os.cpu_count())
+    try:
+        batches = pool.map(lambda first: confirm(small_films, pairs[first : first + _BATCH]), starts)
+        for first, correlations in zip(starts, batches, strict=True):
+            for row in np.flatnonzero(correlations >= min_correlation) + first:
+                a, b = pairs[row].tolist()
+                found.append(NearPair(a, b, int(hamming[row]), float(correlations[row - first])))
+            if progress is not None:
+                progress(first + len(correlations), len(pairs))
+    finally:
+        pool.shutdown(cancel_futures=True)  # so that a stop by hand waits for no queue
     return tuple(found)
+
+
+def confirm(films: np.ndarray, pairs: NDArray[np.int64]) -> Planes:
+    """Correlate pairs of films equalised, and as they are where that leaves it open.
+
+    Args:
+        films: uint8, shape (n, S, S).
+        pairs: rows of `films`, shape (n_pairs, 2).
+
+    Returns:
+        The higher correlation of each pair, as of `registered_correlations`.
+    """
+    a, b = films[pairs[:, 0]], films[pairs[:, 1]]
+    best = registered_correlations(*(np.stack([equalised(film) for film in own]) for own in (a, b)))
+    rows = np.flatnonzero(best > 0)
+    if len(rows):
+        best[rows] = np.maximum(best[rows], registered_correlations(a[rows], b[rows]))
+    return best

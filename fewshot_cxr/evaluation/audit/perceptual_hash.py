@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Iterator
-from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,20 +10,18 @@ from scipy.fft import dctn
 
 _SIDE_PX = 32
 _FRAME_PX, _FRAME_SIDE = 27, 9
-_N_BITS, _N_BANDS, _BAND_BITS = 64, 4, 16
+_N_BITS = 64
 _FLAT = 1e-2  # gray values: below it a coefficient is rounding, so that every blank film has the hash 0
 # More films of one and the same hash than this (blank ones, say) are chained: n - 1 pairs instead of n * (n - 1) / 2.
 _MAX_EQUAL = 32
-_CHUNK = 1 << 21  # comparisons at a time: 64 MB
+_CHUNK = 1 << 18  # comparisons at a time: they fit a cache
 
 
 def _frequencies() -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """List the 64 lowest frequencies of the square, both above 0: those of the axes are alike in every chest."""
     rows, columns = np.mgrid[1:_SIDE_PX, 1:_SIDE_PX].reshape(2, -1)
     lowest = np.lexsort((rows, rows + columns))[:_N_BITS]
-    # Next to each other in frequency is next to each other in value: the bands take turns, so that each is as mixed.
-    dealt = lowest.reshape(_BAND_BITS, _N_BANDS).T.ravel()
-    return rows[dealt], columns[dealt]
+    return rows[lowest], columns[lowest]
 
 
 _ROWS, _COLUMNS = _frequencies()
@@ -77,120 +74,85 @@ def check_gray(gray: np.ndarray) -> np.ndarray:
     return gray
 
 
-def candidate_pairs(
-    hashes: np.ndarray, *, max_hamming: int = 10, max_bucket: int = 2048
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Find all pairs of hashes that differ in at most `max_hamming` bits, by pigeonhole bands.
+def equalised(gray: np.ndarray) -> NDArray[np.uint8]:
+    """Spread the gray values of a film evenly: what only changed its contrast or its gamma changes nothing then.
 
-    Two such hashes differ in at most max_hamming // 4 bits of one of four bands of 16 bits: only those are compared.
-    Films of one and the same hash, more than 32, are chained in row order, and only the first of them meets the
+    Args:
+        gray: uint8, shape (H, W).
+
+    Returns:
+        uint8, shape (H, W): each gray value's middle rank.
+    """
+    counts = np.bincount(gray.ravel(), minlength=256)
+    ranks = (np.cumsum(counts) - counts / 2) * (255 / gray.size)
+    spread: NDArray[np.uint8] = ranks.round().astype(np.uint8)[gray]
+    return spread
+
+
+def candidate_pairs(
+    hashes: np.ndarray, *, max_hamming: int = 10, most_pairs: int = 5_000_000
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Find all pairs of films of which one hash differs in at most `max_hamming` bits, by comparing each with each.
+
+    Films of one and the same hashes, more than 32, are chained in row order, and only the first of them meets the
     others; every film still belongs to a pair.
 
     Args:
-        hashes: uint64, shape (n,).
-        max_hamming: bits, 0..15.
-        max_bucket: two buckets of a band are not compared when the product of their sizes exceeds its square; their
-            pairs may still meet in another band, and a warning counts them.
+        hashes: uint64, shape (n,), or (n, k) for k kinds of hashes: the closest kind counts.
+        max_hamming: bits, 0..64.
+        most_pairs: where there are more, `max_hamming` is lowered until they fit, and a warning says to what.
 
     Returns:
         Rows (n_pairs, 2), the smaller first, sorted, and the bits in which they differ (n_pairs,).
 
     Raises:
         ValueError: `max_hamming` out of range, or hashes of another type.
-
-    Source: multi-index hashing, Norouzi, Punjani, Fleet, "Fast Search in Hamming Space with Multi-Index Hashing",
-    CVPR 2012, proposition 1.
     """
-    if hashes.dtype != np.uint64 or hashes.ndim != 1:
-        raise ValueError(f"hashes must be uint64 (n,), got {hashes.dtype} {hashes.shape}")
-    if not 0 <= max_hamming < _BAND_BITS:
-        raise ValueError(f"max_hamming must be in 0..{_BAND_BITS - 1}, got {max_hamming}")
-    kinds, kind_of_row = np.unique(hashes, return_inverse=True)
-    searched = [_close_in_band(kinds, band, max_hamming, max_bucket) for band in range(_N_BANDS)]
-    if n_skipped := sum(n for _, n in searched):
+    if hashes.dtype != np.uint64 or hashes.ndim not in (1, 2):
+        raise ValueError(f"hashes must be uint64 (n,) or (n, k), got {hashes.dtype} {hashes.shape}")
+    if not 0 <= max_hamming <= _N_BITS:
+        raise ValueError(f"max_hamming must be in 0..{_N_BITS}, got {max_hamming}")
+    hashes = hashes[:, None] if hashes.ndim == 1 else hashes
+    shown, chained = _crowds(hashes)
+    found, counts, most = [], np.zeros(max_hamming + 1, np.int64), max_hamming
+    for close, apart in _close_pairs(hashes[shown], max_hamming):
+        found.append((shown[close], apart))
+        counts += np.bincount(apart, minlength=max_hamming + 1)
+        if counts[: most + 1].sum() > most_pairs:
+            while most > 0 and counts[: most + 1].sum() > most_pairs:
+                most -= 1
+            found = [(pairs[bits <= most], bits[bits <= most]) for pairs, bits in found]
+    if most < max_hamming:
         warnings.warn(
-            f"{n_skipped} comparisons of crowded hashes are left out, each in one band of {_N_BANDS}; a larger"
-            " max_bucket makes them",
+            f"so many films look alike that only hashes within {most} bits, not {max_hamming}, are compared; a larger"
+            " most_pairs compares more",
             stacklevel=2,
         )
-    # As one number each: most pairs meet in several bands.
-    numbers = np.unique(np.concatenate([close[:, 0] * len(kinds) + close[:, 1] for close, _ in searched]))
-    close = np.stack(np.divmod(numbers, max(len(kinds), 1)), axis=1)
-    pairs = _to_rows(close, kind_of_row, len(kinds))
-    pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
-    return pairs, np.bitwise_count(hashes[pairs[:, 0]] ^ hashes[pairs[:, 1]]).astype(np.int64)
+    pairs = np.concatenate([*(pairs[bits <= most] for pairs, bits in found), chained])
+    bits = np.concatenate([*(bits[bits <= most] for _, bits in found), np.zeros(len(chained), np.int64)])
+    order = np.lexsort((pairs[:, 1], pairs[:, 0]))
+    return pairs[order], bits[order]
 
 
-def _close_in_band(
-    kinds: NDArray[np.uint64], band: int, max_hamming: int, max_bucket: int
-) -> tuple[NDArray[np.int64], int]:
-    """Return pairs of different hashes that are close in this band and as a whole, and how many comparisons are cut."""
-    keys = _band(kinds, band)
-    members = np.argsort(keys, kind="stable")
-    sizes = np.bincount(keys, minlength=1 << _BAND_BITS)
-    starts = np.cumsum(sizes) - sizes
-    radius = max_hamming // _N_BANDS
-    filled = np.flatnonzero(sizes)
-    found, n_skipped = [np.empty((0, 2), np.int64)], 0
-    for mask in _masks(radius):
-        left = filled[filled <= (filled ^ mask)]
-        n_cells = sizes[left] * sizes[left ^ mask]
-        n_skipped += int(n_cells[n_cells > max_bucket**2].sum())
-        for chosen in _portions(n_cells, max_bucket**2):
-            lefts, rights = _cross(left[chosen], left[chosen] ^ mask, starts, sizes)
-            pairs = np.stack((members[lefts], members[rights]), axis=1)
-            differing = kinds[pairs[:, 0]] ^ kinds[pairs[:, 1]]
-            # Without a mask a bucket meets itself: each pair once, no film with itself.
-            kept = (np.bitwise_count(differing) <= max_hamming) & ((lefts < rights) | bool(mask))
-            found.append(np.sort(pairs[kept], axis=1))
-    return np.concatenate(found), n_skipped
-
-
-def _masks(radius: int) -> list[int]:
-    """List the ways to flip at most `radius` bits of a band."""
-    flips = (bits for n_flips in range(radius + 1) for bits in combinations(range(_BAND_BITS), n_flips))
-    return [sum(1 << bit for bit in bits) for bits in flips]
-
-
-def _band(hashes: NDArray[np.uint64], band: int) -> NDArray[np.int64]:
-    # Signed, because bincount of NumPy 2.0 takes nothing else.
-    return ((hashes >> np.uint64(band * _BAND_BITS)) & np.uint64((1 << _BAND_BITS) - 1)).astype(np.int64)
-
-
-def _portions(n_cells: NDArray[np.int64], limit: int) -> Iterator[NDArray[np.intp]]:
-    """Yield runs of rows whose cells together stay about within a chunk; rows above the limit are left out."""
-    rows = np.flatnonzero((n_cells > 0) & (n_cells <= limit))
-    portion = np.cumsum(n_cells[rows]) // _CHUNK
-    if len(rows):
-        yield from np.split(rows, np.flatnonzero(np.diff(portion)) + 1)
-
-
-def _cross(
-    left: NDArray[np.intp], right: NDArray[np.intp], starts: NDArray[np.int64], sizes: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the places of every member of each left bucket beside every member of its right bucket."""
-    n_cells = sizes[left] * sizes[right]
-    bucket = np.repeat(np.arange(len(left)), n_cells)
-    cell = np.arange(len(bucket)) - np.repeat(np.cumsum(n_cells) - n_cells, n_cells)
-    down, across = np.divmod(cell, sizes[right][bucket])
-    return starts[left][bucket] + down, starts[right][bucket] + across
-
-
-def _to_rows(close: NDArray[np.int64], kind_of_row: NDArray[np.intp], n_kinds: int) -> NDArray[np.int64]:
-    """Turn pairs of different hashes into pairs of rows, and add the pairs of rows that share a hash."""
+def _crowds(hashes: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+    """Return the rows that meet each other, and the pairs that chain the films of a crowd."""
+    kind_of_row = np.unique(hashes, axis=0, return_inverse=True)[1].ravel()
     rows = np.argsort(kind_of_row, kind="stable")
-    sizes = np.bincount(kind_of_row, minlength=n_kinds)
-    starts = np.cumsum(sizes) - sizes
-    # A crowd is met through its first film.
-    shown = np.where(sizes > _MAX_EQUAL, 1, sizes)
-    lefts, rights = _cross(close[:, 0], close[:, 1], starts, shown)
-    every = np.flatnonzero((sizes > 1) & (sizes <= _MAX_EQUAL))
-    inner_left, inner_right = _cross(every, every, starts, sizes)
-    is_once = inner_left < inner_right
-    crowd = np.repeat(sizes > _MAX_EQUAL, sizes)
-    chained = np.flatnonzero(crowd[:-1] & crowd[1:] & (np.diff(kind_of_row[rows]) == 0)) if len(rows) else rows
-    ends = (
-        np.concatenate((lefts, inner_left[is_once], chained)),
-        np.concatenate((rights, inner_right[is_once], chained + 1)),
-    )
-    return np.sort(np.stack((rows[ends[0]], rows[ends[1]]), axis=1).astype(np.int64), axis=1)
+    is_crowd = np.bincount(kind_of_row)[kind_of_row[rows]] > _MAX_EQUAL
+    is_next = is_crowd[1:] & (np.diff(kind_of_row[rows]) == 0)
+    chained = np.stack((rows[:-1][is_next], rows[1:][is_next]), axis=1).astype(np.int64)
+    return np.setdiff1d(rows, chained[:, 1]), chained
+
+
+def _close_pairs(hashes: NDArray[np.uint64], max_hamming: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield pairs of rows that are close, and the bits in which they differ, a block of rows at a time."""
+    step = max(1, _CHUNK // max(len(hashes), 1))
+    for first in range(0, len(hashes), step):
+        rest = hashes[first:]
+        apart = np.bitwise_count(rest[:step, None, 0] ^ rest[None, :, 0])
+        for kind in range(1, hashes.shape[1]):
+            np.minimum(apart, np.bitwise_count(rest[:step, None, kind] ^ rest[None, :, kind]), out=apart)
+        rows, columns = np.nonzero(apart <= max_hamming)
+        is_once = rows < columns
+        rows, columns = rows[is_once], columns[is_once]
+        yield np.stack((rows, columns), axis=1) + first, apart[rows, columns].astype(np.int64)
