@@ -13,6 +13,7 @@ import torch
 
 from fewshot_cxr._html import counts_text, html_table
 from fewshot_cxr.storage import load_tensors, save_tensors, whole_file
+from fewshot_cxr.unknown_patients import unknown_part
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -30,9 +31,11 @@ class Embeddings:
         paths: N texts, if known; they make a draw independent of the order of rows.
         distance: a name in DISTANCES, the one that their encoder was trained with, by which they want to be compared;
             None: not known.
+        has_patient: N booleans, whether the patient of each row is known, for `patient_ids` that number all of them.
+            None: where the id is not None, NaN or an empty text.
 
     After construction `class_ids` is int64 (N,) into `class_names` (or float32 (N, n_findings)), `patient_ids` int64
-    (N,), and texts are tuples.
+    (N,), `has_patient` bool (N,), and texts are tuples.
 
     Raises:
         ValueError: lengths differ, a vector is not finite, an id is not in `class_names`.
@@ -45,6 +48,7 @@ class Embeddings:
     sources: tuple[str, ...] | None
     paths: tuple[str, ...] | None
     distance: str | None
+    has_patient: np.ndarray
 
     def __init__(
         self,
@@ -56,6 +60,7 @@ class Embeddings:
         *,
         paths: Sequence[str] | None = None,
         distance: str | None = None,
+        has_patient: Any = None,
     ) -> None:
         rows = np.ascontiguousarray(_array(vectors), dtype=np.float32)
         if rows.ndim != 2 or not rows.size:
@@ -64,10 +69,12 @@ class Embeddings:
             row = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
             raise ValueError(f"row {row} of vectors is not finite; a diverged encoder? Lower the learning rate")
         ids, names = _classes(class_ids, class_names)
+        patients, is_known = known_patients(len(rows), patient_ids, has_patient)
         values: dict[str, Any] = {
             "vectors": rows,
             "class_ids": ids,
-            "patient_ids": patient_codes([None] * len(rows) if patient_ids is None else patient_ids),
+            "patient_ids": patients,
+            "has_patient": is_known,
             "class_names": names,
             "sources": None if sources is None else tuple("" if s is None else str(s) for s in sources),
             "paths": None if paths is None else tuple(map(str, paths)),
@@ -92,10 +99,18 @@ class Embeddings:
         ids = self.class_ids if self.is_multi_label else np.eye(len(self.class_names))[self.class_ids]
         counts = dict(zip(self.class_names, (ids == 1).sum(axis=0).tolist(), strict=True))
         facts = {"films": f"{len(self):,}", "numbers a film": f"{self.vectors.shape[1]:,}"}
-        facts |= {"findings": counts_text(counts), "patients": f"{len(np.unique(self.patient_ids)):,}"}
+        facts |= {"findings": counts_text(counts), "patients": self._patients_text()}
         if self.sources is not None:
             facts["sources"] = counts_text(Counter(self.sources))
         return [*facts.items(), ("distance", self.distance or "unknown")]
+
+    def _patients_text(self) -> str:
+        n_unknown = self.n_films_without_patient
+        return (
+            "unknown"
+            if n_unknown == len(self)
+            else (f"{len(np.unique(self.patient_ids)):,}{unknown_part(n_unknown, len(self))}")
+        )
 
     @property
     def is_multi_label(self) -> bool:
@@ -112,7 +127,13 @@ class Embeddings:
             None if self.sources is None else [self.sources[row] for row in rows],
             paths=None if self.paths is None else [self.paths[row] for row in rows],
             distance=self.distance,
+            has_patient=self.has_patient[rows],
         )
+
+    @property
+    def n_films_without_patient(self) -> int:
+        """How many films are of unknown patients."""
+        return int((~self.has_patient).sum())
 
     @property
     def film_names(self) -> tuple[str, ...]:
@@ -123,7 +144,7 @@ class Embeddings:
         """Save to one file, whole or not at all, in the form that its suffix says.
 
         A .safetensors (or no suffix) holds everything, and `load` takes it. A .csv has a row for each film: path,
-        finding, patient (a number), source and the values. A .npy holds the vectors alone.
+        finding, patient (a number; empty: unknown), source and the values. A .npy holds the vectors alone.
 
         Raises:
             ValueError: the suffix says another form.
@@ -135,7 +156,8 @@ class Embeddings:
             return
         if form not in ("", ".safetensors"):
             raise ValueError(f"{path}: embeddings are saved as .safetensors, .csv or .npy")
-        tensors = {name: torch.from_numpy(getattr(self, name)) for name in ("vectors", "class_ids", "patient_ids")}
+        arrays = ("vectors", "class_ids", "patient_ids", "has_patient")
+        tensors = {name: torch.from_numpy(getattr(self, name)) for name in arrays}
         header = {name: getattr(self, name) for name in ("class_names", "sources", "paths", "distance")}
         save_tensors(path, tensors, kind="embeddings", header=header)
 
@@ -148,13 +170,17 @@ class Embeddings:
         for row, vector in enumerate(self.vectors):
             findings = "|".join(self.class_names[at] for at in np.flatnonzero(shows[row] == 1))
             source = "" if self.sources is None else self.sources[row]
-            facts = self.film_names[row], findings, self.patient_ids[row], source
+            patient = self.patient_ids[row] if self.has_patient[row] else ""
+            facts = self.film_names[row], findings, patient, source
             table.writerow([*facts, *(f"{value:.9g}" for value in vector)])
         return text.getvalue()
 
     @classmethod
     def load(cls, path: str | Path) -> "Embeddings":
-        """Load what `save` wrote; the errors are those of `storage.load_tensors`."""
+        """Load what `save` wrote; the errors are those of `storage.load_tensors`.
+
+        A file of before `has_patient` takes every patient for known.
+        """
         tensors, header = load_tensors(path, kind="embeddings")
         arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in tensors.items()}
         return cls(**arrays, **header)
@@ -177,6 +203,24 @@ def patient_codes(ids: Any) -> np.ndarray:
             f"patient_ids must be one hashable value for each film ({error}); give texts or numbers"
         ) from error
     return np.array(numbers, dtype=np.int64)
+
+
+def known_patients(n_rows: int, ids: Any, has_patient: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return `patient_codes`, and of which rows the patient is known, bool, shape (N,).
+
+    Args:
+        n_rows: where there are no ids.
+        ids: of patients, as `patient_codes` takes them; None: none is known.
+        has_patient: the answer where `ids` number all patients; None: those whose id is not None, NaN or empty.
+
+    Raises:
+        ValueError: the two have other lengths.
+    """
+    ids = [None] * n_rows if ids is None else ids
+    known = [not is_unknown_id(item) for item in _items(ids)] if has_patient is None else has_patient
+    if len(known) != len(ids):
+        raise ValueError(f"has_patient has {len(known)} entries for {len(ids)} patient_ids")
+    return patient_codes(ids), np.asarray(known, dtype=bool)
 
 
 def is_unknown_id(item: Hashable) -> bool:

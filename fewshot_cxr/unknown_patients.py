@@ -10,9 +10,14 @@ _ALL = f"patients are unknown: each film counts {_MARK}"
 CANNOT_BE_ASSESSED = "cannot be assessed: patients unknown"
 
 
+def is_unknown(film: Record) -> bool:
+    """Whether a film names neither a patient nor a group."""
+    return not (film.patient_id or film.group_id)
+
+
 def count_unknown(films: Iterable[Record]) -> int:
-    """Count the films that name neither a patient nor a group."""
-    return sum(not (film.patient_id or film.group_id) for film in films)
+    """Count the films of unknown patients."""
+    return sum(map(is_unknown, films))
 
 
 def unknown_text(n_unknown: int, n_films: int) -> str:
@@ -35,6 +40,12 @@ def over_patients(n_unknown: int, n_films: int) -> str:
     """Return what an interval is over: patients, as far as they are known, or films."""
     over = "over films" if 0 < n_unknown == n_films else "over patients"
     return over + unknown_part(n_unknown, n_films)
+
+
+def unknown_warning(n_unknown: int, n_films: int) -> str:
+    """Return what a reader of numbers on such films must know; "" where all patients are known."""
+    told = unknown_text(n_unknown, n_films)
+    return told and f"{told}; one may be on both sides of a split or an episode: numbers too high, intervals too narrow"
 
 
 def of_patients(n_films: int, n_patients: int, n_unknown: int) -> str:

@@ -8,6 +8,7 @@ from fewshot_cxr.cli.console import say, say_notes, show_tables
 from fewshot_cxr.evaluation import Result
 from fewshot_cxr.inference import Prediction
 from fewshot_cxr.report import is_alarm, patients_text, reading_text
+from fewshot_cxr.report.episode_words import judged_text
 from fewshot_cxr.report.finding_tables import result_tables
 
 
@@ -15,9 +16,9 @@ def show_result(result: Result, *, is_whole: bool = True, to_stderr: bool = Fals
     """Print every table of a result, or only the first two of episodes; then what to beware of."""
     show_tables(result_tables(result)[: None if is_whole else 2], to_stderr=to_stderr)
     if (asked := result.episodes) is not None:
-        say(f"{result.n_films:,} films of {result.n_patients:,} patients; {asked.episodes_per_second:,.0f} episodes/s")
+        say(f"{judged_text(result)}; {asked.episodes_per_second:,.0f} episodes/s")
         if asked.n_patient_episodes and result.replicates is not None and result.replicates.influence:
-            say(f"interval over patients: {patients_text(result)}")
+            say(f"interval {result.interval_over}: {patients_text(result)}")
         say(reading_text(result))
     say_notes(result.notes)
     show_warnings(result.warnings)

@@ -31,6 +31,7 @@ from .splits import k_folds as k_folds
 from .splits import leave_one_source_out as leave_one_source_out
 from .splits import novel_classes as novel_classes
 from .splits import patient_groups as patient_groups
+from .splits import patient_ids as patient_ids
 from .splits import split_by_patient as split_by_patient
 from .statistics import FilmStatistics as FilmStatistics
 from .statistics import film_statistics as film_statistics

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fewshot_cxr.embeddings import Embeddings, patient_codes
+from fewshot_cxr.embeddings import Embeddings, known_patients, patient_codes
 from fewshot_cxr.evaluation.scores import EXEMPLARS
 from fewshot_cxr.metrics import tie_credits
 
@@ -45,6 +45,7 @@ class Answers:
         distance: what the rule measured with, if it did.
         is_transductive: whether an answer depends on the other films asked.
         notes: what a reader of the result should know.
+        has_patient: N booleans, as for `Embeddings`; None: where the id of the patient says so.
 
     After construction the tables are float64 (N, n_findings), `is_exclusive` is a bool, and `patient_ids` int64 (N,),
     patients numbered by their first film. Two are equal that say the same of the same films.
@@ -67,10 +68,11 @@ class Answers:
     distance: str | None = None
     is_transductive: bool = False
     notes: tuple[str, ...] = ()
+    has_patient: Any = None
 
     def __post_init__(self) -> None:
         findings, paths = tuple(self.findings), tuple(map(str, self.paths))
-        patients = patient_codes([None] * len(paths) if self.patient_ids is None else self.patient_ids)
+        patients, has_patient = known_patients(len(paths), self.patient_ids, self.has_patient)
         if not paths or not findings or len(patients) != len(paths) or len(set(findings)) != len(findings):
             raise ValueError(
                 f"{len(paths)} films, {len(patients)} patient ids and the findings {', '.join(findings) or 'none'}: "
@@ -102,7 +104,7 @@ class Answers:
             raise ValueError(f"film {twice[0]} is there twice; each film must be one row")
         values: dict[str, Any] = {name: np.ascontiguousarray(table[rows]) for name, table in tables.items()}
         values["findings"] = tuple(findings[column] for column in columns)
-        values["patient_ids"] = patient_codes(patients[rows])
+        values["patient_ids"], values["has_patient"] = patient_codes(patients[rows]), has_patient[rows]
         values |= {"paths": tuple(paths[row] for row in rows), "is_exclusive": is_exclusive}
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -161,10 +163,11 @@ class Answers:
         """Return a row of plain values per film, as the JSON of a result holds them."""
         truth, said = self.truth.tolist(), self.probabilities.tolist()
         films = list(zip(self.paths, self.patient_ids.tolist(), strict=True))
+        unknown = [{} if is_known else {"has_patient": False} for is_known in self.has_patient.tolist()]
         if not self.is_exclusive:
             shown = [[None if one != one else int(one) for one in row] for row in truth]
             return [
-                {"path": path, "patient": patient, "truth": shown[row], "probabilities": said[row]}
+                {"path": path, "patient": patient, "truth": shown[row], "probabilities": said[row], **unknown[row]}
                 for row, (path, patient) in enumerate(films)
             ]
         none = [None] * len(films)
@@ -178,6 +181,7 @@ class Answers:
                 "patient": patient,
                 "log_odds": ranked[row],
                 "margins": apart[row],
+                **unknown[row],
             }
             for row, (path, patient) in enumerate(films)
         ]
@@ -188,6 +192,7 @@ class Answers:
         films, findings = value["films"], tuple(value["findings"])
         values: dict[str, Any] = {"findings": findings, "paths": tuple(film["path"] for film in films)}
         values["patient_ids"] = [film["patient"] for film in films]
+        values["has_patient"] = [film.get("has_patient", True) for film in films]
         values["probabilities"] = [film["probabilities"] for film in films]
         if value["kind"] != "closed_set":
             values["truth"] = [[np.nan if one is None else one for one in film["truth"]] for film in films]

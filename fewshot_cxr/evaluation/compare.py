@@ -53,8 +53,7 @@ def compare_results(first: Result, second: Result, *, names: tuple[str, str] = (
         names=names,
         rows=tuple(rows),
         common_hash=common_hash,
-        n_films=first.n_films,
-        n_patients=first.n_patients,
+        **{name: getattr(first, name) for name in ("n_films", "n_patients", "n_films_without_patient")},
         notes=tuple(notes),
         warnings=tuple(warnings),
     )

@@ -41,6 +41,7 @@ class Comparison:
     n_patients: int
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    n_films_without_patient: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; `from_json` rebuilds an equal comparison."""
@@ -54,10 +55,11 @@ class Comparison:
         Raises:
             ValueError: the value is no comparison of this version; a field is missing.
         """
-        missing = [item.name for item in fields(cls) if item.name not in value]
+        since = ("n_films_without_patient",)  # comparisons of before do not have it
+        missing = [item.name for item in fields(cls) if item.name not in (*value, *since)]
         if value.get("kind") != "comparison" or missing:
             raise ValueError(
                 f"this is no comparison of this version ({', '.join(missing) or 'kind'} missing); run compare again"
             )
-        told = {item.name: with_tuples(value[item.name]) for item in fields(cls)}
+        told = {item.name: with_tuples(value[item.name]) for item in fields(cls) if item.name in value}
         return cls(**told | {"rows": tuple(Difference(**row) for row in told["rows"])})

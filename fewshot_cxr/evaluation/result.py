@@ -12,6 +12,7 @@ from fewshot_cxr.evaluation.answers import Answers
 from fewshot_cxr.evaluation.plain_values import read_estimates, to_plain, with_tuples
 from fewshot_cxr.evaluation.scores import Calibration, OpenSet, Scores
 from fewshot_cxr.metrics import Estimate, numbers_in
+from fewshot_cxr.unknown_patients import over_patients
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Result:
 
     Args:
         answers: film by film; of closed sets and films of several findings.
+        n_films_without_patient: of the films; each counts as a patient of its own in `n_patients`.
         n_units: into how many units of patients the jackknife took these films apart.
         episodes: what was asked; of episodes alone.
         replicates: what a paired comparison of episodes needs.
@@ -85,6 +87,7 @@ class Result:
     data_hash: str
     n_films: int
     n_patients: int
+    n_films_without_patient: int = 0
     n_units: int | None = None
     rule: str = "classifier"
     distance: str | None = None
@@ -138,6 +141,11 @@ class Result:
         return self.episodes
 
     @property
+    def interval_over(self) -> str:
+        """What the intervals `ci95_patients` are over, in words: patients, as far as they are known, or films."""
+        return over_patients(self.n_films_without_patient, self.n_films)
+
+    @property
     def answered(self) -> Answers:
         """The answers film by film where they must be there.
 
@@ -160,6 +168,7 @@ class Result:
         overall = {_overall_key(self.kind, name): one for name, one in self.scores.overall.items()}
         values: dict[str, Any] = {"per_class": self.scores.per_class, "per_class_recall": self.per_class_recall}
         values |= vars(self) | {"floor": self.baselines, "above_floor": self.above_baselines}
+        values["interval_over"] = self.interval_over
         if self.episodes is not None:
             values |= vars(self.episodes)
         if self.answers is not None:
@@ -177,13 +186,13 @@ class Result:
         """
         kind = value.get("kind", "")
         command = COMMANDS.get(kind, "episode-eval or evaluate")
-        missing = [key for key in _KEYS.get(kind, ()) if key not in value]
+        missing = [key for key in _KEYS.get(kind, ()) if key not in (*value, *_UNKNOWN_PATIENTS)]
         if kind not in _KEYS or missing:
             raise ValueError(
                 f"this is no result of {command} of this version ({', '.join(missing) or 'kind'} missing); "
                 f"run {command} again"
             )
-        told = {item.name: value[item.name] for item in fields(cls) if item.name in _KEYS[kind]}
+        told = {item.name: value[item.name] for item in fields(cls) if item.name in value and item.name in _KEYS[kind]}
         told |= {name: with_tuples(told[name]) for name in ("confusion", *_TEXTS) if name in told}
         for name, read in {"calibration": Calibration.from_json, "open_set": OpenSet.from_json}.items():
             if told.get(name) is not None:
@@ -213,20 +222,24 @@ _MOVED = {item.name: f"episodes.{item.name}" for item in fields(EpisodeFacts)}
 _MOVED |= {"floor": "baselines", "above_floor": "above_baselines"}
 COMMANDS = {"episodes": "episode-eval", "closed_set": "evaluate", "multi_label": "evaluate (of several findings)"}
 _TEXTS = ("findings", "notes", "warnings")
+_UNKNOWN_PATIENTS = ("n_films_without_patient", "interval_over")  # which results of before do not have
 # The keys of each kind's JSON after the numbers over all findings, in their order.
 _KEYS: dict[str, tuple[str, ...]] = {
     "episodes": (
         *("per_class", "per_class_recall", "calibration", "open_set", "open_set_reason", "confusion", "findings"),
         *("protocol", "n_way", "n_shot", "n_query", "n_episodes", "n_patient_episodes", "rule", "distance"),
         *("is_transductive", "seed", "episodes_hash", "data_hash", "episodes_per_second", "seconds", "n_films"),
-        *("n_patients", "floor", "above_floor", "seen_and_novel", "replicates", "notes", "warnings"),
+        *("n_patients", *_UNKNOWN_PATIENTS, "floor", "above_floor", "seen_and_novel", "replicates", "notes"),
+        "warnings",
     ),
     "closed_set": (
         *("per_class", "calibration", "confusion", "findings", "films", "rule", "distance", "is_transductive"),
-        *("data_hash", "n_films", "n_patients", "n_units", "floor", "above_floor", "notes", "warnings"),
+        *("data_hash", "n_films", "n_patients", *_UNKNOWN_PATIENTS, "n_units", "floor", "above_floor", "notes"),
+        "warnings",
     ),
     "multi_label": (
-        *("per_finding", "findings", "films", "data_hash", "n_films", "n_patients", "n_units", "notes", "warnings"),
+        *("per_finding", "findings", "films", "data_hash", "n_films", "n_patients", *_UNKNOWN_PATIENTS, "n_units"),
+        *("notes", "warnings"),
     ),
 }
 

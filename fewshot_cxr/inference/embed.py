@@ -18,7 +18,7 @@ from fewshot_cxr.data import (
     decode_film,
     findings_table,
     notes_of_films,
-    patient_groups,
+    patient_ids,
     to_images,
     to_square,
 )
@@ -189,7 +189,7 @@ def with_facts(
         vectors,
         findings_table(records, names) if is_multi_label else [film.finding for film in records],
         # As in splits: a patient whose films lie in two groups joins these, and meets itself in no episode.
-        patient_ids=patient_groups(records),
+        patient_ids=patient_ids(records),
         class_names=names,
         sources=[film.source or "" for film in records],
         paths=[film.path for film in records],

@@ -3,6 +3,7 @@
 from fewshot_cxr.evaluation.comparison import Comparison, Difference
 from fewshot_cxr.metrics import NUMBERS
 from fewshot_cxr.report.tables import Table, interval_text, number_name, number_text, p_text
+from fewshot_cxr.unknown_patients import films_text
 
 
 def comparison_table(comparison: Comparison) -> Table:
@@ -12,8 +13,9 @@ def comparison_table(comparison: Comparison) -> Table:
     return Table(
         ("", first, second, "difference", "95 %", "p", "test"),
         tuple(_row(row) for row in comparison.rows),
-        caption=f"{first} less {second}, on the same {kind}: {comparison.n_films:,} films of "
-        f"{comparison.n_patients:,} patients; differences of shares in points",
+        caption=f"{first} less {second}, on the same {kind}: "
+        f"{films_text(comparison.n_films, comparison.n_patients, comparison.n_films_without_patient)}; "
+        "differences of shares in points",
     )
 
 

@@ -11,8 +11,6 @@ from fewshot_cxr.report.result_sections import main_number
 from fewshot_cxr.report.run_sections import ShownResult
 from fewshot_cxr.report.tables import Table, interval_text, value_text
 
-_HEADS = ("", "of", "films", "number", "value", "95 % over patients", "95 % over episodes")
-
 
 def overview_section(results: Sequence[ShownResult]) -> Section:
     """Show the one number of each result with both its intervals, one below the other."""
@@ -22,11 +20,13 @@ def overview_section(results: Sequence[ShownResult]) -> Section:
         intervals = (interval_text(pair) for pair in (one.ci95_patients, one.ci95_episodes))
         kind = kind_text(shown)
         rows.append((shown.name, kind, f"{shown.result.n_films:,}", name, value_text(one), *intervals))
+    over = " or ".join(sorted({shown.result.interval_over for shown in results}, reverse=True))
+    heads = ("", "of", "films", "number", "value", f"95 % {over}", "95 % over episodes")
     told = (
         "Numbers on other films, or of other kinds, are no contest: only results on the very same films or episodes "
         "are compared below."
     )
-    return Section("All results", (told,), table=Table(_HEADS, tuple(rows)))
+    return Section("All results", (told,), table=Table(heads, tuple(rows)))
 
 
 def comparison_sections(results: Sequence[ShownResult]) -> tuple[Section, ...]:

@@ -2,6 +2,7 @@
 
 from fewshot_cxr.evaluation.episodic.assemble import OVERLAP
 from fewshot_cxr.evaluation.result import Result
+from fewshot_cxr.unknown_patients import of_patients
 
 
 def protocol_text(result: Result) -> str:
@@ -20,24 +21,35 @@ def protocol_facts(result: Result) -> tuple[tuple[str, str], ...]:
     asked = result.asked
     kinds = {"seen": "seen in training", "novel": "not seen in training"}
     apart = "PATIENTS MAY BE in both" if _overlaps(result) else "no patient is in both"
+    if result.n_films_without_patient and not _overlaps(result):
+        apart = "a patient may be in both"
     return (
         ("episodes", protocol_text(result)),
         *((text, ", ".join(asked.protocol[kind])) for kind, text in kinds.items() if asked.protocol.get(kind)),
         ("hash of the episodes", asked.episodes_hash),
-        ("films judged", f"{result.n_films:,} of {result.n_patients:,} patients; {apart} support and query"),
-        ("interval over patients", patients_text(result)),
+        ("films judged", f"{judged_text(result, unit='')}; {apart} support and query"),
+        (f"interval {result.interval_over}", patients_text(result)),
         ("speed", f"{asked.episodes_per_second:,.0f} episodes per second, without floors and patients"),
         *(("note", note) for note in result.notes),
     )
 
 
 def patients_text(result: Result) -> str:
-    """Return what the interval over patients was made from."""
+    """Return what the interval over patients (or films, where these are unknown) was made from."""
     asked = result.asked
     if not asked.n_patient_episodes or interval_kind(result) == "over episodes":
         return "none was estimated"
     n_patients, n_episodes = result.n_patients, asked.n_patient_episodes
-    return f"{n_patients:,} patients left out in turn, in {n_episodes:,} episodes"
+    return f"{n_patients:,} {_units(result)} left out in turn, in {n_episodes:,} episodes"
+
+
+def judged_text(result: Result, unit: str = " films") -> str:
+    """Return how many films of how many patients were judged, as "24 films of 6 patients"."""
+    return f"{result.n_films:,}{unit}{of_patients(result.n_films, result.n_patients, result.n_films_without_patient)}"
+
+
+def _units(result: Result) -> str:
+    return "films" if 0 < result.n_films_without_patient == result.n_films else "patients"
 
 
 def reading_text(result: Result) -> str:
@@ -48,18 +60,19 @@ def reading_text(result: Result) -> str:
         "make it narrower, and it says nothing of other patients"
     )
     if interval_kind(result) == "over episodes":
-        return f"Intervals {episodes}. There is none over patients here."
-    patients = "over patients: where the number would lie with other patients of the same kind and this same encoder"
+        return f"Intervals {episodes}. There is none {result.interval_over} here."
+    others = f"other {_units(result)} of the same kind and this same encoder"
+    patients = f"{result.interval_over}: where the number would lie with {others}"
     quoted = "" if _overlaps(result) else "; this is the one to quote"
     return f"Interval {patients}{quoted}. Interval {episodes}."
 
 
 def interval_kind(result: Result) -> str:
-    """Return what the intervals that are shown alone are over: patients or, where there are none, episodes."""
+    """Return what the intervals that are shown alone are over: patients (films) or, where there are none, episodes."""
     if result.episodes is None:
-        return "over patients"
+        return result.interval_over
     some = result.accuracy if result.accuracy.mean is not None else result.scores.balanced_accuracy
-    return "over episodes" if some.ci95_patients is None else "over patients"
+    return "over episodes" if some.ci95_patients is None else result.interval_over
 
 
 def baseline_name(name: str) -> str:

@@ -2,12 +2,12 @@
 
 from fewshot_cxr.evaluation.result import Result
 from fewshot_cxr.metrics import Estimate, numbers_in
-from fewshot_cxr.report.episode_words import interval_kind
+from fewshot_cxr.report.episode_words import interval_kind, judged_text
 from fewshot_cxr.report.score_tables import (
-    HEADS,
     accuracy_table,
     caption_text,
     estimate_row,
+    number_heads,
     numbers_table,
     overall_table,
     reasons_below,
@@ -35,7 +35,7 @@ def findings_table(result: Result) -> Table:
     rows, unknown, asked = [], [], numbers_in("finding")
     for finding, own in result.scores.per_class.items():
         numbers = {name: own.get(name, Estimate(None, reason="it was not measured")) for name in asked}
-        ends = [one.ci95_patients if kind == "over patients" else one.ci95_episodes for one in numbers.values()]
+        ends = [one.ci95_patients if kind != "over episodes" else one.ci95_episodes for one in numbers.values()]
         n_films = () if is_of_episodes else (f"{result.counts(finding)['n_positive']:,}",)
         rows.append((finding, *n_films, *map(two_lines, numbers.values(), ends)))
         unknown += [(f"{finding}, {name}", one) for name, one in numbers.items() if one.mean is None]
@@ -43,7 +43,7 @@ def findings_table(result: Result) -> Table:
     heads = ("finding", *(() if is_of_episodes else ("films",)), *(one.head or one.words for one in asked.values()))
     if not is_of_episodes:
         return Table(heads, tuple(rows), told)
-    return Table(heads, tuple(rows), caption_text(result, told), below=reasons_below(unknown))
+    return Table(heads, tuple(rows), caption_text(result, told), below=reasons_below(result, unknown))
 
 
 def multi_label_table(result: Result) -> Table:
@@ -61,8 +61,8 @@ def multi_label_table(result: Result) -> Table:
     return Table(
         ("finding", "films with it", *(one.words for one in asked.values())),
         tuple(rows),
-        caption=f"{result.n_films:,} films of {result.n_patients:,} patients, each finding for itself; below a number "
-        "95 % over patients; sensitivity, specificity and accuracy at a probability of 0.5",
+        caption=f"{judged_text(result)}, each finding for itself; below a number 95 % {result.interval_over}; "
+        "sensitivity, specificity and accuracy at a probability of 0.5",
         below=tuple(dict.fromkeys((name, one.reason) for name, one in numbers if one.reason is not None)),
     )
 
@@ -71,9 +71,9 @@ def recall_table(result: Result) -> Table:
     """Return recall by finding with its intervals, and what the finding was most often taken for."""
     recalls = result.per_class_recall
     rows = tuple((*estimate_row(name, recall), _most_often_taken_for(result, name)) for name, recall in recalls.items())
-    heads = ("finding", "recall", *HEADS[2:], "most often taken for")
+    heads = ("finding", "recall", *number_heads(result)[2:], "most often taken for")
     caption = caption_text(result, "Recall (sensitivity) of each finding")
-    return Table(heads, rows, caption, below=reasons_below(recalls.items()))
+    return Table(heads, rows, caption, below=reasons_below(result, recalls.items()))
 
 
 def confusion_table(result: Result) -> Table | None:

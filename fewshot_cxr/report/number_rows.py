@@ -8,17 +8,17 @@ from collections.abc import Iterator
 from fewshot_cxr.evaluation.result import Result
 from fewshot_cxr.metrics import Estimate
 
-COLUMNS = ("number", "finding", "mean", "low", "high", "low_episodes", "high_episodes")
+COLUMNS = ("number", "finding", "mean", "low", "high", "low_episodes", "high_episodes", "interval_over")
 
 
 def numbers_csv(result: Result) -> str:
-    """Return the numbers as CSV text: COLUMNS, low and high over patients; what is unknown is empty."""
+    """Return the numbers as CSV text: COLUMNS, low and high over what stands in the last; what is unknown is empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for name, finding, one in _numbers(result):
         ends = [*(one.ci95_patients or (None, None)), *(one.ci95_episodes or (None, None))]
-        writer.writerow([name, finding, one.mean, *ends])
+        writer.writerow([name, finding, one.mean, *ends, result.interval_over])
     return text.getvalue()
 
 

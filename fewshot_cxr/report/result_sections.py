@@ -75,7 +75,7 @@ def baseline_headlines(result: Result) -> tuple[Headline, ...]:
 def accuracy_section(result: Result, heading: str = "Accuracy beside its floors") -> Section:
     """Show accuracy and baselines as a table, and say how the intervals are read."""
     if result.episodes is None:
-        return Section(heading, ("Intervals are over patients.",), tables=(overall_table(result),))
+        return Section(heading, (f"Intervals are {result.interval_over}.",), tables=(overall_table(result),))
     return Section(heading, (reading_text(result),), tables=(accuracy_table(result),))
 
 
@@ -120,7 +120,7 @@ def roc_section(result: Result) -> Section:
     picture = Picture.drawn(
         draw_roc(result),
         alt=f"ROC curves against {against}; area: {', '.join(f'{name} {area.value:.2f}' for name, area in areas)}.",
-        caption="In brackets the 95 % interval of the area, over patients. Guessing follows the diagonal.",
+        caption=f"In brackets the 95 % interval of the area, {result.interval_over}. Guessing follows the diagonal.",
     )
     return Section(f"How well each finding is told from {against}", pictures=(picture,))
 

@@ -8,7 +8,7 @@ from fewshot_cxr.evaluation.comparison import Comparison
 from fewshot_cxr.evaluation.result import Result
 from fewshot_cxr.report.audit_page import audit_section, audit_text
 from fewshot_cxr.report.comparison_section import comparison_section, comparison_sections, kind_text, overview_section
-from fewshot_cxr.report.episode_words import is_alarm, protocol_facts, protocol_text
+from fewshot_cxr.report.episode_words import is_alarm, judged_text, protocol_facts, protocol_text
 from fewshot_cxr.report.html import Headline, Page, Section
 from fewshot_cxr.report.result_sections import baseline_headlines, episodic_headlines, main_number, result_sections
 from fewshot_cxr.report.run_sections import ShownResult, ShownRun, result_facts, run_section
@@ -99,15 +99,15 @@ def _lead(parts: PageParts) -> tuple[str, ...]:
     if result.episodes is not None:
         return (f"{protocol_text(result)}.",)
     rule = ", each finding for itself" if result.kind == "multi_label" else f", decided by {result.rule}"
-    return (f"{result.n_films:,} films of {result.n_patients:,} patients{rule}.",)
+    return (f"{judged_text(result)}{rule}.",)
 
 
 def _headlines(results: Sequence[ShownResult]) -> tuple[Headline, ...]:
     headlines = []
     for shown in results:
         name, one = main_number(shown.result)
-        ends = {"patients": one.ci95_patients, "episodes": one.ci95_episodes}
-        told = "; ".join(f"over {what} {interval_text(pair)}" for what, pair in ends.items() if pair is not None)
+        ends = {shown.result.interval_over: one.ci95_patients, "over episodes": one.ci95_episodes}
+        told = "; ".join(f"{what} {interval_text(pair)}" for what, pair in ends.items() if pair is not None)
         label = ", ".join(filter(None, (name, _full_name(shown, results))))
         headlines.append(Headline(value_text(one), label, f"95 % {told}" if told else one.reason or UNKNOWN))
     if len(results) == 1:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fewshot_cxr.evaluation.result import Result
-from fewshot_cxr.report.episode_words import protocol_facts
+from fewshot_cxr.report.episode_words import judged_text, protocol_facts
 from fewshot_cxr.report.html import Section
 from fewshot_cxr.unknown_patients import of_patients
 
@@ -68,7 +68,7 @@ def result_facts(shown: ShownResult) -> Facts:
     if result.episodes is not None:
         facts = protocol_facts(result)
     else:
-        facts = (("films judged", f"{result.n_films:,} of {result.n_patients:,} patients"),)
+        facts = (("films judged", judged_text(result, unit="")),)
         if result.kind == "closed_set":
             facts += (("rule", f"{result.rule}{f' ({result.distance})' if result.distance else ''}"),)
         facts += tuple(("note", note) for note in result.notes)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from fewshot_cxr.evaluation.result import Result
 from fewshot_cxr.evaluation.scores import EXEMPLARS
 from fewshot_cxr.metrics import NUMBERS, Estimate, numbers_in
-from fewshot_cxr.report.episode_words import baseline_name, protocol_text
+from fewshot_cxr.report.episode_words import baseline_name, judged_text, protocol_text
 from fewshot_cxr.report.tables import (
     UNKNOWN,
     Table,
@@ -19,8 +19,6 @@ OPEN_SET_NAMES = {
     "distance": "nearest distance",
     "knn": "kNN distance",
 }
-HEADS = ("", "value", "95 % over patients", "95 % over episodes")
-_NO_INTERVAL = "interval over patients"
 
 Number = tuple[str, Estimate, str]  # the text of its row, its value, the form in which it is written
 
@@ -37,8 +35,8 @@ def overall_table(result: Result) -> Table:
         rows.append((text, value_text(one, form), interval if one.ci95 else f"{interval}: {one.reason}"))
     distance = f" ({result.distance})" if result.distance else ""
     transductive = ", transductive" if result.is_transductive else ""
-    caption = f"{result.n_films:,} films of {result.n_patients:,} patients, {result.rule}{distance}{transductive}"
-    return Table(HEADS[:3], tuple(rows), caption)
+    caption = f"{judged_text(result)}, {result.rule}{distance}{transductive}"
+    return Table(number_heads(result)[:3], tuple(rows), caption)
 
 
 def accuracy_table(result: Result) -> Table:
@@ -53,17 +51,22 @@ def accuracy_table(result: Result) -> Table:
     kinds = {"seen": "accuracy on seen findings", "novel": "accuracy on novel findings"}
     kinds["harmonic_mean"] = "harmonic mean of seen and novel"
     rows += [estimate_row(kinds[name], one) for name, one in result.asked.seen_and_novel.items()]
-    below = reasons_below([("accuracy", result.accuracy)])
-    return Table(HEADS, tuple(rows), caption=protocol_text(result), below=below)
+    below = reasons_below(result, [("accuracy", result.accuracy)])
+    return Table(number_heads(result), tuple(rows), caption=protocol_text(result), below=below)
 
 
 def numbers_table(result: Result) -> Table:
     """Return every other number of episodes over all findings: scores, calibration, and "none of these"."""
     scores = (number for number in _scores(result) if number[0] != "accuracy")
     numbers = [*scores, *_calibration_numbers(result), *_open_set_numbers(result)]
-    below = (*reasons_below((text, one) for text, one, _ in numbers), *_absent(result))
+    below = (*reasons_below(result, ((text, one) for text, one, _ in numbers)), *_absent(result))
     rows = tuple(estimate_row(*number) for number in numbers)
-    return Table(HEADS, rows, caption_text(result, "Over all findings"), below)
+    return Table(number_heads(result), rows, caption_text(result, "Over all findings"), below)
+
+
+def number_heads(result: Result) -> tuple[str, ...]:
+    """Return the heads above the name of a number, its value and both its intervals."""
+    return "", "value", f"95 % {result.interval_over}", "95 % over episodes"
 
 
 def _scores(result: Result) -> Iterator[Number]:
@@ -111,14 +114,14 @@ def estimate_row(text: str, estimate: Estimate, form: str = "share") -> tuple[st
     return text, value_text(estimate, form), *intervals
 
 
-def reasons_below(numbers: Iterable[tuple[str, Estimate]]) -> tuple[tuple[str, str], ...]:
+def reasons_below(result: Result, numbers: Iterable[tuple[str, Estimate]]) -> tuple[tuple[str, str], ...]:
     """Say why numbers are unknown, each, and why intervals are absent, once for all with the same reason."""
     told: dict[tuple[str, str], None] = {}
     for text, one in numbers:
         if one.mean is None:
             told[text, (one.reason or "").removeprefix("undefined: ")] = None
         elif one.ci95_patients is None and one.reason is not None:
-            told[_NO_INTERVAL, one.reason] = None
+            told[f"interval {result.interval_over}", one.reason] = None
     return tuple(told)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fewshot_cxr.data import CachedFilms, findings_table, patient_groups
+from fewshot_cxr.data import CachedFilms, findings_table, patient_ids
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.encoders import Encoder
 from fewshot_cxr.evaluation import (
@@ -117,7 +117,7 @@ def evaluate_by_classifier(
     if is_multi_label:
         probabilities = torch.from_numpy(logits).double().sigmoid().numpy()
         truth, paths = findings_table(records, findings), [film.path for film in records]
-        result = evaluate_multi_label(findings, probabilities, truth, patient_groups(records), paths)
+        result = evaluate_multi_label(findings, probabilities, truth, patient_ids(records), paths)
         if untold := [name for name in records.findings if name not in findings]:
             note = f"the classifier does not tell {', '.join(untold)}: films that show it count by the other findings"
             return replace(result, notes=(*result.notes, note))

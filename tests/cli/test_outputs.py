@@ -146,9 +146,10 @@ def test_embeddings_are_written_as_their_name_says(place, tmp_path):
 
 
 def test_embeddings_of_several_findings_are_a_table_too(tmp_path):
-    Embeddings(np.eye(3), [[1, 1], [0, 1], [0, 0]], class_names=["a", "b"]).save(tmp_path / "e.csv")
+    labels, patients = [[1, 1], [0, 1], [0, 0]], ["p", None, "q"]
+    Embeddings(np.eye(3), labels, patients, class_names=["a", "b"]).save(tmp_path / "e.csv")
     rows = (tmp_path / "e.csv").read_text().splitlines()
-    assert rows == ["path,finding,patient,source,e0,e1,e2", "row 0,a|b,0,,1,0,0", "row 1,b,1,,0,1,0", "row 2,,2,,0,0,1"]
+    assert rows == ["path,finding,patient,source,e0,e1,e2", "row 0,a|b,0,,1,0,0", "row 1,b,,,0,1,0", "row 2,,2,,0,0,1"]
     with pytest.raises(ValueError, match="saved as .safetensors, .csv or .npy"):
         Embeddings(np.eye(2), [0, 1]).save(tmp_path / "e.pkl")
 

@@ -8,6 +8,10 @@ from command_line import run
 
 from fewshot_cxr.data import read_dataset, write_manifest
 from fewshot_cxr.data.synthetic import make_synthetic
+from fewshot_cxr.embeddings import Embeddings
+from fewshot_cxr.encoders import build_encoder, save_encoder
+from fewshot_cxr.image_spec import ImageSpec
+from fewshot_cxr.seeding import seeded_torch
 
 UNKNOWN = "patients are unknown: each film counts as its own patient"
 TINY = ("--encoder", "resnet9", "--image-size", 32, "--epochs", 1)
@@ -30,12 +34,12 @@ def test_read_and_split_say_it_once_and_write_it_down(place, tmp_path, capsys):
     assert " films (patients unknown), from " in said.err
     assert "unknown" in next(line for line in said.out.splitlines() if "effusion" in line)
     ways = (("--folds", 3), ("--per-class", "3,3"), ("--novel", "effusion"), ())
-    for way in ways:
-        assert run("data", "split", tmp_path / "read.csv", *way, "--out", tmp_path / "split.csv") == 0
+    for number, way in enumerate(ways):
+        assert run("data", "split", tmp_path / "read.csv", *way, "--out", tmp_path / f"split{number}.csv") == 0
         said = capsys.readouterr()
         assert said.err.count(UNKNOWN) == 1
         assert "films (patients unknown): " in said.err
-    for name in ("read", "split"):
+    for name in ("read", "split3"):
         lead = (tmp_path / f"{name}.csv").read_text().partition("\n")[0]
         assert json.loads(lead.removeprefix("# "))["patients"] == UNKNOWN
         assert UNKNOWN in " ".join(read_dataset("manifest", tmp_path / f"{name}.csv").notes)
@@ -60,3 +64,39 @@ def test_training_says_it_and_that_validation_may_hold_the_same_patients(place, 
     assert "one patient may be in training and in validation (patients unknown)" in said
     card = json.loads((tmp_path / "run" / "card.json").read_text())
     assert card["n_films_without_patient"] == card["n_films"]
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    """A network that is not trained, which serves as well."""
+    folder = tmp_path_factory.mktemp("network") / "run"
+    with seeded_torch(0, "weights"):
+        network = build_encoder("resnet9", image_spec=ImageSpec(size_px=32), width=4, embedding_dim=8)
+    save_encoder(network, folder / "encoder.safetensors", card={"encoder": network.recipe, "distance": "cosine"})
+    return folder
+
+
+def check_words(*texts):
+    """Every text says that patients are unknown, and none speaks of an interval over patients."""
+    for text in texts:
+        assert "patients unknown" in text or UNKNOWN in text
+        assert "over patients" not in text
+
+
+def test_numbers_are_over_films(place, encoder, tmp_path, capsys):
+    data = ("--checkpoint", encoder, "--data", place / "split.csv")
+    episodes = ("--split", "test", "--n-shot", 1, "--n-query", 1, "--n-episodes", 50, "--csv", tmp_path / "r.csv")
+    for command, more in {"evaluate": (), "episode-eval": episodes}.items():
+        file, page = tmp_path / f"{command}.json", tmp_path / f"{command}.html"
+        assert run(command, *data, *more, "--json", file) == 0
+        said = capsys.readouterr()
+        value = json.loads(file.read_text())
+        assert value["interval_over"] == "over films (patients unknown)"
+        assert value["n_films_without_patient"] == value["n_films"]
+        assert said.err.count(f"warning: {UNKNOWN}") == 1
+        assert run("report", file, "--out", page) == 0
+        check_words(said.out, said.err, page.read_text())
+    check_words((tmp_path / "r.csv").read_text())
+    out = tmp_path / "e.safetensors"
+    assert run("embed", "--checkpoint", encoder, "--data", place / "split.csv", "--out", out) == 0
+    assert "patients: unknown" in repr(Embeddings.load(out))

@@ -29,7 +29,7 @@ def test_overall_numbers_stand_beside_intervals_floors_and_calibration():
     )
     table = overall_table(result)
     rows = {name: (value, interval) for name, value, interval in table.rows}
-    assert table.caption == "8 films of 8 patients, classifier"
+    assert table.caption == "8 films (patients unknown), classifier"
     assert rows["accuracy"][0] == "100.0 %"
     assert rows["accuracy"][1].endswith("to 100.0 %")
     assert rows["MCC (-1 to 1)"] == ("1.000", "0.177 to 1.000")
@@ -41,7 +41,7 @@ def test_overall_numbers_stand_beside_intervals_floors_and_calibration():
 
 def test_transductive_is_printed():
     result = evaluate_closed_set(make_decisions(is_transductive=True, rule="tim", distance="cosine"))
-    assert overall_table(result).caption == "8 films of 8 patients, tim (cosine), transductive"
+    assert overall_table(result).caption == "8 films (patients unknown), tim (cosine), transductive"
 
 
 def test_each_finding_has_a_row_and_what_is_absent_is_unknown():
@@ -63,7 +63,7 @@ def test_ties_count_in_parts():
 def test_a_comparison_says_what_is_less_what_and_by_which_test():
     results = [evaluate_closed_set(make_decisions(right)) for right in ((0.9, 0.8, 0.6, 0.7), (0.4, 0.8, 0.6, 0.7))]
     table = comparison_table(compare_results(*results, names=("new", "old")))
-    assert table.caption.startswith("new less old, on the same films: 8 films of 8 patients")
+    assert table.caption.startswith("new less old, on the same films: 8 films (patients unknown); ")
     assert table.columns == ("", "new", "old", "difference", "95 %", "p", "test")
     accuracy, *_ = table.rows
     assert accuracy[:4] == ("accuracy", "100.0 %", "75.0 %", "+25.0")

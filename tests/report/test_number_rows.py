@@ -22,7 +22,9 @@ def test_a_row_holds_a_number_with_both_intervals():
         "high",
         "low_episodes",
         "high_episodes",
+        "interval_over",
     }
+    assert {row["interval_over"] for row in rows.values()} == {"over patients"}
     for name in numbers_in("overall"):
         row = rows[name, ""]
         assert [float(row[end]) for end in ("mean", "low", "high")] == [0.8123, 0.701, 0.8888]

@@ -17,7 +17,7 @@ def made_result():
 
 def test_each_finding_has_a_row_and_the_means_the_last():
     table = multi_label_table(made_result())
-    assert table.caption.startswith("12 films of 12 patients, each finding for itself")
+    assert table.caption.startswith("12 films (patients unknown), each finding for itself")
     hernia, mass, mean = table.rows
     assert table.columns[:4] == ("finding", "films with it", "AUROC", "AUPRC")
     assert hernia[:4] == ("hernia", "0 of 12", "unknown", "unknown")
@@ -38,6 +38,6 @@ def test_a_spreadsheet_gets_every_number():
     assert len(found) == 2 + 2 * 6
     with pytest.warns(DeprecationWarning, match="multi_label_csv is now numbers_csv"):
         assert multi_label_csv(result) == numbers_csv(result)
-    assert found["auroc", "hernia"] == [""] * 5
+    assert found["auroc", "hernia"][:5] == [""] * 5
     prevalence = result.per_finding["mass"].prevalence
     assert [float(cell) for cell in found["prevalence", "mass"][:3]] == [prevalence.mean, *prevalence.ci95]

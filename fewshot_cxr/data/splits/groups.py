@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from fewshot_cxr.records import Record, Records
-from fewshot_cxr.unknown_patients import with_unknown_noted
+from fewshot_cxr.unknown_patients import is_unknown, with_unknown_noted
 
 NAMES = ("train", "val", "test")
 _WAY_OUT = "split by patient (fscxr data split)"
@@ -28,6 +28,12 @@ def patient_groups(records: Iterable[Record]) -> np.ndarray:
                 before[last] = first
     firsts = np.array([_first_of(before, row) for row in range(len(before))], dtype=np.int64)
     return np.unique(firsts, return_inverse=True)[1].astype(np.int64)
+
+
+def patient_ids(records: Sequence[Record]) -> list[int | None]:
+    """Return `patient_groups` as `Embeddings` and `Answers` take them: None for a film of an unknown patient."""
+    groups = patient_groups(records).tolist()
+    return [None if is_unknown(film) else group for film, group in zip(records, groups, strict=True)]
 
 
 def _first_of(before: list[int], row: int) -> int:

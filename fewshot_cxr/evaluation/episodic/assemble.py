@@ -19,6 +19,7 @@ from fewshot_cxr.evaluation.scores import OTHER_FILMS, Calibration, OpenSet, Rel
 from fewshot_cxr.evaluation.warning_texts import baseline_warning, sources_apart
 from fewshot_cxr.inference.rules import EVEN, OWN_DISTANCE, TRANSDUCTIVE
 from fewshot_cxr.metrics import Cells, Estimate, numbers_in
+from fewshot_cxr.unknown_patients import unknown_warning
 
 _FEW_PATIENTS = 10
 _NOT_CALIBRATED = "no films outside the test were named for it (--calibrate-split, or calibrate=)"
@@ -69,6 +70,7 @@ def assemble(
         data_hash=data_hash(films),
         n_films=len(films),
         n_patients=summary.units.n_patients,
+        n_films_without_patient=summary.units.n_films_without_patient,
         baselines={name: one.estimate("accuracy") for name, one in baselines.items()},
         above_baselines=above,
         notes=notes,
@@ -142,7 +144,8 @@ def _why_no_open_set(scorer: AnyScorer) -> str | None:
 def _warnings(
     films: Embeddings, plan: Plan, summary: Summary, above: Mapping[str, Estimate], *, rule: str
 ) -> list[str]:
-    told = []
+    unknown = unknown_warning(summary.units.n_films_without_patient, len(films))
+    told = [unknown] if unknown else []
     if plan.episodes.to_json().get("allow_patient_overlap"):
         told.append(OVERLAP)
     if rule in TRANSDUCTIVE:
@@ -153,6 +156,7 @@ def _warnings(
     few = {names[c]: n for c, n in summary.units.patients_of_class.items() if n < _FEW_PATIENTS}
     if few:
         counts = ", ".join(f"{name} {number}" for name, number in few.items())
-        told.append(f"few patients ({counts}): the interval over patients is itself uncertain")
+        who = "films" if summary.units.over.startswith("over films") else "patients"
+        told.append(f"few {who} ({counts}): the interval {summary.units.over} is itself uncertain")
     told += [words] if (words := sources_apart(films)) else []
     return told + [words for name, gap in above.items() if (words := baseline_warning(name, gap))]

@@ -15,13 +15,12 @@ from fewshot_cxr.evaluation.episodic.calibrate import fit_on_episodes, fit_on_su
 from fewshot_cxr.evaluation.episodic.film_rule import FilmRule
 from fewshot_cxr.evaluation.episodic.multi_label import MultiLabelScorer
 from fewshot_cxr.evaluation.episodic.passes import (
-    NO_PATIENT_PASS,
     AnyScorer,
     plan_patient_pass,
     run_episodes,
     run_patients,
 )
-from fewshot_cxr.evaluation.episodic.patients import PatientUnits
+from fewshot_cxr.evaluation.episodic.patients import PatientPlan, PatientUnits
 from fewshot_cxr.evaluation.episodic.plan import Plan
 from fewshot_cxr.evaluation.episodic.protocols import plan_episodes
 from fewshot_cxr.evaluation.episodic.scorer import Scorer
@@ -182,7 +181,8 @@ def evaluate_plan(
     _check_films(embeddings, baselines, plan)
     own = FilmRule(embeddings, rule=rule, distance=distance, options=rule_options, device=device)
     scorers = {"": _scorer(own, plan, calibrate), **_baseline_scorers(baselines, device)}
-    units, patients = PatientUnits.of(embeddings), NO_PATIENT_PASS
+    units = PatientUnits.of(embeddings)
+    patients = PatientPlan(None, reason=f"the interval {units.over} was not asked for")
     if patient_interval:
         patients = plan_patient_pass(plan.episodes, embeddings, units, n_patient_episodes)
     n_own = 0 if patients.episodes is None else patients.episodes.n_episodes

@@ -17,8 +17,6 @@ from fewshot_cxr.evaluation.episodic.threads import Clock, in_order
 AnyScorer = Scorer | MultiLabelScorer
 _MOST_OFTEN = 0.8  # share of the episodes that any patient should be in, at most: the rest is the episodes without it
 _PROBE = 256
-_FIXED = "the interval over patients holds the support set fixed"
-NO_PATIENT_PASS = PatientPlan(None, reason="the interval over patients was not asked for")
 _TOO_OFTEN = "a finding has so few patients that nearly every episode holds them all: take fewer shots (n_shot)"
 
 
@@ -35,15 +33,14 @@ def plan_patient_pass(episodes: EpisodeSource, films: Embeddings, units: Patient
     if isinstance(episodes, SavedEpisodes):
         episodes = _as_drawn(episodes, films)
     if isinstance(episodes, FoldEpisodes):
-        return PatientPlan(
-            episodes, True, note=_FIXED + ", and films of unknown findings" * (episodes.outside is not None)
-        )
+        more = ", and films of unknown findings" * (episodes.outside is not None)
+        return PatientPlan(episodes, True, note=f"the interval {units.over} holds the support set fixed{more}")
     if isinstance(episodes, SavedEpisodes):
         episodes = episodes.first(n_episodes)
     if not isinstance(episodes, Episodes):
         if _share(episodes, units) > 0.95:
             return PatientPlan(None, reason=_TOO_OFTEN)
-        return PatientPlan(episodes, note="the interval over patients is read off the episodes of the file alone")
+        return PatientPlan(episodes, note=f"the interval {units.over} is read off the episodes of the file alone")
     # Elsewhere fewer queries would bring other findings, shots or shares of the findings into the episodes.
     may_shrink = episodes.prevalence == "balanced" and episodes.if_too_small in ("error", "shrink_query")
     n_query = episodes.n_query
@@ -58,7 +55,7 @@ def plan_patient_pass(episodes: EpisodeSource, films: Embeddings, units: Patient
     if n_query == episodes.n_query:
         return PatientPlan(fitting)
     asked = "1 film" if n_query == 1 else f"{n_query} films"
-    told = f"for the interval over patients each episode asks {asked} per finding instead of {episodes.n_query}"
+    told = f"for the interval {units.over} each episode asks {asked} per finding instead of {episodes.n_query}"
     return PatientPlan(fitting, asks_fewer=True, note=f"{told}, so that patients can be left out")
 
 

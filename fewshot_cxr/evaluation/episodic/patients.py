@@ -18,6 +18,7 @@ from torch import Tensor
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.episodes import EpisodeBlock, EpisodeSource
 from fewshot_cxr.episodes.films import film_keys
+from fewshot_cxr.unknown_patients import over_patients
 
 N_PARTS = 4
 _MOST_UNITS = 1000  # memory and time stay bounded; with more patients several make a unit
@@ -31,7 +32,8 @@ class PatientUnits:
     """The patients of some films, each a unit, or joined by finding where there are more than a thousand.
 
     `unit_of_row` int64 (N,); `n_units`; `n_patients`; `patients_of_class` how many patients each class has; `members`
-    bool (N, n_classes), which classes a film has; `hash` names the units by their films. Neither the order of rows nor
+    bool (N, n_classes), which classes a film has; `hash` names the units by their films; a film of an unknown patient
+    is one, and counts in `n_films_without_patient`. Neither the order of rows nor
     the patients' names matter (where films have paths).
     """
 
@@ -41,6 +43,12 @@ class PatientUnits:
     patients_of_class: dict[int, int]
     members: np.ndarray
     hash: str
+    n_films_without_patient: int = 0
+
+    @property
+    def over(self) -> str:
+        """What an interval over the units is over, in words."""
+        return over_patients(self.n_films_without_patient, len(self.unit_of_row))
 
     @classmethod
     def of(cls, films: Embeddings, n_most: int = _MOST_UNITS) -> "PatientUnits":
@@ -53,7 +61,8 @@ class PatientUnits:
         units = _joined(np.lexsort((smallest, first_class)), first_class, n_most)[patients]
         digest = hashlib.sha256(np.stack([keys, units.astype(np.uint64)])[:, np.argsort(keys)].tobytes())
         counts = {c: len(np.unique(patients[members[:, c]])) for c in np.flatnonzero(members.any(axis=0)).tolist()}
-        return cls(units, int(units.max()) + 1, len(smallest), counts, members, digest.hexdigest())
+        n_units, n_unknown = int(units.max()) + 1, films.n_films_without_patient
+        return cls(units, n_units, len(smallest), counts, members, digest.hexdigest(), n_unknown)
 
 
 def _joined(order: np.ndarray, first_class: np.ndarray, n_most: int) -> np.ndarray:

@@ -22,7 +22,7 @@ AnyLayout = Layout | MultiLabelLayout
 N_BATCHES = 20
 _MOST_KEPT = 100  # units in a result file
 _TOO_FEW_WITHOUT = "some patient is missing from too few of the episodes: take more episodes, or fewer shots (n_shot)"
-_FEWER = "AUPRC has no interval over patients here: its value changes with the number of films asked"
+_FEWER = "AUPRC has no interval {} here: its value changes with the number of films asked"
 _SHARE = Number(words="", tables=())  # those of the open set, and of seen and novel findings
 _ROUNDING = 1e-20  # a variance below this is none
 
@@ -104,7 +104,7 @@ class Summary:
         over_episodes = float(self.episode_variance[place])
         interval = _number(key).cut(t_interval(mean, over_episodes, self.n_episodes - 1))
         if key[-1] == "auprc" and self.plan.asks_fewer:
-            return Estimate(mean, interval, reason=_FEWER)
+            return Estimate(mean, interval, reason=_FEWER.format(self.units.over))
         return Estimate(mean, interval, self._over_patients(place), self.reason)
 
     def _over_patients(self, place: int) -> Interval | None:

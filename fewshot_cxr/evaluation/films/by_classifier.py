@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fewshot_cxr._checks import lookup, nearest
-from fewshot_cxr.data import patient_groups
+from fewshot_cxr.data import patient_ids
 from fewshot_cxr.evaluation.answers import Answers
 from fewshot_cxr.metrics import class_probabilities, log_odds
 from fewshot_cxr.records import Records
@@ -54,7 +54,7 @@ def decide_by_classifier(
         truth=[place[film.finding] for film in films],
         probabilities=class_probabilities(costs).numpy(),
         paths=tuple(film.path for film in films),
-        patient_ids=patient_groups(films),
+        patient_ids=patient_ids(films),
         log_odds=log_odds(costs).numpy(),
     )
 

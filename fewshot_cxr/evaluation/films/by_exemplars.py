@@ -77,6 +77,7 @@ def decide_by_exemplars(
         probabilities=class_probabilities(distances, temperature or 1.0).numpy(),
         paths=queries.film_names,
         patient_ids=queries.patient_ids,
+        has_patient=queries.has_patient,
         rule=rule,
         distance=OWN_DISTANCE.get(rule, distance),
         is_transductive=rule in TRANSDUCTIVE,

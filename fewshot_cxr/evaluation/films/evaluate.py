@@ -28,6 +28,7 @@ from fewshot_cxr.metrics import (
     expected_calibration_error,
     fit_temperature,
 )
+from fewshot_cxr.unknown_patients import unknown_warning
 
 _NO_PROBABILITIES = "only decisions are known, no probabilities"
 _NOT_CALIBRATED = "no films outside the test to fit a temperature on; name their split (--calibrate-split)"
@@ -69,7 +70,7 @@ def evaluate_closed_set(
         if other.data_hash != decisions.data_hash:
             raise ValueError(f"the baseline {name} was judged on other films, findings or patients than the test")
         accuracies[name] = FilmNumbers(other).numbers["accuracy",]
-    own = found.numbers["accuracy",]
+    own, unknown = found.numbers["accuracy",], _unknown_patients(found)
     return Result(
         kind="closed_set",
         calibration=_calibration(found, calibration) if decisions.has_probabilities else None,
@@ -80,7 +81,7 @@ def evaluate_closed_set(
         baselines={name: found.estimate(("accuracy",), values) for name, values in accuracies.items()},
         above_baselines={name: difference_estimate(own - values) for name, values in accuracies.items()},
         notes=_notes_of_one(decisions),
-        warnings=(_TRANSDUCTIVE.format(rule=decisions.rule),) if decisions.is_transductive else (),
+        warnings=(*unknown, *((_TRANSDUCTIVE.format(rule=decisions.rule),) if decisions.is_transductive else ())),
         **_always(found),
     )
 
@@ -114,7 +115,8 @@ def evaluate_multi_label(
         is_exclusive=False,
     )
     found = FilmNumbers(answers)
-    return Result(kind="multi_label", notes=_notes_of_several(found), **_always(found))
+    warnings = _unknown_patients(found)
+    return Result(kind="multi_label", notes=_notes_of_several(found), warnings=warnings, **_always(found))
 
 
 def _always(found: FilmNumbers) -> dict[str, Any]:
@@ -126,8 +128,14 @@ def _always(found: FilmNumbers) -> dict[str, Any]:
         "data_hash": answers.data_hash,
         "n_films": len(answers),
         "n_patients": found.units.n_patients,
+        "n_films_without_patient": found.units.n_films_without_patient,
         "n_units": found.units.n_units,
     }
+
+
+def _unknown_patients(found: FilmNumbers) -> tuple[str, ...]:
+    told = unknown_warning(found.units.n_films_without_patient, len(found.answers))
+    return (told,) if told else ()
 
 
 def _calibration(found: FilmNumbers, other: Answers | None) -> Calibration:

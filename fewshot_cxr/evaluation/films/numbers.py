@@ -46,6 +46,7 @@ class FilmNumbers:
             answers.patient_ids,
             answers.findings,
             paths=marked if answers.is_exclusive else answers.paths,
+            has_patient=answers.has_patient,
         )
         units = PatientUnits.of(films, n_most=len(films))
         if units.n_units > _MOST_UNITS:

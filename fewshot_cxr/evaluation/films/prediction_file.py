@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from fewshot_cxr._checks import nearest
-from fewshot_cxr.data import patient_groups
+from fewshot_cxr.data import patient_ids
 from fewshot_cxr.data.readers.csv_table import parse_rows, read_text
 from fewshot_cxr.data.readers.manifest import COLUMNS
 from fewshot_cxr.evaluation.answers import Answers
@@ -86,7 +86,7 @@ def read_predictions(path: str | Path) -> Answers:
         truth=[findings.index(name) for name in true],
         probabilities=probabilities,
         paths=tuple(film.path for film in records),
-        patient_ids=patient_groups(records),
+        patient_ids=patient_ids(records),
         has_probabilities=bool(columns),
         rule="predictions of a file",
         notes=(*notes, *(() if has_patients else (_NO_PATIENTS,))),
