@@ -59,7 +59,7 @@ def command(
         page = report_page(sources, given=given, title=title, seed=seed, compute=compute)
         text = render_page(page)
     write_text(out, text)
-    for section in page.sections:
+    for section in (part for whole in page.sections for part in whole.parts()):
         if section.heading == LEFT_OUT:
             say_notes(section.paragraphs)
     say(f"written: {out}, {len(text.encode()) / 1e6:.1f} MB")

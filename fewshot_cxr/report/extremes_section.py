@@ -43,8 +43,15 @@ def extremes_section(
         "Distances are in the unit of the embedding; smaller is closer.",
     )
     chosen = [(episode, _queries_to_draw(episode)) for episode in episodes]
-    pictures = tuple(_picture(episode, queries, film) for episode, queries in chosen)
-    return Section(heading, told, pictures, tables=tuple(_table(episode, queries) for episode, queries in chosen))
+    # The last is the worst, which teaches most.
+    *others, shown = (_picture(episode, queries, film) for episode, queries in chosen)
+    folded = [
+        Section(f"The films of the episode {_episode_text(episode)}", pictures=(picture,))
+        for (episode, _), picture in zip(chosen, others, strict=False)
+    ]
+    tables = tuple(_table(episode, queries) for episode, queries in chosen)
+    names = Section("The names of these films, and all distances", tables=tables)
+    return Section(heading, told, (shown,), folded=(*folded, names))
 
 
 def _episode_text(episode: ShownEpisode) -> str:

@@ -1,6 +1,7 @@
 """One self-contained page: no network, no script, every text escaped."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -26,7 +27,8 @@ class Section:
     """A part of a page.
 
     Its heading and, in this order, paragraphs, pictures, a table, further tables with their `below`, facts as
-    (name, text) pairs. A gallery shows its pictures side by side, small.
+    (name, text) pairs. A gallery shows its pictures side by side, small. What is `folded` is a click away, below its
+    heading; the first of it lies open where the section has nothing else.
     """
 
     heading: str
@@ -36,13 +38,26 @@ class Section:
     facts: tuple[tuple[str, str], ...] = ()
     is_gallery: bool = False
     tables: tuple[Table, ...] = ()
+    folded: tuple["Section", ...] = ()
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether it holds nothing but what is folded."""
+        return not (self.paragraphs or self.pictures or self.table or self.facts or self.tables)
+
+    def parts(self) -> Iterator["Section"]:
+        """Yield the section and all that is folded in it, at any depth."""
+        yield self
+        for part in self.folded:
+            yield from part.parts()
 
 
 @dataclass(frozen=True)
 class Page:
-    """What a page says: the story first, then its numbers, what to beware of, and the sections.
+    """What a page says: what was asked, the answer in numbers, what to beware of, and the sections.
 
-    `alarms` stand before the numbers, white on red: what makes them worthless for most purposes.
+    `alarms` stand before the numbers, white on red: what makes them worthless for most purposes. Of `cautions` the
+    first, the gravest, is seen, and the others are a click away.
     """
 
     title: str

@@ -1,6 +1,7 @@
 """Sections of a page on a result, one for each of its parts; a part that it does not have is left out."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 from fewshot_cxr.evaluation.result import Result
@@ -9,7 +10,7 @@ from fewshot_cxr.metrics import Estimate
 from fewshot_cxr.report.episode_words import baseline_name, interval_kind, protocol_text, reading_text
 from fewshot_cxr.report.finding_tables import (
     MOST_FINDINGS,
-    confusion_table,
+    asked_confusion,
     findings_table,
     multi_label_table,
     recall_table,
@@ -21,22 +22,37 @@ from fewshot_cxr.report.score_tables import accuracy_table, numbers_table, overa
 from fewshot_cxr.report.tables import interval_text, number_text, shown_interval, value_text
 from fewshot_cxr.visualise import risk_coverage_figure
 
+NUMBERS_HEADING = "The numbers"
+
 
 def result_sections(result: Result) -> Iterator[Section]:
-    """Yield a section for every part of a result, without how it was made."""
-    if "accuracy" in result.scores.overall:
-        yield accuracy_section(result)
-    if result.episodes is not None:
-        yield recall_section(result)
-    yield findings_section(result)
+    """Yield what a page shows of a result, without how it was made: its numbers, what was taken for what, belief.
+
+    Tables of details are folded below the number and the picture that they belong to; a part that the result does not
+    have is left out.
+    """
+    first, *details = _number_sections(result)
+    yield replace(first, heading=NUMBERS_HEADING, folded=tuple(details))
     if result.confusion:
         yield confusion_section(result)
-    if result.answers is not None and result.answers.has_probabilities and known_areas(result, "auroc"):
+    believed = [calibration_section(result)] if result.calibration is not None else []
+    believed += [open_set_section(result)] if result.open_set is not None else []
+    if believed:
+        yield replace(believed[0], folded=tuple(believed[1:]))
+
+
+def _number_sections(result: Result) -> Iterator[Section]:
+    """Yield the numbers of a result, those to look at first before the details."""
+    has_curves = result.answers is not None and result.answers.has_probabilities and known_areas(result, "auroc")
+    if result.episodes is not None:
+        chart, accuracy = recall_section(result), accuracy_section(result)
+        yield replace(accuracy, pictures=chart.pictures)
+        yield replace(chart, pictures=())
+    elif "accuracy" in result.scores.overall:
+        yield accuracy_section(result)
+    yield findings_section(result)
+    if has_curves:
         yield roc_section(result)
-    if result.calibration is not None:
-        yield calibration_section(result)
-    if result.open_set is not None:
-        yield open_set_section(result)
     if result.episodes is not None:
         yield numbers_section(result)
 
@@ -59,17 +75,20 @@ def episodic_headlines(result: Result) -> tuple[Headline, ...]:
 
 
 def baseline_headlines(result: Result) -> tuple[Headline, ...]:
-    """Return every baseline and, of episodes, what accuracy is above it, and chance."""
-    headlines = [
-        Headline(value_text(one), baseline_name(name), "" if result.episodes is None else _above_text(result, name))
-        for name, one in result.baselines.items()
-    ]
-    if result.episodes is not None and result.accuracy.mean is None:
-        headlines.append(Headline("50.0 %", "chance"))
-    elif result.episodes is not None:
-        n_way = result.episodes.n_way
-        headlines.append(Headline(number_text(1 / n_way), "chance", f"1 of {n_way} findings"))
-    return tuple(headlines)
+    """Return the strongest baseline with what accuracy is above it, or chance where there is none to beat."""
+    known = {name: one for name, one in result.baselines.items() if one.mean is not None}
+    if known:
+        name = max(known, key=lambda name: known[name].value)
+        told = _above_text(result, name)
+        n_more = len(known) - 1
+        most = f"the strongest of {n_more + 1} baselines; " if n_more else ""
+        return (Headline(value_text(known[name]), baseline_name(name), f"{most}{told}"),)
+    if result.episodes is None:
+        return ()
+    if result.accuracy.mean is None:
+        return (Headline("50.0 %", "chance"),)
+    n_way = result.episodes.n_way
+    return (Headline(number_text(1 / n_way), "chance", f"1 of {n_way} findings"),)
 
 
 def accuracy_section(result: Result, heading: str = "Accuracy beside its floors") -> Section:
@@ -102,15 +121,18 @@ def findings_section(result: Result, heading: str = "Each finding against the re
 
 
 def confusion_section(result: Result, heading: str = "What was taken for what") -> Section:
-    """Show the confusion matrix, as a picture and, where there is room, as counts."""
+    """Show the confusion matrix, once: as a picture, whose alternative text has the counts."""
+    findings, counts = asked_confusion(result)
+    told = "; ".join(
+        f"{name} as " + ", ".join(f"{other} {count:,.0f}" for other, count in zip(findings, row, strict=True) if count)
+        for name, row in zip(findings[:MOST_FINDINGS], counts, strict=False)
+    )
     picture = Picture.drawn(
         draw_confusion(result),
-        alt="Confusion matrix: rows are the true findings, columns the decisions; the diagonal is right.",
+        alt=f"Confusion matrix: rows are the true findings, columns the decisions; the diagonal is right. {told}.",
         caption="Each row adds up to 100 %. A decision tied between findings is shared among them.",
     )
-    table = confusion_table(result)
-    has_room = table is not None and len(table.rows) <= MOST_FINDINGS
-    return Section(heading, pictures=(picture,), table=table if has_room else None)
+    return Section(heading, pictures=(picture,))
 
 
 def roc_section(result: Result) -> Section:

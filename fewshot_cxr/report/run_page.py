@@ -16,6 +16,8 @@ from fewshot_cxr.report.sections import training_section
 from fewshot_cxr.report.tables import UNKNOWN, interval_text, value_text
 
 LEFT_OUT = "What this page leaves out"
+MADE = "How this was made"
+_MOST_HEADLINES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,31 +65,49 @@ def episode_page(result: Result, *, title: str = "Few-shot episodes", facts: tup
     """
     page = run_page(PageParts(results=(ShownResult(title, result),)), title=title)
     facts = (*facts, *protocol_facts(result), ("hash of the films", result.data_hash))
-    made = Section("How this was made", facts=facts)
+    made = Section(MADE, facts=facts)
     return replace(page, headlines=episodic_headlines(result), sections=(*page.sections[:-1], made))
 
 
 def _sections(parts: PageParts) -> Iterator[Section]:
+    """Yield ten sections at most, however much there is to show: what is alike of several results is one section."""
+    compared = [*comparison_sections(parts.results), *(comparison_section(one) for _, one in parts.comparisons)]
     if len(parts.results) > 1:
-        yield overview_section(parts.results)
-    yield from comparison_sections(parts.results)
-    yield from (comparison_section(comparison) for _, comparison in parts.comparisons)
-    for shown in parts.results:
-        name = _full_name(shown, parts.results)
-        for section in result_sections(shown.result):
-            yield section if name is None else replace(section, heading=f"{section.heading} ({name})")
+        yield replace(overview_section(parts.results), folded=tuple(compared))
+    elif compared:
+        yield Section("Results compared", folded=tuple(compared))
     yield from parts.films
-    for run in parts.runs:
-        if run.history:
-            yield training_section(run.history, heading=f"How {run.name} learnt")
+    yield from _sections_of_results(parts.results)
     hashes = [str(run.split["hash"]) for run in parts.runs if "hash" in run.split]
-    yield from (audit_section(audit, name, hashes=hashes) for name, audit in parts.audits)
-    yield from map(run_section, parts.runs)
+    audits = [audit_section(audit, name, hashes=hashes) for name, audit in parts.audits]
+    yield from audits if len(audits) < 2 else [Section("Audits of the films", folded=tuple(audits))]
+    made = tuple(_making(parts))
+    if made:
+        yield Section(MADE, folded=made)
+
+
+def _sections_of_results(results: Sequence[ShownResult]) -> Iterator[Section]:
+    """Yield the sections of the result or, of several, a section for each heading that folds them by result."""
+    by_heading: dict[str, list[Section]] = {}
+    for shown in results:
+        name = _full_name(shown, results)
+        for section in result_sections(shown.result):
+            by_heading.setdefault(section.heading, []).append(replace(section, heading=name or section.heading))
+    for heading, some in by_heading.items():
+        yield some[0] if len(results) == 1 else Section(heading, folded=tuple(some))
+
+
+def _making(parts: PageParts) -> Iterator[Section]:
+    """Yield how runs and results were made, and what the page leaves out."""
+    if parts.left_out:
+        yield Section(LEFT_OUT, parts.left_out)
     for shown in parts.results:
         name = _full_name(shown, parts.results) or shown.name
         yield Section(f"How the numbers were made: {name}", facts=result_facts(shown))
-    if parts.left_out:
-        yield Section(LEFT_OUT, parts.left_out)
+    for run in parts.runs:
+        if run.history:
+            yield training_section(run.history, heading=f"How {run.name} learnt")
+        yield run_section(run)
 
 
 def _lead(parts: PageParts) -> tuple[str, ...]:
@@ -104,7 +124,7 @@ def _lead(parts: PageParts) -> tuple[str, ...]:
 
 def _headlines(results: Sequence[ShownResult]) -> tuple[Headline, ...]:
     headlines = []
-    for shown in results:
+    for shown in results[:_MOST_HEADLINES]:
         name, one = main_number(shown.result)
         ends = {shown.result.interval_over: one.ci95_patients, "over episodes": one.ci95_episodes}
         told = "; ".join(f"{what} {interval_text(pair)}" for what, pair in ends.items() if pair is not None)

@@ -11,7 +11,15 @@ from fewshot_cxr.data import read_gray
 from fewshot_cxr.evaluation import Result
 from fewshot_cxr.inference import Prediction
 from fewshot_cxr.records import Records
-from fewshot_cxr.report import Section, prediction_section, render_page, samples_section, save_figure
+from fewshot_cxr.report import (
+    Headline,
+    Section,
+    episodic_headlines,
+    prediction_section,
+    render_page,
+    samples_section,
+    save_figure,
+)
 from fewshot_cxr.report.episode_words import interval_kind
 from fewshot_cxr.report.result_figures import draw_confusion
 from fewshot_cxr.report.run_page import PageParts, run_page
@@ -81,19 +89,21 @@ def demo_page(story: DemoStory, sections: Sequence[Section], *, new_finding: str
     parts = PageParts(
         runs=(ShownRun("the demo's encoder", card, history=tuple(story.trained.history), made_by=made_by),),
         results=tuple(ShownResult("demo", result, made_by) for result in story.results.values()),
-        films=(*sections, samples_section(story.samples())),
+        films=tuple(sections),
     )
     page = run_page(parts, title="A new finding, five films")
     lead = (
-        f"An encoder was trained on {len(card['findings'])} findings: {', '.join(card['findings'])}.",
-        f"Then a new one arrived, {new_finding}, with {n_shot} labelled films. Nothing was trained again.",
-        f"In episodes with all {episodes.asked.n_way} findings and {n_shot} films of each, {value_text(recall)} of the "
-        f"films of the new finding were recognised ({interval}).",
+        f"Can a finding that the encoder was never trained on, {new_finding}, be recognised after {n_shot} labelled "
+        f"films of it, among {', '.join(card['findings'])}?",
+    )
+    headlines = (
+        Headline(value_text(recall), "of the films of the new finding are recognised", interval),
+        *episodic_headlines(episodes),
     )
     asked = prediction_section(*story.asked(), true_finding=story.true_finding)
-    return render_page(
-        replace(page, lead=lead, cautions=(*_CAUTIONS, *page.cautions), sections=(asked, *page.sections))
-    )
+    asked = replace(asked, folded=(samples_section(story.samples(), heading="Some films of each finding"),))
+    page = replace(page, lead=lead, headlines=headlines, cautions=(*_CAUTIONS, *page.cautions))
+    return render_page(replace(page, sections=(asked, *page.sections)))
 
 
 def save_figures(story: DemoStory, folder: Path) -> None:

@@ -79,25 +79,31 @@ def headings(page):
     return [section.heading for section in page.sections]
 
 
+def all_parts(page):
+    """Every section and all that is folded in it."""
+    return [part for section in page.sections for part in section.parts()]
+
+
 def test_one_result_of_episodes_is_told_whole():
     page = run_page(PageParts(results=(ShownResult("r", OPEN_RESULT, MADE_BY),)), title="T")
     assert page.title == "T"
-    assert headings(page) == [
-        "Accuracy beside its floors",
+    assert [part.heading for part in all_parts(page)] == [
+        "The numbers",
         "Recall of each finding",
         "Each finding against the rest",
+        "All numbers",
         "What was taken for what",
         "How far the probabilities may be believed",
         "None of these",
-        "All numbers",
+        "How this was made",
         "How the numbers were made: r",
     ]
-    first, floor, chance = page.headlines
+    assert len(headings(page)) == 4
+    first, floor = page.headlines
     assert (first.value, first.label) == ("81.2 %", "accuracy")
     assert first.note == "95 % over patients 70.1 to 88.9 %; over episodes 80.5 to 82.0 %"
     assert floor.label == "floor: nearest centroid on pixels"
-    assert chance.value == "50.0 %"
-    facts = dict(page.sections[-1].facts)
+    facts = dict(all_parts(page)[-1].facts)
     assert facts["command"] == "fscxr evaluate --json a.json"
     assert facts["hash of the episodes"] == RESULT.asked.episodes_hash
     assert facts["hash of the films"] == RESULT.data_hash
@@ -117,13 +123,50 @@ def test_the_sections_come_in_the_order_of_the_story(closed):
         films=(Section("Films here"),),
         left_out=("nothing much",),
     )
-    found = headings(run_page(parts))
-    assert found[0] == "All results"
-    assert "Recall of each finding (episodes)" in found
-    assert "Each finding against the rest (closed set)" in found
-    order = ["Films here", "How one learnt", "What was trained: one", "How the numbers were made: episodes", LEFT_OUT]
-    assert [name for name in found if name in order] == order
-    assert found[-1] == LEFT_OUT
+    page = run_page(parts)
+    assert headings(page) == [
+        "All results",
+        "Films here",
+        "The numbers",
+        "What was taken for what",
+        "How far the probabilities may be believed",
+        "How this was made",
+    ]
+    by_heading = {section.heading: section for section in page.sections}
+    assert [part.heading for part in by_heading["The numbers"].folded] == ["episodes", "closed set"]
+    assert [part.heading for part in page.sections[-1].folded] == [
+        LEFT_OUT,
+        "How the numbers were made: episodes",
+        "How the numbers were made: closed set",
+        "How one learnt",
+        "What was trained: one",
+    ]
+
+
+def test_no_page_has_more_than_ten_sections(closed):
+    several = tuple(ShownResult(f"r{number}", result) for number, result in enumerate([OPEN_RESULT, closed] * 4))
+    comparison = compare_results(closed, closed, names=("a", "b"))
+    parts = PageParts(
+        runs=(RUN,) * 3,
+        results=several,
+        comparisons=(("c", comparison),) * 3,
+        films=tuple(Section(f"Films {number}") for number in range(4)),  # as many as a run or the demo has
+        left_out=("much",),
+    )
+    page = run_page(parts)
+    assert len(page.sections) <= 10 - 1  # the audit is one more
+    assert len(page.headlines) == 4
+    pictures = [picture.alt for part in all_parts(page) for picture in part.pictures if "Confusion" in picture.alt]
+    assert len(pictures) == len(several)
+
+
+def test_the_answer_stands_before_everything_else(closed):
+    result = replace(OPEN_RESULT, warnings=("the gravest", "the other"))
+    html = render_page(run_page(PageParts(results=(ShownResult("r", result),)), title="T"))
+    told = "2-way 5-shot", "81.2 %", "nearest centroid on pixels", "the gravest", "<section"
+    places = [html.index(text) for text in told]
+    assert places == sorted(places)
+    assert html.index("1 more to beware of") < html.index("the other") < html.index("<section")
 
 
 def test_what_makes_numbers_worthless_stands_first():
@@ -146,11 +189,12 @@ def test_films_of_several_findings_have_their_own_numbers():
     )
     page = run_page(PageParts(results=(ShownResult("r", result),)))
     assert page.headlines[0].label == "mean AUROC"
-    assert headings(page)[:2] == ["Each finding for itself", "How well each finding is told from films without it"]
+    assert headings(page)[0] == "The numbers"
+    assert all_parts(page)[1].heading == "How well each finding is told from films without it"
 
 
 def test_the_roc_curves_are_those_of_the_result(closed):
-    by_name = {section.heading: section for section in result_sections(closed)}
+    by_name = {part.heading: part for section in result_sections(closed) for part in section.parts()}
     alt = by_name["How well each finding is told from all others"].pictures[0].alt
     for finding in closed.findings:
         false, true = roc_points(closed, finding)
@@ -189,7 +233,7 @@ def test_the_first_result_is_compared_with_each_other(judged, closed):
     assert pair == "a and c"
     assert why.startswith("compare: a was judged on other episodes than c")
     page = run_page(PageParts(results=tuple(shown), comparisons=(("file", expected),)))
-    assert headings(page).count("a against b, episodes") == 2
+    assert [part.heading for part in page.sections[0].folded].count("a against b, episodes") == 2
     assert len(page.sections[0].table.rows) == 5
 
 
@@ -203,8 +247,9 @@ def test_what_was_trained():
     assert facts["best epoch"] == "2 of 3, validation accuracy 83.6 %"
     assert facts["versions"] == "python 3.11.7, torch 2.15.0"
     assert facts["command"] == "not recorded"
-    assert "How one learnt" in headings(run_page(PageParts(runs=(RUN,))))
-    assert "How one learnt" not in headings(run_page(PageParts(runs=(replace(RUN, history=()),))))
+    for history, is_shown in ((HISTORY, True), ((), False)):
+        page = run_page(PageParts(runs=(replace(RUN, history=history),)))
+        assert ("How one learnt" in [part.heading for part in all_parts(page)]) == is_shown
 
 
 def test_a_bare_card_is_shown_too():
@@ -266,11 +311,11 @@ def test_the_wrong_films_of_an_episode_are_drawn_first(monkeypatch):
     section = extremes_section(
         [shown_episode(20, 22, 23), shown_episode(is_best=True)], film, n_episodes=1000, rule="prototype"
     )
-    worst, best = section.tables
+    worst, best = section.folded[-1].tables
     assert [row[0] for row in worst.rows[:3]] == ["q22", "q20", "q23"]  # by finding, as they are drawn
     assert len(worst.rows) == len(best.rows) == 16
     assert worst.rows[0] == ("q22", "b", "c", "2.500", "2.500", "1.000")
-    many = extremes_section([shown_episode(*range(24))], film, n_episodes=9, rule="prototype").tables[0]
+    many = extremes_section([shown_episode(*range(24))], film, n_episodes=9, rule="prototype").folded[-1].tables[0]
     taken = [row[1] for row in many.rows]  # all wrong: no finding crowds out the others
     assert {name: taken.count(name) for name in "abc"} == {"a": 6, "b": 5, "c": 5}
     taken = [row[1] for row in best.rows]
@@ -279,8 +324,8 @@ def test_the_wrong_films_of_an_episode_are_drawn_first(monkeypatch):
         f"s-{name}-{shot}" for name in "abc" for shot in (0, 1)
     }
     assert "worst number 7 with 21 of 24 films right, best number 7 with 24 of 24" in section.paragraphs[0]
-    assert [picture.image[:3] for picture in section.pictures] == [b"\xff\xd8\xff"] * 2
-    assert section.pictures[0].caption == "Drawn: 16 of the 24 films that were asked, the 3 wrong ones first."
+    assert [picture.image[:3] for part in section.parts() for picture in part.pictures] == [b"\xff\xd8\xff"] * 2
+    assert section.folded[0].pictures[0].caption == "Drawn: 16 of the 24 films that were asked, the 3 wrong ones first."
 
 
 def test_many_findings_have_two_distances():
@@ -288,11 +333,11 @@ def test_many_findings_have_two_distances():
     query = ShownQuery("q", names[0], (names[1], names[2]), {name: float(n) for n, name in enumerate(names)})
     episode = ShownEpisode(0, True, 0.0, ((names[0], "s"),), (query,))
     section = extremes_section([episode], lambda path: np.zeros((9, 9), dtype=np.uint8), n_episodes=3, rule="prototype")
-    (table,) = section.tables
+    (table,) = section.folded[-1].tables
     assert table.columns[2:] == ("taken for", "to what it was taken for", "to its own finding")
     assert table.rows[0][2:] == ("finding 1 = finding 2", "1.000", "0.000")
 
 
 def test_a_result_by_hand_of_many_findings():
     page = run_page(PageParts(results=(ShownResult("r", made_result(*(f"f{number}" for number in range(12)))),)))
-    assert page.headlines[-1].value == "8.3 %"
+    assert page.headlines[-1].value == "62.5 %"

@@ -91,11 +91,12 @@ def _no_drawing(monkeypatch):
 
 
 def headings(page):
-    return [section.heading for section in page.sections]
+    """The heading of every section and of all that is folded in it."""
+    return [part.heading for section in page.sections for part in section.parts()]
 
 
 def section(page, heading):
-    return next(one for one in page.sections if one.heading == heading)
+    return next(part for whole in page.sections for part in whole.parts() if part.heading == heading)
 
 
 @pytest.mark.slow
@@ -159,12 +160,13 @@ def test_what_is_no_run_folder_is_refused(tmp_path, place):
 def test_a_run_is_shown_with_the_films_of_its_split(place):
     page = report_page([place.one.folder, place.folder / "audit.json"], seed=3)
     found = headings(page)
-    assert [name for name in found if name in (MAP, EXTREMES, HEAT)] == [MAP, EXTREMES, HEAT]
+    assert [name for name in found if name in (MAP, EXTREMES, HEAT)] == [EXTREMES, HEAT, MAP]
     assert LEFT_OUT not in found
     assert page.title == "Report: one"
     episodes = section(page, EXTREMES)
     assert "Of 40 episodes: best number" in episodes.paragraphs[0]
-    assert len(episodes.pictures) == 2
+    assert [len(part.pictures) for part in episodes.parts()] == [1, 1, 0]
+    assert len(page.sections) <= 10
     html = render_page(page)
     assert str(place.folder) not in html
     assert report_page([place.one.folder, place.folder / "audit.json"], seed=3) == page
@@ -236,6 +238,7 @@ def test_several_runs_show_the_films_of_the_first(place):
     assert "one against two, closed set" in headings(page)
     assert "Films, maps and heat maps are of the first run alone, one." in section(page, LEFT_OUT).paragraphs
     assert headings(page).count(MAP) == 1
+    assert len(page.sections) <= 10
     assert not section(page, EXTREMES).paragraphs[0].startswith("Left out")
     refused = section(page, "Not compared")
     assert refused.facts[0][0] == "one and two"  # the episodes were drawn with other seeds
@@ -276,7 +279,8 @@ def test_of_many_films_some_are_mapped(place, monkeypatch):
         shown, result=None, compute=Compute(progress=lambda what, *counts: told.update({what: counts}))
     )
     assert told["mapping heat"] == (20, 20)
-    assert found[-1].paragraphs[-1] == f"Measured on 20 of {len(shown.test)} films, drawn with seed 0."
+    (heat,) = (one for one in found if one.heading == HEAT)
+    assert heat.paragraphs[-1] == f"Measured on 20 of {len(shown.test)} films, drawn with seed 0."
 
 
 def test_collapsed_embeddings_leave_out_the_map_alone(place):

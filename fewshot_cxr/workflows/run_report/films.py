@@ -66,12 +66,13 @@ def film_sections(films: ReportFilms, *, result: Result | None, compute: Compute
         compute: device and progress.
     """
     compute = compute or Compute()
-    sections = [*_maps(films, compute)]
+    first, *others = _maps(films, compute)
+    sections = [replace(first, folded=tuple(others))]
     if result is not None and result.episodes is not None:
         sections.append(_or_reason(_EXTREMES, partial(_extremes, films, result, compute)))
     if films.classifier is not None or films.exemplars is not None:
         sections.append(_or_reason(_HEAT, partial(_heat, films, compute)))
-    return tuple(sections)
+    return (*sections[1:], sections[0])  # films first, then the map of them all
 
 
 def _maps(films: ReportFilms, compute: Compute) -> Iterator[Section]:
