@@ -5,12 +5,13 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 import click
 
 from fewshot_cxr._checks import nearest
+from fewshot_cxr.cli.words import called_command, in_flags
 
 COMMANDS = {
     "demo": ("fewshot_cxr.cli.demo", "Train and judge on synthetic films, offline, in a few minutes."),
@@ -35,7 +36,27 @@ COMMANDS = {
 FAILED, WRONG_USE, NOTHING_READABLE, INTERRUPTED = 1, 2, 4, 130
 
 
-class LazyGroup(click.Group):
+class Group(click.Group):
+    """A group that prints its help where nothing is asked of it, and answers a misspelt command with the nearest."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Print the help of a bare group, as any help, with code 0."""
+        if not args:
+            click.echo(ctx.get_help())
+            ctx.exit()
+        return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Answer an unknown command with the nearest known one."""
+        known = self.list_commands(ctx)
+        if args and args[0] not in known and not args[0].startswith("-"):
+            ctx.fail(f"no command {args[0]!r}{nearest(args[0], known)}; `{ctx.command_path} --help` lists them")
+        return super().resolve_command(ctx, args)
+
+
+class LazyGroup(Group):
     """A group that knows its commands' names and one-line helps without importing them."""
 
     table: Mapping[str, tuple[str, str]] = {}
@@ -57,14 +78,6 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in self.table.items()])
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Answer an unknown command with the nearest known one."""
-        if args and args[0] not in self.table and not args[0].startswith("-"):
-            ctx.fail(f"no command {args[0]!r}{nearest(args[0], self.table)}; `{ctx.command_path} --help` lists them")
-        return super().resolve_command(ctx, args)
-
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="fewshot_cxr", prog_name="fscxr")
@@ -85,9 +98,51 @@ def fscxr() -> None:
 fscxr.table = COMMANDS
 
 
+class _Pipe:
+    """A stream whose reader may leave before its end, as `head` does: what is printed after that goes nowhere.
+
+    The command goes on, and writes its files.
+
+    Args:
+        stream: standard output, or standard error.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write as the stream does."""
+        return self._unbroken(self._stream.write, text) or len(text)
+
+    def flush(self) -> None:
+        """Flush as the stream does."""
+        self._unbroken(self._stream.flush)
+
+    def _unbroken(self, call: Callable[..., Any], *arguments: str) -> Any:
+        try:
+            return call(*arguments)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+            return None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 def main() -> NoReturn:
     """Run the command line and leave with its exit code."""
     warnings.showwarning = _show_warning
+    streams = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = map(_Pipe, streams)
+    try:
+        _main()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        sys.stdout, sys.stderr = streams
+
+
+def _main() -> NoReturn:
     try:
         result: Any = fscxr.main(prog_name="fscxr", standalone_mode=False)
         sys.exit(result if isinstance(result, int) else 0)
@@ -99,17 +154,17 @@ def main() -> NoReturn:
         fail("interrupted; a training run goes on with --resume", INTERRUPTED)
     except FileNotFoundError as error:
         fail(str(error), NOTHING_READABLE)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(FAILED)
     except (ValueError, TypeError) as error:
-        if os.environ.get("FSCXR_TRACEBACK"):
-            traceback.print_exc()
-        fail(str(error), WRONG_USE)
+        _trace()
+        fail(in_flags(str(error), called_command(fscxr, sys.argv[1:])), WRONG_USE)
     except (OSError, ArithmeticError, ImportError, MemoryError, RuntimeError) as error:
-        if os.environ.get("FSCXR_TRACEBACK"):
-            traceback.print_exc()
+        _trace()
         fail(str(error) or type(error).__name__, FAILED)
+
+
+def _trace() -> None:
+    if os.environ.get("FSCXR_TRACEBACK"):
+        traceback.print_exc()
 
 
 def fail(message: str, code: int) -> NoReturn:
@@ -121,4 +176,5 @@ def fail(message: str, code: int) -> NoReturn:
 def _show_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
     # The other categories speak to the developers of libraries.
     if issubclass(category, UserWarning):
-        click.echo(f"fscxr: warning: {message}", err=True)
+        context = click.get_current_context(silent=True)
+        click.echo(f"fscxr: warning: {in_flags(str(message), None if context is None else context.command)}", err=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from fewshot_cxr._checks import lookup
 from fewshot_cxr.cli.console import say, say_notes, say_problems
 from fewshot_cxr.cli.flags import ALL, Flag, as_one, count_or_all, name_in
 from fewshot_cxr.cli.sources import Reading, choose_findings, read_each, reader_and_path
@@ -31,6 +32,15 @@ def rule_flags(names: Iterable[str], *, measures_anyway: bool = False) -> Flag:
             raise click.UsageError(f"--rule {rule} has its own geometry ({OWN_DISTANCE[rule]}): leave --distance out")
         return ExemplarRule(rule, distance or "")
 
+    names = list(names)
+    known = [name.partition(" ")[0] for name in names]
+
+    def take_rule(context: click.Context, parameter: click.Parameter, value: str) -> str:
+        lookup(RULES, value, what="rule")
+        if value not in known:
+            raise click.UsageError(f"--rule {value}: {context.command_path} takes {', '.join(known)}")
+        return value
+
     return as_one(
         "rule",
         build,
@@ -38,7 +48,7 @@ def rule_flags(names: Iterable[str], *, measures_anyway: bool = False) -> Flag:
             "--rule",
             default=ExemplarRule().name,
             show_default=True,
-            callback=name_in(RULES, "rule"),
+            callback=take_rule,
             help=f"{', '.join(names)}.",
         ),
         click.option(

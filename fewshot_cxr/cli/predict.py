@@ -11,7 +11,7 @@ from fewshot_cxr.cli.results import show_prediction
 from fewshot_cxr.cli.sources import Reading, reading_flags
 from fewshot_cxr.data import is_image_name
 from fewshot_cxr.encoders import load_encoder
-from fewshot_cxr.inference import RULES, embed_files, predict
+from fewshot_cxr.inference import RULES, TRANSDUCTIVE, embed_files, predict
 from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
 
@@ -25,7 +25,8 @@ from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
     "--n-exemplars", default=20, show_default=True, type=click.IntRange(1), help="Per finding, drawn by seed."
 )
 @click.option("--n-nearest", default=3, show_default=True, type=click.IntRange(1), help="Exemplars shown.")
-@rule_flags(RULES, measures_anyway=True)
+# A transductive rule would let one film's answer depend on the others.
+@rule_flags([name for name in RULES if name not in TRANSDUCTIVE], measures_anyway=True)
 @seed_flag
 @batch_compute_flags
 @reading_flags

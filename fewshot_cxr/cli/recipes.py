@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from fewshot_cxr.cli.app import Group
 from fewshot_cxr.cli.console import (
     bars_for,
     progress_bars,
@@ -44,7 +45,7 @@ set_flag = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """Run the published systems, each corrected, or as published.
 

@@ -2,6 +2,7 @@
 
 import click
 
+from fewshot_cxr.cli.app import Group
 from fewshot_cxr.cli.console import progress_bars, run_folder, say, say_notes, say_records, write_result
 from fewshot_cxr.cli.flags import json_flag
 from fewshot_cxr.cli.sources import Reading, read_films, reading_flags
@@ -16,7 +17,7 @@ _SIAMESE = SiameseTrainer()
 _CLASSIFIER = ClassifierTrainer()
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """Train an encoder, or a classifier."""
 

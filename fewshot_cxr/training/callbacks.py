@@ -7,7 +7,7 @@ import pickle
 import platform
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from importlib.metadata import version
 from pathlib import Path
@@ -77,12 +77,26 @@ def resumed_epoch(last: Path, card: dict[str, Any]) -> int:
         OSError: the file is damaged.
     """
     before = _read_card(last)
-    differing = [name for name, value in card["training"].items() if before["training"].get(name) != value]
+    differing = list(_differences(before["training"], card["training"]))
     if differing:
         raise ValueError(f"{last} was made with another {', '.join(differing)}; resume with the settings of card.json")
     if before["data_hash"] != card["data_hash"]:
-        raise ValueError(f"{last} was trained on other films or another split; resume with the same --data")
+        there, now = (" and ".join(f"{n} of {part}" for part, n in one["n_films"].items()) for one in (before, card))
+        raise ValueError(
+            f"{last} was trained on other films or another split (films: {there} there, {now} now); resume with the "
+            "same --data"
+        )
     return int(before["n_epochs_done"])
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """Yield each setting that differs, with both values; of settings in settings those that do."""
+    for name, value in now.items():
+        old = before.get(name)
+        if isinstance(value, dict) and isinstance(old, dict):
+            yield from _differences(old, {**dict.fromkeys(old), **value})
+        elif old != value:
+            yield f"{name} ({old} there, {value} now)"
 
 
 def _read_card(last: Path) -> dict[str, Any]:

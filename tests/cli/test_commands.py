@@ -1,5 +1,8 @@
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -110,7 +113,15 @@ def test_a_run_is_resumed_and_never_overwritten_by_accident(place, capsys, tmp_p
     failure(capsys, 2, ("train", "siamese", "--data", tmp_path / "split.csv", "--out", tmp_path / "run"), ["--resume"])
     assert train(tmp_path, "run", "--resume") == 0
     arguments = ("train", "siamese", "--data", tmp_path / "split.csv", "--out", tmp_path / "run", "--resume")
-    failure(capsys, 2, (*arguments, "--encoder", "covidnet"), ["made with another encoder", "card.json"])
+    failure(
+        capsys,
+        2,
+        (*arguments, "--encoder", "covidnet"),
+        ["another encoder (resnet9 there, covidnet now)", "card.json"],
+    )
+    words = ["--epochs (1 there, 5 now)"]
+    small = ("--image-size", 32, "--batch-size", 12, "--encoder-option", "width=4")
+    failure(capsys, 2, (*arguments, *small, "--epochs", 5), words)
 
 
 def test_an_empty_folder_is_nothing_readable(capsys, tmp_path):
@@ -187,7 +198,7 @@ def test_wrong_use_of_train_is_one_line(place, capsys, tmp_path, more, words):
 
 def test_more_ways_than_findings(place, capsys):
     arguments = ("episode-eval", "--checkpoint", place / "run", "--data", place / "split.csv", "--n-way", 9)
-    failure(capsys, 2, arguments, ["n_way is 9, but only 3 findings have films", "normal"])
+    failure(capsys, 2, arguments, ["--n-way is 9, but only 3 findings have films", "normal"])
 
 
 @pytest.mark.parametrize("path", ["../secret.png", "/etc/hostname", "link.png"])
@@ -217,6 +228,45 @@ def test_help_has_an_example(capsys, command):
         assert "Example: fscxr" in text
     for line in text.splitlines():
         assert len(line) <= 120
+
+
+@pytest.mark.parametrize("group", [(), ("data",), ("train",), ("recipes",)])
+def test_a_bare_group_prints_its_help(capsys, group):
+    assert run(*group) == 0
+    bare = capsys.readouterr()
+    assert run(*group, "--help") == 0
+    assert bare.out == capsys.readouterr().out
+    assert (bare.out.count("\n") > 5, bare.err) == (True, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (("train", "siames"), "siamese"),
+        (("recipes", "lst"), "list"),
+        (("data", "splt"), "split"),
+        (("traim",), "train"),
+    ],
+)
+def test_a_misspelt_command_names_the_nearest(capsys, words, meant):
+    failure(capsys, 2, words, [f"no command {words[-1]!r} (did you mean {meant!r}?)", "--help` lists them"])
+
+
+def test_predict_lists_and_takes_the_rules_of_one_film_alone(place, capsys):
+    assert run("predict", "--help") == 0
+    assert "tim" not in capsys.readouterr().out.partition("--rule")[2].partition("--distance")[0]
+    arguments = ("predict", place / "films", "--checkpoint", place / "run", "--support", place / "split.csv")
+    failure(capsys, 2, (*arguments, "--rule", "tim"), ["--rule tim: ", "takes mean_distance"])
+
+
+@pytest.mark.parametrize(("command", "code"), [(("recipes", "list"), 0), (("data", "read", "absent"), 2)])
+def test_a_reader_may_leave_before_the_end(command, code):
+    reader, writer = os.pipe()
+    os.close(reader)
+    program = f"import sys; sys.argv = {['fscxr', *command]}; from fewshot_cxr.cli import main; main()"
+    ended = subprocess.run([sys.executable, "-c", program], stdout=writer, stderr=writer, check=False)
+    os.close(writer)
+    assert ended.returncode == code
 
 
 def test_ctrl_c_is_130(monkeypatch, capsys):

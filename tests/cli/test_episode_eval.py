@@ -205,7 +205,7 @@ def test_the_folds_of_a_support_set(evaluate, fail):
     result, said = evaluate("--protocol", "fixed_support", "--n-folds", 3, "--n-repeats", 2, "--no-floors")
     assert (result["n_shot"], result["n_episodes"]) == (None, 6)
     assert "cross-validation in 3 folds, 2 times" in " ".join(said.out.split())
-    fail("--protocol", "fixed_support", "--n-shot", 2, words=["fixed_support takes no n_shot"])
+    fail("--protocol", "fixed_support", "--n-shot", 2, words=["fixed_support takes no --n-shot"])
 
 
 @pytest.mark.parametrize(
@@ -215,11 +215,11 @@ def test_the_folds_of_a_support_set(evaluate, fail):
         (("--rule", "prototyp"), ["unknown rule 'prototyp'", "did you mean 'prototype'?"]),
         (("--distance", "cosin"), ["unknown distance 'cosin'"]),
         (("--prevalence", "even"), ["unknown prevalence 'even'"]),
-        (("--if-too-small", "shrink"), ["unknown if_too_small 'shrink'"]),
+        (("--if-too-small", "shrink"), ["unknown --if-too-small 'shrink'"]),
         (("--novel", "normal"), ["the encoder was trained on normal: not novel to it"]),
         (("--novel", ","), ["--novel ',' names nothing"]),
         (("--protocol", "cross_source"), ["cross_source needs"]),
-        (("--support-source", "x"), ["takes no support_source"]),
+        (("--support-source", "x"), ["takes no --support-source"]),
     ],
 )
 def test_wrong_use_is_one_line(fail, more, words):

@@ -121,7 +121,7 @@ def test_what_cannot_be_explained_is_refused_in_one_line(place, capsys, tmp_path
     failure(capsys, 2, both, "--rule does not go with --classifier")
     failure(capsys, 2, (*by_run, "--split", "holdout"), "no film has the split 'holdout'")
     failure(capsys, 2, (*by_run, "--split", "train"), "of one patient")
-    failure(capsys, 2, (*by_run, "--rule", "knn"), "rule 'knn' has no value", "mean_distance")
+    failure(capsys, 2, (*by_run, "--rule", "knn"), "--rule knn: fscxr explain takes mean_distance")
     failure(capsys, 2, (*by_run, "--layer", "backbone.nowhere"), "no layer 'backbone.nowhere'", "features")
     failure(capsys, 2, (*by_run, "--question", "finding:flu"), "no finding is called 'flu'", "(--question)")
     failure(capsys, 2, (*by_run, "--overlays", "some"), "neither a number of 1 or more nor 'all'")
