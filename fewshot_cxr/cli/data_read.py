@@ -30,6 +30,7 @@ _MOST_COLUMNS = 4
 @click.option("--out", type=manifest_file, help="The manifest to write.")
 @click.option("--map", "renamings", multiple=True, metavar="OLD=NEW", help="Call a finding by another name; repeat it.")
 @click.option("--per-finding", type=click.IntRange(1), metavar="N", help="Draw at most N films of each, by --seed.")
+@click.option("--same-patients", is_flag=True, help="The same patient id in several sources is one patient.")
 @click.option("--verify/--no-verify", default=True, show_default=True, help="Decode every film.")
 @click.option("--strict", is_flag=True, help="Fail if any row cannot be used.")
 @click.option("--workers", "n_workers", type=click.IntRange(1), help="Threads that decode.  [default: all cores]")
@@ -42,6 +43,7 @@ def command(
     out: Path | None,
     renamings: tuple[str, ...],
     per_finding: int | None,
+    same_patients: bool,
     verify: bool,
     strict: bool,
     n_workers: int | None,
@@ -62,7 +64,8 @@ def command(
     if out is not None:
         check_manifest(out, [reader_and_path(source)[1] for source in sources], {"read": list(sources)})
     # Chosen by the new names, so after renaming.
-    records = choose_findings(rename_findings(read_sources(sources, reading.of_all_findings()), names), reading)
+    records = read_sources(sources, reading.of_all_findings(), same_patients=same_patients)
+    records = choose_findings(rename_findings(records, names), reading)
     if per_finding is not None:
         records = take_per_finding(records, per_finding, seed=seed)
     if verify:

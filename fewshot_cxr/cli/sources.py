@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from fewshot_cxr.data import (
     cut_findings,
     keep_findings,
     merge_records,
+    namespace_notes,
+    patient_namespaces,
     read_dataset,
 )
 from fewshot_cxr.records import Record, Records
@@ -165,33 +168,44 @@ def read_each(sources: Sequence[str], reading: Reading, *, single_label: bool = 
     ]
 
 
-def read_sources(sources: Sequence[str], reading: Reading, *, as_splits: bool = False) -> Records:
+def read_sources(
+    sources: Sequence[str], reading: Reading, *, as_splits: bool = False, same_patients: bool = False
+) -> Records:
     """Read one source, or several as one list; patients in two splits are allowed.
 
-    Sources of one reader share their patients: apart, a patient of two manifests could be on both sides of a split.
+    Whose patients are whose says `patient_namespaces`; those of one public set are the same wherever they lie.
 
     Args:
         sources: as a person wrote them.
         reading: the flags.
         as_splits: a film of several manifests, or of several folders, that states no split gets the name of its source
-            as its split.
+            as its split, and all share their patients: apart, a patient of two of them would be no leak.
+        same_patients: all sources share their patients.
     """
     if len(sources) == 1:
         return read_films(sources[0], reading, allow_leak=True)
     readers, paths = zip(*map(reader_and_path, sources), strict=True)
-    split_names = short_names([Path(path) for path in paths])
+    places = [Path(path) for path in paths]
     parts: dict[str, Records] = {}
-    patients: dict[str, str] = {}
-    for reader, split, part in zip(readers, split_names, read_each(sources, reading.of_all_findings()), strict=True):
-        n_before = list(patients.values()).count(reader)
-        name = f"{reader}-{n_before + 1}" if n_before else reader
-        if as_splits and readers.count(reader) > 1 and reader in ("manifest", "image_folder"):
-            part = replace(part, films=tuple(replace(film, split=film.split or split) for film in part))
-        parts[name], patients[name] = part, reader
-    merged = merge_records(parts, patients=patients, name_sources=not as_splits, keep_repeats=as_splits)
-    shared = [reader for reader in dict.fromkeys(readers) if readers.count(reader) > 1]
-    notes = tuple(f"the same patient id in two sources of {reader} is taken for one patient" for reader in shared)
+    own: dict[str, str] = {}  # of each, as whose its patients are known beforehand
+    for reader, short, part in zip(
+        readers, short_names(places), read_each(sources, reading.of_all_findings()), strict=True
+    ):
+        is_ours = reader in ("manifest", "image_folder")
+        if as_splits and readers.count(reader) > 1 and is_ours:
+            part = replace(part, films=tuple(replace(film, split=film.split or short) for film in part))
+        name = _unlike(short if is_ours else reader, parts)
+        parts[name], own[name] = part, "" if is_ours and not as_splits else reader
+    whose = dict.fromkeys(parts, "all") if same_patients else patient_namespaces(parts, places)
+    whose |= {name: reader for name, reader in own.items() if reader and not same_patients}
+    merged = merge_records(parts, patients=whose, name_sources=not as_splits, keep_repeats=as_splits)
+    notes = tuple(namespace_notes(parts, whose))
     return choose_findings(replace(merged, notes=merged.notes + notes), reading)
+
+
+def _unlike(name: str, others: Collection[str]) -> str:
+    """Return a name that is none of the others: itself, or with a number behind."""
+    return next(some for some in chain((name,), (f"{name}-{number}" for number in count(2))) if some not in others)
 
 
 def reader_and_path(source: str) -> tuple[str, str]:

@@ -20,6 +20,8 @@ from .images import read_gray as read_gray
 from .masks import LungMasks as LungMasks
 from .masks import lung_masks as lung_masks
 from .merge import merge_records as merge_records
+from .namespaces import namespace_notes as namespace_notes
+from .namespaces import patient_namespaces as patient_namespaces
 from .readers import READERS as READERS
 from .readers import read_dataset as read_dataset
 from .readers.chestxray14 import NO_FINDING as NO_FINDING

@@ -100,3 +100,37 @@ def test_numbers_are_over_films(place, encoder, tmp_path, capsys):
     out = tmp_path / "e.safetensors"
     assert run("embed", "--checkpoint", encoder, "--data", place / "split.csv", "--out", out) == 0
     assert "patients: unknown" in repr(Embeddings.load(out))
+
+
+def test_two_sets_keep_their_patients_apart_unless_told(tmp_path, capsys):
+    for name in ("north", "south"):
+        films = make_synthetic(tmp_path / name, n_patients=2, findings=("normal", "effusion"), size_px=32)
+        write_manifest(films.each(lambda film: replace(film, source=None)), tmp_path / f"{name}.csv")
+    both = (tmp_path / "north.csv", tmp_path / "south.csv", "--no-verify", "--out", tmp_path / "all.csv")
+    n_films, n_patients = len(films), len({film.patient_id for film in films})
+    for more, n_found, told in (
+        ((), 2 * n_patients, "different patients; --same-patients takes them for one"),
+        (("--same-patients", "--overwrite"), n_patients, "one patient"),
+    ):
+        assert run("data", "read", *both, *more) == 0
+        told = f"patient ids in several of north, south: {n_patients}, such as p0000; each is taken for {told}"
+        assert told in capsys.readouterr().err
+        merged = read_dataset("manifest", tmp_path / "all.csv")
+        assert len({film.patient_id for film in merged}) == n_found
+        assert merged.count_by(lambda film: film.source) == {"north": n_films, "south": n_films}
+
+
+def test_an_unknown_set_beside_a_known_one_stays_known_as_such(place, tmp_path, capsys):
+    films = make_synthetic(tmp_path / "known", n_patients=2, findings=("normal", "effusion"), size_px=32)
+    write_manifest(films, tmp_path / "known.csv")
+    assert (
+        run("data", "read", tmp_path / "known.csv", place / "films.csv", "--no-verify", "--out", tmp_path / "m.csv")
+        == 0
+    )
+    n_unknown = len(read_dataset("manifest", place / "films.csv"))
+    said = capsys.readouterr().err
+    assert f"note: films: {UNKNOWN}" in said
+    assert f"(unknown for {n_unknown} of {n_unknown + len(films)} films)" in said
+    assert f"the patients of {n_unknown} of {n_unknown + len(films)} films are unknown" in " ".join(
+        read_dataset("manifest", tmp_path / "m.csv").notes
+    )
