@@ -64,8 +64,9 @@ class Problem:
     """A row that a reader or a decoder left out: its row in the source (1-based, None for a file), path, reason, kind.
 
     The kinds: "missing" (no such file), "unreadable" (empty or damaged), "duplicate" (an earlier row names the same
-    file), "split_conflict" and "finding_conflict" (so it does, with another split or finding; `clash` is this row's),
-    "other".
+    file), "split_conflict" (so it does, and the rows name other splits; `clash` is one that the film has not),
+    "finding_conflict" and "patient_conflict" (its rows name other findings, or patients; `clash` is this row's
+    findings), "other".
     """
 
     row: int | None
@@ -73,6 +74,21 @@ class Problem:
     reason: str
     kind: str = "other"
     clash: str = ""
+
+
+def count_reasons(problems: Iterable[Problem]) -> list[str]:
+    """Return each reason with its number of rows and its first row, the commonest first."""
+    alike: dict[str, list[Problem]] = {}
+    for problem in problems:
+        alike.setdefault(problem.reason, []).append(problem)
+    ranked = sorted(alike.values(), key=len, reverse=True)
+    return [f"{_first(same[0], len(same))}: {same[0].reason}" for same in ranked]
+
+
+def _first(problem: Problem, n_alike: int) -> str:
+    place = problem.path if problem.row is None else f"{problem.path} (row {problem.row})"
+    n_rows = f"{n_alike} {'files' if problem.row is None else 'rows'}"
+    return place if n_alike == 1 else f"{n_rows}, the first {place}"
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from rich import table as rich_table
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fewshot_cxr.records import Records
+from fewshot_cxr.records import Records, count_reasons
 from fewshot_cxr.storage import write_json
 from fewshot_cxr.unknown_patients import records_text
 from fewshot_cxr.workflows.run_files import LAST, PROVENANCE_FILE, provenance
@@ -71,12 +71,12 @@ def say_records(records: Records) -> None:
 
 
 def say_problems(records: Records) -> None:
-    """Print the first rows that were left out, and how many there are."""
-    for problem in records.problems[:_MOST_PROBLEMS]:
-        row = "" if problem.row is None else f" (row {problem.row})"
-        say(f"left out: {problem.path}{row}: {problem.reason}")
-    if len(records.problems) > _MOST_PROBLEMS:
-        say(f"left out: {len(records.problems) - _MOST_PROBLEMS} more")
+    """Print why rows were left out, the commonest reason first, with its number of rows and the first of them."""
+    reasons = count_reasons(records.problems)
+    for reason in reasons[:_MOST_PROBLEMS]:
+        say(f"left out: {reason}")
+    if len(reasons) > _MOST_PROBLEMS:
+        say(f"left out: more for {len(reasons) - _MOST_PROBLEMS} other reasons")
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, to_stderr: bool = False) -> None:

@@ -33,7 +33,12 @@ _READING = {
     "label_column": (_TEXT, "Manifest: column with the finding."),
     "group_column": (_TEXT, "Manifest: column that joins films of one patient."),
     "patient_column": (_TEXT, "Manifest: column with the patient."),
-    "patient_pattern": (_TEXT, "Folder: regular expression; its first group is the patient."),
+    "patient_pattern": (_TEXT, "Manifest, folder: regular expression for the path; its first group is the patient."),
+    "path_suffix": (_TEXT, "Manifest: put behind each path, such as .dcm."),
+    "rows": (
+        _TEXT,
+        "Manifest: rows of one film that name other findings: join takes all.  [default: agree]",
+    ),
     "finding": (_TEXT, "Folder: finding of films that lie directly in it."),
     "any_name": (_SWITCH, "Folder: DICOM files without a suffix too."),
     "salt_file": (_TEXT, "DICOM: secret that makes patient ids lasting."),

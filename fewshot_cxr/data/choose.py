@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from fewshot_cxr._checks import check_at_least, check_list, nearest
+from fewshot_cxr.data.readers.cells import ALIKE, alike_findings
 from fewshot_cxr.records import Record, Records
 from fewshot_cxr.seeding import hashed_bits, text_key
 
@@ -27,7 +28,8 @@ def rename_findings(records: Records, names: Mapping[str, str]) -> Records:
         present, unstated = ([names.get(name, name) for name in old] for old in (film.findings, film.unstated))
         unstated = [name for name in unstated if name not in present]
         films.append(replace(film, findings=_once(present), unstated=_once(unstated)))
-    return replace(records, films=tuple(films))
+    notes = (note for note in records.notes if ALIKE not in note)
+    return replace(records, films=tuple(films), notes=(*notes, *alike_findings(films)))
 
 
 def mark_unstated(records: Records, findings: Sequence[str]) -> Records:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from fewshot_cxr.data.readers.cells import ALIKE, alike_findings
 from fewshot_cxr.records import Problem, Record, Records
 
 
@@ -66,4 +67,6 @@ def merge_records(
         problems += [replace(problem, path=prefix + problem.path) for problem in part.problems]
         notes += [f"{name}: {note}" for note in part.notes]
         n_rows += len(part) + len(part.problems) if part.n_rows is None else part.n_rows
+    if not any(ALIKE in note for note in notes):
+        notes += alike_findings(films)
     return Records(tuple(films), root, tuple(problems), tuple(notes), n_rows)

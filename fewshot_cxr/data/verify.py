@@ -65,7 +65,7 @@ def summarise(records: Records) -> dict[str, Any]:
         by_finding (a film of two findings counts under both), by_source, by_view, by_split.
     """
     paths: dict[str, list[str]] = {kind: [] for kind in ("missing", "unreadable", "duplicate")}
-    alike = {"split_conflict": "duplicate", "finding_conflict": "duplicate"}
+    alike = dict.fromkeys(("split_conflict", "finding_conflict", "patient_conflict"), "duplicate")
     others = []
     for problem in records.problems:
         kind = alike.get(problem.kind, problem.kind)

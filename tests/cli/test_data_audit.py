@@ -116,9 +116,9 @@ def test_two_manifests_are_two_splits_of_the_same_patients(tmp_path, capsys):
 
 
 def test_one_file_in_two_splits_or_with_two_findings_is_told(place, tmp_path):
-    film = next((place / "films" / "normal").glob("*.png"))
-    shutil.copy(film, tmp_path / "a.png")
-    rows = "path,label,patient_id,split\na.png,normal,p0,train\na.png,{0},p0,{1}\n"
+    for film, name in zip(sorted((place / "films" / "normal").glob("*.png")), ("a.png", "b.png"), strict=False):
+        shutil.copy(film, tmp_path / name)
+    rows = "path,label,patient_id,split\na.png,normal,p0,train\na.png,{0},p0,{1}\nb.png,normal,p1,train\n"
     (tmp_path / "split.csv").write_text(rows.format("normal", "test"), encoding="utf-8")
     assert run("data", "audit", tmp_path / "split.csv", "--fail-on", "leak") == 3
     (tmp_path / "finding.csv").write_text(rows.format("effusion", "train"), encoding="utf-8")

@@ -165,7 +165,7 @@ def test_a_film_in_two_folders_is_taken_once_and_told(root):
 @pytest.mark.parametrize(
     ("row", "kind", "reason"),
     [
-        ("00000001_000.png,Mass,0,1,58,M,PA", "finding_conflict", "an earlier row names the file with the finding"),
+        ("00000001_000.png,Cardiomegaly,0,1,58,M,PA", "duplicate", "the file is named in an earlier row"),
         ("00000003_000.png,Cough,0,3,58,M,PA", "other", "'Cough' is none of the 14 findings, nor No Finding"),
         ("00000003_000.png,No Finding|Mass,0,3,58,M,PA", "other", "'No Finding|Mass' is none of the 14 findings"),
         ("00000003_000.png,,0,3,58,M,PA", "other", "'' is none of the 14 findings"),

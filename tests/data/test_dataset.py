@@ -108,7 +108,7 @@ def test_the_table_is_that_of_a_slow_loop():
         )
         for row, line in enumerate(states)
     )
-    np.testing.assert_array_equal(findings_table(Records(films, None), names), states)
+    np.testing.assert_array_equal(findings_table(Records(films, "."), names), states)
     np.testing.assert_array_equal(findings_table(Records(films, None), names[::-1]), states[:, ::-1])
     assert findings_table(Records((), None), names).shape == (0, 4)
 

@@ -1,5 +1,6 @@
 """Rows become films or problems; each row is counted once."""
 
+import itertools
 import re
 from dataclasses import replace
 
@@ -74,7 +75,7 @@ def test_a_link_out_of_the_root_is_refused(folder):
 def test_nothing_readable_names_the_first_reason(gathering, folder):
     add(gathering, folder, 2, "gone.png")
     gathering.pass_over("view L")
-    expected = r"^none of its 2 rows is readable below .*; the first: row 2, gone\.png: the file is missing; 1 rows"
+    expected = r"^none of its 2 rows is readable below .*; gone\.png \(row 2\): the file is missing; 1 rows"
     with pytest.raises(FileNotFoundError, match=expected):
         gathering.records()
 
@@ -105,18 +106,55 @@ def test_the_record_itself_is_not_changed(gathering, folder):
     assert gathering.records()[0] == replace(film, path="deep/b.png")
 
 
-def test_rows_that_disagree_over_one_file_are_conflicts(gathering, folder):
+def test_rows_that_disagree_over_the_split_are_conflicts(gathering, folder):
     add(gathering, folder, 2, "a.png", split="train")
     add(gathering, folder, 3, "a.png", split="test")
     add(gathering, folder, 4, "a.png")
-    gathering.add(folder / "t.csv", 5, Record("a.png", ("y",), split="train"))
-    assert [(problem.kind, problem.clash) for problem in gathering.records().problems] == [
-        ("split_conflict", "test"),
-        ("duplicate", ""),
-        ("finding_conflict", "y"),
+    problems = gathering.records().problems
+    assert [(problem.row, problem.kind, problem.clash) for problem in problems] == [
+        (3, "split_conflict", "train"),
+        (4, "duplicate", ""),
     ]
-    reason = "an earlier row names the file with the split train, this one with test"
-    assert gathering.records().problems[0].reason == reason
+    assert problems[0].reason == "its rows name different splits: test, train"
+
+
+@pytest.mark.parametrize("rows", list(itertools.permutations(range(6)))[::37])
+def test_the_order_of_rows_decides_nothing(folder, rows):
+    own = [
+        Record("a.png", ("x",), patient_id="1", split="train"),
+        Record("a.png", ("x",), sex="F", split="test"),
+        Record("deep/b.png", ("x", "y")),
+        Record("deep/b.png", ("y", "x"), patient_id="nan", group_id="g"),
+        Record("mask.png", ("x",)),
+        Record("mask.png", ("No finding",)),
+    ]
+    gathering = Gathering(folder)
+    for number, row in enumerate(rows, start=2):
+        gathering.add(folder / "t.csv", number, own[row])
+    records = gathering.records()
+    found = {film.path: (set(film.findings), film.patient_id, film.group_id, film.split, film.sex) for film in records}
+    assert found == {"a.png": ({"x"}, "1", None, "test", "F"), "deep/b.png": ({"x", "y"}, None, "g", None, None)}
+    kinds = sorted(problem.kind for problem in records.problems)
+    assert kinds == ["duplicate", "finding_conflict", "finding_conflict", "split_conflict"]
+    assert "1 films left out, their rows name different findings (the first: mask.png)" in " ".join(records.notes)
+
+
+@pytest.mark.parametrize("names", list(itertools.permutations(("No finding", "Effusion", "Mass"))))
+def test_rows_are_joined_where_that_is_asked(folder, names):
+    gathering = Gathering(folder, rows="join")
+    for number, name in enumerate(names, start=2):
+        gathering.add(folder / "t.csv", number, Record("a.png", (name,)))
+    assert gathering.records()[0].findings == ("Effusion", "Mass")
+
+
+def test_rows_of_two_patients_leave_the_film_out(folder):
+    gathering = Gathering(folder, rows="join")
+    for number, patient in enumerate("12", start=2):
+        gathering.add(folder / "t.csv", number, Record("a.png", ("x",), patient_id=patient))
+    add(gathering, folder, 4, "deep/b.png")
+    records = gathering.records()
+    assert [film.path for film in records] == ["deep/b.png"]
+    assert {problem.reason for problem in records.problems} == {"its rows name different patients: 1, 2"}
 
 
 def test_a_circle_of_links_costs_one_film(folder):

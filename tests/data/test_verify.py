@@ -16,7 +16,7 @@ def records(tmp_path):
     whole = (tmp_path / "cut.png").read_bytes()
     (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "empty.png").touch()
-    rows = "a.png,x|y,,PA\nb.png,x,train,\ncut.png,y,,\nempty.png,y,,\ngone.png,y,,\na.png,x,,\n,x,,\n"
+    rows = "a.png,x|y,,PA\nb.png,x,train,\ncut.png,y,,\nempty.png,y,,\ngone.png,y,,\na.png,x|y,,\n,x,,\n"
     (tmp_path / "films.csv").write_text("path,label,split,view\n" + rows, encoding="utf-8")
     return read_dataset("manifest", tmp_path / "films.csv")
 
@@ -49,7 +49,7 @@ def test_all_rows_are_accounted_for(records):
 
 def test_strict_counts_the_problems_and_names_the_first(records):
     expected = (
-        r"^4 rows cannot be used \(1 finding conflict, 1 missing, 1 other, 1 unreadable\), the first: "
+        r"^4 rows cannot be used \(1 duplicate, 1 missing, 1 other, 1 unreadable\), the first: "
         r"row 5, empty\.png: the file is empty; without --strict they are left out$"
     )
     with pytest.raises(OSError, match=expected):

@@ -4,6 +4,7 @@ import codecs
 import csv
 import io
 import math
+import re
 from itertools import takewhile
 from pathlib import Path
 
@@ -36,13 +37,23 @@ def split_lead(text: str) -> tuple[list[str], str]:
     return [line[2:] for line in lead], "".join(lines[len(lead) :])
 
 
+def declared_delimiter(text: str) -> tuple[str, str]:
+    """Return the delimiter that a first line such as `sep=;` declares (Excel's way), and the text below that line."""
+    first, _, rest = text.partition("\n")
+    found = re.fullmatch(r'"?sep=(.)"?\s*', first.rstrip("\r"), re.IGNORECASE | re.DOTALL)
+    return (found[1], rest) if found else ("", text)
+
+
 def parse_rows(path: Path, text: str, delimiters: str = ",") -> list[list[str]]:
     """Return the rows of a CSV; an empty line is an empty row. Of several delimiters the commonest in the header is it.
+
+    A first line `sep=;` is no row: it says the delimiter.
 
     Raises:
         ValueError: a quote is never closed (which would otherwise swallow all rows below it), or there is no first row.
     """
-    delimiter = max(delimiters, key=next(io.StringIO(text, newline=""), "").count)
+    declared, text = declared_delimiter(text)
+    delimiter = declared or max(delimiters, key=next(io.StringIO(text, newline=""), "").count)
     try:
         rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
     except csv.Error as error:

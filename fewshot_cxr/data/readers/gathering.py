@@ -7,7 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from fewshot_cxr.records import Problem, Record, Records, resolve_below
+from fewshot_cxr._checks import lookup
+from fewshot_cxr.data.readers.cells import alike_findings, clean_cells, split_joined_names
+from fewshot_cxr.data.readers.lost_films import lost_films
+from fewshot_cxr.data.readers.repeated_rows import AGREE, JOIN, FilmRow, Placed, conflict_notes, one_film_each
+from fewshot_cxr.records import Problem, Record, Records, count_reasons, resolve_below
 
 StateOf = Callable[[str, Path, int | None], tuple[str, str, str]]
 
@@ -35,18 +39,20 @@ class Gathering:
     of rows, and nothing is dropped in silence.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, rows: str = AGREE) -> None:
         """Begin with no film.
 
         Args:
             root: of the data set; a path that leaves it is an error.
+            rows: what several rows of one file make: see `one_film_each`.
         """
         self._root = root
+        self._how = lookup({AGREE: AGREE, JOIN: JOIN}, rows, what="rows")
         self._n_rows = 0
-        self._films: dict[str, Record] = {}
-        self._problems: list[Problem] = []
+        self._rows: list[FilmRow] = []
+        self._problems: list[Placed] = []
         self._passed_over: Counter[str] = Counter()
-        self._n_masks_lost = 0
+        self._masks_lost: set[str] = set()
         self.state_of = file_states(root)
 
     def take(self, table: Path, row: Row) -> None:
@@ -73,34 +79,18 @@ class Gathering:
         if kind:
             self.leave_out(row, path, reason, kind=kind)
             return
-        if path in self._films:
-            self._leave_out_again(row, path, film)
-            return
         self._n_rows += 1
         if film.mask_path is not None:
             mask, lost, _ = self.state_of(film.mask_path, table, row)
-            self._n_masks_lost += bool(lost)
+            self._masks_lost |= {path} if lost else set()
             film = replace(film, mask_path=None if lost else mask)
-        self._films[path] = film if path == film.path else replace(film, path=path)
+        film = film if path == film.path else replace(film, path=path)
+        self._rows.append(FilmRow(self._n_rows, row, film))
 
-    def leave_out(self, row: int | None, path: str, reason: str, *, kind: str = "other", clash: str = "") -> None:
+    def leave_out(self, row: int | None, path: str, reason: str, *, kind: str = "other") -> None:
         """Count a row that cannot be used, as a problem."""
         self._n_rows += 1
-        self._problems.append(Problem(row, path, reason, kind, clash))
-
-    def _leave_out_again(self, row: int | None, path: str, film: Record) -> None:
-        """Leave out a row whose file an earlier row has named, and say where the two disagree."""
-        first = self._films[path]
-        kind, reason, clash = "duplicate", "the file is named in an earlier row", ""
-        for what, here, there in (
-            ("split", film.split or "", first.split or ""),
-            ("finding", "|".join(film.findings), "|".join(first.findings)),
-        ):
-            if here and there and here != there:
-                kind, clash = f"{what}_conflict", here
-                reason = f"an earlier row names the file with the {what} {there}, this one with {here}"
-                break
-        self.leave_out(row, path, reason, kind=kind, clash=clash)
+        self._problems.append((self._n_rows, Problem(row, path, reason, kind)))
 
     def pass_over(self, why: str) -> None:
         """Count a row that was not asked for; a note will say how many there were for each `why`."""
@@ -108,23 +98,30 @@ class Gathering:
         self._passed_over[why] += 1
 
     def records(self, notes: Iterable[str] = ()) -> Records:
-        """Return what was gathered.
+        """Return what was gathered: each file once, with what its cells mean.
 
         Raises:
-            FileNotFoundError: no film at all; the first problem is named.
+            FileNotFoundError: no film at all; the commonest problem is named first.
         """
         passed_over = [f"{count} rows passed over: {why}" for why, count in sorted(self._passed_over.items())]
-        if not self._films:
-            first = [f"the first: {_row(problem)}: {problem.reason}" for problem in self._problems[:1]]
-            why = "; ".join(["", *first, *passed_over])
+        masks = [f"{len(self._masks_lost)} masks are missing or empty"] if self._masks_lost else []
+        cleaned, on_cells = clean_cells(row.film for row in self._rows)
+        cleaned, on_names = split_joined_names(cleaned)
+        rows = [row._replace(film=film) for row, film in zip(self._rows, cleaned, strict=True)]
+        empty = [
+            (place, Problem(number, film.path, "the row names no finding"))
+            for place, number, film in rows
+            if not film.findings
+        ]
+        films, repeated = one_film_each((row for row in rows if row.film.findings), self._how)
+        placed = sorted((*self._problems, *empty, *repeated), key=lambda item: item[0])
+        problems = tuple(problem for _, problem in placed)
+        lost = lost_films(self._root, [problem.path for problem in problems if problem.kind == "missing"])
+        told = (*on_cells, *on_names, *conflict_notes(problems), *passed_over, *masks, *lost, *alike_findings(films))
+        if not films:
+            why = "; ".join(["", *count_reasons(problems), *passed_over, *lost, *conflict_notes(problems)])
             raise FileNotFoundError(f"none of its {self._n_rows} rows is readable below {self._root}{why}")
-        masks = [f"{self._n_masks_lost} masks are missing or empty"] if self._n_masks_lost else []
-        films = tuple(self._films.values())
-        return Records(films, self._root, tuple(self._problems), (*notes, *passed_over, *masks), self._n_rows)
-
-
-def _row(problem: Problem) -> str:
-    return problem.path if problem.row is None else f"row {problem.row}, {problem.path}"
+        return Records(tuple(films), self._root, problems, (*notes, *told), self._n_rows)
 
 
 def first_file(root: Path, names: Sequence[str]) -> Path:

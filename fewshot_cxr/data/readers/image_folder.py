@@ -1,6 +1,5 @@
 """A folder for each finding: root/<finding>/*.png, or root/<split>/<finding>/*.png; DICOM films with their header."""
 
-import re
 import secrets
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,10 +10,10 @@ from fewshot_cxr.data.dicom_header import AGE_TEXT, read_header
 from fewshot_cxr.data.dicom_kind import LATERAL_VIEWS
 from fewshot_cxr.data.film import LATERAL
 from fewshot_cxr.data.images import DICOM_SUFFIXES, is_image_name
+from fewshot_cxr.data.readers.cells import alike_findings, patient_of_path, patients_note
 from fewshot_cxr.data.readers.film_walk import descend, walk_films
 from fewshot_cxr.data.split_names import split_named
 from fewshot_cxr.records import Problem, Record, Records
-from fewshot_cxr.unknown_patients import unknown_text
 
 _LEAST_SALT_BYTES = 16
 _LOOSE = "lies in no finding's folder"
@@ -60,7 +59,7 @@ def read_image_folder(
     if finding is not None and not finding.strip():
         raise ValueError("--finding is blank; name the finding of the films that lie in no finding's folder")
     place = descend(root)
-    pattern = _compile(patient_pattern)
+    patient_of = patient_of_path(patient_pattern)
     header_of = partial(read_header, salt=_read_salt(salt_file), keep_ids=keep_patient_ids, any_modality=any_modality)
     paths, problems = walk_films(place, any_name=any_name)
     films: list[Record] = []
@@ -70,15 +69,15 @@ def read_image_folder(
         if isinstance(film, Problem):
             problems.append(film)
             continue
-        patient = _match(pattern, path)
+        patient = patient_of(path)
         n_by_header += patient is None and film.patient_id is not None
         films.append(replace(film, patient_id=patient) if patient else film)
     if not films:
         raise _nothing(place, problems)
     notes = [f"the films are read from {place}"] if place != root else []
     notes += [_how_ids_hold(salt_file is not None, keep_patient_ids)] if n_by_header else []
-    notes += _header_notes(films)
-    return Records(tuple(films), place, tuple(problems), (*notes, *_notes(films, pattern)))
+    notes += [*_header_notes(films), *patients_note(films, pattern=patient_pattern), *alike_findings(films)]
+    return Records(tuple(films), place, tuple(problems), tuple(notes))
 
 
 def _film(root: Path, path: str, finding: str | None, header_of: Callable[[Path, Record], Record]) -> Record | Problem:
@@ -97,18 +96,6 @@ def _film(root: Path, path: str, finding: str | None, header_of: Callable[[Path,
         return header_of(root / path, film)
     except OSError as error:
         return Problem(None, path, str(error), "unreadable")
-
-
-def _match(pattern: re.Pattern[str] | None, path: str) -> str | None:
-    found = pattern.search(path) if pattern else None
-    return ((found.group(1) if found.groups() else found.group()) or None) if found else None
-
-
-def _compile(pattern: str | None) -> re.Pattern[str] | None:
-    try:
-        return None if pattern is None else re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"--patient-pattern {pattern!r} is no regular expression: {error}") from error
 
 
 def _read_salt(file: str | Path | None) -> bytes:
@@ -163,13 +150,3 @@ def _header_notes(films: list[Record]) -> list[str]:
     n_lateral = sum(film.view in LATERAL_VIEWS for film in films)
     told = [(n_lateral, LATERAL), (sum("age_text" in film.attributes for film in films), AGE_TEXT)]
     return [f"{count} films: {note}" for count, note in told if count]
-
-
-def _notes(films: list[Record], pattern: re.Pattern[str] | None) -> tuple[str, ...]:
-    n_unknown = sum(film.patient_id is None for film in films)
-    if not n_unknown:
-        return ()
-    if pattern is not None:
-        return (f"{n_unknown} of {len(films)} paths do not match the patient pattern: each counts as its own patient",)
-    told = unknown_text(n_unknown, len(films))
-    return (f"{told}, so films of one patient may leak between splits; name a --patient-pattern",)

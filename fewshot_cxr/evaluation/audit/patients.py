@@ -43,13 +43,16 @@ def contradictory_patients(records: Records) -> tuple[ContradictoryPatient, ...]
 
 def _films_of_two_labels(records: Records) -> list[ContradictoryPatient]:
     film_of = {film.path: film for film in records}
-    found = []
+    names_of: dict[str, set[str]] = {}
     for problem in records.problems:
-        film = film_of.get(problem.path)
-        if film is not None and problem.kind == "finding_conflict":
-            names = tuple(sorted({*film.findings, *problem.clash.split("|")}))
-            found.append(ContradictoryPatient(film.patient_id or film.path, names, 1, (film.path,)))
-    return found
+        if problem.kind == "finding_conflict":
+            film = film_of.get(problem.path)
+            own = names_of.setdefault(problem.path, set(film.findings if film else ()))
+            own.update(problem.clash.split("|"))
+    return [
+        ContradictoryPatient(getattr(film_of.get(path), "patient_id", None) or path, tuple(sorted(names)), 1, (path,))
+        for path, names in names_of.items()
+    ]
 
 
 def contradiction_rule(records: Records) -> str:

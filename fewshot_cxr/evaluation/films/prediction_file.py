@@ -8,13 +8,14 @@ import numpy as np
 
 from fewshot_cxr._checks import nearest
 from fewshot_cxr.data import patient_ids
+from fewshot_cxr.data.readers.cells import plain, says_nothing
+from fewshot_cxr.data.readers.columns import COLUMNS
 from fewshot_cxr.data.readers.csv_table import parse_rows, read_text
-from fewshot_cxr.data.readers.manifest import COLUMNS
 from fewshot_cxr.evaluation.answers import Answers
 from fewshot_cxr.records import Record
 
 _PREDICTED = "predicted"
-_ROW_NAMES = {"id", "index", "unnamed: 0"}  # of rows, as tables of other programs have them
+_ROW_NAMES = {"id", "index", "unnamed0"}  # of rows, as tables of other programs have them
 _SUM_SLACK = 0.05  # probabilities written with two digits, of many findings
 _EXACT = 1e-6
 _NO_PATIENTS = "no column patient_id or group_id: each film counts as a patient of its own"
@@ -27,7 +28,7 @@ class _Table:
     rows: list[tuple[int, list[str]]]  # number of the row in the file, cells
 
     def place(self, kind: str) -> int | None:
-        names = [name.lower() for name in self.header]
+        names = [plain(name) for name in self.header]
         return next((names.index(name) for name in COLUMNS[kind] if name in names), None)
 
     def fail(self, number: int, what: str) -> ValueError:
@@ -58,13 +59,13 @@ def read_predictions(path: str | Path) -> Answers:
     for kind in ("path", "label"):
         if places[kind] is None:
             raise ValueError(
-                f"{path} has no column {COLUMNS[kind][0]} (or {', '.join(COLUMNS[kind][1:])}); "
+                f"{path} has no column {COLUMNS[kind][0]} (or {', '.join(COLUMNS[kind][1:3])}); "
                 f"it has {', '.join(table.header)}"
             )
     records = [_record(table, number, cells, places) for number, cells in table.rows]
     true = [film.finding for film in records]
     known = {name for names in COLUMNS.values() for name in names} | {_PREDICTED} | _ROW_NAMES
-    columns = [place for place, name in enumerate(table.header) if name and name.lower() not in known]
+    columns = [place for place, name in enumerate(table.header) if name and plain(name) not in known]
     lower = [name.lower() for name in table.header]
     notes: list[str] = []
     if columns:
@@ -109,7 +110,10 @@ def _read_table(path: Path) -> _Table:
 
 
 def _record(table: _Table, number: int, cells: list[str], places: dict[str, int | None]) -> Record:
-    text = {kind: None if place is None else cells[place].strip() or None for kind, place in places.items()}
+    text = {
+        kind: None if place is None or says_nothing(cells[place]) else cells[place].strip()
+        for kind, place in places.items()
+    }
     if text["path"] is None or text["label"] is None:
         raise table.fail(number, f"no {'path' if text['path'] is None else 'finding'}; every film needs both")
     if "|" in text["label"]:

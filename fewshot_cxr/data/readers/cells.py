@@ -1,0 +1,195 @@
+"""What a cell of a table means, and the name of a folder or a finding: nothing, a split, one name or several."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+from fewshot_cxr.data.split_names import SPLITS, split_named
+from fewshot_cxr.records import Record
+from fewshot_cxr.unknown_patients import count_unknown, unknown_text
+
+NO_VALUE = frozenset(
+    (
+        *("", "nan", "none", "na", "n/a", "n.a.", "n.a", "<na>", "#n/a", "#na", "null", "nil", "nat", "<null>"),
+        *("<none>", "-", "--", "---", "?", "??", ".", "_", "\N{EN DASH}", "\N{EM DASH}"),
+    )
+)
+_NOBODY = frozenset(("unknown", "missing", "undefined", "notavailable", "notstated", "unidentified", "withheld")) | {
+    stem + end for stem in ("anonym", "anonymous", "anonymized", "anonymised", "anon") for end in ("", "patient")
+}
+_COLUMNS = ("patient_id", "group_id", "source", "view", "split", "sex")
+_SAME_MEANING = (
+    ("covid", "covid19", "covid2019", "sarscov2", "2019ncov", "ncov", "positive"),
+    ("normal", "nofinding", "nofindings", "negative", "healthy"),
+)
+_MEANING_OF = {name: names[0] for names in _SAME_MEANING for name in names}
+_BETWEEN_NAMES = re.compile(r"[;,/&+]")
+ALIKE = "findings that may be one"
+_MOST_NAMED = 5
+
+
+def plain(name: str) -> str:
+    """Return a name without case, blanks, dashes, dots and underscores: "Patient ID" is "patientid"."""
+    return "".join(mark for mark in name.casefold() if mark.isalnum())
+
+
+def says_nothing(cell: str) -> bool:
+    """Return whether a cell stands for "no value": empty, nan, None, N/A, a dash, a question mark and their like."""
+    return cell.strip().casefold() in NO_VALUE
+
+
+def names_in(cell: str) -> tuple[str, ...]:
+    """Return the findings of a cell: `a|b`, or a list as Python writes it, `['a', 'b']`; each once."""
+    cell = cell.strip()
+    between = "|"
+    if cell[:1] == "[" and cell[-1:] == "]":
+        cell, between = cell[1:-1], ","
+    names = (name.strip().strip("'\"").strip() if between == "," else name.strip() for name in cell.split(between))
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+def clean_cells(films: Iterable[Record]) -> tuple[tuple[Record, ...], tuple[str, ...]]:
+    """Take what stands for "no value" as no value, and the names of splits by their meaning.
+
+    A film whose findings all say nothing keeps none.
+
+    Returns:
+        The films, and notes that count what was changed and name the splits that are none of train, val and test.
+    """
+    films, notes = tuple(films), []
+    for column in _COLUMNS:
+        counts = Counter(getattr(film, column) for film in films)
+        new = {text: _meaning(column, text) for text in counts if text is not None}
+        new = {text: value for text, value in new.items() if value != text}
+        if not new:
+            continue
+        films = tuple(
+            replace(film, **{column: new.get(getattr(film, column), getattr(film, column))}) for film in films
+        )
+        notes += _told(column, counts, new)
+    empty = {name for name in {name for film in films for name in film.findings} if says_nothing(name)}
+    if empty:
+        n_films = sum(not empty.isdisjoint(film.findings) for film in films)
+        notes.append(f"{n_films} films have a finding that stands for none ({_quoted(empty)}): taken as no finding")
+        films = tuple(replace(film, findings=tuple(n for n in film.findings if n not in empty)) for film in films)
+    return films, (*notes, *_strange_splits(films))
+
+
+def split_joined_names(films: Sequence[Record]) -> tuple[tuple[Record, ...], tuple[str, ...]]:
+    """Take "a;b" for the findings a and b where both stand alone elsewhere; say so, and say where it is not sure."""
+    names = {name for film in films for name in film.findings}
+    parts = {name: tuple(filter(None, map(str.strip, _BETWEEN_NAMES.split(name)))) for name in names}
+    parts = {name: found for name, found in parts.items() if len(found) > 1}
+    sure = {name: found for name, found in parts.items() if all(part in names - parts.keys() for part in found)}
+    doubtful = [n for n in sorted(parts.keys() - sure.keys()) if ";" in n or any(part in names for part in parts[n])]
+    notes = []
+    if sure:
+        n_films = sum(not sure.keys().isdisjoint(film.findings) for film in films)
+        notes.append(f"{n_films} films name several findings at once ({_quoted(sure)}): each is taken for itself")
+    if doubtful:
+        notes.append(
+            f"{_quoted(doubtful)} may be several findings: separate them with |, or give it one name with "
+            "`fscxr data read --map OLD=NEW`"
+        )
+    if not sure:
+        return tuple(films), tuple(notes)
+    each = (dict.fromkeys(part for name in film.findings for part in sure.get(name, (name,))) for film in films)
+    return tuple(replace(film, findings=tuple(new)) for film, new in zip(films, each, strict=True)), tuple(notes)
+
+
+def alike_findings(films: Iterable[Record]) -> tuple[str, ...]:
+    """Return a note for each set of findings whose names differ little, or mean the same, with what joins them."""
+    counts = Counter(name for film in films for name in film.findings)
+    sets: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(counts, key=lambda name: (-counts[name], name)):
+        key = plain(name) or name
+        sets[_MEANING_OF.get(key, key.rstrip("s"))].append(name)
+    notes = []
+    for first, *others in (names for names in sets.values() if len(names) > 1):
+        told = ", ".join(f"{name} ({counts[name]} films)" for name in (first, *others))
+        flags = " ".join(f"--map {_shell(f'{name}={first}')}" for name in others)
+        notes.append(f"{ALIKE}: {told}; `fscxr data read SOURCE {flags} --out films.csv` joins them")
+    return tuple(notes)
+
+
+def _meaning(column: str, text: str) -> str | None:
+    if says_nothing(text) or (column in ("patient_id", "group_id") and plain(text) in _NOBODY):
+        return None
+    return (split_named(text) or text) if column == "split" else text
+
+
+def _told(column: str, counts: Counter[str | None], new: dict[str, str | None]) -> list[str]:
+    empty = [text for text, value in new.items() if value is None and text.strip()]
+    n_empty = sum(counts[text] for text in empty)
+    told = [f"{n_empty} films have no {column}: {_quoted(empty)} stands for none"] if empty else []
+    named = [text for text, value in new.items() if value is not None and text.strip().lower() != value]
+    return told + [f"the split {text!r} is taken for {new[text]} ({counts[text]} films)" for text in sorted(named)]
+
+
+def _strange_splits(films: Iterable[Record]) -> list[str]:
+    counts = Counter(film.split for film in films if film.split)
+    strange = [name for name in sorted(counts) if name not in SPLITS]
+    if not strange:
+        return []
+    told = ", ".join(f"{name!r} ({counts[name]} films)" for name in strange[:_MOST_NAMED])
+    return [f"the split {told} is none of train, val and test: it is used only where --split names it"]
+
+
+def _quoted(names: Iterable[str]) -> str:
+    names = sorted(names)
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(map(repr, names[:_MOST_NAMED])) + more
+
+
+def _shell(text: str) -> str:
+    return f'"{text}"' if " " in text else text
+
+
+PatientOf = Callable[[str], str | None]
+
+
+def patient_of_path(pattern: str | None) -> PatientOf:
+    """Return what finds the patient in a path: the first group of a pattern or, without one, the whole match.
+
+    Raises:
+        ValueError: the pattern is no regular expression.
+    """
+    try:
+        compiled = None if pattern is None else re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"--patient-pattern {pattern!r} is no regular expression: {error}") from error
+
+    def patient(path: str) -> str | None:
+        found = compiled.search(path) if compiled else None
+        return ((found.group(1) if found.groups() else found.group()) or None) if found else None
+
+    return patient
+
+
+def patients_note(films: Sequence[Record], *, pattern: str | None, hint: str = "--patient-pattern") -> tuple[str, ...]:
+    """Say of how many films the patient is unknown, or () where all are known.
+
+    Args:
+        films: as they were read.
+        pattern: that was searched for in their paths.
+        hint: the flags that would tell.
+    """
+    told = unknown_text(count_unknown(films), len(films))
+    if told and pattern is not None:
+        n_unmatched = count_unknown(films)
+        return (
+            f"{n_unmatched} of {len(films)} paths do not match the patient pattern: each counts as its own patient",
+        )
+    return (f"{told}, so films of one patient may leak between splits; name a {hint}",) if told else ()
+
+
+def crowded_patient(films: Sequence[Record]) -> tuple[str, ...]:
+    """Say where one patient has so many of the films that its id may stand for "unknown"; () where none has."""
+    counts = Counter(film.patient_id for film in films if film.patient_id is not None)
+    if len(counts) < 2:
+        return ()
+    (name, n_films), (_, n_next) = counts.most_common(2)
+    if n_films < max(8, 0.2 * len(films), 4 * n_next / 2):
+        return ()
+    return (f"the patient {name!r} has {n_films} of {len(films)} films: does this id stand for an unknown patient?",)

@@ -1,0 +1,71 @@
+"""Where a film lies that a table names otherwise: under another suffix, in another case, in another folder."""
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+_MOST_FILES = 50_000
+_ENOUGH = 1_000
+
+
+def lost_films(root: Path, missing: Sequence[str]) -> list[str]:
+    """Look for files of nearly the names that are missing.
+
+    Args:
+        root: that the names start from; at most 50,000 files below it are looked at.
+        missing: names of files that are not there; the first 1,000 are looked for.
+
+    Returns:
+        At most one note: how many were found, the first of them, and the flag that finds them all.
+    """
+    if not missing:
+        return []
+    by_name, by_stem = _files(root)
+    found: Counter[str] = Counter()
+    first: dict[str, str] = {}
+    for name in missing[:_ENOUGH]:
+        lost = PurePosixPath(name.replace("\\", "/"))
+        there = (
+            by_name.get(lost.name.casefold()) or by_stem.get(lost.name.casefold()) or by_stem.get(lost.stem.casefold())
+        )
+        if there is None:
+            continue
+        way_out = _way_out(root, lost, PurePosixPath(there[0]))
+        found[way_out] += 1
+        first.setdefault(way_out, f"{there[0]} for {name}")
+    n_sought = min(len(missing), _ENOUGH)
+    return [
+        f"{count} of {n_sought} missing files lie there under another name, such as {first[way_out]}: {way_out}"
+        for way_out, count in found.most_common(1)
+    ]
+
+
+def _way_out(root: Path, lost: PurePosixPath, there: PurePosixPath) -> str:
+    flags = []
+    if there.name != lost.name and there.name.startswith(lost.name):
+        flags.append(f"--path-suffix {there.name.removeprefix(lost.name)}")
+    elif there.name != lost.name:
+        return "correct the names in the table"
+    above = len(there.parts) - len(lost.parts)
+    if there.parent != lost.parent:
+        if above <= 0 or there.parts[above:-1] != lost.parts[:-1]:
+            return "correct the folders in the table, or name the folder with --root"
+        flags.append(f"--root {root.joinpath(*there.parts[:above])}")
+    return " ".join(flags)
+
+
+def _files(root: Path) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    by_name: dict[str, list[str]] = defaultdict(list)
+    by_stem: dict[str, list[str]] = defaultdict(list)
+    n_files = 0
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = PurePosixPath(Path(folder, name).relative_to(root).as_posix())
+            by_name[name.casefold()].append(str(path))
+            by_stem[path.stem.casefold()].append(str(path))
+        n_files += len(names)
+        if n_files > _MOST_FILES:
+            break
+    return by_name, by_stem
