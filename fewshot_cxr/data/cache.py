@@ -78,7 +78,7 @@ def cache_films(
     records: Records,
     spec: ImageSpec,
     *,
-    folder: Path | None = None,
+    folder: str | Path | None = None,
     n_workers: int | None = None,
     progress: Progress | None = None,
 ) -> CachedFilms:
@@ -95,7 +95,7 @@ def cache_films(
     Raises:
         FileNotFoundError: no film is readable; the first reason is named.
     """
-    folder = folder or default_folder()
+    folder = Path(folder or default_folder())
     place = folder / _recipe_name(spec)
     with ThreadPoolExecutor(n_workers or os.cpu_count()) as pool:
         files, reasons = _find_files(records)

@@ -52,7 +52,7 @@ def embed(
     image_spec: ImageSpec | None = None,
     batch_size: int = 128,
     device: str = "auto",
-    cache_folder: Path | None = None,
+    cache_folder: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Embeddings:
     """Embed films, each once.
@@ -121,7 +121,7 @@ def film_vectors(
 
 def embed_files(
     encoder: Encoder,
-    files: Sequence[Path],
+    files: Sequence[str | Path],
     *,
     batch_size: int = 128,
     device: str = "auto",
@@ -151,7 +151,7 @@ def embed_files(
     parts = []
     for first in range(0, len(files), batch_size):
         films = []
-        for path in files[first : first + batch_size]:
+        for path in map(Path, files[first : first + batch_size]):
             try:
                 film = decode_film(path, bit_depth=encoder.image_spec.bit_depth)
                 if film.facts.stranger and not any_modality:

@@ -93,7 +93,7 @@ class TrainingSettings:
     max_minutes: float | None = None
     device: str = "auto"
     seed: int = 0
-    cache_folder: Path | None = None
+    cache_folder: str | Path | None = None
     n_workers: int | None = None
 
     def __post_init__(self) -> None:

@@ -31,7 +31,7 @@ class Compute:
 
     device: str = "auto"
     n_workers: int | None = None
-    cache_folder: Path | None = None
+    cache_folder: str | Path | None = None
     batch_size: int = 64
     progress: Progress | None = None
 

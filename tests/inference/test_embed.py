@@ -53,6 +53,15 @@ def test_files_without_the_cache_give_the_same(films, encoder):
     assert problems == []
 
 
+def test_paths_may_be_texts(films, encoder, tmp_path):
+    whole = embed(encoder, films[:3]).vectors
+    paths = [str(films.file(film)) for film in films[:3]]
+    np.testing.assert_allclose(embed_files(encoder, paths)[0], whole, atol=1e-5)
+    cached = embed(encoder, replace(films[:3], root=str(films.root)), cache_folder=str(tmp_path / "cache"))
+    np.testing.assert_array_equal(cached.vectors, whole)
+    assert (tmp_path / "cache").is_dir()
+
+
 def test_unreadable_films_are_left_out_with_a_warning(films, encoder, tmp_path):
     records = make_synthetic(tmp_path, n_patients=3, findings=("normal", "effusion"), size_px=48)
     records.file(records[1]).write_bytes(b"nothing")

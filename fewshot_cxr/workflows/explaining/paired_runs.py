@@ -55,7 +55,7 @@ def compare_runs(
     *,
     n_films: int = 4,
     seed: int = 0,
-    cache_folder: Path | None = None,
+    cache_folder: str | Path | None = None,
     progress: Progress | None = None,
 ) -> PairedRuns:
     """Measure where two runs look on the same films, in one frame, and test the difference.
@@ -109,7 +109,7 @@ def _check_pair(first: RunFilms, second: RunFilms) -> None:
 
 
 def _tiles(
-    run: RunFilms, report: FocusReport, choices: tuple[Choice, ...], cache_folder: Path | None
+    run: RunFilms, report: FocusReport, choices: tuple[Choice, ...], cache_folder: str | Path | None
 ) -> Iterator[HeatTile]:
     """Yield the chosen films, whole, with the heat of a run."""
     rows = [focus.row for focus, _ in choices]

@@ -37,7 +37,7 @@ class PlotOptions:
     colour: str = "finding"
     distance: str = "euclidean"
     queries: tuple[str, ...] = ()
-    cache_folder: Path | None = None
+    cache_folder: str | Path | None = None
     progress: Callable[[int, int], None] | None = None
 
 
