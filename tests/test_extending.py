@@ -73,7 +73,7 @@ def test_a_reader_an_encoder_a_loss_and_a_rule_of_ones_own_are_seen_on_the_comma
     assert card["encoder"]["options"] == {"width": 4, "embedding_dim": 6, "weights": None}
     assert (card["training"]["loss"], card["distance"]) == ("spread", "l1")
     asked = ["--n-shot", 2, "--n-query", 3, "--n-episodes", 50, "--rule", "farthest", "--json", result]
-    assert run("episode-eval", "--checkpoint", out, "--data", data, *asked) == 0
+    assert run("episode-eval", "--checkpoint", out, "--data", data, "--allow-training-films", *asked) == 0
     assert json.loads(result.read_text())["rule"] == "farthest"
     assert "farthest" in capsys.readouterr().out
 

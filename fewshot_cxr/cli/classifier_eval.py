@@ -1,6 +1,7 @@
 """`fscxr evaluate --classifier`: films through a trained classifier, one finding each or several."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import click
@@ -14,6 +15,7 @@ from fewshot_cxr.inference import Classifier, load_classifier
 from fewshot_cxr.records import Records
 from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.judging import closed_warnings, evaluate_by_classifier
+from fewshot_cxr.workflows.training_films import count_training_films, with_training_films
 
 _CHOSE_EPOCH = "these films chose the epoch that was kept: numbers on them flatter"
 _UNKNOWN_TRAINING = (
@@ -23,7 +25,14 @@ _UNKNOWN_TRAINING = (
 
 
 def classifier_result(
-    path: Path, source: str, split: str | None, calibrate_split: str | None, reading: Reading, *, compute: Compute
+    path: Path,
+    source: str,
+    split: str | None,
+    calibrate_split: str | None,
+    reading: Reading,
+    *,
+    allow_training_films: bool,
+    compute: Compute,
 ) -> Result:
     """Evaluate a classifier of films with one finding each as a closed set, and any other finding by finding.
 
@@ -33,6 +42,7 @@ def classifier_result(
         split: of the test films; None: test, where there is one.
         calibrate_split: of the films that a temperature is fitted on; None: none is fitted.
         reading: the flags.
+        allow_training_films: evaluate what was trained on too; the result says so.
         compute: where it is done.
     """
     classifier = load_classifier(path)
@@ -47,10 +57,12 @@ def classifier_result(
         (refuse_unknown_findings if is_closed else _refuse_strangers)(classifier.findings, some)
     reader, _ = reader_and_path(source)
     refuse_shared_patients({name: (some, reader) for name, some in parts.items()})
-    note = _check_training(classifier, records, parts, reader)
+    note = "" if allow_training_films else _check_training(classifier, records, parts, reader)
     with bars_for(compute) as compute:
         spec = classifier.encoder.image_spec
         films = {name: compute.decode(some, spec, f"{name} films") for name, some in parts.items()}
+        count = partial(count_training_films, classifier.encoder.card, path, is_allowed=allow_training_films)
+        n_trained = count(films["test"])
         result = evaluate_by_classifier(
             classifier, films["test"], films.get("calibration"), is_multi_label=not is_closed, compute=compute
         )
@@ -59,11 +71,12 @@ def classifier_result(
     card = classifier.encoder.card
     chose_epoch = parts["test"].data_hash in (card.get("data_hash", {}).get("val"), *card.get("given_hash", ())[1:])
     warnings = closed_warnings(result, films["test"].records, classifier.encoder) if is_closed else ()
-    return replace(
+    result = replace(
         result,
         notes=(*result.notes, *([note] if note else [])),
         warnings=(*result.warnings, *warnings, *([_CHOSE_EPOCH] if chose_epoch else [])),
     )
+    return with_training_films(result, n_trained)
 
 
 def _is_closed(classifier: Classifier) -> bool:

@@ -7,7 +7,7 @@ import click
 from fewshot_cxr import report  # each name loads when it is asked for: no page, no matplotlib
 from fewshot_cxr.cli.console import bars_for, say, say_problems, write_result
 from fewshot_cxr.cli.episode_plan import EpisodeFlags, episode_flags
-from fewshot_cxr.cli.exemplars import rule_flags
+from fewshot_cxr.cli.exemplars import of_split, rule_flags, split_flag, training_films_flag
 from fewshot_cxr.cli.flags import batch_compute_flags, checkpoint_flag, data_flag, json_flag
 from fewshot_cxr.cli.outputs import check_place, numbers_file, page_file
 from fewshot_cxr.cli.results import show_result
@@ -24,7 +24,8 @@ from fewshot_cxr.workflows.judging import evaluate_in_episodes
 @click.command()
 @checkpoint_flag
 @data_flag
-@click.option("--split", help="Take the films of this split only, such as test.")
+@split_flag
+@training_films_flag
 @episode_flags
 @click.option("--calibrate-split", help="Fit a temperature on this split of the same data; no patient may be in both.")
 @rule_flags(f"{name}{' (transductive)' * (name in TRANSDUCTIVE)}" for name in RULES)
@@ -47,6 +48,7 @@ def command(
     checkpoint: Path,
     source: str,
     split: str | None,
+    allow_training_films: bool,
     episodes: EpisodeFlags,
     calibrate_split: str | None,
     rule: ExemplarRule,
@@ -82,6 +84,8 @@ def command(
             is_multi_label=multi_label,
             with_baselines=with_baselines,
             patient_interval=patient_interval,
+            checkpoint=checkpoint,
+            allow_training_films=allow_training_films,
             compute=compute,
         )
     say_problems(films)
@@ -106,9 +110,9 @@ def _films(
     """Return the films that are evaluated, and those that a temperature is fitted on."""
     if calibrate_split is not None and is_multi_label:
         raise click.UsageError("--calibrate-split does not go with --multi-label: there is no probability to calibrate")
-    if calibrate_split is not None and split in (None, calibrate_split):
-        raise click.UsageError(f"--calibrate-split {calibrate_split} needs another --split for the test, such as test")
     # Reading refuses data whose splits share a film, a patient or a group, so the two are apart.
     records = read_films(source, reading, single_label=not is_multi_label)
-    test = records if split is None else records.of_split(split)
+    test = of_split(records, split, "test", "--split")
+    if calibrate_split is not None and any(film.split == calibrate_split for film in test):
+        raise click.UsageError(f"--calibrate-split {calibrate_split} needs another --split for the test, such as test")
     return test, None if calibrate_split is None else records.of_split(calibrate_split)

@@ -1,6 +1,8 @@
 """`fscxr evaluate`: every film of a test split classified once, by exemplars, a classifier, or as a file says."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import click
@@ -13,11 +15,14 @@ from fewshot_cxr.cli.exemplars import (
     read_test_and_support,
     rule_flags,
     say_exemplars,
+    split_flag,
     support_flags,
+    training_films_flag,
 )
 from fewshot_cxr.cli.flags import batch_compute_flags, encoder_path, given_flags, json_flag, seed_flag
 from fewshot_cxr.cli.results import show_result
 from fewshot_cxr.cli.sources import Reading, reading_flags
+from fewshot_cxr.data import CachedFilms
 from fewshot_cxr.encoders import Encoder, load_encoder
 from fewshot_cxr.evaluation import Result, evaluate_closed_set, read_predictions
 from fewshot_cxr.inference import RULES
@@ -25,6 +30,7 @@ from fewshot_cxr.records import Records
 from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
 from fewshot_cxr.workflows.judging import closed_warnings, embed_exemplars, evaluate_by_exemplars
+from fewshot_cxr.workflows.training_films import count_training_films, with_training_films
 
 _WITH_PREDICTIONS = ("predictions", "json_file")
 _OF_EXEMPLARS = ("checkpoint", "support", "support_split", "n_exemplars", "rule", "distance", "seed")
@@ -38,7 +44,8 @@ _OF_EXEMPLARS = ("checkpoint", "support", "support_split", "n_exemplars", "rule"
     help="Run folder or encoder file with a classifier, which needs no exemplars.",
 )
 @click.option("--data", "source", help=f"Films to judge: {SOURCE_HELP}.")
-@click.option("--split", help="Judge the films of this split.  [default: test, where there is one]")
+@split_flag
+@training_films_flag
 @support_flags
 @rule_flags(RULES)
 @click.option("--calibrate-split", help="Fit a temperature on this split of --data.")
@@ -57,6 +64,7 @@ def command(
     classifier: Path | None,
     source: str | None,
     split: str | None,
+    allow_training_films: bool,
     support: SupportFlags,
     rule: ExemplarRule,
     calibrate_split: str | None,
@@ -86,7 +94,8 @@ def command(
         _refuse(idle, "--classifier", "a classifier compares with no exemplars")
         if source is None:
             raise click.UsageError("name the films that the classifier is to judge (--data)")
-        result = classifier_result(classifier, source, split, calibrate_split, reading, compute=compute)
+        asked = source, split, calibrate_split, reading
+        result = classifier_result(classifier, *asked, allow_training_films=allow_training_films, compute=compute)
     elif checkpoint is None or source is None:
         raise click.UsageError(
             "name an encoder and films (--checkpoint, --data), a classifier and films (--classifier, --data), or "
@@ -95,7 +104,8 @@ def command(
     else:
         encoder = load_encoder(checkpoint)
         films = read_test_and_support(source, split, support, reading, calibration=calibrate_split, seed=seed)
-        result = _exemplar_result(encoder, rule.for_encoder(encoder, checkpoint), *films, compute=compute)
+        count = partial(count_training_films, encoder.card, checkpoint, is_allowed=allow_training_films)
+        result = _exemplar_result(encoder, rule.for_encoder(encoder, checkpoint), *films, count=count, compute=compute)
     show_result(result, to_stderr=json_file == "-")
     write_result(result.to_json(), json_file)
 
@@ -106,16 +116,25 @@ def _refuse(flags: list[str], other: str, why: str) -> None:
 
 
 def _exemplar_result(
-    encoder: Encoder, rule: ExemplarRule, test: Records, support: Records, others: Records | None, *, compute: Compute
+    encoder: Encoder,
+    rule: ExemplarRule,
+    test: Records,
+    support: Records,
+    others: Records | None,
+    *,
+    count: Callable[[CachedFilms], int],
+    compute: Compute,
 ) -> Result:
     spec = encoder.image_spec
     with bars_for(compute) as compute:
-        exemplars = embed_exemplars(encoder, support, rule, compute)
         films = compute.decode(test, spec, "test films")
+        n_trained = count(films)
+        exemplars = embed_exemplars(encoder, support, rule, compute)
         calibration = None if others is None else compute.decode(others, spec, "calibration films")
         result, _ = evaluate_by_exemplars(exemplars, encoder, films, calibration, compute=compute)
     for some in (films, calibration):
         if some is not None:
             say_problems(some.records)
     say_exemplars(support, exemplars.films.records)
-    return replace(result, warnings=(*result.warnings, *closed_warnings(result, films.records, encoder)))
+    result = replace(result, warnings=(*result.warnings, *closed_warnings(result, films.records, encoder)))
+    return with_training_films(result, n_trained)

@@ -68,6 +68,12 @@ class SupportFlags:
     n_exemplars: int | None
 
 
+split_flag = click.option(
+    "--split", metavar="NAME|all", help="Judge the films of this split.  [default: test, where there is one]"
+)
+training_films_flag = click.option(
+    "--allow-training-films", is_flag=True, help="Judge films that were trained on too; the result says so, in red."
+)
 support_split_flag = click.option(
     "--support-split",
     metavar="NAME|all",
@@ -180,7 +186,9 @@ def say_exemplars(asked: Records, read: Records) -> None:
 
 
 def of_split(records: Records, split: str | None, usual: str, flag: str) -> Records:
-    """Return the films of a split; where none is named, those of the usual one, if there are any, and say so."""
+    """Return the films of a split, or `all`; where none is named, say so and take the usual one, if there is one."""
+    if split == ALL and not any(film.split == ALL for film in records):
+        return records
     if split is None and any(film.split == usual for film in records):
         say(f"note: films of the split {usual} ({flag})")
         split = usual

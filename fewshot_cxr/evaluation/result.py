@@ -79,6 +79,7 @@ class Result:
         open_set_reason: why `open_set` of episodes is None.
         baselines: accuracy of simpler classifiers by name, on the very same episodes or films.
         above_baselines: accuracy less that of each baseline, paired.
+        n_training_films: how many of the films the encoder was trained on, where that was allowed.
     """
 
     kind: str
@@ -101,6 +102,7 @@ class Result:
     open_set_reason: str | None = None
     baselines: dict[str, Estimate] = field(default_factory=dict)
     above_baselines: dict[str, Estimate] = field(default_factory=dict)
+    n_training_films: int = 0
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -186,7 +188,7 @@ class Result:
         """
         kind = value.get("kind", "")
         command = COMMANDS.get(kind, "episode-eval or evaluate")
-        missing = [key for key in _KEYS.get(kind, ()) if key not in (*value, *_UNKNOWN_PATIENTS)]
+        missing = [key for key in _KEYS.get(kind, ()) if key not in (*value, *_LATER)]
         if kind not in _KEYS or missing:
             raise ValueError(
                 f"this is no result of {command} of this version ({', '.join(missing) or 'kind'} missing); "
@@ -222,23 +224,23 @@ _MOVED = {item.name: f"episodes.{item.name}" for item in fields(EpisodeFacts)}
 _MOVED |= {"floor": "baselines", "above_floor": "above_baselines"}
 COMMANDS = {"episodes": "episode-eval", "closed_set": "evaluate", "multi_label": "evaluate (of several findings)"}
 _TEXTS = ("findings", "notes", "warnings")
-_UNKNOWN_PATIENTS = ("n_films_without_patient", "interval_over")  # which results of before do not have
+_LATER = ("n_films_without_patient", "interval_over", "n_training_films")  # which results of before do not have
 # The keys of each kind's JSON after the numbers over all findings, in their order.
 _KEYS: dict[str, tuple[str, ...]] = {
     "episodes": (
         *("per_class", "per_class_recall", "calibration", "open_set", "open_set_reason", "confusion", "findings"),
         *("protocol", "n_way", "n_shot", "n_query", "n_episodes", "n_patient_episodes", "rule", "distance"),
         *("is_transductive", "seed", "episodes_hash", "data_hash", "episodes_per_second", "seconds", "n_films"),
-        *("n_patients", *_UNKNOWN_PATIENTS, "floor", "above_floor", "seen_and_novel", "replicates", "notes"),
+        *("n_patients", *_LATER, "floor", "above_floor", "seen_and_novel", "replicates", "notes"),
         "warnings",
     ),
     "closed_set": (
         *("per_class", "calibration", "confusion", "findings", "films", "rule", "distance", "is_transductive"),
-        *("data_hash", "n_films", "n_patients", *_UNKNOWN_PATIENTS, "n_units", "floor", "above_floor", "notes"),
+        *("data_hash", "n_films", "n_patients", *_LATER, "n_units", "floor", "above_floor", "notes"),
         "warnings",
     ),
     "multi_label": (
-        *("per_finding", "findings", "films", "data_hash", "n_films", "n_patients", *_UNKNOWN_PATIENTS, "n_units"),
+        *("per_finding", "findings", "films", "data_hash", "n_films", "n_patients", *_LATER, "n_units"),
         *("notes", "warnings"),
     ),
 }

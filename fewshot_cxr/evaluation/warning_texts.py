@@ -3,6 +3,9 @@
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.metrics import Estimate
 
+OVERLAP = "PATIENT OVERLAP ALLOWED: support and query may share patients; this measures the leak, and nothing else"
+TRAINED_ON = "TRAINING FILMS ALLOWED"  # so begins the warning of a result on them
+
 
 def baseline_warning(name: str, gap: Estimate) -> str:
     """Say that an accuracy is not above a baseline, or not shown to be, or '' where it is above.

@@ -1,7 +1,7 @@
 """What episodes have asked, in words: their protocol, what the intervals are over, and how to read them."""
 
-from fewshot_cxr.evaluation.episodic.assemble import OVERLAP
 from fewshot_cxr.evaluation.result import Result
+from fewshot_cxr.evaluation.warning_texts import OVERLAP, TRAINED_ON
 from fewshot_cxr.unknown_patients import of_patients
 
 
@@ -81,8 +81,8 @@ def baseline_name(name: str) -> str:
 
 
 def is_alarm(warning: str) -> bool:
-    """Whether a warning makes the numbers worthless for most purposes: patients were not kept apart."""
-    return warning == OVERLAP
+    """Whether a warning makes the numbers worthless for most purposes: patients or films were not kept apart."""
+    return warning == OVERLAP or warning.startswith(TRAINED_ON)
 
 
 def _overlaps(result: Result) -> bool:

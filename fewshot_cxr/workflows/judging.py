@@ -27,6 +27,7 @@ from fewshot_cxr.inference.embed import with_facts
 from fewshot_cxr.records import Records
 from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
+from fewshot_cxr.workflows.training_films import count_training_films, with_training_films
 
 Planner = Callable[[Embeddings, Sequence[str] | None, Callable[[int, int], None] | None], Plan]
 """From labelled films, the findings that the encoder was trained on, and progress, to episodes."""
@@ -154,6 +155,8 @@ def evaluate_in_episodes(
     is_multi_label: bool = False,
     with_baselines: bool = True,
     patient_interval: bool = True,
+    checkpoint: Path,
+    allow_training_films: bool = False,
     compute: Compute,
 ) -> tuple[Result, Records]:
     """Evaluate an encoder in few-shot episodes.
@@ -167,12 +170,18 @@ def evaluate_in_episodes(
         is_multi_label: films may show several findings; each is told from its absence.
         with_baselines: what a nearest centroid says without an encoder, where a film shows one finding.
         patient_interval: slower, but quotable.
+        checkpoint: run folder or file of the encoder.
+        allow_training_films: evaluate what the encoder was trained on too; the result says so.
         compute: where it is done.
 
     Returns:
         The result, and the films that could be read.
+
+    Raises:
+        ValueError: the encoder was trained on some of the films.
     """
     films = compute.decode(test, encoder.image_spec)
+    n_trained = count_training_films(encoder.card, checkpoint, films, is_allowed=allow_training_films)
     # Before the films are embedded, which may take long: what was asked for may be impossible.
     labels = _unembedded(films.records, is_multi_label=is_multi_label)
     plan = planner(labels, encoder.card.get("findings"), compute.report("writing episodes"))
@@ -194,7 +203,7 @@ def evaluate_in_episodes(
         device=compute.device,
         progress=compute.report("episodes"),
     )
-    return result, films.records
+    return with_training_films(result, n_trained), films.records
 
 
 def _unembedded(films: Records, *, is_multi_label: bool = False) -> Embeddings:

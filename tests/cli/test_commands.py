@@ -144,7 +144,8 @@ def test_a_finding_with_one_film_names_the_choices(place, capsys):
     kept.append(next(line for line in text if ",effusion," in line))
     (place / "one.csv").write_text("\n".join(kept) + "\n")
     capsys.readouterr()
-    arguments = ("episode-eval", "--checkpoint", place / "run", "--data", place / "one.csv", "--n-shot", 5)
+    films = ("--data", place / "one.csv", "--split", "all", "--allow-training-films")
+    arguments = ("episode-eval", "--checkpoint", place / "run", *films, "--n-shot", 5)
     failure(capsys, 2, arguments, ["effusion has 1 film of 1 patient", "fewer shots", "drop the class"])
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import pytest
 from command_line import run
@@ -9,6 +10,7 @@ from command_line import run
 from fewshot_cxr.cli.results import show_warnings
 from fewshot_cxr.data.synthetic import make_synthetic
 from fewshot_cxr.evaluation import Result
+from fewshot_cxr.report import is_alarm
 
 KNOWN, NEW = ("normal", "effusion", "cardiomegaly"), "lobar_consolidation"
 SMALL = ("--n-shot", 2, "--n-query", 2, "--n-episodes", 40, "--no-patient-interval", "--no-floors")
@@ -224,3 +226,56 @@ def test_the_folds_of_a_support_set(evaluate, fail):
 )
 def test_wrong_use_is_one_line(fail, more, words):
     fail(*more, words=words)
+
+
+def test_without_a_split_the_test_films_are_judged_and_it_is_said(evaluate, place, tmp_path, capsys):
+    result, said = evaluate(*SMALL)
+    arguments = ("episode-eval", "--checkpoint", place / "run", "--data", place / "split.csv", *SMALL)
+    assert run(*arguments, "--json", tmp_path / "usual.json") == 0
+    assert "note: films of the split test (--split)" in capsys.readouterr().err
+    usual = json.loads((tmp_path / "usual.json").read_text())
+    assert (usual["data_hash"], usual["accuracy"]) == (result["data_hash"], result["accuracy"])
+    assert usual["n_training_films"] == 0
+    assert "TRAINING FILMS" not in said.err
+
+
+def test_training_films_are_refused_or_marked(place, tmp_path, capsys):
+    known = ("--findings", ",".join(KNOWN))
+    (tmp_path / "copies").mkdir()
+    for number, film in enumerate(sorted((place / "films").glob("*/*.png"))):
+        (tmp_path / "copies" / film.parent.name).mkdir(exist_ok=True)
+        shutil.copy(film, tmp_path / "copies" / film.parent.name / f"p{number}_0.png")
+    copies = ("--data", tmp_path / "copies", "--patient-pattern", r"(p\d+)_")
+    n_train = json.loads((place / "run" / "card.json").read_text())["n_films"]["train"]
+    for films in (("--data", place / "split.csv", "--split", "train"), copies):
+        arguments = ("episode-eval", "--checkpoint", place / "run", *films, *known, *SMALL)
+        assert run(*arguments) == 2
+        assert f"fscxr: error: {n_train} of " in (said := capsys.readouterr().err)
+        assert "--allow-training-films" in said
+        assert run(*arguments, "--allow-training-films", "--json", tmp_path / "result.json", "--overwrite") == 0
+        assert f"warning: TRAINING FILMS ALLOWED: the encoder was trained on {n_train} of" in capsys.readouterr().err
+        result = json.loads((tmp_path / "result.json").read_text())
+        assert result["n_training_films"] == n_train
+        assert is_alarm(result["warnings"][0])
+        assert Result.from_json(result).to_json() == {name: one for name, one in result.items() if name != "made_by"}
+    every = ("--data", place / "split.csv", "--split", "all", *SMALL)
+    assert run("episode-eval", "--checkpoint", place / "run", *every, "--allow-training-films") == 0
+    assert "note: films of the split" not in capsys.readouterr().err
+
+
+def test_a_run_without_digests_knows_its_films_by_their_split(place, tmp_path, capsys):
+    (tmp_path / "old").mkdir()
+    shutil.copy(place / "run" / "encoder.safetensors", tmp_path / "old")
+    arguments = ("--checkpoint", tmp_path / "old", "--data", place / "split.csv", *SMALL)
+    assert run("episode-eval", *arguments, "--split", "train") == 2
+    assert "films were trained on, such as " in capsys.readouterr().err
+    assert run("episode-eval", *arguments, "--split", "test") == 0
+
+
+def test_evaluate_refuses_or_marks_training_films_too(place, capsys):
+    arguments = ("--checkpoint", place / "run", "--data", place / "split.csv", "--split", "train")
+    arguments = ("evaluate", *arguments, "--support-split", "test")
+    assert run(*arguments) == 2
+    assert "--allow-training-films" in capsys.readouterr().err
+    assert run(*arguments, "--allow-training-films") == 0
+    assert "warning: TRAINING FILMS ALLOWED" in capsys.readouterr().err

@@ -51,6 +51,7 @@ def test_a_run_leaves_an_encoder_that_knows_its_films(films, tmp_path, loss, dis
         "history.csv",
         "last.ckpt",
         "logs",
+        "training_films.json",
     }
     card = json.loads((tmp_path / "run" / "card.json").read_text())
     assert card == load_encoder(tmp_path / "run").card == trained.card

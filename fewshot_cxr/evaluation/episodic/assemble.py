@@ -16,7 +16,7 @@ from fewshot_cxr.evaluation.episodic.summary import Summary, paired_difference
 from fewshot_cxr.evaluation.episodic.tally import BIN_SUMS, OPEN_SCORES, Key
 from fewshot_cxr.evaluation.result import EpisodeFacts, Result
 from fewshot_cxr.evaluation.scores import OTHER_FILMS, Calibration, OpenSet, Reliability, Scores, reliability_points
-from fewshot_cxr.evaluation.warning_texts import baseline_warning, sources_apart
+from fewshot_cxr.evaluation.warning_texts import OVERLAP, baseline_warning, sources_apart
 from fewshot_cxr.inference.rules import EVEN, OWN_DISTANCE, TRANSDUCTIVE
 from fewshot_cxr.metrics import Cells, Estimate, numbers_in
 from fewshot_cxr.unknown_patients import unknown_warning
@@ -24,7 +24,6 @@ from fewshot_cxr.unknown_patients import unknown_warning
 _FEW_PATIENTS = 10
 _NOT_CALIBRATED = "no films outside the test were named for it (--calibrate-split, or calibrate=)"
 _NOTHING_OUTSIDE = "no finding is left outside the episodes: take fewer ways (--n-way), or name one (--unknown)"
-OVERLAP = "PATIENT OVERLAP ALLOWED: support and query may share patients; this measures the leak, and nothing else"
 
 
 def assemble(

@@ -1,0 +1,54 @@
+"""Whether films that are evaluated are those that an encoder was trained on."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fewshot_cxr.data import CachedFilms
+from fewshot_cxr.data.film_digests import TRAINING_FILMS, film_digests
+from fewshot_cxr.evaluation import Result
+from fewshot_cxr.evaluation.warning_texts import TRAINED_ON
+
+
+def count_training_films(card: dict[str, Any], checkpoint: Path, films: CachedFilms, *, is_allowed: bool) -> int:
+    """Return how many films the encoder was trained on, as far as its run can tell.
+
+    A run keeps a digest of each film's pixels. One of before that was kept knows its films by their hash alone: then
+    those of the split `train` count.
+
+    Args:
+        card: of the encoder.
+        checkpoint: run folder or encoder file.
+        films: that are evaluated.
+        is_allowed: they may be.
+
+    Raises:
+        ValueError: there are some, and they may not be.
+    """
+    file = (checkpoint if checkpoint.is_dir() else checkpoint.parent) / TRAINING_FILMS
+    records = films.records
+    if file.is_file():
+        known = set(json.loads(file.read_text(encoding="utf-8"))["digests"])
+        trained = [digest in known for digest in film_digests(films)]
+    elif records.data_hash in (card.get("data_hash", {}).get("train"), *card.get("given_hash", ())[:1]):
+        trained = [True] * len(records)
+    else:
+        trained = ["data_hash" in card and film.split == "train" for film in records]
+    if any(trained) and not is_allowed:
+        raise ValueError(
+            f"{sum(trained):,} of {len(records):,} films were trained on, such as {records[trained.index(True)].path}; "
+            "name others (--split), or --allow-training-films to measure what the encoder remembers"
+        )
+    return sum(trained)
+
+
+def with_training_films(result: Result, n_training_films: int) -> Result:
+    """Return a result that says how many of its films were trained on, first of its warnings."""
+    if not n_training_films:
+        return result
+    told = (
+        f"{TRAINED_ON}: the encoder was trained on {n_training_films:,} of these {result.n_films:,} films; "
+        "this measures what it remembers, and nothing else"
+    )
+    return replace(result, n_training_films=n_training_films, warnings=(told, *result.warnings))
