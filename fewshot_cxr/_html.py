@@ -28,6 +28,36 @@ def html_table(rows: Sequence[Sequence[object]], *, head: Sequence[str] = (), ca
     return "".join([*lines, "<tbody>", *body, "</tbody></table>"])
 
 
+def facts_text(name: str, facts: Sequence[tuple[str, str]]) -> str:
+    """Return what `__repr__` says: the name of the class and (name, text) pairs, on one line.
+
+    Args:
+        name: of the class.
+        facts: what is said of the value.
+    """
+    told = "; ".join(f"{fact}: {' '.join(text.split())}" for fact, text in facts)
+    return f"{name}({told})"
+
+
+def counts_table(findings: Sequence[str], counts: Sequence[Sequence[float]]) -> str:
+    """Return what the films of each finding (rows) were taken for as a table whose shades are a picture of it.
+
+    Args:
+        findings: names of rows and columns.
+        counts: of films or queries; empty: no table.
+    """
+    if not len(counts):
+        return ""
+    rows = []
+    for name, row in zip(findings, counts, strict=True):
+        total = sum(row) or 1
+        # A colour that lets the ink of light and of dark notebooks through.
+        cells = [f'<td style="background:rgba(0,114,178,{0.6 * n / total:.2f})">{n:,.6g}</td>' for n in row]
+        rows.append(f'<tr><td style="text-align:left">{escape(short_name(name))}</td>{"".join(cells)}</tr>')
+    heads = _line("th", ["truly", *(f"as {short_name(name)}" for name in findings)])
+    return f"<table><thead>{heads}</thead><tbody>{''.join(rows)}</tbody></table>"
+
+
 def counts_text(counts: Mapping[str, int]) -> str:
     """Return counts by name in a line, the largest first, the sixth and later ones as their number: 'a 12, b 3'."""
     largest = sorted(counts.items(), key=lambda item: (-item[1], item[0]))

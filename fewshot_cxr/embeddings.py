@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fewshot_cxr._html import counts_text, html_table
+from fewshot_cxr._html import counts_text, facts_text, html_table
 from fewshot_cxr.storage import load_tensors, save_tensors, whole_file
 from fewshot_cxr.unknown_patients import unknown_part
 
@@ -89,7 +89,7 @@ class Embeddings:
         return len(self.vectors)
 
     def __repr__(self) -> str:
-        return f"Embeddings({'; '.join(f'{name}: {text}' for name, text in self._facts())})"
+        return facts_text("Embeddings", self._facts())
 
     def _repr_html_(self) -> str:
         return html_table(self._facts(), caption="Embeddings")

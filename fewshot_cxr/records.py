@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any, overload
 
-from fewshot_cxr._html import counts_text, html_table
+from fewshot_cxr._html import counts_text, facts_text, html_table
 
 TABLE_COLUMNS = ("path", "label", "patient_id", "group_id", "source", "view", "split", "mask_path", "age_years", "sex")
 
@@ -108,7 +108,7 @@ class Records(Sequence[Record]):
         object.__setattr__(self, "root", Path(self.root))
 
     def __repr__(self) -> str:
-        return f"Records({'; '.join(f'{name}: {text}' for name, text in self._facts())})"
+        return facts_text("Records", self._facts())
 
     def _repr_html_(self) -> str:
         return html_table(self._facts(), caption="Records")

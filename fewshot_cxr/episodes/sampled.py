@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from fewshot_cxr._checks import check_bool, check_list, check_whole, lookup
+from fewshot_cxr._html import facts_text
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.episodes.block import EpisodeBlock
 from fewshot_cxr.episodes.class_pool import ClassPool
@@ -116,6 +117,11 @@ class Episodes:
             may_query=may_query,
             **settings,
         )
+
+    def __repr__(self) -> str:
+        facts = {"episodes": f"{self.n_episodes:,}", "ways": f"{self.n_way}", "shots": f"{self.n_shot}"}
+        facts |= {"queries": f"{self.n_query}", "films": f"{len(self.class_ids):,}", "seed": f"{self.seed}"}
+        return facts_text("Episodes", [*facts.items(), ("prevalence", self.prevalence)])
 
     def __post_init__(self) -> None:
         lookup(PREVALENCES, self.prevalence, what="prevalence")

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from fewshot_cxr._html import counts_table, facts_text, html_table
 from fewshot_cxr.embeddings import Embeddings, known_patients, patient_codes
 from fewshot_cxr.evaluation.scores import EXEMPLARS
+from fewshot_cxr.evaluation.shown import answers_facts
 from fewshot_cxr.metrics import tie_credits
 
 _SUM_TOLERANCE = 1e-6
@@ -111,6 +113,13 @@ class Answers:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def __repr__(self) -> str:
+        return facts_text("Answers", answers_facts(self))
+
+    def _repr_html_(self) -> str:
+        counts = np.eye(len(self.findings))[self.true_ids].T @ self.credits if self.is_exclusive else []
+        return html_table(answers_facts(self), caption="Answers") + counts_table(self.findings, counts)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Answers) and self._facts() == other._facts()

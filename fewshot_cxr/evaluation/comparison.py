@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from fewshot_cxr._html import facts_text, html_table
 from fewshot_cxr.evaluation.plain_values import to_plain, with_tuples
+from fewshot_cxr.evaluation.shown import comparison_facts, difference_text
 from fewshot_cxr.metrics import Interval
 
 
@@ -42,6 +44,14 @@ class Comparison:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     n_films_without_patient: int = 0
+
+    def __repr__(self) -> str:
+        return facts_text("Comparison", comparison_facts(self))
+
+    def _repr_html_(self) -> str:
+        rows = [(row.number, f"{row.first:.3f}", f"{row.second:.3f}", difference_text(row)) for row in self.rows]
+        numbers = html_table(rows, head=("number", *self.names, "first less second"))
+        return html_table(comparison_facts(self), caption="Comparison") + numbers
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; `from_json` rebuilds an equal comparison."""

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fewshot_cxr._html import counts_table, facts_text, html_table
 from fewshot_cxr.evaluation.answers import Answers
 from fewshot_cxr.evaluation.plain_values import read_estimates, to_plain, with_tuples
 from fewshot_cxr.evaluation.scores import Calibration, OpenSet, Scores
+from fewshot_cxr.evaluation.shown import result_facts
 from fewshot_cxr.metrics import Estimate, numbers_in
 from fewshot_cxr.unknown_patients import over_patients
 
@@ -105,6 +107,12 @@ class Result:
     n_training_films: int = 0
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return facts_text("Result", result_facts(self))
+
+    def _repr_html_(self) -> str:
+        return html_table(result_facts(self), caption="Result") + counts_table(self.findings, self.confusion)
 
     @property
     def accuracy(self) -> Estimate:

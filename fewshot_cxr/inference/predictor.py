@@ -8,12 +8,15 @@ import numpy as np
 import torch
 
 from fewshot_cxr._checks import check_at_least, lookup
+from fewshot_cxr._html import facts_text, html_table, short_name
 from fewshot_cxr.data import patient_groups
 from fewshot_cxr.distances import pairwise_distances
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.inference.rules import RULES, TRANSDUCTIVE
 from fewshot_cxr.records import Records
 from fewshot_cxr.seeding import hashed_bits, text_key
+
+_MOST_DISTANCES = 6  # that a line shows
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,21 @@ class Prediction:
     distances: dict[str, float]
     exemplars: tuple[Exemplar, ...]
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return facts_text("Prediction", self._facts())
+
+    def _repr_html_(self) -> str:
+        rows = [(one.path, one.finding, f"{one.distance:.4g}") for one in self.exemplars]
+        nearest = html_table(rows, head=("exemplar", "finding", "distance"), caption="Nearest first")
+        return html_table(self._facts(), caption="Prediction") + nearest
+
+    def _facts(self) -> list[tuple[str, str]]:
+        ranked = sorted(self.distances.items(), key=lambda one: one[1])
+        told = [f"{short_name(name)} {distance:.4g}" for name, distance in ranked[:_MOST_DISTANCES]]
+        told += [f"and {len(ranked) - len(told):,} more"] * (len(ranked) > len(told))
+        facts = [("film", self.path), ("finding", " or ".join(self.findings)), ("distances", ", ".join(told))]
+        return [*facts, ("exemplars", f"{len(self.exemplars):,}"), *(("note", note) for note in self.notes)]
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from fewshot_cxr._checks import lookup
+from fewshot_cxr._html import facts_text, html_table
 from fewshot_cxr.evaluation.plain_values import to_plain, with_tuples
+from fewshot_cxr.evaluation.shown import audit_facts
 from fewshot_cxr.metrics import Estimate
 
 # Cohen, "Statistical Power Analysis for the Behavioral Sciences", 1988, section 7.2: from here on an effect is large.
@@ -193,6 +195,12 @@ class Audit:
     seed: int
     seconds: float
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return facts_text("Audit", audit_facts(self))
+
+    def _repr_html_(self) -> str:
+        return html_table(audit_facts(self), caption="Audit")
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; `from_json` rebuilds an equal audit."""
