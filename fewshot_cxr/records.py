@@ -9,6 +9,7 @@ from typing import Any, overload
 
 from fewshot_cxr._html import counts_text, facts_text, html_table
 
+# What of a film a manifest and a data frame hold, in this order; "label" is its findings.
 TABLE_COLUMNS = ("path", "label", "patient_id", "group_id", "source", "view", "split", "mask_path", "age_years", "sex")
 
 
@@ -203,6 +204,25 @@ class Records(Sequence[Record]):
         """Count films by a column, sorted by its value; films without one count under 'not stated'."""
         counts = Counter(key(film) or "not stated" for film in self.films)
         return dict(sorted(counts.items()))
+
+    @classmethod
+    def from_dataframe(cls, frame: Any, *, root: str | Path = ".", **options: Any) -> "Records":
+        """Read the films of a data frame, as `read_dataset("manifest", ...)` reads those of a CSV.
+
+        Args:
+            frame: of pandas or polars, with a row for each film. Columns are found by their names.
+            root: folder that the paths start from.
+            options: path_column, label_column, group_column, patient_column, patient_pattern, path_suffix, rows,
+                allow_leak: those of the reader `manifest`. A misspelt one is Python's own TypeError.
+
+        Raises:
+            TypeError: it is no data frame.
+            ValueError: no such column, a path that leaves the root, or a patient in two splits.
+            FileNotFoundError: no readable row.
+        """
+        from fewshot_cxr.data.readers.data_frame import read_dataframe
+
+        return read_dataframe(frame, root=root, **options)
 
     def to_dataframe(self) -> Any:
         """Return a pandas.DataFrame with a row for each film, as a manifest has it; what is unknown is missing.

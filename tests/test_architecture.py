@@ -66,6 +66,8 @@ COMMON_GROUND = {"numpy", "torch", "torchvision", "PIL", "sklearn", "scipy"} | s
 OPTIONAL_EXTRAS = {"cv2", "torchxrayvision", "onnx", "onnxruntime", "pandas", "umap", "fastapi", "uvicorn"}
 # Loading one of these takes as long as torch itself, or longer than all it is asked for, and most commands never ask.
 HEAVY = {"captum", "openpyxl", "sklearn", "timm"}
+# A constructor belongs to its class, though a higher floor does the reading: it is loaded when it is called.
+LOADED_WHEN_CALLED = {(f"{PACKAGE}.records", f"{PACKAGE}.data.readers.data_frame.read_dataframe")}
 
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
 GLOBAL_SEEDS = {
@@ -128,7 +130,7 @@ class Module:
             else:
                 continue
             found += [(node.lineno, name, id(node) in top) for name in names]
-        return found
+        return [one for one in found if (self.name, one[1]) not in LOADED_WHEN_CALLED]
 
     @staticmethod
     def _guarded(node):

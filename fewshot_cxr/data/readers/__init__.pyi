@@ -5,6 +5,7 @@ from .coronahack import read_coronahack as read_coronahack
 from .covid19_radiography import read_covid19_radiography as read_covid19_radiography
 from .covid_chestxray import read_covid_chestxray as read_covid_chestxray
 from .covidx import read_covidx as read_covidx
+from .data_frame import read_dataframe as read_dataframe
 from .image_folder import read_image_folder as read_image_folder
 from .manifest import read_manifest as read_manifest
 from .table import READERS as READERS

@@ -2,22 +2,16 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fewshot_cxr.data.readers.cells import crowded_patient, patient_of_path, patients_note
-from fewshot_cxr.data.readers.columns import column_notes, patient_hint, take_columns
 from fewshot_cxr.data.readers.csv_table import declared_delimiter, parse_rows, read_text, split_lead
-from fewshot_cxr.data.readers.gathering import Gathering
 from fewshot_cxr.data.readers.repeated_rows import AGREE
-from fewshot_cxr.data.readers.table_rows import TableRows, check_header
-from fewshot_cxr.data.splits import assert_no_leak
-from fewshot_cxr.records import Record, Records
+from fewshot_cxr.data.readers.table_rows import check_header
+from fewshot_cxr.data.readers.whole_table import films_of_table
+from fewshot_cxr.records import TABLE_COLUMNS, Record, Records
 from fewshot_cxr.storage import write_text
 from fewshot_cxr.unknown_patients import count_unknown, unknown_text
-
-_WRITTEN = ("path", "label", "patient_id", "group_id", "source", "view", "split", "mask_path", "age_years", "sex")
 
 
 def read_manifest(
@@ -73,25 +67,21 @@ def read_manifest(
     given = {"path": path_column, "label": label_column, "group": group_column, "patient": patient_column}
     names = [name.strip() for name in table[0]]
     check_header(path, table[0], place)
-    taken = take_columns(path, names, given)
-    notes += column_notes(names, taken)
     if place.resolve() != path.parent.resolve():
         notes += (f"paths start from {place}, not from the manifest's own folder",)
-    gathering = Gathering(place, rows=rows)
-    own = TableRows(path, names, taken, patient_of_path(patient_pattern), path_suffix)
-    own.gather(gathering, table[1:], first_line + 1)
-    try:
-        records = gathering.records(notes)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{path}: {error}") from error
-    told = patients_note(records.films, pattern=patient_pattern, hint=patient_hint(names, taken))
-    records = replace(records, notes=(*records.notes, *told, *crowded_patient(records.films)))
-    if not allow_leak:
-        for problem in records.problems:
-            if problem.kind == "split_conflict":
-                raise ValueError(f"{path}, row {problem.row}: {problem.path}: {problem.reason}; name it once")
-        assert_no_leak(records)
-    return records
+    return films_of_table(
+        path,
+        names,
+        table[1:],
+        place,
+        columns=given,
+        first_row=first_line + 1,
+        notes=notes,
+        patient_pattern=patient_pattern,
+        path_suffix=path_suffix,
+        rows=rows,
+        allow_leak=allow_leak,
+    )
 
 
 def lead_facts(lead: list[str]) -> dict[str, Any] | None:
@@ -128,7 +118,7 @@ def write_manifest(records: Records, path: str | Path, *, header: dict[str, Any]
     lead["n_by_finding"] = records.count_by(lambda film: "|".join(film.findings))
     # One called like a column of ours ("label" beside a chosen "finding") comes after it: the reader takes the first.
     extra = list(dict.fromkeys(name for film in records for name in film.attributes))
-    written = list(_WRITTEN)
+    written = list(TABLE_COLUMNS)
     if any(film.unstated for film in records) or any(name.strip().lower() == "unstated" for name in extra):
         written.append("unstated")
     rows = [[*written, *extra], *(_cells(film, written, extra) for film in records)]

@@ -1,0 +1,60 @@
+"""A whole table becomes films: its columns are found, its rows read, its patients and splits checked."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from fewshot_cxr.data.readers.cells import crowded_patient, patient_of_path, patients_note
+from fewshot_cxr.data.readers.columns import column_notes, patient_hint, take_columns
+from fewshot_cxr.data.readers.gathering import Gathering
+from fewshot_cxr.data.readers.repeated_rows import AGREE
+from fewshot_cxr.data.readers.table_rows import TableRows
+from fewshot_cxr.data.splits import assert_no_leak
+from fewshot_cxr.records import Records
+
+
+def films_of_table(
+    table: Path,
+    names: Sequence[str],
+    cells: Sequence[list[str]],
+    root: Path,
+    *,
+    columns: Mapping[str, str | None],
+    first_row: int = 1,
+    notes: Iterable[str] = (),
+    patient_pattern: str | None = None,
+    path_suffix: str = "",
+    rows: str = AGREE,
+    allow_leak: bool = False,
+) -> Records:
+    """Read the rows of a table, of whatever file or frame it came; the other options are those of `read_manifest`.
+
+    Args:
+        table: what errors call it.
+        names: its header.
+        cells: its rows, as texts.
+        root: folder that the paths start from.
+        columns: what (path, label, group, patient) -> the name that overrides the search; None: it is looked for.
+        first_row: number of the first row.
+        notes: on the table, which the films keep.
+        patient_pattern: finds the patient in a path.
+        path_suffix: put behind every path that does not end with it.
+        rows: what several rows of one film make.
+        allow_leak: take films whose splits share a patient.
+    """
+    taken = take_columns(table, names, columns)
+    gathering = Gathering(root, rows=rows)
+    own = TableRows(table, names, taken, patient_of_path(patient_pattern), path_suffix)
+    own.gather(gathering, cells, first_row)
+    try:
+        records = gathering.records((*column_notes(names, taken), *notes))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{table}: {error}") from error
+    told = patients_note(records.films, pattern=patient_pattern, hint=patient_hint(names, taken))
+    records = replace(records, notes=(*records.notes, *told, *crowded_patient(records.films)))
+    if not allow_leak:
+        for problem in records.problems:
+            if problem.kind == "split_conflict":
+                raise ValueError(f"{table}, row {problem.row}: {problem.path}: {problem.reason}; name it once")
+        assert_no_leak(records)
+    return records
