@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from fewshot_cxr.cli.console import bars_for, say, say_problems
+from fewshot_cxr.cli.console import bars_for, say, say_notes, say_problems
 from fewshot_cxr.cli.flags import batch_compute_flags, checkpoint_flag, data_flag
 from fewshot_cxr.cli.outputs import embeddings_file, overwrite_flag
 from fewshot_cxr.cli.sources import Reading, read_films, reading_flags
@@ -36,5 +36,6 @@ def command(*, checkpoint: Path, source: str, split: str | None, out: Path, comp
         films = compute.decode(records, encoder.image_spec)
         embeddings = compute.embed(encoder, films)
     embeddings.save(out)
+    say_notes(records.notes)
     say_problems(films.records)
     say(f"written: {out}, {len(embeddings)} films, dim {embeddings.vectors.shape[1]}")

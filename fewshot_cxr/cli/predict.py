@@ -4,12 +4,12 @@ from pathlib import Path
 
 import click
 
-from fewshot_cxr.cli.console import bars_for, say, write_result
+from fewshot_cxr.cli.console import bars_for, say, say_notes, write_result
 from fewshot_cxr.cli.exemplars import SOURCE_HELP, read_support, rule_flags, say_exemplars, support_split_flag
 from fewshot_cxr.cli.flags import batch_compute_flags, checkpoint_flag, json_flag, seed_flag, there_path
 from fewshot_cxr.cli.results import show_prediction
 from fewshot_cxr.cli.sources import Reading, reading_flags
-from fewshot_cxr.data import is_image_name
+from fewshot_cxr.data import find_films
 from fewshot_cxr.encoders import load_encoder
 from fewshot_cxr.inference import RULES, TRANSDUCTIVE, embed_files, predict
 from fewshot_cxr.workflows.compute import Compute
@@ -83,8 +83,12 @@ def command(
 
 
 def _files(films: tuple[Path, ...]) -> list[Path]:
+    """Return the films that are named, and those in the folders that are, each once; what else lies there is said."""
     files: list[Path] = []
     for path in films:
-        inside = sorted(file for file in path.rglob("*") if is_image_name(file.name)) if path.is_dir() else [path]
+        inside, notes, problems = find_films(path) if path.is_dir() else ([path], (), [])
+        say_notes(f"{path}: {note}" for note in notes)
+        for problem in problems:
+            say(f"left out: {path / problem.path}: {problem.reason}")
         files += inside
-    return files
+    return list(dict.fromkeys(files))

@@ -21,6 +21,7 @@ from fewshot_cxr.data import (
     namespace_notes,
     patient_namespaces,
     read_dataset,
+    takes_finding,
 )
 from fewshot_cxr.records import Record, Records
 from fewshot_cxr.workflows.short_names import short_names
@@ -82,6 +83,10 @@ class Reading:
     def fitted(self, reader: str) -> "Reading":
         """Return it with the options that a reader has."""
         return replace(self, options={name: value for name, value in self.options.items() if _has(reader, name)})
+
+    def without_finding(self) -> "Reading":
+        """Return it without the finding of films that lie in no finding's folder."""
+        return replace(self, options={name: value for name, value in self.options.items() if name != "finding"})
 
     @property
     def any_modality(self) -> bool:
@@ -167,10 +172,21 @@ def read_each(sources: Sequence[str], reading: Reading, *, single_label: bool = 
     """Read several sources; an option goes to those whose reader has it, and patients in two splits are allowed."""
     readers = [reader_and_path(source)[0] for source in sources]
     reading.check_fit(readers)
+    takers = [source for source in sources if _takes_finding(source)] if "finding" in reading.options else []
     return [
-        read_films(source, reading.fitted(reader), single_label=single_label, allow_leak=True)
-        for source, reader in zip(sources, readers, strict=True)
+        read_films(
+            source,
+            one if source in takers or not takers else one.without_finding(),
+            single_label=single_label,
+            allow_leak=True,
+        )
+        for source, one in ((source, reading.fitted(reader)) for source, reader in zip(sources, readers, strict=True))
     ]
+
+
+def _takes_finding(source: str) -> bool:
+    name, path = reader_and_path(source)
+    return name == "image_folder" and Path(path).is_dir() and takes_finding(path)
 
 
 def read_sources(

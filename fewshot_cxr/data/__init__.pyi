@@ -25,7 +25,9 @@ from .namespaces import patient_namespaces as patient_namespaces
 from .readers import READERS as READERS
 from .readers import read_dataset as read_dataset
 from .readers.chestxray14 import NO_FINDING as NO_FINDING
+from .readers.image_folder import takes_finding as takes_finding
 from .readers.manifest import write_manifest as write_manifest
+from .readers.mask_files import find_films as find_films
 from .splits import assert_no_leak as assert_no_leak
 from .splits import fixed_counts as fixed_counts
 from .splits import fold_split as fold_split

@@ -29,7 +29,7 @@ _READ = [
 _AGE = re.compile(r"0*(\d{1,4})(?:[.,](\d+))? *(Y|YR|YRS|YEAR|YEARS|A|J|M|MO|MONTHS?|W|WEEKS?|D|DAYS?|)")
 _YEARS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 _OLDEST = 120
-AGE_TEXT = "the age in their header cannot be read; it is kept, unless it may be a name, as the attribute age_text"
+AGE_TEXT = "the age in the header cannot be read; it is kept, unless it may be a name, as the attribute age_text"
 _HARMLESS = re.compile(r"[0-9][0-9A-Za-z.,<>+ ]{0,7}")  # and no name
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from fewshot_cxr.records import Record
 
-LATERAL = "a lateral view, by their header: beside frontal films it is another picture of the same finding"
+LATERAL = "a lateral view, by the header: beside frontal films it is another picture of the same finding"
 _DEEPEST = 16
 
 
@@ -62,7 +62,10 @@ def notes_of_films(films: Iterable[tuple[Record, FilmFacts]]) -> tuple[str, ...]
                 counts[note] += 1
                 firsts.setdefault(note, film.path)
         depths.update([facts.guessed_bits] if facts.guessed_bits else [])
-    notes = [f"{count} films: {note} (the first: {firsts[note]})" for note, count in sorted(counts.items())]
+    notes = [
+        f"{count} {'film' if count == 1 else 'films'}: {note} (the first: {firsts[note]})"
+        for note, count in sorted(counts.items())
+    ]
     if any(bits < _DEEPEST for bits in depths):
         told = ", ".join(f"{bits} bits {count}" for bits, count in sorted(depths.items()))
         notes.append(

@@ -23,6 +23,7 @@ SUFFIXES = frozenset(_PICTURE_SUFFIXES.split()) | DICOM_SUFFIXES
 _DEEP_MODES = ("I", "F")  # and every mode that begins with "I;16"
 # What is found under those suffixes. Pillow's others stay shut: one of them calls a program (EPS starts Ghostscript).
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "DIB", "GIF", "WEBP", "JPEG2000", "PPM")
+_HEADS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"GIF8", b"\0\0\0\x0cjP  ")
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # TIFF 6.0, section 8
 _PAGE_KIND, _SMALLER_COPY = 254, 1  # the same, NewSubfileType
 
@@ -30,6 +31,11 @@ _PAGE_KIND, _SMALLER_COPY = 254, 1  # the same, NewSubfileType
 def is_image_name(name: str) -> bool:
     """Return whether a file's name is that of a picture (and not of a hidden file or a side file of macOS)."""
     return not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
+
+
+def is_picture(head: bytes) -> bool:
+    """Return whether a file that begins so is a picture, whatever its name."""
+    return head.startswith(_HEADS) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
 
 
 def read_gray(path: str | Path, *, bit_depth: int | None = None) -> np.ndarray:
@@ -82,7 +88,7 @@ def is_read_anew(path: Path) -> bool:
     """Return whether a file is of a kind that earlier versions gave another gray: DICOM, TIFF, deep PNG of colours."""
     with path.open("rb") as opened:
         head = opened.read(HEAD_BYTES)
-    is_deep_png = head[:8] == b"\x89PNG\r\n\x1a\n" and head[24:25] == b"\x10" and head[25:26] != b"\0"
+    is_deep_png = head.startswith(_HEADS[0]) and head[24:25] == b"\x10" and head[25:26] != b"\0"
     return is_dicom(head) or is_deep_png or head[:4] in (b"II*\0", b"MM\0*")
 
 

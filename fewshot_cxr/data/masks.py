@@ -153,7 +153,7 @@ def _folder_files(films: Records, folder: Path) -> tuple[dict[int, Path], list[P
     """Return by row the one file of the folder that is named as the film is, and what cannot be told apart."""
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder of masks; name the one that holds them (--masks)")
-    paths, problems = walk_films(folder, any_name=False)
+    paths, problems, _ = walk_films(folder, any_name=False)
     listed: dict[str, list[str]] = defaultdict(list)
     for path in paths:
         listed[_stem(path)].append(path)
@@ -189,7 +189,7 @@ def _namesakes(films: Records, folder: Path, claims: Mapping[str, Sequence[int]]
     root, folder = films.root.resolve(), folder.resolve()
     masks = {film.mask_path for film in films}
     others: dict[str, list[str]] = defaultdict(list)
-    for path in walk_films(root, any_name=False)[0]:
+    for path in walk_films(root, any_name=False).paths:
         if path not in masks and not (root / path).is_relative_to(folder):
             others[PurePosixPath(_stem(path)).name].append(path)
     found: dict[str, str] = {}

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from command_line import run
 from PIL import Image
+from pydicom import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
 
 from fewshot_cxr.cli import app
 from fewshot_cxr.data.synthetic import make_synthetic
@@ -105,6 +107,49 @@ def test_predict_takes_folders_and_leaves_out_what_it_cannot_read(place, capsys,
     assert len(json.loads((tmp_path / "p.json").read_text())) == 1
     (tmp_path / "good.png").unlink()
     failure(capsys, 4, ("predict", tmp_path / "bad.png", *support), ["no film is readable", "bad.png"])
+
+
+def test_predict_says_what_else_a_folder_holds(place, capsys, tmp_path):
+    film = next((place / "films" / "normal").glob("*.png"))
+    for path in ("images/a.png", "masks/a.png", "b.webp", "notes.txt"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        Image.open(film).save(tmp_path / path) if path != "notes.txt" else (tmp_path / path).write_text("x")
+    support = ("--checkpoint", place / "run", "--support", place / "split.csv")
+    assert run("predict", tmp_path, tmp_path / "b.webp", *support, "--json", tmp_path / "p.json") == 0
+    told = capsys.readouterr().err
+    assert "1 pictures in masks are masks and no films" in told
+    assert "1 files are no films by their names, and passed over: 1 .txt" in told
+    paths = [answer["path"] for answer in json.loads((tmp_path / "p.json").read_text())]
+    assert sorted(path.rpartition("/")[2] for path in paths) == ["a.png", "b.webp"]
+
+
+@pytest.mark.filterwarnings("default:1 film. a lateral view")
+def test_predict_names_what_is_no_chest_film(place, capsys, tmp_path):
+    for name, view in (("ct.dcm", {"Modality": "CT"}), ("side.dcm", {"Modality": "DX", "ViewPosition": "LL"})):
+        write_dicom(tmp_path / name, np.arange(4096, dtype=np.uint8).reshape(64, 64), **view)
+    support = ("--checkpoint", place / "run", "--support", place / "split.csv", "--json", tmp_path / "p.json")
+    assert run("predict", tmp_path, *support) == 0
+    told = capsys.readouterr().err
+    assert "ct.dcm: no chest X-ray: its modality is CT, computed tomography; --any-modality takes it" in told
+    assert "warning: 1 film: a lateral view" in told
+    assert len(json.loads((tmp_path / "p.json").read_text())) == 1
+    assert run("predict", tmp_path, *support, "--any-modality") == 0
+    assert len(json.loads((tmp_path / "p.json").read_text())) == 2
+
+
+def write_dicom(path, pixels, **elements):
+    header = Dataset()
+    header.file_meta, header.preamble = FileMetaDataset(), b"\0" * 128
+    header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    header.SOPClassUID = header.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
+    header.SOPInstanceUID = header.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+    header.Rows, header.Columns, header.SamplesPerPixel, header.PixelRepresentation = *pixels.shape, 1, 0
+    header.BitsAllocated, header.BitsStored, header.HighBit = 8, 8, 7
+    header.PhotometricInterpretation, header.PixelData = "MONOCHROME2", pixels.tobytes()
+    for name, value in elements.items():
+        setattr(header, name, value)
+    header["PixelData"].VR = "OB"
+    header.save_as(path, enforce_file_format=True)
 
 
 def test_a_run_is_resumed_and_never_overwritten_by_accident(place, capsys, tmp_path):

@@ -264,3 +264,14 @@ def test_every_option_of_a_reader_has_its_flag(capsys):
         options = [name for name, option in signature(reader).parameters.items() if option.kind is option.KEYWORD_ONLY]
         for name in set(options) - {"allow_leak"}:  # that one is for the commands to decide
             assert f"--{name.replace('_', '-')} " in shown, name
+
+
+def test_a_finding_goes_to_the_folders_that_have_films_without_one(tmp_path, capsys):
+    for path in ("known/a/1.png", "known/b/2.png", "five/png/3.png"):
+        (tmp_path / path).parent.mkdir(parents=True)
+        (tmp_path / path).write_bytes(b"film")
+    both = (tmp_path / "known", tmp_path / "five", "--no-verify", "--finding", "new")
+    code, report = read(tmp_path, *both)
+    assert (code, report["by_finding"]) == (0, {"a": 1, "b": 1, "new": 1})
+    assert run("data", "read", tmp_path / "known", "--no-verify", "--finding", "new") == 2
+    assert "--finding new has no effect" in capsys.readouterr().err

@@ -9,7 +9,7 @@ import pytest
 from pydicom import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from fewshot_cxr.data import cache_films, read_dataset, verify_films, write_manifest
+from fewshot_cxr.data import READERS, cache_films, find_films, read_dataset, verify_films, write_manifest
 from fewshot_cxr.data.dicom_header import AGE_TEXT
 from fewshot_cxr.data.film import LATERAL
 from fewshot_cxr.image_spec import ImageSpec
@@ -184,6 +184,146 @@ def test_folders_inside_a_finding_are_no_splits(tmp_path):
     assert read_dataset("image_folder", tmp_path).findings == ("covid19",)
 
 
+NOTE_OF_OTHERS = "files are no films by their names, and passed over"
+
+
+@pytest.mark.parametrize("images", ["images", "Images", "png", "CXR_png", "."])
+@pytest.mark.parametrize("masks", ["masks", "Mask", "lung masks", "lung_mask", "ManualMask", "png_masks"])
+def test_masks_beside_films_are_no_films_but_their_masks(tmp_path, images, masks):
+    make(tmp_path, *(f"Train/{name}/{folder}/{name}_1.png" for name in "ab" for folder in (images, masks)))
+    make(tmp_path, "Train/a/infection masks/a_1.png", f"Train/a/{masks}/a_9.png")
+    records = read_dataset("image_folder", tmp_path)
+    assert [(film.finding, film.split) for film in records] == [("a", "train"), ("b", "train")]
+    assert [film.mask_path for film in records] == [f"Train/{name}/{masks}/{name}_1.png" for name in "ab"]
+    told = "masks and no films: 2 serve as the lung mask of the film of their name (mask_path), 2 are left out"
+    assert any(note.startswith("4 pictures in ") and note.endswith(told) for note in records.notes)
+
+
+@pytest.mark.parametrize("drawn", ["segmentations", "Annotations", "Ground-truths", "labels", "GT"])
+def test_names_that_mean_masks_only_beside_images(tmp_path, drawn):
+    make(tmp_path, "images/a/1.png", f"{drawn}/a/1.png")
+    records = read_dataset("image_folder", tmp_path)
+    assert [(film.path, film.mask_path) for film in records] == [("images/a/1.png", f"{drawn}/a/1.png")]
+    make(tmp_path / "other", "a/1.png", f"{drawn}/1.png")
+    assert len(read_dataset("image_folder", tmp_path / "other")) == 2
+
+
+def test_a_mask_by_the_name_of_its_film(tmp_path):
+    make(tmp_path, "a/1.png", "a/1_mask.png", "a/2.jpg", "a/2-lung-mask.png", "a/no_mask.png", "a/unmasked.png")
+    make(tmp_path, "with_mask/3.png")
+    records = read_dataset("image_folder", tmp_path)
+    assert {film.path: film.mask_path for film in records} == {
+        "a/1.png": "a/1_mask.png",
+        "a/2.jpg": "a/2-lung-mask.png",
+        "a/no_mask.png": None,
+        "a/unmasked.png": None,
+        "with_mask/3.png": None,
+    }
+
+
+def test_nothing_but_masks(tmp_path):
+    make(tmp_path, "a/masks/1.png")
+    with pytest.raises(FileNotFoundError, match="1 pictures in masks are masks and no films"):
+        read_dataset("image_folder", tmp_path)
+
+
+def test_every_other_file_is_counted_by_suffix(tmp_path):
+    make(
+        tmp_path,
+        "a/1.png",
+        "a/1.TXT",
+        "a/2.txt",
+        "a/x.nii",
+        "a/none",
+        ".hidden",
+        "Thumbs.db",
+        "a/.DS_Store",
+        "DICOMDIR",
+    )
+    (tmp_path / "a" / "film").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (tmp_path / "a" / "1.2.840.113").write_bytes(bytes(128) + b"DICM")
+    for records in (read_dataset("image_folder", tmp_path), read_dataset("image_folder", tmp_path / "a", finding="a")):
+        (note,) = (note for note in records.notes if NOTE_OF_OTHERS in note)
+        assert note.startswith("6 files")
+        for told in ("2 .txt", "1 .nii", "1 without suffix (a picture", "1 without suffix (DICOM, which --any-name"):
+            assert told in note
+    files, notes, problems = find_films(tmp_path)
+    assert [file.name for file in files] == ["1.2.840.113", "1.png"]
+    assert notes[0].startswith("5 files")
+    assert not problems
+
+
+def test_every_suffix_is_read(tmp_path):
+    names = "1.png 2.PNG 3.jpg 4.jpeg 5.jpe 6.jfif 7.jif 8.tif 9.tiff 10.bmp 11.BMP 12.gif 13.webp 14.jp2 15.pgm 16.ppm"
+    make(tmp_path, *(f"a/{name}" for name in names.split(" ")))
+    assert len(read_dataset("image_folder", tmp_path)) == 16
+
+
+@pytest.mark.parametrize("inner", ["png", "images", "CXR_png", "JPG", "."])
+def test_a_folder_of_the_form_is_no_finding(tmp_path, inner):
+    make(tmp_path, f"{inner}/1.png", f"{inner}/2.png")
+    with pytest.raises(FileNotFoundError, match="name their finding with --finding"):
+        read_dataset("image_folder", tmp_path)
+    assert read_dataset("image_folder", tmp_path, finding="covid19").count_findings() == {"covid19": 2}
+
+
+def test_folders_of_the_form_above_and_below_findings(tmp_path):
+    make(tmp_path, "images/train/a/1.png", "images/test/b/png/2.png")
+    films = read_dataset("image_folder", tmp_path)
+    assert {(film.split, film.finding) for film in films} == {("train", "a"), ("test", "b")}
+
+
+def test_a_finding_that_no_film_takes_is_an_error(root):
+    with pytest.raises(ValueError, match=r"^--finding x has no effect: every .* \(covid19, normal\); .*--map OLD=NEW"):
+        read_dataset("image_folder", root, finding="x")
+
+
+def test_flags_for_dicom_without_one_are_said(root, tmp_path_factory):
+    salt = tmp_path_factory.mktemp("salt") / "salt"
+    salt.write_bytes(bytes(16))
+    for options, flag in (({"salt_file": salt}, "--salt-file"), ({"keep_patient_ids": True}, "--keep-patient-ids")):
+        notes = read_dataset("image_folder", root, **options).notes
+        assert any(note.startswith(f"{flag} has no effect: of 4 films none") for note in notes)
+
+
+def test_a_folder_beside_splits_that_is_none_is_said(tmp_path):
+    make(tmp_path, "train/a/1.png", "validate/a/2.png", "extra/a/3.png", "extra/b/4.png", "Test/b/5.png")
+    films = read_dataset("image_folder", tmp_path)
+    assert [(film.split, film.finding) for film in films] == [
+        *[("test", "b"), (None, "a"), (None, "b")],
+        *[("train", "a"), ("val", "a")],
+    ]
+    assert films.notes[0].startswith("2 films in extra, beside the folders of splits, have no split")
+
+
+def test_one_finding_that_may_be_the_sets_name_is_said(tmp_path):
+    make(tmp_path, "My_Dataset/covid/1.png", "My_Dataset/normal/2.png")
+    notes = read_dataset("image_folder", tmp_path).notes
+    assert any("all films are called My_Dataset" in note and "covid, normal" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("table", "reader"),
+    [
+        ("COVID.metadata.xlsx", "covid19_radiography"),
+        ("Data_Entry_2017.csv", "chestxray14"),
+        ("Chest_xray_Corona_Metadata.csv", "coronahack"),
+        ("train_COVIDx9A.txt", "covidx"),
+    ],
+)
+def test_a_known_set_names_its_reader(tmp_path, table, reader):
+    make(tmp_path, "a/1.png", table)
+    assert reader in READERS
+    notes = read_dataset("image_folder", tmp_path).notes
+    assert any(f"{reader}:{tmp_path} reads it by that table" in note for note in notes)
+
+
+def test_real_masks(fscxr_data):
+    root = fscxr_data / "layouts" / "covid19_radiography" / "COVID-19_Radiography_Dataset"
+    records, known = read_dataset("image_folder", root), read_dataset("covid19_radiography", root)
+    assert {film.path: film.mask_path for film in records} == {film.path: film.mask_path for film in known}
+
+
 def write_dicom(path, **elements):
     header = Dataset()
     header.file_meta, header.preamble = FileMetaDataset(), b"\0" * 128
@@ -325,8 +465,8 @@ def test_what_is_no_chest_film_is_left_out_unless_asked_for(dicoms, tmp_path):
     records = read_dataset("image_folder", dicoms)
     reason = "no chest X-ray: its modality is CT, computed tomography; --any-modality takes it"
     assert [(p.path, p.reason) for p in records.problems] == [("covid19/ct.dcm", reason)]
-    assert f"1 films: {LATERAL}" in records.notes
-    assert f"1 films: {AGE_TEXT}" in records.notes
+    assert f"1 film: {LATERAL}" in records.notes
+    assert f"1 film: {AGE_TEXT}" in records.notes
     every = read_dataset("image_folder", dicoms, any_modality=True)
     write_manifest(every, dicoms / "m.csv")
     for films in (every, read_dataset("manifest", dicoms / "m.csv")):

@@ -1,14 +1,46 @@
-"""Where the films of a folder lie: every picture below it, in order, and what could not be looked into."""
+"""Where the films of a folder lie: every picture below it, in order, and what is none or could not be looked into."""
 
 import os
-from pathlib import Path
+from collections import Counter
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from fewshot_cxr.data.dicom import HEAD_BYTES, is_dicom
-from fewshot_cxr.data.images import is_image_name
+from fewshot_cxr.data.images import is_image_name, is_picture
 from fewshot_cxr.data.split_names import split_named
 from fewshot_cxr.records import Problem
 
 _DICOM_INDEX = "DICOMDIR"  # PS3.10, 8.6: the index of a medium, and no film
+_OF_SYSTEMS = frozenset({_DICOM_INDEX, "THUMBS.DB", "DESKTOP.INI"})
+_MOST_KINDS = 6
+_DICOM, _PICTURE = " (DICOM, which --any-name takes)", " (a picture by its content: give it its suffix)"
+
+
+class Walk(NamedTuple):
+    """What lies below a folder.
+
+    Args:
+        paths: of the pictures, below the folder, sorted.
+        problems: what could not be looked into.
+        others: the kind of every other file (its suffix, and whether it is a picture or DICOM all the same), by path.
+    """
+
+    paths: list[str]
+    problems: list[Problem]
+    others: dict[str, str]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How many files are passed over, by their kind; nothing where there is none."""
+        counts = Counter(self.others.values()).most_common()
+        told = [f"{count} {kind}" for kind, count in counts[:_MOST_KINDS]]
+        rest = sum(count for _, count in counts[_MOST_KINDS:])
+        told += [f"{rest} of other kinds"] if rest else []
+        return (
+            (f"{len(self.others)} files are no films by their names, and passed over: {', '.join(told)}",)
+            if told
+            else ()
+        )
 
 
 def descend(root: Path) -> Path:
@@ -28,18 +60,16 @@ def descend(root: Path) -> Path:
         place /= folders[0]
 
 
-def walk_films(root: Path, *, any_name: bool) -> tuple[list[str], list[Problem]]:
+def walk_films(root: Path, *, any_name: bool) -> Walk:
     """Find every file with a picture's name; hidden ones, and links to folders, are not followed.
 
     Args:
         root: where to look, at any depth.
         any_name: also take files that are a DICOM by content, whatever their name.
-
-    Returns:
-        Paths below the root, sorted, and what could not be looked into.
     """
     paths: list[str] = []
     problems: list[Problem] = []
+    others: dict[str, str] = {}
 
     def leave_out(folder: str, reason: str) -> None:
         problems.append(Problem(None, Path(folder).relative_to(root).as_posix(), reason))
@@ -57,9 +87,14 @@ def walk_films(root: Path, *, any_name: bool) -> tuple[list[str], list[Problem]]
             for name in copies:
                 leave_out(os.path.join(folder, name), "holds train/val/test folders beside train/val/test folders")
         below = Path(folder).relative_to(root).as_posix()
-        taken = [name for name in names if is_image_name(name) or (any_name and _is_dicom_file(folder, name))]
-        paths += taken if below == "." else [f"{below}/{name}" for name in taken]
-    return sorted(paths), problems
+        for name in names:
+            path = name if below == "." else f"{below}/{name}"
+            kind = _kind(folder, name)
+            if kind == "" or (any_name and (kind or "").endswith(_DICOM)):
+                paths.append(path)
+            elif kind:
+                others[path] = kind
+    return Walk(sorted(paths), problems, others)
 
 
 def _copies(root: Path, folders: list[str]) -> list[str]:
@@ -70,15 +105,21 @@ def _copies(root: Path, folders: list[str]) -> list[str]:
     return [name for name in others if any(split_named(inner) for inner in _look(root / name)[0])]
 
 
-def _is_dicom_file(folder: str, name: str) -> bool:
+def _kind(folder: str, name: str) -> str | None:
+    """Return "" for a picture's name; None for what belongs to the system; else what else the file is."""
+    if is_image_name(name):
+        return ""
     file = Path(folder, name)
-    if name.startswith(".") or name.upper() == _DICOM_INDEX or not file.is_file():
-        return False
+    if name.startswith(".") or name.upper() in _OF_SYSTEMS or not file.is_file():
+        return None
+    suffix = PurePosixPath(name).suffix.lower()
+    kind = suffix if suffix and not suffix[1:].isdigit() else "without suffix"
     try:
         with file.open("rb") as stream:
-            return is_dicom(stream.read(HEAD_BYTES))
+            head = stream.read(HEAD_BYTES)
     except OSError:  # it may be one: as a film that cannot be opened it is named
-        return True
+        return kind + _DICOM
+    return kind + (_DICOM if is_dicom(head) else _PICTURE if is_picture(head) else "")
 
 
 def _look(place: Path) -> tuple[list[str], bool]:

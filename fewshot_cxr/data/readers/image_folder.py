@@ -1,7 +1,7 @@
 """A folder for each finding: root/<finding>/*.png, or root/<split>/<finding>/*.png; DICOM films with their header."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,11 +11,14 @@ from fewshot_cxr.data.dicom_kind import LATERAL_VIEWS
 from fewshot_cxr.data.film import LATERAL
 from fewshot_cxr.data.images import DICOM_SUFFIXES, is_image_name
 from fewshot_cxr.data.readers.cells import alike_findings, patient_of_path, patients_note
-from fewshot_cxr.data.readers.film_walk import descend, walk_films
-from fewshot_cxr.data.split_names import split_named
+from fewshot_cxr.data.readers.film_walk import Walk, descend, walk_films
+from fewshot_cxr.data.readers.folder_names import known_reader
+from fewshot_cxr.data.readers.mask_files import part_masks
+from fewshot_cxr.data.readers.path_meaning import Meaning, path_meanings
 from fewshot_cxr.records import Problem, Record, Records
 
 _LEAST_SALT_BYTES = 16
+_MOST_NAMES = 5
 _LOOSE = "lies in no finding's folder"
 
 
@@ -35,7 +38,8 @@ def read_image_folder(
 
     Args:
         root: holds a folder for each finding (its films may lie deeper), or train/val/test folders of such. A folder
-            that holds nothing but one such root, as a zip leaves it, will do.
+            that holds nothing but one such root, as a zip leaves it, will do. Folders called images, png and the like
+            name no finding, those called masks and the like hold no films.
         patient_pattern: regular expression, searched in the path below the root; its first group (or, without one,
             the whole match) is the patient, before what a DICOM's header says. None: each picture is its own patient.
         salt_file: its bytes, 16 at least, key the hash under which patient ids of DICOM headers appear; None: a random
@@ -46,12 +50,13 @@ def read_image_folder(
         finding: of the films in no finding's folder; None: they are problems.
 
     Returns:
-        Films sorted by path. Pictures outside any finding's folder, empty files, DICOM files without a film, linked
-        folders and links that leave the root are in `.problems`; hidden files and folders are passed over.
+        Films sorted by path, with the mask of their name, if there is one. Pictures outside any finding's folder, empty
+        files, DICOM files without a film, linked folders and links that leave the root are in `.problems`; masks and
+        files that are no films by their names are counted in `.notes`. Hidden files and folders are passed over.
 
     Raises:
         FileNotFoundError: no film, or no such folder or salt file.
-        ValueError: the pattern is no regular expression, the salt too short, or the finding blank.
+        ValueError: the pattern is no regular expression, the salt too short, or the finding blank or of no film.
     """
     root = Path(root)
     if not root.is_dir():
@@ -61,36 +66,48 @@ def read_image_folder(
     place = descend(root)
     patient_of = patient_of_path(patient_pattern)
     header_of = partial(read_header, salt=_read_salt(salt_file), keep_ids=keep_patient_ids, any_modality=any_modality)
-    paths, problems = walk_films(place, any_name=any_name)
+    found = walk_films(place, any_name=any_name)
+    parted, problems = part_masks(found.paths), [*found.problems]
+    meanings, notes = path_meanings(parted.films)
     films: list[Record] = []
     n_by_header = 0
-    for path in paths:
-        film = _film(place, path, finding, header_of)
+    for path in parted.films:
+        film = _film(place, path, meanings[path], finding, header_of)
         if isinstance(film, Problem):
             problems.append(film)
             continue
         patient = patient_of(path)
         n_by_header += patient is None and film.patient_id is not None
-        films.append(replace(film, patient_id=patient) if patient else film)
+        films.append(replace(film, patient_id=patient or film.patient_id, mask_path=parted.mask_of.get(path)))
+    passed_over = (*parted.notes, *found.notes)
     if not films:
-        raise _nothing(place, problems)
-    notes = [f"the films are read from {place}"] if place != root else []
-    notes += [_how_ids_hold(salt_file is not None, keep_patient_ids)] if n_by_header else []
-    notes += [*_header_notes(films), *patients_note(films, pattern=patient_pattern), *alike_findings(films)]
-    return Records(tuple(films), place, tuple(problems), tuple(notes))
+        raise _nothing(place, problems, passed_over)
+    _check_effect(finding, [meanings[film.path] for film in films])
+    notes += (f"the films are read from {place}",) if place != root else ()
+    notes += (_how_ids_hold(salt_file is not None, keep_patient_ids),) if n_by_header else ()
+    notes += _no_effect(films, salt_file is not None, keep_patient_ids) if not n_by_header else ()
+    notes += (*_header_notes(films), *passed_over, *_known_set(root, found))
+    notes += (*patients_note(films, pattern=patient_pattern), *alike_findings(films))
+    return Records(tuple(films), place, tuple(problems), notes)
 
 
-def _film(root: Path, path: str, finding: str | None, header_of: Callable[[Path, Record], Record]) -> Record | Problem:
-    parts = path.split("/")
-    split = split_named(parts[0]) if len(parts) > 1 else None
-    folders = parts[1:-1] if split else parts[:-1]
-    if not folders and finding is None:
+def takes_finding(root: str | Path) -> bool:
+    """Return whether `--finding` would name the finding of some film of a folder: one in no finding's folder."""
+    paths = walk_films(descend(Path(root)), any_name=True).paths
+    return any(meaning.finding is None for meaning in path_meanings(part_masks(paths).films)[0].values())
+
+
+def _film(
+    root: Path, path: str, meaning: Meaning, finding: str | None, header_of: Callable[[Path, Record], Record]
+) -> Record | Problem:
+    named = meaning.finding or finding
+    if named is None:
         return Problem(None, path, _LOOSE)
     if found := _problem(root, path):
         return found
-    film = Record(path, (folders[0] if folders else str(finding),), split=split)
+    film = Record(path, (named,), split=meaning.split)
     # No other name than a picture's is here but for its being a DICOM.
-    if Path(path).suffix.lower() not in DICOM_SUFFIXES and is_image_name(parts[-1]):
+    if Path(path).suffix.lower() not in DICOM_SUFFIXES and is_image_name(Path(path).name):
         return film
     try:
         return header_of(root / path, film)
@@ -128,14 +145,42 @@ def _problem(root: Path, path: str) -> Problem | None:
         return Problem(None, path, f"cannot be opened: {error.strerror}", kind)
 
 
-def _nothing(root: Path, problems: list[Problem]) -> FileNotFoundError:
+def _nothing(root: Path, problems: list[Problem], passed_over: Sequence[str]) -> FileNotFoundError:
     inside = ", ".join(sorted(item.name for item in root.iterdir())[:5]) or "nothing"
     first = f"; {len(problems)} left out, the first: {problems[0].path} {problems[0].reason}" if problems else ""
     is_loose = problems and all(problem.reason == _LOOSE for problem in problems)
     way_out = "; name their finding with --finding" if is_loose else ""
     return FileNotFoundError(
         f"{root} holds no film: expected {root}/<finding>/*.png (or .jpg, .tif, .dcm), found {inside}{first}{way_out}"
+        + "".join(f"; {note}" for note in passed_over)
     )
+
+
+def _check_effect(finding: str | None, meanings: Sequence[Meaning]) -> None:
+    """Refuse a finding that no film takes."""
+    if finding is not None and all(meaning.finding for meaning in meanings):
+        names = sorted({str(meaning.finding) for meaning in meanings})
+        more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+        raise ValueError(
+            f"--finding {finding} has no effect: every film lies in a finding's folder "
+            f"({', '.join(names[:_MOST_NAMES])}{more}); leave it out, name one of these folders, or rename "
+            "the findings (data read --map OLD=NEW)"
+        )
+
+
+def _no_effect(films: list[Record], has_salt: bool, are_clear: bool) -> tuple[str, ...]:
+    if not (has_salt or are_clear):
+        return ()
+    flag = "--salt-file" if has_salt else "--keep-patient-ids"
+    return (f"{flag} has no effect: of {len(films)} films none takes its patient from the header of a DICOM",)
+
+
+def _known_set(root: Path, found: Walk) -> tuple[str, ...]:
+    """Say which reader knows the set, where a table of a public one lies here."""
+    reader = known_reader([*(Path(path).name for path in found.others), *(item.name for item in root.iterdir())])
+    if reader is None:
+        return ()
+    return (f"a table of a public set lies here: {reader}:{root} reads it by that table, with its splits and patients",)
 
 
 def _how_ids_hold(has_salt: bool, are_clear: bool) -> str:
@@ -149,4 +194,4 @@ def _how_ids_hold(has_salt: bool, are_clear: bool) -> str:
 def _header_notes(films: list[Record]) -> list[str]:
     n_lateral = sum(film.view in LATERAL_VIEWS for film in films)
     told = [(n_lateral, LATERAL), (sum("age_text" in film.attributes for film in films), AGE_TEXT)]
-    return [f"{count} films: {note}" for count, note in told if count]
+    return [f"{count} {'film' if count == 1 else 'films'}: {note}" for count, note in told if count]

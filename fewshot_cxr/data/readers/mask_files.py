@@ -1,0 +1,103 @@
+"""Which pictures of a folder are masks, by the names of their folders or their own, and which film each belongs to."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from fewshot_cxr.data.readers.film_walk import walk_films
+from fewshot_cxr.data.readers.folder_names import is_form, is_masks, is_of_lungs, masked_stem
+from fewshot_cxr.records import Problem
+
+_MOST_FOLDERS = 3
+
+
+class FilmsAndMasks(NamedTuple):
+    """Pictures apart.
+
+    Args:
+        films: paths of those that are no masks.
+        mask_of: by film, the one mask of its lungs that bears its name.
+        masks: paths of all masks.
+        folders: names that say so, sorted.
+    """
+
+    films: list[str]
+    mask_of: dict[str, str]
+    masks: list[str]
+    folders: list[str]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How many pictures are masks and what becomes of them; nothing where there is none."""
+        if not self.masks:
+            return ()
+        more = f" and {len(self.folders) - _MOST_FOLDERS} more" if len(self.folders) > _MOST_FOLDERS else ""
+        where = f"in {', '.join(self.folders[:_MOST_FOLDERS])}{more}" if self.folders else "beside their films"
+        n_left = len(self.masks) - len(self.mask_of)
+        return (
+            f"{len(self.masks)} pictures {where} are masks and no films: {len(self.mask_of)} serve as the lung mask "
+            f"of the film of their name (mask_path), {n_left} are left out",
+        )
+
+
+def part_masks(paths: Sequence[str]) -> FilmsAndMasks:
+    """Tell masks from films.
+
+    Args:
+        paths: of pictures, below one folder.
+    """
+    inside: defaultdict[tuple[str, ...], set[str]] = defaultdict(set)
+    for folder in {PurePosixPath(path).parent for path in paths}:
+        for place, name in enumerate(folder.parts):
+            inside[folder.parts[:place]].add(name)
+    places = {folder: _mask_folder(folder, inside) for folder in {PurePosixPath(path).parent.parts for path in paths}}
+    stems = {_stem(path) for path in paths}
+    films: list[str] = []
+    claims: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for path in paths:
+        folders = PurePosixPath(path).parent.parts
+        place, named = places[folders], masked_stem(path)
+        if place == len(folders) and named not in stems:
+            films.append(path)
+        elif all(map(is_of_lungs, folders[place:])):
+            above = [name for at, name in enumerate(folders) if at != place]
+            claims[_key(above, PurePosixPath(named or _stem(path)).name)].append(path)
+    mask_of = {film: found[0] for film in films if len(found := claims.get(_key_of(film), [])) == 1}
+    masks = sorted({*paths} - {*films})
+    told = {name for folders, place in places.items() for name in folders[place : place + 1]}
+    return FilmsAndMasks(films, mask_of, masks, sorted(told))
+
+
+def find_films(folder: str | Path) -> tuple[list[Path], tuple[str, ...], list[Problem]]:
+    """Find the films below a folder, as a reader of folders does, whatever they show.
+
+    Args:
+        folder: to look in, at any depth; DICOM files are found by their content, too.
+
+    Returns:
+        The films, sorted; how many files are masks or passed over; what could not be looked into.
+    """
+    found = walk_films(Path(folder), any_name=True)
+    parted = part_masks(found.paths)
+    return [Path(folder, path) for path in parted.films], (*parted.notes, *found.notes), found.problems
+
+
+def _mask_folder(folders: tuple[str, ...], inside: dict[tuple[str, ...], set[str]]) -> int:
+    """Return which of these folders, one in the other, is the first that holds masks; their number where none does."""
+    places = range(len(folders))
+    holds = (place for place in places if is_masks(folders[place], inside[folders[:place]] - {folders[place]}))
+    return next(holds, len(folders))
+
+
+def _key_of(path: str) -> tuple[str, ...]:
+    pure = PurePosixPath(path)
+    return _key(pure.parent.parts, pure.stem)
+
+
+def _key(folders: Sequence[str], stem: str) -> tuple[str, ...]:
+    return (*(name for name in folders if not is_form(name)), stem)
+
+
+def _stem(path: str) -> str:
+    return str(PurePosixPath(path).with_suffix(""))
