@@ -1,5 +1,6 @@
 """`fscxr predict`: what is nearest to a new film, and which exemplars say so."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -11,7 +12,7 @@ from fewshot_cxr.cli.results import show_prediction
 from fewshot_cxr.cli.sources import Reading, reading_flags
 from fewshot_cxr.data import find_films
 from fewshot_cxr.encoders import load_encoder
-from fewshot_cxr.inference import RULES, TRANSDUCTIVE, embed_files, predict
+from fewshot_cxr.inference import RULES, TRANSDUCTIVE, Prediction, embed_files, predict
 from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
 
@@ -75,11 +76,25 @@ def command(
         options=rule.options,
         n_nearest=n_nearest,
     )
+    predictions = [_that_open(prediction, exemplars.root) for prediction in predictions]
     say_exemplars(exemplars, cached.records)
     for problem in problems:
         say(f"left out: {problem.path}: {problem.reason}")
     show_prediction(predictions, to_stderr=json_file == "-")
     write_result([prediction.to_json() for prediction in predictions], json_file)
+
+
+def _that_open(prediction: Prediction, root: Path) -> Prediction:
+    """Return the prediction with paths of exemplars that open from here; those of records start at their root."""
+    exemplars = tuple(replace(one, path=_from_here(one.path, root)) for one in prediction.exemplars)
+    return replace(prediction, exemplars=exemplars)
+
+
+def _from_here(path: str, root: Path) -> str:
+    file, here = (root / path).resolve(), Path.cwd()
+    if Path(path).resolve() == file:
+        return path
+    return (file.relative_to(here) if file.is_relative_to(here) else file).as_posix()
 
 
 def _files(films: tuple[Path, ...]) -> list[Path]:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from command_line import run
@@ -52,6 +53,16 @@ def test_support_is_repeated_and_its_sources_are_one_list(place, tmp_path, split
     assert predicted(place, tmp_path, *both) == {"normal", "effusion", "cardiomegaly", NEW}
     chosen = (*both, "--findings", f"effusion,{NEW}")
     assert predicted(place, tmp_path, *chosen) == {"effusion", NEW}
+
+
+@pytest.mark.parametrize("here", ["films", "."])
+def test_exemplars_are_named_by_paths_that_open(place, tmp_path, monkeypatch, here):
+    monkeypatch.chdir(place / here)
+    both = ("--support", place / "split.csv", "--support", place / "five" / "films", "--n-nearest", 50)
+    predicted(place, tmp_path, *both)
+    shown = json.loads((tmp_path / "p.json").read_text())[0]["exemplars"]
+    assert {one["finding"] for one in shown} >= {"normal", NEW}
+    assert all(Path(one["path"]).is_file() for one in shown)
 
 
 def test_a_finding_that_is_left_out_is_named(place, capsys, tmp_path):
