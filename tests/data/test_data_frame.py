@@ -3,6 +3,7 @@
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from fewshot_cxr.data import read_dataset
@@ -74,6 +75,12 @@ def test_paths_lists_and_a_named_index_are_understood(folder):
     films = Records.from_dataframe(frame, root=folder)
     assert [(film.path, film.findings) for film in films] == [("a.png", ("x", "y")), ("b.png", ("x",))]
     assert any("patients are unknown" in note for note in films.notes)
+
+
+def test_bytes_are_text_and_arrays_are_lists(folder):
+    frame = pandas.DataFrame({"path": [b"a.png", "b.png"], "label": [b"x", np.array(["x", "y"])]})
+    films = Records.from_dataframe(frame, root=folder)
+    assert [(film.path, film.findings) for film in films] == [("a.png", ("x",)), ("b.png", ("x", "y"))]
 
 
 def test_the_frame_itself_is_not_changed(folder):

@@ -79,6 +79,8 @@ def _text(cell: Any) -> str:
         return cell
     if isinstance(cell, PurePath):
         return cell.as_posix()
+    if isinstance(cell, bytes):
+        return cell.decode(errors="replace")
     if hasattr(cell, "__iter__"):
         return "|".join(_text(item) for item in cell)
     if cell is None or str(cell) in _MISSING:
