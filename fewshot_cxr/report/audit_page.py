@@ -10,10 +10,12 @@ from PIL import Image
 from fewshot_cxr.data import read_gray
 from fewshot_cxr.evaluation.audit.result import Audit, NearDuplicate
 from fewshot_cxr.records import Record, Records
-from fewshot_cxr.report.audit_tables import checks_table, confounding_table, counts_table, v_text
+from fewshot_cxr.report.audit_checks import FOUND, NONE, checks_table, counted
+from fewshot_cxr.report.audit_tables import confounding_table, counts_table, v_text
 from fewshot_cxr.report.html import Headline, Page, Section
 from fewshot_cxr.report.pictures import Picture
 from fewshot_cxr.report.tables import UNKNOWN, Table
+from fewshot_cxr.unknown_patients import of_patients
 
 _Show = Callable[[Sequence[str], str], Picture]
 _MOST_PICTURES = 12
@@ -30,31 +32,55 @@ def audit_page(audit: Audit, records: Records, title: str = "Audit of the films"
         records: the films that it looked at; those that are shown are decoded again.
         title: of the page.
     """
-    confounding, films = audit.confounding, audit.films
-    value = confounding.cramers_v.number.mean
-    checks = checks_table(audit).rows
     show = partial(_picture, records, {film.path: film for film in records})
-    headlines = (
-        Headline(f"{films.n_films:,}", "films", f"{films.n_patients:,} patients stated"),
-        Headline(UNKNOWN if checks[0][2].startswith("cannot") else f"{len(audit.leaks):,}", "leaks between splits"),
-        Headline(f"{len(audit.near_duplicates):,}", "near-duplicate pairs"),
-        Headline(
-            UNKNOWN if value is None else f"{value:.2f}", "Cramer's V", "finding and source; 1 is complete confounding"
-        ),
-    )
     found = (
         ("Near duplicates: saved anew", audit.near_duplicates),
         ("Possible duplicates: re-cropped, marked, or a moment apart", audit.possible_duplicates),
     )
+    by_view = counts_table(audit.films.views.by_finding, "Films by finding and view")
+    lists = Section("What was found, one by one", folded=(*_list_sections(audit), *_mark_sections(audit, show)))
     sections = (
-        Section("Checks", facts=tuple((name, f"{state} {what}".removeprefix("- ")) for name, state, what in checks)),
-        _confounding_section(audit),
+        *_check_sections(audit),
         *(_pairs_section(heading, pairs, show) for heading, pairs in found if pairs),
-        *_list_sections(audit),
-        *_mark_sections(audit, show),
-        Section("Films", table=counts_table(films.views.by_finding, "Films by finding and view"), facts=_facts(audit)),
+        _confounding_section(audit),
+        *((lists,) if lists.folded else ()),
+        Section("Films", table=by_view, facts=_facts(audit)),
     )
-    return Page(title, lead=(_lead(audit),), headlines=headlines, cautions=audit.notes, sections=sections)
+    # The first note says what is counted as contradictory: it stands with the patients.
+    return Page(title, lead=(_lead(audit),), headlines=_headlines(audit), cautions=audit.notes[1:], sections=sections)
+
+
+def _headlines(audit: Audit) -> tuple[Headline, ...]:
+    films, n_leaks, n_near = audit.films, len(audit.leaks), len(audit.near_duplicates)
+    value = audit.confounding.cramers_v.number.mean
+    states = {name: state for name, state, _ in checks_table(audit).rows}
+    whose = of_patients(films.n_films, films.n_patients, films.n_films_without_patient)
+    leaks = UNKNOWN if states["leak"] == UNKNOWN else f"{n_leaks:,}"
+    return (
+        Headline(f"{films.n_films:,}", "film" if films.n_films == 1 else "films", whose.strip()),
+        Headline(leaks, "leak between splits" if leaks == "1" else "leaks between splits"),
+        Headline(f"{n_near:,}", "pair of near duplicates" if n_near == 1 else "pairs of near duplicates"),
+        Headline(
+            UNKNOWN if value is None else f"{value:.2f}", "Cramer's V", "finding and source; 1 is complete confounding"
+        ),
+    )
+
+
+def _check_sections(audit: Audit) -> list[Section]:
+    """Return what was found with what to do, the gravest first, and what is unknown with what would tell it."""
+    table = checks_table(audit)
+    rows, to_do = table.rows, dict(table.below)
+    facts = {
+        wanted: tuple(
+            (name.replace("_", " "), f"{what}. To do: {to_do[name]}.") for name, state, what in rows if state == wanted
+        )
+        for wanted in (FOUND, UNKNOWN)
+    }
+    clean = ", ".join(name.replace("_", " ") for name, state, _ in rows if state == NONE)
+    told = (f"Nothing was found by: {clean}. That does not prove the set free of these faults.",) if clean else ()
+    sections = [Section("What was found, the gravest first", facts=facts[FOUND])] if facts[FOUND] else []
+    heading = "What is unknown, and where nothing was found" if facts[UNKNOWN] else "Where nothing was found"
+    return [*sections, Section(heading, told, facts=facts[UNKNOWN])]
 
 
 def audit_section(audit: Audit, name: str, *, hashes: Collection[str] = ()) -> Section:
@@ -77,18 +103,22 @@ def audit_section(audit: Audit, name: str, *, hashes: Collection[str] = ()) -> S
 
 
 def audit_text(audit: Audit) -> str:
-    """Return which checks have found something, in one sentence."""
-    failed = [name.replace("_", " ") for name in audit.failed()]
-    if not failed:
+    """Return which checks have found something, the gravest first, in one sentence."""
+    found = [name.replace("_", " ") for name, state, _ in checks_table(audit).rows if state == FOUND]
+    if not found:
         return "The audit of the films has found nothing. That does not prove the set free of faults."
-    return f"The audit of the films has found: {', '.join(failed)}."
+    return f"The audit of the films has found, the gravest first: {', '.join(found)}."
 
 
 def _lead(audit: Audit) -> str:
-    failed = audit.failed()
-    if not failed:
-        return "None of the checks has found anything. That does not prove the set free of faults."
-    return f"{len(failed)} checks have found something: {', '.join(name.replace('_', ' ') for name in failed)}."
+    rows = checks_table(audit).rows
+    found = [what for _, state, what in rows if state == FOUND]
+    n_unknown = sum(state == UNKNOWN for _, state, _ in rows)
+    left = f" {counted(n_unknown, 'check', 'checks')} cannot be assessed." if n_unknown else ""
+    if not found:
+        return "None of the checks has found anything. That does not prove the set free of faults." + left
+    has = counted(len(found), "check has found something", "checks have found something, the gravest")
+    return f"{has}: {found[0]}." + left
 
 
 def _confounding_section(audit: Audit) -> Section:
@@ -100,7 +130,8 @@ def _confounding_section(audit: Audit) -> Section:
         "chest itself: it is no fault, but the floor that a model has to beat.",
         *confounding.notes,
     )
-    return Section("Confounding", paragraphs, table=confounding_table(audit))
+    by_source = counts_table(confounding.by_source, "Films by finding and source")
+    return Section("Confounding", paragraphs, tables=(by_source, confounding_table(audit)))
 
 
 def _pairs_section(heading: str, found: Sequence[NearDuplicate], show: _Show) -> Section:
@@ -116,7 +147,8 @@ def _pairs_section(heading: str, found: Sequence[NearDuplicate], show: _Show) ->
         (f"{p.a}, {p.b}", str(p.hamming), f"{p.correlation:.3f}", _YES[p.same_patient], _YES[p.same_label])
         for p in pairs
     ]
-    table = _table(("films", "hamming", "correlation", "same patient", "same label"), rows, "pairs")
+    columns = ("films", "differing bits", "correlation", "same patient", "same label")
+    table = _table(columns, rows, "pair", "pairs")
     return Section(heading, pictures=tuple(pictures), table=table, is_gallery=True)
 
 
@@ -133,18 +165,22 @@ def _list_sections(audit: Audit) -> list[Section]:
     patients = [(who.patient, ", ".join(who.findings), str(who.n_films)) for who in audit.contradictory_patients]
     unreadable = [(film.path, film.reason) for film in audit.films.unreadable]
     of_copies = ("films (the first five)", "films", "same", "same patient", "same label")
-    lists: tuple[tuple[str, Sequence[tuple[str, ...]], tuple[str, ...], str], ...] = (
-        ("Exact duplicates", copies, of_copies, "groups"),
-        ("Leaks between splits", leaks, ("who or what", "by", "splits"), "leaks"),
-        ("Patients with contradictory labels", patients, ("patient", "findings", "films"), "patients"),
-        ("Films that cannot be read", unreadable, ("film", "why"), "films"),
+    lists: tuple[tuple[str, Sequence[tuple[str, ...]], tuple[str, ...], str, str], ...] = (
+        ("Leaks between splits", leaks, ("who or what", "by", "splits"), "leak", "leaks"),
+        ("Patients with contradictory labels", patients, ("patient", "findings", "films"), "patient", "patients"),
+        ("Exact duplicates", copies, of_copies, "group", "groups"),
+        ("Films that cannot be read", unreadable, ("film", "why"), "film", "films"),
     )
-    return [Section(heading, table=_table(columns, rows, what)) for heading, rows, columns, what in lists if rows]
+    return [
+        Section(heading, audit.notes[:1] if rows is patients else (), table=_table(columns, rows, *words))
+        for heading, rows, columns, *words in lists
+        if rows
+    ]
 
 
-def _table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], what: str) -> Table:
+def _table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], one: str, several: str) -> Table:
     first = f", the first {_MOST_ROWS}" if len(rows) > _MOST_ROWS else ""
-    return Table(columns, tuple(rows[:_MOST_ROWS]), f"{len(rows):,} {what}{first}")
+    return Table(columns, tuple(rows[:_MOST_ROWS]), counted(len(rows), one, several) + first)
 
 
 def _mark_sections(audit: Audit, show: _Show) -> list[Section]:
@@ -153,7 +189,8 @@ def _mark_sections(audit: Audit, show: _Show) -> list[Section]:
         if paths:
             pictures = tuple(show((path,), path) for path in paths[: _MOST_PICTURES // 2])
             heading = mark.replace("_", " ").capitalize()
-            told = f"{len(paths):,} films; {len(pictures)} are shown. The mark is a guess from the pixels: look."
+            shown = f", of which {len(pictures)} are shown" if len(pictures) < len(paths) else ""
+            told = f"{counted(len(paths), 'film', 'films')}{shown}. The mark is a guess from the pixels: look."
             sections.append(Section(heading, (told,), pictures, is_gallery=True))
     return sections
 

@@ -27,6 +27,7 @@ from fewshot_cxr.unknown_patients import count_unknown
 # more, and the others' correlation is 0.959 at most. Copies of 60 films with other gamma, contrast or size have 0.966
 # or more, crops of 1 % 0.938 or less. All of it was chosen on these films.
 SAME_FRAME_BITS, SAME_FRAME_CORRELATION = 2, 0.963
+FEWEST_FILMS = 5
 MARKS = ("constant", "nearly_empty", "inverted", "burnt_in_text")
 
 
@@ -186,6 +187,14 @@ def _notes(records: Records) -> tuple[str, ...]:
         notes.append("patients are unknown: leaks and contradictions between a patient's films cannot be seen")
     if not any(film.split for film in records):
         notes.append("no split is stated: there is nothing to leak between")
+    few = [f"{name} {n}" for name, n in records.count_findings().items() if n < FEWEST_FILMS]
+    if few:
+        notes.append(f"findings of fewer than {FEWEST_FILMS} films, on which no number rests: {', '.join(few)}")
+    ages = children_among_adults(records)
+    if ages.assessed and ages.is_mostly_unknown:
+        notes.append(
+            f"age unknown for {ages.n_unknown:,} of {len(records):,} films: children cannot be told from adults"
+        )
     n_others = sum(problem.kind not in ("missing", "unreadable") for problem in records.problems)
     if n_others:
         notes.append(f"rows that the reader left out for other reasons: {n_others}; see the problems of the records")

@@ -1,7 +1,7 @@
 """Does the finding follow from what is no sign of it? Trivial classifiers try."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from sklearn.covariance import LedoitWolf
@@ -117,12 +117,16 @@ SHORTCUTS: dict[str, Shortcut] = {
 
 MAX_FILMS = 20_000
 N_FOLDS = 5
+FEWEST_GROUPS = 5  # of each finding, below which resampled patients say nothing of others
 _N_DRAWS = 1000
 
 
 @dataclass(frozen=True, eq=False)
 class _Case:
-    """Films that can be classified: rows, class of each, group of each, the fold it is tested in."""
+    """Films that can be classified: class of each, group of each, the fold it is tested in.
+
+    `too_few` says why there can be no interval: findings of few patients; "" where there can.
+    """
 
     films: tuple[Record, ...]
     facts: tuple[FilmFacts, ...]
@@ -131,6 +135,7 @@ class _Case:
     folds: np.ndarray
     findings: tuple[str, ...]
     notes: tuple[str, ...]
+    too_few: str = ""
 
 
 def assess_confounding(
@@ -214,7 +219,9 @@ def _case(
         folds[test] = fold
     films = tuple(records[row] for row in kept)
     known = tuple(found for row in kept if (found := facts[row]) is not None)
-    return _Case(films, known, labels, own_groups, folds, findings, notes)
+    few = [f"{name} {len(members[name])}" for name in findings if len(members[name]) < FEWEST_GROUPS]
+    too_few = f"no interval, patients are too few: {', '.join(few)} ({FEWEST_GROUPS} are needed)" if few else ""
+    return _Case(films, known, labels, own_groups, folds, findings, notes, too_few)
 
 
 def _measure(case: _Case | str, name: str, seed: int) -> Measure:
@@ -227,8 +234,11 @@ def _measure(case: _Case | str, name: str, seed: int) -> Measure:
         test = case.folds == fold
         rule_seed = _number(seed, name, fold)
         predicted[test] = shortcut.classify(features[~test], case.labels[~test], features[test], rule_seed)
+    number = _balanced_accuracy(case, predicted == case.labels, generator(seed, "resample", name))
+    if case.too_few:
+        number = replace(number, ci95_patients=None, reason=case.too_few)
     return Measure(
-        _balanced_accuracy(case, predicted == case.labels, generator(seed, "resample", name)),
+        number,
         chance=1 / len(case.findings),
         n_films=len(case.labels),
         n_groups=int(case.groups.max()) + 1,

@@ -143,6 +143,11 @@ class Children:
     n_unknown: int = 0
     by_finding: dict[str, dict[str, int]] | None = None
 
+    @property
+    def is_mostly_unknown(self) -> bool:
+        """Whether more films are without an age than with one."""
+        return self.n_unknown > self.n_children + self.n_adults
+
 
 @dataclass(frozen=True)
 class UnreadableFilm:
