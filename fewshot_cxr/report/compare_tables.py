@@ -2,7 +2,7 @@
 
 from fewshot_cxr.evaluation.comparison import Comparison, Difference
 from fewshot_cxr.metrics import NUMBERS
-from fewshot_cxr.report.tables import Table, interval_text, number_name, number_text, p_text
+from fewshot_cxr.report.tables import UNKNOWN, Table, interval_text, number_name, number_text, p_text
 from fewshot_cxr.unknown_patients import films_text
 
 
@@ -24,4 +24,5 @@ def _row(row: Difference) -> tuple[str, ...]:
     form, of_gap = ("share", "points") if number is None or number.is_share else ("plain", "signed")
     values = (number_text(value, form) for value in (row.first, row.second))
     gap = number_text(row.difference, of_gap), interval_text(row.ci95, of_gap)
-    return number_name(row.number), *values, *gap, p_text(row.p_value, short_from=0.1), row.test
+    test = UNKNOWN if row.test == "none" else row.test
+    return number_name(row.number), *values, *gap, p_text(row.p_value, short_from=0.1), test

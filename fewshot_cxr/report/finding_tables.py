@@ -12,7 +12,7 @@ from fewshot_cxr.report.score_tables import (
     overall_table,
     reasons_below,
 )
-from fewshot_cxr.report.tables import UNKNOWN, Table, number_text, two_lines, value_text
+from fewshot_cxr.report.tables import UNKNOWN, Table, number_text, reason_text, two_lines, value_text
 
 MOST_FINDINGS = 10  # that a confusion table has room for on a page
 _MEAN = "mean over findings"
@@ -63,7 +63,7 @@ def multi_label_table(result: Result) -> Table:
         tuple(rows),
         caption=f"{judged_text(result)}, each finding for itself; below a number 95 % {result.interval_over}; "
         "sensitivity, specificity and accuracy at a probability of 0.5",
-        below=tuple(dict.fromkeys((name, one.reason) for name, one in numbers if one.reason is not None)),
+        below=tuple(dict.fromkeys((name, reason_text(one)) for name, one in numbers if one.reason is not None)),
     )
 
 

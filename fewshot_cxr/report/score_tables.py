@@ -11,6 +11,7 @@ from fewshot_cxr.report.tables import (
     Table,
     interval_text,
     number_text,
+    reason_text,
     value_text,
 )
 
@@ -32,7 +33,7 @@ def overall_table(result: Result) -> Table:
     rows = []
     for text, one, form in (*numbers, *_calibration_numbers(result)):
         interval = interval_text(one.ci95, form)
-        rows.append((text, value_text(one, form), interval if one.ci95 else f"{interval}: {one.reason}"))
+        rows.append((text, value_text(one, form), interval if one.ci95 else f"{interval}: {reason_text(one)}"))
     distance = f" ({result.distance})" if result.distance else ""
     transductive = ", transductive" if result.is_transductive else ""
     caption = f"{judged_text(result)}, {result.rule}{distance}{transductive}"
@@ -119,7 +120,7 @@ def reasons_below(result: Result, numbers: Iterable[tuple[str, Estimate]]) -> tu
     told: dict[tuple[str, str], None] = {}
     for text, one in numbers:
         if one.mean is None:
-            told[text, (one.reason or "").removeprefix("undefined: ")] = None
+            told[text, reason_text(one)] = None
         elif one.ci95_patients is None and one.reason is not None:
             told[f"interval {result.interval_over}", one.reason] = None
     return tuple(told)

@@ -63,6 +63,11 @@ def p_text(p_value: float | None, *, short_from: float = 1) -> str:
     return f"< {_LEAST_P:.4f}" if p_value < _LEAST_P else f"{p_value:.4f}" if p_value < short_from else f"{p_value:.2f}"
 
 
+def reason_text(estimate: Estimate) -> str:
+    """Return why a number or its interval is unknown; the table says "unknown" itself."""
+    return (estimate.reason or "").removeprefix("undefined: ")
+
+
 def shown_interval(estimate: Estimate) -> Interval | None:
     """Return the interval to show where there is room for one: over patients or, where there is none, over episodes."""
     return estimate.ci95_patients or estimate.ci95_episodes

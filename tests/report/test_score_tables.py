@@ -18,6 +18,7 @@ from made_results import (
     with_overall,
 )
 
+from fewshot_cxr.evaluation.comparison import Comparison, Difference
 from fewshot_cxr.metrics import Estimate
 from fewshot_cxr.report import (
     accuracy_table,
@@ -30,7 +31,9 @@ from fewshot_cxr.report import (
     reading_text,
     recall_table,
 )
+from fewshot_cxr.report.compare_tables import comparison_table
 from fewshot_cxr.report.episode_words import protocol_text
+from fewshot_cxr.report.tables import UNKNOWN
 
 OVER_PATIENTS, OVER_EPISODES = "70.1 to 88.9 %", "80.5 to 82.0 %"
 TABLES = (accuracy_table, numbers_table, findings_table, recall_table, confusion_table)
@@ -203,3 +206,14 @@ def test_the_mean_is_shown_where_no_interval_is():
     assert table.rows[0] == ("accuracy", "50.0 %", "unknown", "unknown")
     assert table.below == (("interval over patients", "one episode gives no interval"),)
     assert ESTIMATE.ci95 == ESTIMATE.ci95_patients
+
+
+def test_unknown_is_the_one_word_for_what_cannot_be_computed():
+    scores = with_overall(RESULT.scores, mcc=Estimate(None, reason="undefined: one finding alone was asked"))
+    table = numbers_table(replace(RESULT, scores=scores))
+    row = next(row for row in table.rows if row[1] == UNKNOWN)
+    assert dict(table.below)[row[0]] == "one finding alone was asked"
+    pair = Difference("accuracy", 0.5, 0.5, 0.0, None, None, "none", "one share of episodes gives no interval")
+    facts = {"results": "episodes", "names": ("a", "b"), "common_hash": "ab", "n_films": 9, "n_patients": 3}
+    (cells,) = comparison_table(Comparison(rows=(pair,), **facts)).rows
+    assert cells[-3:] == (UNKNOWN,) * 3
