@@ -12,7 +12,7 @@ from fewshot_cxr.visualise.text import percent
 # The checks, the gravest first, and what to do where one finds something. "duplicates" is only the next two together.
 _ADVICE = {
     "leak": "split anew, copies together: data split --audit",
-    "confounding": "judge on a source left out (data split --leave-source-out); add other films",
+    "confounding": "judge on a source left out (data split --leave-source-out), add films of all findings from each",
     "contradictory": "look at these films; correct the labels, or leave the films out",
     "exact_duplicates": "keep one of each, or keep them together: data split --audit, with --copies",
     "near_duplicates": "look at the pairs; keep them together: data split --audit",
@@ -139,8 +139,8 @@ def _confounding_text(audit: Audit) -> str:
     ]
     if names:
         measures = [confounding.balanced_accuracy[name] for name in names]
-        told = " or ".join(f"{name} ({percent(one.number.value)})" for name, one in zip(names, measures, strict=True))
-        found.append(f"{told} alone tells the finding (chance {percent(measures[0].chance or 0)})")
+        told = ", ".join(f"{name} ({percent(one.number.value)})" for name, one in zip(names, measures, strict=True))
+        found.append(f"the finding follows from {told} alone; chance is {percent(measures[0].chance or 0)}")
     if found:
         return "; ".join(found)
     shapes = [confounding.balanced_accuracy[name].number.mean for name in ("size", "border")]

@@ -140,7 +140,7 @@ def test_a_manifest_that_leaks_is_split_anew(films, tmp_path):
         (("--per-class", "9,9"), "covid19 has 15 films of 15 patients, which cannot give 9 films to test"),
         (("--novel", "covid"), "unknown finding 'covid' (did you mean 'covid19'?); choose from "),
         (("--folds", 2), "Invalid value for '--folds': 2 is not in the range x>=3."),
-        (("--folds", 100), "n_folds is 100, but the films are of 60 patients: take fewer folds"),
+        (("--folds", 100), "--folds is 100, but the films are of 60 patients: take fewer folds"),
     ],
 )
 def test_wrong_use_is_one_line_and_writes_nothing(films, capsys, tmp_path, flags, said):

@@ -85,7 +85,7 @@ def test_confounding_that_is_found_says_by_what(audit):
     measure = Measure(Estimate(0.9, ci95_patients=(0.8, 0.95)), chance=0.5, n_films=12, n_groups=12)
     accuracies = audit.confounding.balanced_accuracy | {"size": measure}
     worse = replace(audit, confounding=replace(audit.confounding, balanced_accuracy=accuracies))
-    assert row(worse, "confounding") == ("found", "size (90.0 %) alone tells the finding (chance 50.0 %)")
+    assert row(worse, "confounding") == ("found", "the finding follows from size (90.0 %) alone; chance is 50.0 %")
     state, what = row(audit, "confounding")
     assert state == "unknown"
     assert what.startswith("cannot be assessed: one source")
