@@ -205,7 +205,7 @@ def patient_codes(ids: Any) -> np.ndarray:
     return np.array(numbers, dtype=np.int64)
 
 
-def known_patients(n_rows: int, ids: Any, has_patient: Any) -> tuple[np.ndarray, np.ndarray]:
+def known_patients(n_rows: int, ids: Any, has_patient: Any = None) -> tuple[np.ndarray, np.ndarray]:
     """Return `patient_codes`, and of which rows the patient is known, bool, shape (N,).
 
     Args:

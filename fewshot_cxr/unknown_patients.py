@@ -66,11 +66,14 @@ def records_text(records: Sequence[Record]) -> str:
 
 def patients_cell(films: Sequence[Record]) -> str:
     """Return the patients of these films for a table: their number, and of how many films they are unknown."""
-    n_unknown = count_unknown(films)
-    if 0 < n_unknown == len(films):
+    return patients_count(len(films), len({film.group for film in films}), count_unknown(films))
+
+
+def patients_count(n_films: int, n_patients: int, n_unknown: int) -> str:
+    """Return a number of patients for a table of films, each film of an unknown one being counted among them."""
+    if 0 < n_unknown == n_films:
         return "unknown"
-    n_known = len({film.group for film in films}) - n_unknown
-    return f"{n_known}{f' and {n_unknown} unknown' if n_unknown else ''}"
+    return f"{n_patients - n_unknown:,}{f' and {n_unknown:,} unknown' if n_unknown else ''}"
 
 
 def with_unknown_noted(records: Records) -> Records:

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from fewshot_cxr._checks import check_whole, lookup
-from fewshot_cxr.explain.focus_summary import mean_over_patients, patient_numbers
+from fewshot_cxr.embeddings import known_patients
+from fewshot_cxr.explain.focus_summary import mean_over_patients
 from fewshot_cxr.metrics import Estimate, Interval, t_interval
 from fewshot_cxr.seeding import generator
 
@@ -134,6 +135,7 @@ class GainRow:
         n_without_heat: films that are left out, because their map is: it gives no order.
         gain: the mean over films with its interval over patients; above 0 the hot places matter more than any.
         share_gaining: films whose own gain is above 0, 0..1.
+        n_films_without_patient: of the films; each counts as a patient of its own.
     """
 
     mode: str
@@ -142,6 +144,7 @@ class GainRow:
     n_without_heat: int
     gain: Estimate
     share_gaining: float | None
+    n_films_without_patient: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -157,7 +160,7 @@ def summarise_gains(
 
     Args:
         gains: mode -> float, shape (N,).
-        patients: of the N films.
+        patients: of the N films; None, NaN or "" is unknown.
         n_without_heat: films that are not among them.
 
     Raises:
@@ -172,10 +175,10 @@ def summarise_gains(
 
 
 def _row(mode: str, values: np.ndarray, patients: Sequence[Hashable], n_without_heat: int) -> GainRow:
-    numbers = patient_numbers(patients)
+    numbers, is_known = known_patients(len(patients), patients)
     gain = mean_over_patients(values, numbers, _interval, nothing="no film has heat")
     share = float((values > 0).mean()) if len(values) else None
-    return GainRow(mode, len(values), len(np.unique(numbers)), n_without_heat, gain, share)
+    return GainRow(mode, len(values), len(np.unique(numbers)), n_without_heat, gain, share, int((~is_known).sum()))
 
 
 def _interval(mean: float, variance: float, degrees: int) -> Interval | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy
 
+from fewshot_cxr.embeddings import known_patients
 from fewshot_cxr.metrics import Estimate, Interval, t_interval, t_test
 
 _NOT_STATED = "not stated"
@@ -27,6 +28,7 @@ class FocusRow:
         n_patients: patients with a value.
         share: the mean over films, 0..1, with its interval over patients.
         area: the same mean of a flat map, which is what chance would give.
+        n_films_without_patient: of the films; each counts as a patient of its own.
     """
 
     measure: str
@@ -36,6 +38,7 @@ class FocusRow:
     n_patients: int
     share: Estimate
     area: float | None
+    n_films_without_patient: int = 0
 
     if not TYPE_CHECKING:
 
@@ -68,6 +71,7 @@ class FocusDifference:
         p_value: of the difference, two-sided.
         reason: why one of these is absent.
         n_left_out: films without a value in one of the runs, or in both.
+        n_films_without_patient: of the films; each counts as a patient of its own.
     """
 
     measure: str
@@ -80,6 +84,7 @@ class FocusDifference:
     p_value: float | None
     reason: str | None
     n_left_out: int = 0
+    n_films_without_patient: int = 0
 
 
 def summarise_focus(
@@ -97,7 +102,7 @@ def summarise_focus(
         areas: of `area_shares`, each shape (N,), with the same names.
         findings: of the N films.
         sources: of the N films; "" is called "not stated".
-        patients: of the N films.
+        patients: of the N films; None, NaN or "" is unknown.
 
     Returns:
         Rows by measure, then all films, findings and sources by name. Films without a value are left out. The
@@ -111,11 +116,11 @@ def summarise_focus(
         raise ValueError(f"areas must have the names of shares, {sorted(shares)}, got {sorted(areas)}")
     _check_lengths(findings=findings, sources=sources, patients=patients, **shares)
     _check_lengths(findings=findings, **areas)
-    patient_ids = patient_numbers(patients)
+    own, is_known = known_patients(len(patients), patients)
     return tuple(
-        _row((measure, kind, group), values[chosen], np.asarray(areas[measure])[chosen], patient_ids[chosen])
+        _row((measure, kind, group), values[rows], np.asarray(areas[measure])[rows], own[rows], is_known[rows])
         for measure, values in shares.items()
-        for kind, group, chosen in _groups(findings, sources)
+        for kind, group, rows in _groups(findings, sources)
     )
 
 
@@ -131,7 +136,7 @@ def compare_focus(
     Args:
         first: shares of N films, as `focus_shares` gives them.
         second: shares of the same films in the other run, in the same order.
-        patients: of the N films.
+        patients: of the N films; None, NaN or "" is unknown.
 
     Returns:
         A row for each measure. Films without a value in either run are left out, and counted.
@@ -148,9 +153,9 @@ def compare_focus(
         )
     _check_lengths(patients=patients, **first)
     _check_lengths(patients=patients, **second)
-    patient_ids = patient_numbers(patients)
+    own = known_patients(len(patients), patients)
     return tuple(
-        _difference(measure, np.asarray(first[measure]), np.asarray(second[measure]), patient_ids) for measure in first
+        _difference(measure, np.asarray(first[measure]), np.asarray(second[measure]), *own) for measure in first
     )
 
 
@@ -192,34 +197,34 @@ def mean_over_patients(
     return Estimate(mean, ci95_patients=ends, reason=None if ends else "nothing varies to measure chance by")
 
 
-def patient_numbers(patients: Sequence[Hashable]) -> np.ndarray:
-    """Return a number for each patient's name, int64, shape (N,)."""
-    numbers: dict[Hashable, int] = {}
-    return np.array([numbers.setdefault(patient, len(numbers)) for patient in patients], dtype=np.int64)
-
-
-def _row(name: tuple[str, str, str], values: np.ndarray, areas: np.ndarray, patients: np.ndarray) -> FocusRow:
+def _row(
+    name: tuple[str, str, str], values: np.ndarray, areas: np.ndarray, patients: np.ndarray, is_known: np.ndarray
+) -> FocusRow:
     has_value = np.isfinite(values)
     values, areas, patients = values[has_value], areas[has_value], patients[has_value]
     share = mean_over_patients(values, patients, _share_interval, nothing="no film has a value")
     area = float(areas.mean()) if len(areas) else None
-    return FocusRow(*name, len(values), len(np.unique(patients)), share, area)
+    n_unknown = int((~is_known[has_value]).sum())
+    return FocusRow(*name, len(values), len(np.unique(patients)), share, area, n_unknown)
 
 
-def _difference(measure: str, first: np.ndarray, second: np.ndarray, patients: np.ndarray) -> FocusDifference:
+def _difference(
+    measure: str, first: np.ndarray, second: np.ndarray, patients: np.ndarray, is_known: np.ndarray
+) -> FocusDifference:
     both = np.isfinite(first) & np.isfinite(second)
     first, second, patients = first[both], second[both], patients[both]
-    n_films, n_patients, n_left_out = len(first), len(np.unique(patients)), int((~both).sum())
+    n_films, n_patients = len(first), len(np.unique(patients))
+    left = int((~both).sum()), int((~is_known[both]).sum())
     counts = measure, n_films, n_patients
     if not n_films:
-        return FocusDifference(*counts, None, None, None, None, None, "no film has a value in both runs", n_left_out)
+        return FocusDifference(*counts, None, None, None, None, None, "no film has a value in both runs", *left)
     gap = float((second - first).mean())
     means = float(first.mean()), float(second.mean()), gap
     if n_patients < 2:
-        return FocusDifference(*counts, *means, None, None, ONE_PATIENT, n_left_out)
+        return FocusDifference(*counts, *means, None, None, ONE_PATIENT, *left)
     interval, p_value, reason = t_test(gap, variance_of_mean(second - first, patients), n_patients - 1)
     ends = None if interval is None else (max(interval[0], -1.0), min(interval[1], 1.0))
-    return FocusDifference(*counts, *means, ends, p_value, reason, n_left_out)
+    return FocusDifference(*counts, *means, ends, p_value, reason, *left)
 
 
 def _share_interval(mean: float, variance: float, degrees: int) -> Interval:

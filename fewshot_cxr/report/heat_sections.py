@@ -10,6 +10,7 @@ from fewshot_cxr.explain.focus_summary import FocusDifference, FocusRow
 from fewshot_cxr.report.html import Section
 from fewshot_cxr.report.pictures import Picture
 from fewshot_cxr.report.tables import Table, interval_text, number_text, p_text, value_text
+from fewshot_cxr.unknown_patients import over_patients, patients_count
 from fewshot_cxr.visualise.curves import deletion_figure
 from fewshot_cxr.visualise.films import shortened
 from fewshot_cxr.visualise.heat import HeatTile, heat_sheet_figure
@@ -27,6 +28,7 @@ READING = (
     "the network prefers or avoids the place. Much heat at the border or in the corners, where letters and the edge of "
     "the collimator are, is a reason to distrust the accuracy.",
 )
+
 _NO_MASKS = "There are no lung masks for these films: the share in the lungs is unknown."
 FILL_WORDS = {"mean": "its own mean grey", "blur": "its own blur"}
 _ALL = "all"
@@ -40,7 +42,7 @@ def focus_table(rows: Sequence[FocusRow]) -> Table:
         n_letters = _LONGEST_NAME - len(f"{row.group_kind} ")
         group = group_name(row.group_kind, shortened(row.group, n_letters))
         name = f"{row.measure}, all films" if row.group_kind == _ALL else f"  {group}"
-        counts = f"{row.n_films:,}", f"{row.n_patients:,}"
+        counts = f"{row.n_films:,}", patients_count(row.n_films, row.n_patients, row.n_films_without_patient)
         lines.append((name, *counts, value_text(row.share), interval_text(row.share.ci95), number_text(row.area)))
         if row.share.reason:
             reasons.append((f"{group}, {row.measure}", row.share.reason))
@@ -124,7 +126,7 @@ def gain_table(gains: Sequence[GainRow]) -> Table:
         (
             row.mode,
             f"{row.n_films:,}",
-            f"{row.n_patients:,}",
+            patients_count(row.n_films, row.n_patients, row.n_films_without_patient),
             f"{row.n_without_heat:,}",
             value_text(row.gain, "gain"),
             interval_text(row.gain.ci95, "gain"),
@@ -143,7 +145,10 @@ def gain_text(row: GainRow) -> str:
     gain = row.gain
     if gain.mean is None:
         return f"no gain is known: {gain.reason}{left_out}"
-    interval = f"95 % {interval_text(gain.ci95, 'gain')} over {row.n_patients:,} patients" if gain.ci95 else gain.reason
+    over = f"over {row.n_patients:,} patients"
+    if row.n_films_without_patient:
+        over = over_patients(row.n_films_without_patient, row.n_films)
+    interval = f"95 % {interval_text(gain.ci95, 'gain')} {over}" if gain.ci95 else gain.reason
     return (
         f"the order by heat gains {value_text(gain, 'gain')} over a random one ({interval}), mean of {row.n_films:,} "
         f"films, of which {number_text(row.share_gaining)} gain{left_out}"
@@ -162,7 +167,7 @@ def focus_difference_table(rows: Sequence[FocusDifference], names: tuple[str, st
         (
             row.measure,
             f"{row.n_films:,}",
-            f"{row.n_patients:,}",
+            patients_count(row.n_films, row.n_patients, row.n_films_without_patient),
             number_text(row.mean_first),
             number_text(row.mean_second),
             number_text(row.difference, "points"),

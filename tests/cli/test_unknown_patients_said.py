@@ -134,3 +134,16 @@ def test_an_unknown_set_beside_a_known_one_stays_known_as_such(place, tmp_path, 
     assert f"the patients of {n_unknown} of {n_unknown + len(films)} films are unknown" in " ".join(
         read_dataset("manifest", tmp_path / "m.csv").notes
     )
+
+
+def test_exemplars_and_explanations_say_it(place, encoder, tmp_path, capsys):
+    data = ("--checkpoint", encoder, "--data", place / "split.csv")
+    film = next(place.rglob("*.png"))
+    assert run("predict", "--checkpoint", encoder, "--support", place / "split.csv", film) == 0
+    assert UNKNOWN in capsys.readouterr().err
+    assert run("explain", *data, "--out", tmp_path / "heat", "--json", tmp_path / "e.json") == 0
+    check_words(capsys.readouterr().err)
+    (page,) = (tmp_path / "heat").glob("*.html")
+    assert " films (patients unknown). Asked" in page.read_text()
+    value = json.loads((tmp_path / "e.json").read_text())
+    assert value["n_films_without_patient"] == value["n_films"] == value["focus"][0]["n_films_without_patient"]

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from fewshot_cxr.explain.deletion import summarise_gains
 from fewshot_cxr.explain.focus_summary import compare_focus, summarise_focus
 from fewshot_cxr.metrics import Estimate
+from fewshot_cxr.report.heat_sections import focus_table, gain_text
 
 
 def make(n_patients=12, seed=0, films=(1, 4)):
@@ -192,3 +194,20 @@ def test_what_does_not_vary_has_no_p_value_of_zero():
 def test_wrong_input_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call(*make())
+
+
+@pytest.mark.parametrize(("patients", "n_unknown"), [([None] * 6, 6), ([None, "", "p", "p", "q", "q"], 2)])
+def test_films_of_unknown_patients_count_apart_and_are_counted(patients, n_unknown):
+    shares = {"border": np.array([0.1, 0.2, 0.3, 0.4, 0.5, np.nan])}
+    facts = {"findings": ["x"] * 6, "sources": [""] * 6}
+    row = summarise_focus(shares, shares, patients=patients, **facts)[0]
+    n_patients = 5 if n_unknown == 6 else 4
+    assert (row.n_films, row.n_patients, row.n_films_without_patient) == (5, n_patients, min(n_unknown, 5))
+    assert row.to_json()["n_films_without_patient"] == min(n_unknown, 5)
+    (gap,) = compare_focus(shares, shares, patients=patients)
+    (gain,) = summarise_gains({"deletion": shares["border"][:5]}, patients=patients[:5])
+    for one in (gap, gain):
+        assert (one.n_patients, one.n_films_without_patient) == (n_patients, min(n_unknown, 5))
+    cell = focus_table((row,)).rows[0][2]
+    assert cell == ("unknown" if n_unknown == 6 else "2 and 2 unknown")
+    assert ("patients unknown" in gain_text(gain)) == (n_unknown == 6)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fewshot_cxr._checks import check_at_least
-from fewshot_cxr.data import patient_groups
+from fewshot_cxr.data import patient_ids
 from fewshot_cxr.explain.deletion import MODES, GainRow, area_under, deletion_curve, summarise_gains
 from fewshot_cxr.seeding import hashed_bits, text_key
 from fewshot_cxr.workflows.explaining.deciders import ByExemplars
@@ -27,7 +27,8 @@ class Erasure:
 
     Attributes:
         curves: mode -> order ("by heat", "at random") -> the target, float64, shape (N, n_steps + 1).
-        paths, patients: of the N films; a patient is a number that stands for it here alone.
+        paths, patients: of the N films; a patient is a number that stands for it here alone,
+            None where it is unknown.
         n_without_heat: films that were drawn too, but whose map is the same everywhere and gives no order.
         score: what the target is, in words.
         fill: a name in FILLS: what covers a film.
@@ -36,7 +37,7 @@ class Erasure:
 
     curves: dict[str, dict[str, np.ndarray]]
     paths: tuple[str, ...]
-    patients: tuple[int, ...]
+    patients: tuple[int | None, ...]
     n_without_heat: int
     score: str
     fill: str
@@ -92,6 +93,7 @@ def erase_films(
     keys = [int(hashed_bits(seed, text_key(film.path))) for film in records]
     chosen = sorted(sorted(range(len(records)), key=keys.__getitem__)[:n_films])
     parts: dict[tuple[str, str], list[np.ndarray]] = defaultdict(list)
+    known = patient_ids(records)
     kept: list[int] = []
     n_done = 0
     for rows, decided, heat in run.heated(chosen, _BATCH):
@@ -107,7 +109,7 @@ def erase_films(
     return Erasure(
         {mode: {order: np.concatenate(parts[mode, order]) for order in (BY_HEAT, AT_RANDOM)} for mode in MODES},
         paths=tuple(records[row].path for row in kept),
-        patients=tuple(patient_groups(records)[kept].tolist()),
+        patients=tuple(known[row] for row in kept),
         n_without_heat=len(chosen) - len(kept),
         score=score_text(explainer),
         fill=_FILL,

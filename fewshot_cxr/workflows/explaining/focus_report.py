@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from fewshot_cxr.data import patient_groups
+from fewshot_cxr.data import patient_ids
+from fewshot_cxr.embeddings import patient_codes
 from fewshot_cxr.explain.focus import area_shares, focus_shares, in_film_frame, uncropped
 from fewshot_cxr.explain.focus_summary import FocusRow, summarise_focus
+from fewshot_cxr.unknown_patients import count_unknown, over_patients
 from fewshot_cxr.workflows.explaining.explainer import ATTENTION, Explainer, RunFilms
 
 Progress = Callable[[int, int], None]
@@ -50,6 +52,7 @@ class FocusReport:
         value_name: what the values of the films are.
         settings: what was asked, of which films; plain JSON values.
         notes: what was left out, and why.
+        n_films_without_patient: of the films; each counts as a patient of its own.
     """
 
     films: tuple[FilmFocus, ...]
@@ -59,6 +62,7 @@ class FocusReport:
     value_name: str
     settings: dict[str, Any]
     notes: tuple[str, ...] = ()
+    n_films_without_patient: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; the films stand in focus.csv."""
@@ -66,6 +70,7 @@ class FocusReport:
             **self.settings,
             "n_films": len(self.films),
             "n_patients": self.n_patients,
+            "n_films_without_patient": self.n_films_without_patient,
             "focus": [row.to_json() for row in self.summary],
             "notes": list(self.notes),
         }
@@ -126,19 +131,21 @@ def _report(
     run: RunFilms, decided: list[tuple[str, float]], shares: Shares, areas: Shares, inner: Shares
 ) -> FocusReport:
     explainer, records = run.explainer, run.films.records
-    patients = patient_groups(records).tolist()
+    patients = patient_ids(records)
+    numbers = patient_codes(patients).tolist()
     sources = [film.source or "" for film in records]
     findings = [film.finding for film in records]
     summary = summarise_focus(shares, areas, findings=findings, sources=sources, patients=patients)
     films = []
     for row, (path, (name, value)) in enumerate(zip((film.path for film in records), decided, strict=True)):
         own = {measure: None if np.isnan(of_all[row]) else float(of_all[row]) for measure, of_all in shares.items()}
-        films.append(FilmFocus(row, path, findings[row], sources[row], patients[row], name, value, own))
+        films.append(FilmFocus(row, path, findings[row], sources[row], numbers[row], name, value, own))
     settings = explainer.settings() | {"data_hash": records.data_hash}
-    notes = tuple(_notes(explainer, shares, findings))
-    return FocusReport(
-        tuple(sorted(films, key=_badness)), summary, shares, inner, explainer.value_name, settings, notes
-    )
+    n_unknown = count_unknown(records)
+    unknown = [f"intervals are {over_patients(n_unknown, len(films))}"] if n_unknown else []
+    notes = (*unknown, *_notes(explainer, shares, findings))
+    ordered = tuple(sorted(films, key=_badness))
+    return FocusReport(ordered, summary, shares, inner, explainer.value_name, settings, notes, n_unknown)
 
 
 def _badness(film: FilmFocus) -> tuple[bool, float, str]:

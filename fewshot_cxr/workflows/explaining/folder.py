@@ -20,6 +20,7 @@ from fewshot_cxr.report.heat_sections import (
     versus_section,
 )
 from fewshot_cxr.storage import write_json, write_text
+from fewshot_cxr.unknown_patients import films_text
 from fewshot_cxr.visualise.curves import deletion_figure
 from fewshot_cxr.visualise.heat import HeatTile, heat_figure, heat_sheet_figure
 from fewshot_cxr.visualise.rows import focus_figure
@@ -182,10 +183,11 @@ def _page(explanation: Explanation, told: str, sheets: dict[str, list[HeatTile]]
     facts = {"run": explanation.run.name, "seed": explanation.seed, **report.settings}
     facts["versions"] = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
     made = tuple((name.replace("_", " "), _fact(value)) for name, value in facts.items())
+    films = films_text(len(report.films), report.n_patients, report.n_films_without_patient)
     return Page(
         "Where the network looks",
         lead=(
-            f"{len(report.films):,} films of {report.n_patients:,} patients. Asked: {explainer.asked_text()}.",
+            f"{films}. Asked: {explainer.asked_text()}.",
             f"{FOCUS} lists every film, worst first. The worst: {'; '.join(worst)}.",
         ),
         sections=(*sections, Section("How this was made", facts=made)),

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fewshot_cxr.data import cache_films, patient_groups
+from fewshot_cxr.data import cache_films, patient_ids
 from fewshot_cxr.explain.focus import film_frame_spec, in_film_frame
 from fewshot_cxr.explain.focus_summary import FocusDifference, compare_focus
 from fewshot_cxr.image_spec import BORDER_SHARE
@@ -78,7 +78,7 @@ def compare_runs(
         report = None if progress is None else partial(progress, f"heat of {run.name}")
         reports.append(explain_films(run, shared_crop=shared_crop, progress=report))
     one, other = reports
-    patients = patient_groups(first.films.records).tolist()
+    patients = patient_ids(first.films.records)
     rows = compare_focus(one.shares, other.shares, patients=patients)
     # The border has no place inside a border crop, once it is cut off.
     places = [name for name in one.inner if name != BORDER or shared_crop < BORDER_SHARE] if shared_crop else []
