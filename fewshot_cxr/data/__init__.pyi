@@ -12,8 +12,9 @@ from .dataset import findings_table as findings_table
 from .dataset import keep_batch as keep_batch
 from .dataset_films import DatasetFilms as DatasetFilms
 from .film import DecodedFilm as DecodedFilm
-from .film import FilmFacts as FilmFacts
+from .film import DecodingFacts as DecodingFacts
 from .film import notes_of_films as notes_of_films
+from .film import takes_any_modality as takes_any_modality
 from .images import decode_film as decode_film
 from .images import is_image_name as is_image_name
 from .images import read_gray as read_gray

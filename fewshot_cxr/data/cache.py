@@ -20,7 +20,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from fewshot_cxr.data.film import FilmFacts, notes_of_films, takes_any_modality
+from fewshot_cxr.data.film import DecodingFacts, notes_of_films, takes_any_modality
 from fewshot_cxr.data.hashing import file_hash
 from fewshot_cxr.data.images import decode_film, is_read_anew
 from fewshot_cxr.data.transforms import RECIPE_VERSION, to_square
@@ -30,7 +30,7 @@ from fewshot_cxr.storage import whole_file, write_json, write_text
 
 Progress = Callable[[int, int], None]
 _Places = dict[str, tuple[Path, int]]  # by content hash: the pack, and the row in it
-_Facts = dict[str, FilmFacts]  # by content hash, of the films of which something should be said
+_Facts = dict[str, DecodingFacts]  # by content hash, of the films of which something should be said
 # Films whose gray has changed, and these alone, have it in their key: what older packs hold of the others still serves.
 _GRAY_VERSION = 2
 _CHUNK = 64
@@ -111,7 +111,7 @@ def cache_films(
             n_done += len(keys)
     if progress is not None:
         progress(len(records), len(records))
-    told = [(film, facts.get(key, FilmFacts())) for film, key in zip(records, hashes, strict=True)]
+    told = [(film, facts.get(key, DecodingFacts())) for film, key in zip(records, hashes, strict=True)]
     for row, (film, known) in enumerate(told):
         if known.stranger and not takes_any_modality(film):
             reasons.setdefault(row, known.refusal)
@@ -209,7 +209,7 @@ def _read_packs(place: Path, size_px: int) -> tuple[_Places, _Facts]:
         hashes = entry.get("hashes")
         if isinstance(hashes, list) and _is_whole(pack, listing, entry, len(hashes) * size_px**2):
             index |= {key: (pack, row) for row, key in enumerate(hashes)}
-            facts |= {key: FilmFacts.of_json(told) for key, told in entry.get("facts", {}).items()}
+            facts |= {key: DecodingFacts.of_json(told) for key, told in entry.get("facts", {}).items()}
     return index, facts
 
 
@@ -244,7 +244,7 @@ def _decode(
     def decode(key: str) -> np.ndarray | str:
         try:
             film = decode_film(files[key], bit_depth=spec.bit_depth)
-            if film.facts != FilmFacts():
+            if film.facts != DecodingFacts():
                 facts[key] = film.facts
             return to_square(film.gray, spec)
         except (OSError, ValueError) as error:

@@ -7,7 +7,7 @@ import numpy as np
 from pydicom import Dataset
 
 from fewshot_cxr.data.dicom_elements import Elements
-from fewshot_cxr.data.film import FilmFacts
+from fewshot_cxr.data.film import DecodingFacts
 
 BIT_DEPTHS = (8, 10, 12, 14, 16)  # of detectors
 
@@ -27,7 +27,7 @@ class _Lut:
         return found
 
 
-def to_gray(stored: np.ndarray, header: Dataset, *, bit_depth: int | None = None) -> tuple[np.ndarray, FilmFacts]:
+def to_gray(stored: np.ndarray, header: Dataset, *, bit_depth: int | None = None) -> tuple[np.ndarray, DecodingFacts]:
     """Show the stored values of a one-channel film as 8-bit gray; see `read_dicom` for the order and the range.
 
     Args:
@@ -56,7 +56,7 @@ def to_gray(stored: np.ndarray, header: Dataset, *, bit_depth: int | None = None
     if header.PhotometricInterpretation == "MONOCHROME1" or header.get("PresentationLUTShape") == "INVERSE":
         gray = 255 - gray
     gray[is_padding] = 0
-    return gray[places], FilmFacts(elements.notes, bits)
+    return gray[places], DecodingFacts(elements.notes, bits)
 
 
 def _is_padding(values: np.ndarray, elements: Elements) -> np.ndarray:

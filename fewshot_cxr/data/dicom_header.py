@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from fewshot_cxr.data.dicom import HEAD_BYTES, check_film, is_dicom, open_header
+from fewshot_cxr.data.dicom import HEAD_BYTES, is_dicom, open_header
+from fewshot_cxr.data.dicom_checks import check_film
 from fewshot_cxr.data.dicom_kind import KIND_TAGS, text_of, view_of, why_no_chest_film
-from fewshot_cxr.data.film import FilmFacts
+from fewshot_cxr.data.film import DecodingFacts
 from fewshot_cxr.data.quiet import quiet
 from fewshot_cxr.records import Record
 
@@ -61,7 +62,7 @@ def read_header(
         header = open_header(stream, _READ)
         stranger = why_no_chest_film(header)
         if stranger and not any_modality:
-            raise OSError(FilmFacts(stranger=stranger).refusal)
+            raise OSError(DecodingFacts(stranger=stranger).refusal)
         check_film(header)
         patient = text_of(header, "PatientID")
         sex = (text_of(header, "PatientSex") or "").upper()

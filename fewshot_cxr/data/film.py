@@ -14,7 +14,7 @@ _DEEPEST = 16
 
 
 @dataclass(frozen=True)
-class FilmFacts:
+class DecodingFacts:
     """What should be said of a film that was decoded.
 
     Args:
@@ -33,7 +33,7 @@ class FilmFacts:
         return f"{self.stranger}; --any-modality takes it" if self.stranger else ""
 
     @classmethod
-    def of_json(cls, value: dict[str, Any]) -> "FilmFacts":
+    def of_json(cls, value: dict[str, Any]) -> "DecodingFacts":
         """Return what `dataclasses.asdict` has made plain."""
         return cls(**value | {"notes": tuple(value["notes"])})
 
@@ -43,7 +43,7 @@ class DecodedFilm:
     """A film as 8-bit gray, uint8 (H, W), with what should be said of it."""
 
     gray: np.ndarray
-    facts: FilmFacts = FilmFacts()
+    facts: DecodingFacts = DecodingFacts()
 
 
 def takes_any_modality(film: Record) -> bool:
@@ -51,7 +51,7 @@ def takes_any_modality(film: Record) -> bool:
     return bool(film.attributes.get("any_modality"))
 
 
-def notes_of_films(films: Iterable[tuple[Record, FilmFacts]]) -> tuple[str, ...]:
+def notes_of_films(films: Iterable[tuple[Record, DecodingFacts]]) -> tuple[str, ...]:
     """Say what should be known of films that were decoded: each thing once, with the number of films."""
     counts: Counter[str] = Counter()
     firsts: dict[str, str] = {}

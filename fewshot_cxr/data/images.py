@@ -11,7 +11,7 @@ from PIL.ImageFile import ImageFile
 from fewshot_cxr.data.deep_colour import deep_colour_gray, is_deep_colour
 from fewshot_cxr.data.dicom import HEAD_BYTES, decode_dicom, is_dicom
 from fewshot_cxr.data.dicom_gray import BIT_DEPTHS
-from fewshot_cxr.data.film import DecodedFilm, FilmFacts
+from fewshot_cxr.data.film import DecodedFilm, DecodingFacts
 from fewshot_cxr.data.quiet import quiet
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima", ".dic"})
@@ -81,7 +81,7 @@ def decode_film(path: str | Path, *, bit_depth: int | None = None) -> DecodedFil
     values = pixels.astype(np.uint16)
     # A shift, not a rescale: it gives back exactly the 8-bit film that a 16-bit file was made from.
     gray = ((2**bits - 1 - values if is_negative else values) >> (bits - 8)).astype(np.uint8)
-    return DecodedFilm(gray, FilmFacts(guessed_bits=None if bit_depth else bits))
+    return DecodedFilm(gray, DecodingFacts(guessed_bits=None if bit_depth else bits))
 
 
 def is_read_anew(path: Path) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from fewshot_cxr.data.film import FilmFacts, notes_of_films, takes_any_modality
+from fewshot_cxr.data.film import DecodingFacts, notes_of_films, takes_any_modality
 from fewshot_cxr.data.images import decode_film
 from fewshot_cxr.data.reading import read_all
 from fewshot_cxr.records import Problem, Record, Records
@@ -26,7 +26,7 @@ def verify_films(
         What else should be known of the films is in the notes.
     """
 
-    def read(film: Record) -> FilmFacts:
+    def read(film: Record) -> DecodingFacts:
         facts = decode_film(records.file(film)).facts
         if facts.stranger and not takes_any_modality(film):
             raise OSError(facts.refusal)

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from fewshot_cxr.data import (
     CachedFilms,
     DatasetFilms,
-    FilmFacts,
+    DecodingFacts,
     cache_films,
     decode_film,
     findings_table,
@@ -147,7 +147,7 @@ def embed_files(
     chosen = choose_device(device)
     read: list[Path] = []
     problems: list[Problem] = []
-    facts: list[tuple[Record, FilmFacts]] = []
+    facts: list[tuple[Record, DecodingFacts]] = []
     parts = []
     for first in range(0, len(files), batch_size):
         films = []

@@ -670,12 +670,20 @@ def test_a_deflated_bomb_does_not_go_off(film, monkeypatch):
     ("elements", "message"),
     [
         ({"BitsStored": None, "HighBit": None}, "damaged: its header lacks BitsStored"),
-        ({"BitsStored": 13, "HighBit": 12}, "BitsAllocated, BitsStored and HighBit do not fit each other"),
-        ({"HighBit": 3}, "BitsAllocated, BitsStored and HighBit do not fit each other"),
+        ({"BitsStored": 13, "HighBit": 12}, "contradicts itself: BitsStored is more than BitsAllocated"),
     ],
 )
 def test_headers_that_make_no_sense(film, elements, message):
     assert refusal(content_of(dataset(film, **elements))).endswith(message)
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ExplicitVRBigEndian])
+@pytest.mark.parametrize(("high", "shift"), [(3, 0), (15, 0), (15, 4)])
+def test_a_high_bit_that_contradicts_is_mended_by_the_values(deep, syntax, high, shift):
+    header = dataset(deep << shift, bits=12, syntax=syntax, HighBit=high)
+    film = decode_dicom(content_of(header))
+    assert np.array_equal(film.gray, shown(deep << shift, bits=16))
+    assert film.facts.notes == ("HighBit contradicts BitsStored and counts as absent",)
 
 
 def test_any_damage_is_an_os_error(deep):

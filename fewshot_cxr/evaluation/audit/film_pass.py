@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fewshot_cxr.data import read_gray
+from fewshot_cxr.data import decode_film, takes_any_modality
 from fewshot_cxr.data.hashing import file_hash
 from fewshot_cxr.data.reading import read_all
 from fewshot_cxr.evaluation.audit.burnt_in import burnt_in_text, shrink
@@ -173,7 +173,10 @@ def border_means(gray: np.ndarray) -> np.ndarray:
 
 def _facts(records: Records, film: Record) -> FilmFacts:
     file = records.file(film)
-    gray = read_gray(file)  # first: its errors say what is wrong with the film
+    decoded = decode_film(file)  # first: its errors say what is wrong with the film
+    if decoded.facts.stranger and not takes_any_modality(film):
+        raise OSError(decoded.facts.refusal)
+    gray = decoded.gray
     hashes, small = fingerprint(gray)
     digest = hashlib.blake2b(repr(gray.shape).encode(), digest_size=16)
     digest.update(np.ascontiguousarray(gray).data)
