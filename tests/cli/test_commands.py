@@ -117,8 +117,8 @@ def test_predict_says_what_else_a_folder_holds(place, capsys, tmp_path):
     support = ("--checkpoint", place / "run", "--support", place / "split.csv")
     assert run("predict", tmp_path, tmp_path / "b.webp", *support, "--json", tmp_path / "p.json") == 0
     told = capsys.readouterr().err
-    assert "1 pictures in masks are masks and no films" in told
-    assert "1 files are no films by their names, and passed over: 1 .txt" in told
+    assert "masks and no films in masks: 1, of which 1" in told
+    assert "passed over, no films by their names: 1 .txt" in told
     paths = [answer["path"] for answer in json.loads((tmp_path / "p.json").read_text())]
     assert sorted(path.rpartition("/")[2] for path in paths) == ["a.png", "b.webp"]
 

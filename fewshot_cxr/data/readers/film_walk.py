@@ -36,11 +36,7 @@ class Walk(NamedTuple):
         told = [f"{count} {kind}" for kind, count in counts[:_MOST_KINDS]]
         rest = sum(count for _, count in counts[_MOST_KINDS:])
         told += [f"{rest} of other kinds"] if rest else []
-        return (
-            (f"{len(self.others)} files are no films by their names, and passed over: {', '.join(told)}",)
-            if told
-            else ()
-        )
+        return (f"passed over, no films by their names: {', '.join(told)}",) if told else ()
 
 
 def descend(root: Path) -> Path:

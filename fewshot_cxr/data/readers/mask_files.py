@@ -36,8 +36,8 @@ class FilmsAndMasks(NamedTuple):
         where = f"in {', '.join(self.folders[:_MOST_FOLDERS])}{more}" if self.folders else "beside their films"
         n_left = len(self.masks) - len(self.mask_of)
         return (
-            f"{len(self.masks)} pictures {where} are masks and no films: {len(self.mask_of)} serve as the lung mask "
-            f"of the film of their name (mask_path), {n_left} are left out",
+            f"masks and no films {where}: {len(self.masks)}, of which {len(self.mask_of)} as the lung mask of the film "
+            f"of that name (mask_path), {n_left} left out",
         )
 
 

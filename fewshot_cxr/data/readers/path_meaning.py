@@ -37,7 +37,7 @@ def path_meanings(paths: Sequence[str]) -> tuple[dict[str, Meaning], tuple[str, 
         below = names[1:] if split or has_splits else names
         meanings[path] = Meaning(split, below[0] if below else None)
     notes = [
-        f"{count} films in {name}, beside the folders of splits, have no split: its name means none that is known"
+        f"the folder {name} lies beside those of splits and means none that is known: no split for its films ({count})"
         for name, count in sorted(strangers.items())
     ]
     return meanings, (*notes, *_one_finding(folders.values(), {meaning.finding for meaning in meanings.values()}))
