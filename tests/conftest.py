@@ -11,6 +11,7 @@ from PIL import Image
 # These are read when torch, matplotlib and the hub are first imported, which is after this file.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["MPLBACKEND"] = "Agg"
+os.environ.pop("COLUMNS", None)  # it is the width of tables
 os.environ["HF_HUB_OFFLINE"] = "1"
 # It would open every heavy door at `import fewshot_cxr`, which is what test_public_surface.py measures.
 os.environ.pop("EAGER_IMPORT", None)

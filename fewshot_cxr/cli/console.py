@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -27,6 +29,7 @@ if TYPE_CHECKING:  # what neither decodes films nor has a result starts without 
     from fewshot_cxr.workflows.compute import Compute
 
 _MOST_PROBLEMS = 5
+_LONGEST_KEPT = 12  # of a word in a table that need not be broken
 
 
 @contextmanager
@@ -80,16 +83,45 @@ def say_problems(records: Records) -> None:
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, to_stderr: bool = False) -> None:
-    """Print a table: the first column to the left, the others to the right."""
+    """Print a table: the first column to the left, the others to the right; where it has no room, a block a row."""
+    # Into a pipe or a file there is a width of our own, unless the user says one.
+    width = None if (sys.stderr if to_stderr else sys.stdout).isatty() or os.environ.get("COLUMNS") else 110
+    # Names are data: [red] is a name too.
+    console = Console(stderr=to_stderr, width=width, markup=False, emoji=False, highlight=False)
+    if _least_width([columns, *rows]) > console.width:
+        console.print("\n".join(_blocks(title, columns, rows, console.width)), soft_wrap=True)
+        return
     table = rich_table.Table(title=title, title_justify="left")
     for index, column in enumerate(columns):
         # A name is never cut: the first column keeps its width, the heads of the others fold.
         table.add_column(column, justify="left" if index == 0 else "right", overflow="fold", no_wrap=index == 0)
     for row in rows:
         table.add_row(*row)
-    # Names are data: [red] is a name too.
-    width = None if sys.stdout.isatty() else 110
-    Console(stderr=to_stderr, width=width, markup=False, emoji=False, highlight=False).print(table)
+    console.print(table)
+
+
+def _least_width(rows: Sequence[Sequence[str]]) -> int:
+    """Return the width below which a table would break short words and numbers; its first column is never broken."""
+    names, *others = zip(*rows, strict=True)
+    words = [max((len(word) for cell in column for word in cell.split()), default=0) for column in others]
+    return max(map(len, names)) + sum(min(word, _LONGEST_KEPT) for word in words) + 3 * len(rows[0]) + 1
+
+
+def _blocks(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Iterator[str]:
+    """Yield the lines of a table whose rows are blocks: the name, then each column with its value."""
+    joined: list[list[str]] = []
+    for row in rows:
+        if joined and not row[0]:  # it goes on with the row above, as an interval below its number does
+            joined[-1] = [f"{above} {cell}".strip() for above, cell in zip(joined[-1], row, strict=True)]
+        else:
+            joined.append(list(row))
+    yield from textwrap.wrap(title, width)
+    for name, *cells in joined:
+        yield from textwrap.wrap(name, width, subsequent_indent="  ")
+        for column, cell in zip(columns[1:], cells, strict=True):
+            if cell:
+                text = f"{column}: {cell}" if column else cell
+                yield from textwrap.wrap(text, width, initial_indent="  ", subsequent_indent="    ")
 
 
 def show_tables(tables: Iterable[Table], *, to_stderr: bool) -> None:
