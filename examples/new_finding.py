@@ -29,12 +29,14 @@ def main(n_patients: int, n_epochs: int) -> None:
                 seen=trained.card["findings"],
                 n_shot=n_shot,
                 n_query=5,
+                if_too_small="shrink_query",
                 distance=trainer.distance,
                 seed=0,
             )
             for name, found in (("accuracy", result.accuracy), (f"recall of {NEW}", result.per_class_recall[NEW])):
-                low, high = found.ci95_patients
-                print(f"{n_shot}-shot: {name} {found.mean:.3f}, 95 % over patients {low:.3f} to {high:.3f}")
+                low_high = found.ci95_patients  # None where too few patients are behind the number
+                told = f"95 % over patients {low_high[0]:.3f} to {low_high[1]:.3f}" if low_high else found.reason
+                print(f"{n_shot}-shot: {name} {found.mean:.3f}, {told}")
 
 
 if __name__ == "__main__":

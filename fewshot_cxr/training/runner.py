@@ -2,12 +2,14 @@
 
 import logging
 import signal
+import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import lightning
+from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from fewshot_cxr.inference import choose_device, native_precision
@@ -60,11 +62,11 @@ def run_lightning(
 
 @contextmanager
 def _quiet_lightning() -> Iterator[None]:
-    """Keep back what Lightning says of the machine, and its advertisements; its warnings pass."""
+    """Keep back what Lightning says of the machine, its advertisements, and its advice to developers."""
     talk = logging.getLogger("lightning.pytorch")
-    level = talk.level
-    talk.setLevel(logging.WARNING)
-    try:
+    with ExitStack() as settings:
+        settings.callback(talk.setLevel, talk.level)
+        talk.setLevel(logging.WARNING)
+        for category in (DeprecationWarning, FutureWarning, PossibleUserWarning):
+            settings.enter_context(warnings.catch_warnings(action="ignore", category=category))
         yield
-    finally:
-        talk.setLevel(level)

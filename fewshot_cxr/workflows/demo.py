@@ -135,6 +135,7 @@ def _episodes(used: ReportFilms, seen: Sequence[str], progress: Callable[[int, i
         n_shot=N_SHOT,
         n_query=10,
         n_episodes=2000,
+        if_too_small="shrink_query",
         rule=RULE,
         distance=used.rule.distance,
         seed=used.seed,

@@ -1,6 +1,8 @@
 import csv
 import json
 import os
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -251,3 +253,18 @@ def test_a_memory_and_two_views_change_what_is_learnt(films):
 def test_settings_that_do_not_go_together_are_refused(films, settings, message):
     with pytest.raises(ValueError, match=message):
         SiameseTrainer(**SMALL | {"distance": "l1", "loss": "triplet"} | settings).fit(films)
+
+
+@pytest.mark.slow
+def test_nothing_is_printed_by_lightning_or_torch(tmp_path):
+    program = (
+        "from fewshot_cxr import SiameseTrainer, ImageSpec\n"
+        "from fewshot_cxr.data.synthetic import make_synthetic\n"
+        "films = make_synthetic('films', n_patients=8, findings=('normal', 'effusion'), size_px=48, seed=0)\n"
+        "small = {'n_epochs': 1, 'n_batches': 2, 'encoder_options': {'width': 4}}\n"
+        "SiameseTrainer(image_spec=ImageSpec(size_px=32), **small).fit(films, out='run')\n"
+    )
+    command = [sys.executable, "-W", "default", "-c", program]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    told = [line for line in (ended.stdout + ended.stderr).splitlines() if "lightning" in line or "torch" in line]
+    assert not told

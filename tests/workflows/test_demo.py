@@ -41,3 +41,14 @@ def test_the_demo_leaves_a_page_and_what_it_was_made_from(tmp_path, capsys):
         assert f"floor: nearest centroid on {name}" in printed
     assert "accuracy on novel findings" in printed
     assert "nearest exemplars" in printed
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("unpainted")
+def test_the_smallest_demo_ends_with_its_page_too(tmp_path):
+    result = run_demo(tmp_path, n_patients=20, n_epochs=1)
+    assert result.report.is_file()
+    assert any("too few for 5 shots and 10 queries" in note for note in result.episodes.notes)
+    (tmp_path / "mine.csv").write_text("mine")
+    with pytest.raises(ValueError, match="holds mine.csv, which is of no demo"):
+        run_demo(tmp_path, n_patients=20, n_epochs=1)
