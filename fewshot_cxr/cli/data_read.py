@@ -83,7 +83,8 @@ def command(
         raise FileNotFoundError(f"none of {len(records.problems)} films is readable; the first reasons are above")
     if out is not None:
         write_manifest(records, out, header={"read": list(sources), "n_left_out": len(records.problems)})
-        say(f"written: {out} (next: fscxr data audit {out}; fscxr data split {out} --out split.csv)")
+        say(f"written: {out} (next: fscxr data audit {out} --json audit.json;")
+        say(f"  fscxr data split {out} --audit audit.json --out split.csv)")
     write_result(summarise(records), json_file)
 
 

@@ -29,7 +29,8 @@ def confounding_table(audit: Audit) -> Table:
         for why in (number.reason, *measure.notes):
             below.setdefault(why or "", []).append(_SEES.get(name, name))
     below.pop("", None)
-    open_rows = tuple(("; ".join(names), why) for why, names in below.items())
+    n_rows = len(rows)
+    open_rows = tuple(("each" if len(names) == n_rows > 1 else "; ".join(names), why) for why, names in below.items())
     columns = ("a classifier that sees only", "balanced accuracy", "95 % interval", "chance", "films")
     caption = "How far the finding follows from what is no sign of it, cross-validated by patient group"
     return Table(columns, tuple(rows), caption, open_rows)

@@ -113,8 +113,17 @@ def test_findings_of_one_patient_are_left_out_by_name():
     found = assess_confounding(Records((*records, *rare), records.root), facts + facts[:3])
     size = found.balanced_accuracy["size"]
     assert size.findings == ("f0", "f1", "f2")
-    assert size.notes == ("left out, films of one patient only: rare",)
+    assert size.notes == ("left out, films of fewer than 5 patients: rare 1",)
     assert "rare" in found.by_source
+
+
+def test_a_finding_of_three_patients_costs_the_others_no_interval():
+    records, facts = make_set(n_patients=30)
+    rare = [replace(records[0], path=f"z{n}", findings=("rare",), patient_id=f"lone{n}") for n in range(3)]
+    size = assess_confounding(Records((*records, *rare), records.root), facts + facts[:3]).balanced_accuracy["size"]
+    assert size.number == assess_confounding(records, facts).balanced_accuracy["size"].number
+    assert size.number.ci95 is not None
+    assert size.notes == ("left out, films of fewer than 5 patients: rare 3",)
 
 
 def test_few_patients_mean_fewer_folds_and_too_few_none():

@@ -200,11 +200,13 @@ def _case(
     members: dict[str, set[int]] = {}
     for row in rows:
         members.setdefault(records[row].finding, set()).add(int(groups[row]))
-    findings = tuple(sorted(name for name, own in members.items() if len(own) > 1))
+    # Findings of few patients would cost all others their folds and their interval.
+    fewest = FEWEST_GROUPS if sum(len(own) >= FEWEST_GROUPS for own in members.values()) > 1 else 2
+    findings = tuple(sorted(name for name, own in members.items() if len(own) >= fewest))
     if len(findings) < 2:
         return "fewer than two findings have films of two patients"
-    lone = sorted(set(members) - set(findings))
-    notes: tuple[str, ...] = (f"left out, films of one patient only: {', '.join(lone)}",) if lone else ()
+    lone = [f"{name} {len(members[name])}" for name in sorted(set(members) - set(findings))]
+    notes: tuple[str, ...] = (f"left out, films of fewer than {fewest} patients: {', '.join(lone)}",) if lone else ()
     kept = [row for row in rows if records[row].finding in findings]
     labels = np.array([findings.index(records[row].finding) for row in kept], dtype=np.int64)
     # Renumbered by first film: the folds are then the same in whatever order the films were listed.

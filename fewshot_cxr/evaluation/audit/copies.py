@@ -50,7 +50,7 @@ def join_copies(records: Records, audit: Audit, *, copies: str = "group") -> Rec
     ]
     dropped = _dropped(audit.exact_duplicates) if copies == "drop" else ()
     sizes = Counter(part for part in parts if part >= 0)
-    notes = (*records.notes, *_join_notes(sizes), *_drop_notes(audit, dropped))
+    notes = (*records.notes, *_join_notes(sizes), *_drop_notes(records, audit, dropped))
     return replace(records, films=tuple(films), notes=notes).with_problems(dropped)
 
 
@@ -89,15 +89,26 @@ def _join_notes(sizes: Mapping[int, int]) -> list[str]:
     return [f"films that copies join: {sum(sizes.values())}, in groups: {len(sizes)}, the largest of {largest}"]
 
 
-def _drop_notes(audit: Audit, dropped: Sequence[Problem]) -> list[str]:
+def _drop_notes(records: Records, audit: Audit, dropped: Sequence[Problem]) -> list[str]:
     notes = [f"exact copies dropped: {len(dropped)}"] if dropped else []
     if clashing := _contradictory(audit.exact_duplicates):
         named = ", ".join(clashing[:_MOST_NAMES]) + (", ..." if len(clashing) > _MOST_NAMES else "")
         way = "all dropped" if dropped else "kept, --copies drop leaves them out"
-        notes.append(f"warning: exact copies with different findings: {len(clashing)} ({way}): {named}")
+        findings = _commonest_clash(records, audit.exact_duplicates)
+        notes.append(f"warning: exact copies with different findings: {len(clashing)} ({way}): {named}; {findings}")
     told = {*clashing, *(problem.path for problem in dropped)}
     pairs = [(p.a, p.b) for p in (*audit.near_duplicates, *audit.possible_duplicates) if not p.same_label]
     if left := [pair for pair in pairs if told.isdisjoint(pair)]:
         named = ", ".join(" and ".join(pair) for pair in left[:_MOST_NAMES])
         notes.append(f"warning: pairs of other copies with different findings: {len(left)} (kept): {named}")
     return notes
+
+
+def _commonest_clash(records: Records, exact: Iterable[ExactDuplicates]) -> str:
+    """Say which findings clash most often: two names of one finding, perhaps."""
+    findings = {film.path: "|".join(sorted(film.findings)) for film in records}
+    clashes = Counter(
+        " and ".join(sorted({findings[path] for path in one.paths})) for one in exact if not one.same_label
+    )
+    names, count = clashes.most_common(1)[0]
+    return f"most often {names} ({count} times; two names of one finding are joined by data read --map)"
