@@ -99,3 +99,9 @@ def test_the_suffix_of_all_paths(folder):
 def test_reasons_are_counted_and_the_commonest_is_first(folder):
     with pytest.raises(FileNotFoundError, match=r"; 2 rows, the first q\.png \(row 3\): the file is missing; r\.png"):
         read(folder, "path,label\nr.png,\nq.png,x\ns.png,x\n")
+
+
+def test_a_column_of_ids_is_found_by_the_films_that_lie_there(folder):
+    expected = r'; patient names files .*: --path-column "patient" --path-suffix \.dcm --root .*films$'
+    with pytest.raises(ValueError, match=expected):
+        read(folder, "patient,label\n0004cfab,x\n")

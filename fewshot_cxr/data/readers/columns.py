@@ -1,6 +1,6 @@
 """Which column of a table says what: compared by name without case, blanks, dashes, dots and underscores."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from fewshot_cxr._checks import nearest
@@ -38,13 +38,16 @@ _LIKE_PATIENT = ("patient", "subject", "person", "case", "study")
 _NOT_ITS_NUMBER = ("age", "sex", "gender", "name", "birth", "weight", "size", "position", "orientation", "date", "time")
 
 
-def take_columns(table: str | Path, names: Sequence[str], given: Mapping[str, str | None]) -> dict[str, int]:
+def take_columns(
+    table: str | Path, names: Sequence[str], given: Mapping[str, str | None], *, hint: Callable[[], str] = str
+) -> dict[str, int]:
     """Return the place of each column that is there, by what it says (the keys of COLUMNS).
 
     Args:
         table: for errors.
         names: the header.
         given: what -> the name that somebody asked for; None: it is looked for.
+        hint: says more where no column names the file.
 
     Raises:
         ValueError: no such column, or none that names the file or the finding.
@@ -70,7 +73,7 @@ def take_columns(table: str | Path, names: Sequence[str], given: Mapping[str, st
         elif what in _NEEDED:
             raise ValueError(
                 f"{table} has no {what} column (looked for {', '.join(candidates[:4])} and the like); it has "
-                f"{', '.join(names)}: name one with --{what}-column"
+                f"{', '.join(names)}: name one with --{what}-column{hint() if what == 'path' else ''}"
             )
     return {what: taken[what] for what in COLUMNS if what in taken}
 

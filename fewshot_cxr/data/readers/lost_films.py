@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 _MOST_FILES = 50_000
 _ENOUGH = 1_000
+_FEW = 5
 
 
 def lost_films(root: Path, missing: Sequence[str]) -> list[str]:
@@ -19,12 +20,31 @@ def lost_films(root: Path, missing: Sequence[str]) -> list[str]:
     Returns:
         At most one note: how many were found, the first of them, and the flag that finds them all.
     """
-    if not missing:
-        return []
+    found, first = _look_for(root, missing[:_ENOUGH]) if missing else ({}, {})
+    n_sought = min(len(missing), _ENOUGH)
+    return [
+        f"{found[way]} of {n_sought} missing files lie there under another name, such as {first[way]}: {way}"
+        for way in sorted(found, key=found.__getitem__, reverse=True)[:1]
+    ]
+
+
+def column_of_films(root: Path, names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return which column of a table names files that lie below a root, and the flags that take it; "" for none."""
+    for place, name in enumerate(names):
+        cells = [row[place].strip() for row in rows[:_FEW] if place < len(row) and row[place].strip()]
+        found, first = _look_for(root, cells) if cells else ({}, {})
+        for way_out in found:
+            flags = " ".join(filter(None, (f'--path-column "{name}"', way_out)))
+            return f"; {name} names files that lie there, such as {first[way_out]}: {flags}"
+    return ""
+
+
+def _look_for(root: Path, missing: Sequence[str]) -> tuple[dict[str, int], dict[str, str]]:
+    """Return how many of the files each way out would find, and the first of these."""
     by_name, by_stem = _files(root)
     found: Counter[str] = Counter()
     first: dict[str, str] = {}
-    for name in missing[:_ENOUGH]:
+    for name in missing:
         lost = PurePosixPath(name.replace("\\", "/"))
         there = (
             by_name.get(lost.name.casefold()) or by_stem.get(lost.name.casefold()) or by_stem.get(lost.stem.casefold())
@@ -34,11 +54,7 @@ def lost_films(root: Path, missing: Sequence[str]) -> list[str]:
         way_out = _way_out(root, lost, PurePosixPath(there[0]))
         found[way_out] += 1
         first.setdefault(way_out, f"{there[0]} for {name}")
-    n_sought = min(len(missing), _ENOUGH)
-    return [
-        f"{count} of {n_sought} missing files lie there under another name, such as {first[way_out]}: {way_out}"
-        for way_out, count in found.most_common(1)
-    ]
+    return dict(found), first
 
 
 def _way_out(root: Path, lost: PurePosixPath, there: PurePosixPath) -> str:

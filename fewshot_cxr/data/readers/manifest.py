@@ -113,8 +113,6 @@ def write_manifest(records: Records, path: str | Path, *, header: dict[str, Any]
         lead["root"] = str(records.root.resolve())
     if told := unknown_text(count_unknown(records), len(records)):
         lead["patients"] = told
-    if told := unknown_text(count_unknown(records), len(records)):
-        lead["patients"] = told
     lead["n_by_finding"] = records.count_by(lambda film: "|".join(film.findings))
     # One called like a column of ours ("label" beside a chosen "finding") comes after it: the reader takes the first.
     extra = list(dict.fromkeys(name for film in records for name in film.attributes))

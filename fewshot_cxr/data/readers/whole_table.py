@@ -7,6 +7,7 @@ from pathlib import Path
 from fewshot_cxr.data.readers.cells import crowded_patient, patient_of_path, patients_note
 from fewshot_cxr.data.readers.columns import column_notes, patient_hint, take_columns
 from fewshot_cxr.data.readers.gathering import Gathering
+from fewshot_cxr.data.readers.lost_films import column_of_films
 from fewshot_cxr.data.readers.repeated_rows import AGREE
 from fewshot_cxr.data.readers.table_rows import TableRows
 from fewshot_cxr.data.splits import assert_no_leak
@@ -42,7 +43,7 @@ def films_of_table(
         rows: what several rows of one film make.
         allow_leak: take films whose splits share a patient.
     """
-    taken = take_columns(table, names, columns)
+    taken = take_columns(table, names, columns, hint=lambda: column_of_films(root, names, cells))
     gathering = Gathering(root, rows=rows)
     own = TableRows(table, names, taken, patient_of_path(patient_pattern), path_suffix)
     own.gather(gathering, cells, first_row)
