@@ -33,7 +33,7 @@ from pydicom.uid import (
 
 from fewshot_cxr.data.dicom_checks import check_film, check_pixel_data
 from fewshot_cxr.data.dicom_gray import to_gray
-from fewshot_cxr.data.dicom_kind import LATERAL_VIEWS, view_of, why_no_chest_film
+from fewshot_cxr.data.dicom_kind import LATERAL_VIEWS, doubts_of, view_of, why_no_chest_film
 from fewshot_cxr.data.film import LATERAL, DecodedFilm, DecodingFacts
 from fewshot_cxr.data.quiet import quiet
 
@@ -165,8 +165,10 @@ def _show(header: Dataset, bit_depth: int | None, notes: tuple[str, ...]) -> Dec
     else:
         colours = (pixels >> max(bits - 8, 0)).astype(np.uint8)
         gray, facts = np.array(Image.fromarray(colours).convert("L")), DecodingFacts()
-    notes += (*facts.notes, *([LATERAL] if view_of(header) in LATERAL_VIEWS else []))
-    return DecodedFilm(gray, replace(facts, notes=notes, stranger=why_no_chest_film(header)))
+    stranger = why_no_chest_film(header)
+    doubts = () if stranger else doubts_of(header)
+    notes += (*facts.notes, *([LATERAL] if view_of(header) in LATERAL_VIEWS else []), *doubts)
+    return DecodedFilm(gray, replace(facts, notes=notes, stranger=stranger))
 
 
 def _decode(header: Dataset) -> tuple[np.ndarray, int]:

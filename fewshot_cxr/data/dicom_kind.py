@@ -45,6 +45,12 @@ _OTHER_PARTS = re.compile(
     "HEADNECK|HIP|HUMERUS|JAW|KNEE|LEG|LSPINE|MANDIBLE|MAXILLA|NECK|ORBIT|PATELLA|PELVIS|RADIUS|SINUS|SKULL|TEETH|THIGH|"
     "TIBIA|TOE|TOOTH|ULNA|WRIST|ZYGOMA"
 )
+_X_RAYS = frozenset({"CR", "DX", "DR", "RG", "RF", "XA", "DF", "DS", "OT", "SC", "HC"})
+_CHEST = re.compile("CHEST|THORA|TORA|LUNG|PULM|POUMON|BRUST|PECHO|CXR")
+_DOUBTS = (
+    "the modality in the header is none that is known; look whether it is an X-ray",
+    "no word of the body part in the header means the chest; look whether it is one",
+)
 KIND_TAGS = ["BodyPartExamined", "Modality", "SeriesDescription", "ViewPosition"]
 _VIEW = re.compile(r"(?<![A-Z])(PA|AP|LL|RL|LATERAL)(?![A-Z])")
 LATERAL_VIEWS = frozenset({"LL", "RL", "LLAT", "RLAT", "LAT", "LATERAL"})
@@ -52,13 +58,23 @@ LATERAL_VIEWS = frozenset({"LL", "RL", "LLAT", "RLAT", "LAT", "LATERAL"})
 
 def why_no_chest_film(header: Dataset) -> str:
     """Return why a header is not that of an X-ray of the chest, in words of ours; "" where nothing says so."""
-    modality = next(iter(re.findall("[A-Z]+", (text_of(header, "Modality") or "").upper())), "")
-    if modality in _OTHER_MODALITIES:
-        return f"no chest X-ray: its modality is {modality}, {_OTHER_MODALITIES[modality]}"
-    words = re.findall("[A-Z]+", (text_of(header, "BodyPartExamined") or "").upper())
-    if words and all(map(_OTHER_PARTS.fullmatch, words)):
-        return f"no chest X-ray: its body part is {' '.join(words)}"
+    modality, parts = _words(header, "Modality")[:1], _words(header, "BodyPartExamined")
+    if modality and (other := _OTHER_MODALITIES.get(modality[0])):
+        return f"no chest X-ray: its modality is {modality[0]}, {other}"
+    if parts and all(map(_OTHER_PARTS.fullmatch, parts)):
+        return f"no chest X-ray: its body part is {' '.join(parts)}"
     return ""
+
+
+def doubts_of(header: Dataset) -> tuple[str, ...]:
+    """Return what of a header is unusual for an X-ray of the chest, though it may be one."""
+    modality, parts = _words(header, "Modality")[:1], _words(header, "BodyPartExamined")
+    is_odd = (bool(modality) and modality[0] not in _X_RAYS, bool(parts) and not any(map(_CHEST.search, parts)))
+    return tuple(doubt for doubt, is_there in zip(_DOUBTS, is_odd, strict=True) if is_there)
+
+
+def _words(header: Dataset, name: str) -> list[str]:
+    return re.findall("[A-Z]+", (text_of(header, name) or "").upper())
 
 
 def view_of(header: Dataset) -> str | None:

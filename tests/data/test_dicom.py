@@ -535,6 +535,24 @@ def test_what_is_no_chest_film(write, elements, told):
     assert read_header(path, FILM, salt=SALT, any_modality=True).attributes == {"any_modality": facts.stranger}
 
 
+@pytest.mark.parametrize(
+    ("elements", "told"),
+    [
+        ({"Modality": "ZZ"}, ["the modality in the header is none that is known"]),
+        (
+            {"Modality": "DX", "BodyPartExamined": "SHOULDER"},
+            ["no word of the body part in the header means the chest"],
+        ),
+        ({"Modality": "CR", "BodyPartExamined": "TORAX PA"}, []),
+        ({"Modality": "CT"}, []),
+        ({}, []),
+    ],
+)
+def test_what_may_be_no_chest_film_is_noted(write, elements, told):
+    notes = decode_dicom(write(**elements).read_bytes()).facts.notes
+    assert [note.partition(";")[0] for note in notes] == told
+
+
 @pytest.mark.parametrize(("view", "is_lateral"), [("LL", True), ("lateral", True), ("PA", False), ("LLD", False)])
 def test_a_lateral_view_is_noted(write, view, is_lateral):
     facts = decode_dicom(write(ViewPosition=view).read_bytes()).facts
