@@ -315,6 +315,15 @@ def test_a_known_set_names_its_reader(tmp_path, table, reader):
     assert reader in READERS
     notes = read_dataset("image_folder", tmp_path).notes
     assert any(f"{reader}:{tmp_path} reads it by that table" in note for note in notes)
+    (tmp_path / "a" / "1.png").unlink()
+    with pytest.raises(FileNotFoundError, match=f"{reader}:"):
+        read_dataset("image_folder", tmp_path)
+
+
+def test_a_folder_without_findings_names_the_table_beside_its_films(tmp_path):
+    make(tmp_path, "images/1.png", "films.csv")
+    with pytest.raises(FileNotFoundError, match=r"a table lies there: .* take it as the source: .*films\.csv"):
+        read_dataset("image_folder", tmp_path)
 
 
 def test_real_masks(fscxr_data):

@@ -81,7 +81,7 @@ def read_image_folder(
         films.append(replace(film, patient_id=patient or film.patient_id, mask_path=parted.mask_of.get(path)))
     passed_over = (*parted.notes, *found.notes)
     if not films:
-        raise _nothing(place, problems, passed_over)
+        raise _nothing(place, problems, (*passed_over, *(_known_set(root, found) or _tables(root))))
     _check_effect(finding, [meanings[film.path] for film in films])
     notes += (f"the films are read from {place}",) if place != root else ()
     notes += (_how_ids_hold(salt_file is not None, keep_patient_ids),) if n_by_header else ()
@@ -145,14 +145,14 @@ def _problem(root: Path, path: str) -> Problem | None:
         return Problem(None, path, f"cannot be opened: {error.strerror}", kind)
 
 
-def _nothing(root: Path, problems: list[Problem], passed_over: Sequence[str]) -> FileNotFoundError:
+def _nothing(root: Path, problems: list[Problem], notes: Sequence[str]) -> FileNotFoundError:
     inside = ", ".join(sorted(item.name for item in root.iterdir())[:5]) or "nothing"
     first = f"; {len(problems)} left out, the first: {problems[0].path} {problems[0].reason}" if problems else ""
     is_loose = problems and all(problem.reason == _LOOSE for problem in problems)
     way_out = "; name their finding with --finding" if is_loose else ""
     return FileNotFoundError(
         f"{root} holds no film: expected {root}/<finding>/*.png (or .jpg, .tif, .dcm), found {inside}{first}{way_out}"
-        + "".join(f"; {note}" for note in passed_over)
+        + "".join(f"; {note}" for note in notes)
     )
 
 
@@ -181,6 +181,12 @@ def _known_set(root: Path, found: Walk) -> tuple[str, ...]:
     if reader is None:
         return ()
     return (f"a table of a public set lies here: {reader}:{root} reads it by that table, with its splits and patients",)
+
+
+def _tables(root: Path) -> tuple[str, ...]:
+    """Name a table that may hold the findings."""
+    table = next((item for item in sorted(root.iterdir()) if item.suffix.lower() in (".csv", ".tsv")), None)
+    return () if table is None else (f"a table lies there: if it names the findings, take it as the source: {table}",)
 
 
 def _how_ids_hold(has_salt: bool, are_clear: bool) -> str:

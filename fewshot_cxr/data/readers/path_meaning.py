@@ -46,7 +46,8 @@ def path_meanings(paths: Sequence[str]) -> tuple[dict[str, Meaning], tuple[str, 
 def _one_finding(folders: Iterable[list[str]], findings: set[str | None]) -> list[str]:
     """Say where all films have one finding, though the folders inside may be the findings that were meant."""
     inner = sorted({names[1] for names in folders if len(names) > 1})
-    if len(findings) > 1 or None in findings or not 1 < len(inner) <= _MOST_FINDINGS:
+    is_told = 1 < len(inner) <= _MOST_FINDINGS and not any(map(split_named, inner))
+    if len(findings) > 1 or None in findings or not is_told:
         return []
     told = f"all films are called {findings.pop()}, as the one folder is"
     return [f"{told}; if {', '.join(inner)} in it are the findings, name that folder instead"]
