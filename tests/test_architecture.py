@@ -28,6 +28,7 @@ FLOORS = (
         "storage",
         "_checks",
         "_html",
+        "_progress",
     },
     {"data", "samplers", "objectives", "encoders", "metrics"},
     {"inference", "export", "explain", "visualise"},

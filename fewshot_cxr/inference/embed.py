@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
+from fewshot_cxr._progress import Auto, bar_of
 from fewshot_cxr.data import (
     CachedFilms,
     DatasetFilms,
@@ -53,7 +54,7 @@ def embed(
     batch_size: int = 128,
     device: str = "auto",
     cache_folder: str | Path | None = None,
-    progress: Progress | None = None,
+    progress: Progress | Auto | None = "auto",
 ) -> Embeddings:
     """Embed films, each once.
 
@@ -64,7 +65,7 @@ def embed(
         batch_size: films at a time; changes speed and memory only.
         device: "auto", "cpu", "cuda" or "cuda:N".
         cache_folder: of decoded films; None: FSCXR_CACHE, else the user's cache folder.
-        progress: called with (films done, films in all).
+        progress: called with (films embedded, in all); "auto": bars in a terminal or a notebook; None: nothing.
 
     Returns:
         One row per readable film, in the order of `records`. Unreadable films are left out with a warning that names
@@ -75,11 +76,12 @@ def embed(
         TypeError: a module without an image spec.
         ValueError: absent device, a film with several findings, or a module that does not take such images.
     """
-    encoder = as_encoder(encoder, image_spec)
+    encoder, report = as_encoder(encoder, image_spec), bar_of(progress, "embedding films")
     if not isinstance(records, Records):
         films: CachedFilms = DatasetFilms(records, encoder.image_spec)
-        return embed_films(encoder, films, batch_size=batch_size, device=device, progress=progress)
-    films = cache_films(records, encoder.image_spec, folder=cache_folder)
+        return embed_films(encoder, films, batch_size=batch_size, device=device, progress=report)
+    decoding = bar_of("auto", "decoding films") if progress == "auto" else None
+    films = cache_films(records, encoder.image_spec, folder=cache_folder, progress=decoding)
     n_lost = len(records) - len(films)
     if n_lost:
         first = films.records.problems[len(records.problems)]
@@ -87,7 +89,7 @@ def embed(
             f"{n_lost} of {len(records)} films are unreadable and left out, the first: {first.path} ({first.reason})",
             stacklevel=2,
         )
-    return embed_films(encoder, films, batch_size=batch_size, device=device, progress=progress)
+    return embed_films(encoder, films, batch_size=batch_size, device=device, progress=report)
 
 
 def embed_films(

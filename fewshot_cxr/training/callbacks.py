@@ -180,6 +180,11 @@ class RunKeeper(lightning.Callback):
         if self.history and self._is_exhausted():
             trainer.should_stop = True
 
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Report that all is done, where the run stops early, too."""
+        if self.progress is not None:
+            self.progress(trainer.global_step, trainer.global_step)
+
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Note the time, set the scale of the learning rate, and forget the optimiser's moments where it restarts."""
         self._epoch_begun = time.monotonic()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fewshot_cxr._checks import check_at_least, lookup
+from fewshot_cxr._progress import Auto, bars_of
 from fewshot_cxr.data import XrayDataset
 from fewshot_cxr.inference import Classifier, classifier_head_card
 from fewshot_cxr.objectives import LinearHead, build_classification_loss, class_weights
@@ -94,7 +95,7 @@ class ClassifierTrainer(TrainingSettings):
         *,
         out: str | Path | None = None,
         resume: bool = False,
-        progress: Progress | None = None,
+        progress: Progress | Auto | None = "auto",
     ) -> TrainedClassifier:
         """Train and return the classifier of the best epoch.
 
@@ -104,7 +105,7 @@ class ClassifierTrainer(TrainingSettings):
             out: the run folder (encoder.safetensors with the head in it, card.json, history.csv, last.ckpt, logs/);
                 None writes nothing.
             resume: go on from `out`/last.ckpt, exactly as if never stopped; with the same objects given, if any.
-            progress: called with (what is done, done, total).
+            progress: called with (what is done, done, total); "auto": bars in a terminal or a notebook; None: nothing.
 
         Raises:
             ValueError: a patient in both sets, too few findings, settings that do not go together, or that differ from
@@ -114,7 +115,7 @@ class ClassifierTrainer(TrainingSettings):
             KeyboardInterrupt: Ctrl-C; the last whole epoch is on disk.
         """
         several = self.is_multi_label
-        run = Run.begin(self, train, val, is_multi_label=several, out=out, resume=resume, progress=progress)
+        run = Run.begin(self, train, val, is_multi_label=several, out=out, resume=resume, progress=bars_of(progress))
         findings = run.train.class_names
         learner = self._learner(run.train)
         classifier = _classifier(learner, findings)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fewshot_cxr._checks import check_at_least, lookup
+from fewshot_cxr._progress import Auto, bars_of
 from fewshot_cxr.data import CachedFilms, XrayDataset
 from fewshot_cxr.encoders import Encoder
 from fewshot_cxr.inference import RULES, embed_films
@@ -99,7 +100,7 @@ class SiameseTrainer(TrainingSettings):
         *,
         out: str | Path | None = None,
         resume: bool = False,
-        progress: Progress | None = None,
+        progress: Progress | Auto | None = "auto",
     ) -> TrainedEncoder:
         """Train and return the encoder of the best epoch.
 
@@ -108,7 +109,7 @@ class SiameseTrainer(TrainingSettings):
             val: films of other patients; None: carved from `train` by patient, and noted.
             out: the run folder (encoder.safetensors, card.json, history.csv, last.ckpt, logs/); None writes nothing.
             resume: go on from `out`/last.ckpt, exactly as if never stopped; with the same objects given, if any.
-            progress: called with (what is done, done, total).
+            progress: called with (what is done, done, total); "auto": bars in a terminal or a notebook; None: nothing.
 
         Raises:
             ValueError: a patient in both sets, too few findings, settings that do not go together, or that differ from
@@ -117,7 +118,7 @@ class SiameseTrainer(TrainingSettings):
             FloatingPointError: the loss is no longer finite.
             KeyboardInterrupt: Ctrl-C; the last whole epoch is on disk.
         """
-        run = Run.begin(self, train, val, out=out, resume=resume, progress=progress)
+        run = Run.begin(self, train, val, out=out, resume=resume, progress=bars_of(progress))
         plan = plan_validation(
             with_facts(np.zeros((len(run.val), 1)), run.val.records),
             n_shot=self.val_n_shot,

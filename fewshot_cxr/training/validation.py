@@ -101,6 +101,7 @@ def validation_accuracy(
         return 1 / len(plan.class_ids)
     result = evaluate_episodes(
         kept,
+        progress=None,
         n_shot=plan.n_shot,
         n_query=plan.n_query,
         n_episodes=n_episodes,

@@ -1,12 +1,13 @@
 """The audit of a set of films: one pass over the files, then tables."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from time import perf_counter
 
 import numpy as np
 
 from fewshot_cxr import __version__
+from fewshot_cxr._progress import Auto, Bars, bars_of
 from fewshot_cxr.evaluation.audit.confounding import assess_confounding
 from fewshot_cxr.evaluation.audit.film_pass import FilmFacts, Progress, read_films
 from fewshot_cxr.evaluation.audit.near_duplicates import correlation_in_place, near_duplicates
@@ -35,7 +36,7 @@ def audit_films(
     records: Records,
     *,
     n_workers: int | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Bars | Auto | None = "auto",
     seed: int = 0,
 ) -> Audit:
     """Look for what ruins a study: duplicates, leaks, contradictory labels, confounding, films that are none.
@@ -46,7 +47,7 @@ def audit_films(
     Args:
         records: the films. Their `split` decides what is a leak; nothing in them is refused here.
         n_workers: threads that decode; None: one for each processor.
-        progress: called with (what is done, done, in all).
+        progress: called with (what is done, done, in all); "auto": bars in a terminal or a notebook; None: nothing.
         seed: of the sample and the folds of the confounding measures; all else is not drawn.
 
     Raises:
@@ -55,8 +56,9 @@ def audit_films(
     if not records:
         raise ValueError("records holds no film, so that there is nothing to audit; look at its problems")
     start = perf_counter()
+    bars = bars_of(progress)
     reading, comparing = (
-        progress and partial(progress, what) for what in ("looking at films", "comparing films that look alike")
+        bars and partial(bars, what) for what in ("looking at films", "comparing films that look alike")
     )
     facts, problems = read_films(records, n_workers=n_workers, progress=reading)
     exact = exact_duplicates(records.films, facts)

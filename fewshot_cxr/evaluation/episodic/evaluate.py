@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fewshot_cxr._checks import check_at_least, lookup, renamed
+from fewshot_cxr._progress import Auto, bar_of
 from fewshot_cxr.distances import DISTANCES
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.episodes import EpisodeSource
@@ -61,7 +62,7 @@ def evaluate_episodes(
     calibrate: Embeddings | None = None,
     patient_interval: bool = True,
     device: str = "auto",
-    progress: Progress | None = None,
+    progress: Progress | Auto | None = "auto",
     floor: Embeddings | Mapping[str, Embeddings] | None = None,
 ) -> Result:
     """Classify the queries of many few-shot episodes and average; see `evaluate_plan` for what is returned.
@@ -91,7 +92,7 @@ def evaluate_episodes(
         calibrate: films outside the test that a temperature is fitted on; None: none is.
         patient_interval: whether to estimate the interval over patients.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        progress: called with (episodes done, episodes in all).
+        progress: called with (episodes done, in all); "auto": a bar in a terminal or a notebook; None: nothing.
         floor: the name of `baselines` before.
 
     Raises:
@@ -128,7 +129,7 @@ def evaluate_episodes(
         calibrate=calibrate,
         patient_interval=patient_interval,
         device=device,
-        progress=progress,
+        progress=bar_of(progress, "episodes"),
     )
 
 

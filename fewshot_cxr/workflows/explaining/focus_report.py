@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fewshot_cxr._progress import Auto, bar_of
 from fewshot_cxr.data import patient_ids
 from fewshot_cxr.embeddings import patient_codes
 from fewshot_cxr.explain.focus import area_shares, focus_shares, in_film_frame, uncropped
@@ -82,7 +83,11 @@ class FocusReport:
 
 
 def explain_films(
-    run: RunFilms, *, shared_crop: float | None = None, batch_size: int = _BATCH, progress: Progress | None = None
+    run: RunFilms,
+    *,
+    shared_crop: float | None = None,
+    batch_size: int = _BATCH,
+    progress: Progress | Auto | None = "auto",
 ) -> FocusReport:
     """Decide on every film, map its heat, and measure where it lies; no more than a batch of maps is in memory.
 
@@ -92,13 +97,13 @@ def explain_films(
             two runs with other crops are measured alike; and the heat inside this border crop by itself, which is what
             both see. The masks of the run are then of a spec without border_crop.
         batch_size: films at a time.
-        progress: called with (films done, films in all).
+        progress: called with (films done, films in all); "auto": a bar in a terminal or a notebook; None: nothing.
 
     Raises:
         ValueError: the films are decoded at another size, or a film shows several findings, or one that the question
             "truth" does not tell apart.
     """
-    explainer, films, masks = run.explainer, run.films, run.masks
+    explainer, films, masks, told = run.explainer, run.films, run.masks, bar_of(progress, "heat")
     spec = explainer.encoder.image_spec
     if films.size_px != spec.size_px:
         raise ValueError(
@@ -118,8 +123,8 @@ def explain_films(
         values = found.values.gather(1, found.ranked[:, :1]).flatten().tolist()
         names = [explainer.findings[class_id] for class_id in found.class_ids.tolist()]
         decided += zip(names, values, strict=True)
-        if progress is not None:
-            progress(rows[-1] + 1, len(films))
+        if told is not None:
+            told(rows[-1] + 1, len(films))
     return _report(run, decided, *(_joined(parts[name]) for name in ("shares", "areas", "inner")))
 
 
