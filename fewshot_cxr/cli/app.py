@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import click
 
 from fewshot_cxr._checks import nearest
-from fewshot_cxr.cli.words import called_command, in_flags
+from fewshot_cxr.cli.words import called_command, in_flags, spoken
 
 COMMANDS = {
     "demo": ("fewshot_cxr.cli.demo", "Train and judge on synthetic films, offline, in a few minutes."),
@@ -176,5 +176,4 @@ def fail(message: str, code: int) -> NoReturn:
 def _show_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
     # The other categories speak to the developers of libraries.
     if issubclass(category, UserWarning):
-        context = click.get_current_context(silent=True)
-        click.echo(f"fscxr: warning: {in_flags(str(message), None if context is None else context.command)}", err=True)
+        click.echo(f"fscxr: warning: {spoken(str(message))}", err=True)

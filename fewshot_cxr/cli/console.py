@@ -19,6 +19,7 @@ from rich import table as rich_table
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from fewshot_cxr.cli.words import spoken
 from fewshot_cxr.records import Records, count_reasons
 from fewshot_cxr.storage import write_json
 from fewshot_cxr.unknown_patients import records_text
@@ -56,7 +57,7 @@ def bars_for(compute: Compute) -> Iterator[Compute]:
 
 def say(text: str) -> None:
     """Print a notice on standard error."""
-    click.echo(text, err=True)
+    click.echo(spoken(text), err=True)
 
 
 def say_notes(notes: Iterable[str]) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import click
 
 from fewshot_cxr.cli.console import say, say_notes, show_tables
+from fewshot_cxr.cli.words import spoken
 from fewshot_cxr.evaluation import Result
 from fewshot_cxr.inference import Prediction
 from fewshot_cxr.report import is_alarm, patients_text, reading_text
@@ -28,7 +29,7 @@ def show_warnings(warnings: Sequence[str]) -> None:
     """Print warnings on standard error, in yellow, or red where one is an alarm; colour is for a terminal alone."""
     for warning in warnings:
         # Not through rich: a warning holds names of findings, and a name may look like markup.
-        click.secho(f"warning: {warning}", fg="red" if is_alarm(warning) else "yellow", bold=True, err=True)
+        click.secho(f"warning: {spoken(warning)}", fg="red" if is_alarm(warning) else "yellow", bold=True, err=True)
 
 
 def show_prediction(predictions: Sequence[Prediction], *, to_stderr: bool = False) -> None:

@@ -27,6 +27,12 @@ def in_flags(text: str, command: click.Command | None) -> str:
     return text
 
 
+def spoken(text: str) -> str:
+    """Return a message with the flags of the command that is running."""
+    context = click.get_current_context(silent=True)
+    return in_flags(text, None if context is None else context.command)
+
+
 def called_command(group: click.Group, words: Sequence[str]) -> click.Command:
     """Return the command that the words of a command line name, as far as they name one."""
     command: click.Command = group

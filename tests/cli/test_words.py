@@ -4,6 +4,7 @@ import click
 import pytest
 
 from fewshot_cxr.cli.app import fscxr
+from fewshot_cxr.cli.console import say
 from fewshot_cxr.cli.words import called_command, in_flags
 
 EVALUATE = called_command(fscxr, ["episode-eval", "--checkpoint", "run"])
@@ -44,3 +45,12 @@ def test_without_a_command_the_text_stays():
     assert in_flags("n_way is 9", None) == "n_way is 9"
     assert in_flags("n_way is 9", called_command(fscxr, [])) == "n_way is 9"
     assert isinstance(called_command(fscxr, ["data"]), click.Group)
+
+
+def test_notes_of_a_running_command_name_flags_too(capsys):
+    with click.Context(EVALUATE):
+        say("interval over patients: none, take fewer shots (n_shot)")
+    say("outside of any (n_shot)")
+    assert capsys.readouterr().err == (
+        "interval over patients: none, take fewer shots (--n-shot)\noutside of any (n_shot)\n"
+    )
