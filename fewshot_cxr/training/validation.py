@@ -51,9 +51,11 @@ def plan_validation(films: Embeddings, *, n_shot: int, n_query: int, n_episodes:
         for class_id in np.unique(films.class_ids).tolist()
     }
     kept = {class_id: groups for class_id, groups in sizes.items() if support_group_count(groups, 1, 1)}
+    who = "patient" if films.has_patient.any() else "film"
     if len(kept) < 2:
         return None
-    notes = [f"{names[c]} has films of one patient in validation: left out there" for c in sizes if c not in kept]
+    lone = "one film" if who == "film" else "films of one patient"
+    notes = [f"{names[c]} has {lone} in validation: left out there" for c in sizes if c not in kept]
     some = _of_classes(films, tuple(kept))
     for shots in range(n_shot, 0, -1):
         for queries in range(n_query, 0, -1):
@@ -62,7 +64,7 @@ def plan_validation(films: Embeddings, *, n_shot: int, n_query: int, n_episodes:
                 if (shots, queries) != (n_shot, n_query):
                     notes.append(
                         f"validation episodes are {shots}-shot with {queries} queries per class instead of "
-                        f"{n_shot} and {n_query}: a finding has few validation patients"
+                        f"{n_shot} and {n_query}: a finding has few validation {who}s"
                     )
                 return EpisodePlan(tuple(kept), shots, queries, tuple(notes))
     return None

@@ -59,3 +59,10 @@ def test_a_finding_of_one_patient_is_left_out_by_name():
 def test_no_episode_no_plan():
     films = labelled(np.array([0, 0, 1, 1]), np.array([0, 0, 1, 1]))
     assert plan_validation(films, n_shot=1, n_query=1, n_episodes=10) is None
+
+
+def test_validation_speaks_of_films_where_patients_are_unknown():
+    films = labelled(np.array([0, 0, 1, 1, 2]), None)
+    assert plan_validation(films, n_shot=1, n_query=1, n_episodes=10).notes == (
+        "c has one film in validation: left out there",
+    )

@@ -1,18 +1,20 @@
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from made_layouts import LAYOUTS, lay_image_folder
 
-from fewshot_cxr.data import READERS, read_dataset
+from fewshot_cxr.data import READERS, read_dataset, write_manifest
 from fewshot_cxr.encoders import build_encoder
 from fewshot_cxr.evaluation import compare_results, result_from_json
 from fewshot_cxr.objectives import LinearHead, WeightedL1Head
 from fewshot_cxr.records import Record, Records
+from fewshot_cxr.unknown_patients import is_unknown
 from fewshot_cxr.workflows.recipes import load_recipe, parse_recipe, parse_setting, recipe_names, run_recipe, settled
-from fewshot_cxr.workflows.recipes.division import divide, patients_by_part
+from fewshot_cxr.workflows.recipes.division import divide, patient_names, patients_by_part
 from fewshot_cxr.workflows.recipes.settings import SplitRules
 from fewshot_cxr.workflows.recipes.sources import choose_recipe_findings, read_recipe_films
 
@@ -422,9 +424,12 @@ def test_films_without_patients_have_one_name_however_they_are_read(folders):
     (own,) = lay_out(folders, ["covid19_radiography"])
     alone = read_recipe_films(recipe, [own])
     beside = read_recipe_films(recipe, [own, *lay_out(folders, ["image_folder"])])
-    names = {film.patient_id for film in alone}
-    assert len(names) == len(alone)
-    assert names < {film.patient_id for film in beside}
+    names = {patient_names(film) for film in alone}
+    assert len(names) == len(alone) == sum(map(is_unknown, alone))
+    assert names < {patient_names(film) for film in beside}
+    write_manifest(beside.each(lambda film: replace(film, split="val")), folders / "split.csv")
+    assert {frozenset((name,)) for name in patients_by_part(folders / "split.csv")} >= names
+    assert {patient_names(film) for film in read_recipe_films(recipe, [("manifest", folders / "split.csv")])} >= names
 
 
 def test_names_that_meet_no_film_are_told():

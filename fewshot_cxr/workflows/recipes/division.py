@@ -10,6 +10,7 @@ from fewshot_cxr.records import Record, Records
 from fewshot_cxr.workflows.recipes.settings import SplitRules
 
 SPLIT_FILE = "split.csv"
+KNOWN_AS = "known_as"  # the attribute by which a film of an unknown patient is known in another list
 _PARTS = ("train", "val", "test")
 
 
@@ -97,8 +98,9 @@ def reader_of(film: Record) -> str:
 
 
 def patient_names(film: Record) -> frozenset[str]:
-    """Return the names by which a film's patient is known in another list: patient and group, else its path."""
-    return frozenset(filter(None, (film.patient_id, film.group_id))) or frozenset((film.path,))
+    """Return the names by which a film's patient is known in another list: patient and group, else its own path."""
+    own = frozenset(filter(None, (film.patient_id, film.group_id)))
+    return own or frozenset((film.attributes.get(KNOWN_AS) or film.path,))
 
 
 def patients_by_part(path: Path) -> dict[str, str]:
@@ -118,10 +120,11 @@ def patients_by_part(path: Path) -> dict[str, str]:
     if "path" not in place or "split" not in place:
         raise ValueError(f"{path} has no columns path and split; the split.csv of a recipe or `fscxr data split` has")
     columns = [place[name] for name in ("patient_id", "group_id") if name in place]
+    lone = [place[name] for name in (KNOWN_AS, "path") if name in place]
     parts: dict[str, str] = {}
     for row in rows:
         if any(row) and row[place["split"]]:
-            names = [row[at] for at in columns if row[at]] or [row[place["path"]]]
+            names = [row[at] for at in columns if row[at]] or [row[at] for at in lone if row[at]][:1]
             parts |= dict.fromkeys(names, row[place["split"]])
     return parts
 

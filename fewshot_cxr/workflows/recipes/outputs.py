@@ -77,6 +77,7 @@ def write_outputs(
         tables[f"rank_{number}"] = _rank_rows(table)
         figures[f"rank_{number}"] = draw_rank_table(table, title=title)
     about = {"title": title, "data_hash": result.data_hash, "n_films": result.n_films, "n_patients": result.n_patients}
+    about |= {"n_films_without_patient": result.n_films_without_patient, "interval_over": result.interval_over}
     about |= {"seed": seed, "command": command or None, "best_epoch": best_epoch}
     # JSON keeps the areas below the curves: thousands of points are for a plot.
     areas = [{"finding": name, **cells("auc", area)} for name, (_, _, area) in curves.items()]

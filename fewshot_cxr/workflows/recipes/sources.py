@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from fewshot_cxr.data import NO_FINDING, keep_findings, mark_unstated, merge_records, read_dataset, rename_findings
 from fewshot_cxr.data import take_per_finding as take_films
 from fewshot_cxr.records import Record, Records
-from fewshot_cxr.workflows.recipes.division import reader_of
+from fewshot_cxr.unknown_patients import is_unknown
+from fewshot_cxr.workflows.recipes.division import KNOWN_AS, reader_of
 from fewshot_cxr.workflows.recipes.recipe import Recipe
 
 Sources = Sequence[tuple[str, Path]]
@@ -37,7 +39,7 @@ def read_recipe_films(recipe: Recipe, sources: Sources) -> Records:
         count = readers[: len(parts)].count(reader)
         name = f"{reader}-{count + 1}" if count else reader
         read = read_dataset(reader, path, **recipe.reading(reader))
-        parts[name], patients[name] = read.each(_with_patient), reader
+        parts[name], patients[name] = read.each(partial(_named_by_path, reader)), reader
     return merge_records(parts, patients=patients, name_sources=len(parts) > 1).each(_with_bare_ids)
 
 
@@ -92,8 +94,11 @@ def listed(records: Records) -> Records:
     return records.each(named)
 
 
-def _with_patient(film: Record) -> Record:
-    return film if film.patient_id or film.group_id else replace(film, patient_id=film.path)
+def _named_by_path(reader: str, film: Record) -> Record:
+    """Keep by what a film of an unknown patient is known in any other list: its path below its own set."""
+    path = film.path if reader == _MANIFEST else f"{reader}:{film.path}"
+    known_as = film.attributes.get(KNOWN_AS) or path  # the split.csv of an earlier run keeps it
+    return replace(film, attributes={**film.attributes, KNOWN_AS: known_as}) if is_unknown(film) else film
 
 
 def _with_bare_ids(film: Record) -> Record:
