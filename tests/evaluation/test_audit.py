@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from fewshot_cxr.data import read_dataset
 from fewshot_cxr.data.synthetic import make_synthetic
@@ -68,6 +68,18 @@ def test_json_holds_every_key_and_rebuilds_the_audit(clean_audit):
     assert Audit.from_json(plain) == clean_audit
     with pytest.raises(TypeError, match="unexpected keyword argument 'other'"):
         Audit.from_json(plain | {"other": 1})
+
+
+def test_negatives_and_equalised_films_are_found_as_copies(copied):
+    first, second = copied[0], copied[1]
+    films = {"negative.png": ImageOps.invert, "equalised.jpg": ImageOps.equalize}
+    for (name, change), film in zip(films.items(), (first, second), strict=True):
+        change(Image.open(copied.file(film)).convert("L")).save(copied.root / name)
+    copies = (Record(name, ("other",), patient_id=name) for name in films)
+    audit = audit_films(replace(copied, films=(*copied.films, *copies)))
+    pairs = {frozenset((pair.a, pair.b)) for pair in audit.near_duplicates}
+    assert pairs == {frozenset((first.path, "negative.png")), frozenset((second.path, "equalised.jpg"))}
+    assert not audit.possible_duplicates
 
 
 def test_a_planted_copy_in_another_split_is_found(copied):

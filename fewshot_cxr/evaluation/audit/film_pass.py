@@ -177,7 +177,10 @@ def _facts(records: Records, film: Record) -> FilmFacts:
     if decoded.facts.stranger and not takes_any_modality(film):
         raise OSError(decoded.facts.refusal)
     gray = decoded.gray
-    hashes, small = fingerprint(gray)
+    thumbnail = _shrink(gray, (THUMBNAIL_PX, THUMBNAIL_PX))
+    # A film and its negative are compared as one, as it looks more like a chest.
+    positive = 255 - gray if chest_likeness(thumbnail) < 0 else gray
+    hashes, small = fingerprint(positive)
     digest = hashlib.blake2b(repr(gray.shape).encode(), digest_size=16)
     digest.update(np.ascontiguousarray(gray).data)
     return FilmFacts(
@@ -185,11 +188,11 @@ def _facts(records: Records, film: Record) -> FilmFacts:
         pixel_hash=digest.hexdigest(),
         fingerprint=hashes,
         small=small,
-        frame=frame_bits(gray),
+        frame=frame_bits(positive),
         marks=film_marks(gray),
         width_px=gray.shape[1],
         height_px=gray.shape[0],
-        thumbnail=_shrink(gray, (THUMBNAIL_PX, THUMBNAIL_PX)),
+        thumbnail=thumbnail,
         border=border_means(gray),
     )
 
