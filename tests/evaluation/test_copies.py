@@ -78,7 +78,7 @@ def test_names_of_patients_stay_and_notes_count(merged, audit):
     n_joined = sum(film.group_id is not None for film in joined)
     n_groups = len({film.group_id for film in joined} - {None})
     assert joined.notes[0].startswith(f"films that copies join: {n_joined}, in groups: {n_groups}, ")
-    (note,) = (note for note in joined.notes if note.startswith("warning: exact copies with different findings: "))
+    (note,) = (note for note in joined.notes if note.startswith("exact copies with different findings: "))
     assert "most often effusion and normal (" in note
 
 

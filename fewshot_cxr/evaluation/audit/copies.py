@@ -95,12 +95,12 @@ def _drop_notes(records: Records, audit: Audit, dropped: Sequence[Problem]) -> l
         named = ", ".join(clashing[:_MOST_NAMES]) + (", ..." if len(clashing) > _MOST_NAMES else "")
         way = "all dropped" if dropped else "kept, --copies drop leaves them out"
         findings = _commonest_clash(records, audit.exact_duplicates)
-        notes.append(f"warning: exact copies with different findings: {len(clashing)} ({way}): {named}; {findings}")
+        notes.append(f"exact copies with different findings: {len(clashing)} ({way}): {named}; {findings}")
     told = {*clashing, *(problem.path for problem in dropped)}
     pairs = [(p.a, p.b) for p in (*audit.near_duplicates, *audit.possible_duplicates) if not p.same_label]
     if left := [pair for pair in pairs if told.isdisjoint(pair)]:
         named = ", ".join(" and ".join(pair) for pair in left[:_MOST_NAMES])
-        notes.append(f"warning: pairs of other copies with different findings: {len(left)} (kept): {named}")
+        notes.append(f"pairs of other copies with different findings: {len(left)} (kept): {named}")
     return notes
 
 
