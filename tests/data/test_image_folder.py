@@ -275,6 +275,8 @@ def test_folders_of_the_form_above_and_below_findings(tmp_path):
 def test_a_finding_that_no_film_takes_is_an_error(root):
     with pytest.raises(ValueError, match=r"^--finding x has no effect: every .* \(covid19, normal\); .*--map OLD=NEW"):
         read_dataset("image_folder", root, finding="x")
+    (root / "empty.png").touch()
+    assert [p.path for p in read_dataset("image_folder", root, finding="x").problems] == ["empty.png"]
 
 
 def test_flags_for_dicom_without_one_are_said(root, tmp_path_factory):

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from pathlib import PurePosixPath
+from functools import cache
 
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 _MASK = frozenset({"mask", "masks", "lungmask", "lungmasks"})
@@ -44,6 +44,7 @@ _KNOWN = {
 }
 
 
+@cache
 def is_form(name: str) -> bool:
     """Return whether a folder's name says the form of its files and no finding: images, png, "CXR_png"."""
     words = [word for word in _words(name) if not word.isdigit()]
@@ -70,9 +71,9 @@ def is_of_lungs(name: str) -> bool:
 
 def masked_stem(path: str) -> str | None:
     """Return the path, without suffix, of the film that a file is the mask of by its own name; None: by none."""
-    pure = PurePosixPath(path)
-    found = _MASK_FILE.fullmatch(pure.stem)
-    return str(pure.with_name(found[1])) if found else None
+    folder, slash, name = path.rpartition("/")
+    found = _MASK_FILE.fullmatch(name.rpartition(".")[0] or name)
+    return f"{folder}{slash}{found[1]}" if found else None
 
 
 def known_reader(names: Iterable[str]) -> str | None:

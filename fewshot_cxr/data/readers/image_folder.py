@@ -82,7 +82,7 @@ def read_image_folder(
     passed_over = (*parted.notes, *found.notes)
     if not films:
         raise _nothing(place, problems, (*passed_over, *(_known_set(root, found) or _tables(root))))
-    _check_effect(finding, [meanings[film.path] for film in films])
+    _check_effect(finding, list(meanings.values()))
     notes += (f"the films are read from {place}",) if place != root else ()
     notes += (_how_ids_hold(salt_file is not None, keep_patient_ids),) if n_by_header else ()
     notes += _no_effect(films, salt_file is not None, keep_patient_ids) if not n_by_header else ()

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 from fewshot_cxr.data.readers.film_walk import walk_films
@@ -47,23 +47,27 @@ def part_masks(paths: Sequence[str]) -> FilmsAndMasks:
     Args:
         paths: of pictures, below one folder.
     """
+    above = [tuple(path.split("/")[:-1]) for path in paths]
     inside: defaultdict[tuple[str, ...], set[str]] = defaultdict(set)
-    for folder in {PurePosixPath(path).parent for path in paths}:
-        for place, name in enumerate(folder.parts):
-            inside[folder.parts[:place]].add(name)
-    places = {folder: _mask_folder(folder, inside) for folder in {PurePosixPath(path).parent.parts for path in paths}}
+    for folders in set(above):
+        for place, name in enumerate(folders):
+            inside[folders[:place]].add(name)
+    places = {folders: _mask_folder(folders, inside) for folders in set(above)}
     stems = {_stem(path) for path in paths}
     films: list[str] = []
     claims: dict[tuple[str, ...], list[str]] = defaultdict(list)
-    for path in paths:
-        folders = PurePosixPath(path).parent.parts
+    for path, folders in zip(paths, above, strict=True):
         place, named = places[folders], masked_stem(path)
         if place == len(folders) and named not in stems:
             films.append(path)
         elif all(map(is_of_lungs, folders[place:])):
-            above = [name for at, name in enumerate(folders) if at != place]
-            claims[_key(above, PurePosixPath(named or _stem(path)).name)].append(path)
-    mask_of = {film: found[0] for film in films if len(found := claims.get(_key_of(film), [])) == 1}
+            others = folders[:place] + folders[place + 1 :]
+            claims[_key(others, named or _stem(path))].append(path)
+    mask_of = {
+        film: found[0]
+        for film in films
+        if len(found := claims.get(_key(tuple(film.split("/")[:-1]), _stem(film)), [])) == 1
+    }
     masks = sorted({*paths} - {*films})
     told = {name for folders, place in places.items() for name in folders[place : place + 1]}
     return FilmsAndMasks(films, mask_of, masks, sorted(told))
@@ -90,14 +94,11 @@ def _mask_folder(folders: tuple[str, ...], inside: dict[tuple[str, ...], set[str
     return next(holds, len(folders))
 
 
-def _key_of(path: str) -> tuple[str, ...]:
-    pure = PurePosixPath(path)
-    return _key(pure.parent.parts, pure.stem)
-
-
-def _key(folders: Sequence[str], stem: str) -> tuple[str, ...]:
-    return (*(name for name in folders if not is_form(name)), stem)
+def _key(folders: tuple[str, ...], stem: str) -> tuple[str, ...]:
+    """Return what a film and its mask have in common: the folders that mean something, and the name."""
+    return (*(name for name in folders if not is_form(name)), stem.rpartition("/")[2])
 
 
 def _stem(path: str) -> str:
-    return str(PurePosixPath(path).with_suffix(""))
+    folder, slash, name = path.rpartition("/")
+    return f"{folder}{slash}{name.rpartition('.')[0] or name}"
