@@ -4,6 +4,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from fewshot_cxr.data.split_names import SPLITS, split_named
 from fewshot_cxr.records import Record
@@ -39,6 +40,7 @@ def says_nothing(cell: str) -> bool:
     return cell.strip().casefold() in NO_VALUE
 
 
+@lru_cache(maxsize=4096)  # a table of 100,000 rows has some hundred different cells
 def names_in(cell: str) -> tuple[str, ...]:
     """Return the findings of a cell: `a|b`, or a list as Python writes it, `['a', 'b']`; each once."""
     cell = cell.strip()

@@ -88,6 +88,8 @@ def _conflict(films: Sequence[Record], how: str) -> tuple[str, str] | None:
 
 
 def _together(films: Sequence[Record]) -> Record:
+    if all(film == films[0] for film in films[1:]):
+        return films[0]
     known = {name: sorted({value for film in films if (value := getattr(film, name)) is not None}) for name in _SINGLE}
     single: dict[str, Any] = {name: values[0] if values else None for name, values in known.items()}
     return replace(
@@ -106,9 +108,9 @@ def _joined(films: Sequence[Record]) -> tuple[str, ...]:
 
 
 def _again(row: FilmRow, film: Record, same: Sequence[FilmRow]) -> Problem:
-    others = sorted({other.film.split for other in same if other.film.split} - {film.split})
-    if not others or not row.film.split:
+    others = {other.film.split for other in same if other.film.split and row.film.split} - {film.split}
+    if not others:
         return Problem(row.number, film.path, "the file is named in an earlier row", "duplicate")
-    clash = row.film.split if row.film.split != film.split else others[0]
-    reason = f"its rows name different splits: {', '.join(sorted([str(film.split), *others]))}"
+    clash = min(others) if row.film.split == film.split else str(row.film.split)
+    reason = f"its rows name different splits: {', '.join(sorted({str(film.split), *others}))}"
     return Problem(row.number, film.path, reason, "split_conflict", clash)
