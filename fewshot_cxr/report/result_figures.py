@@ -31,7 +31,14 @@ def draw_recall(result: Result) -> Draw:
         (result.accuracy.value, shown_interval(result.accuracy)),
         baselines={f"floor: {name}": one.value for name, one in result.baselines.items() if one.mean is not None},
         chance=None if result.episodes is None else 1 / result.episodes.n_way,
+        new_findings=_new_findings(result),
     )
+
+
+def _new_findings(result: Result) -> tuple[str, ...]:
+    """Return the findings that the encoder was not trained on, where the result asked of others too."""
+    new = () if result.episodes is None else tuple(result.episodes.protocol.get("novel", ()))
+    return () if set(new) >= set(result.findings) else new
 
 
 def draw_roc(result: Result) -> Draw:

@@ -7,7 +7,7 @@ from functools import partial
 from fewshot_cxr.evaluation.result import Result
 from fewshot_cxr.evaluation.scores import EXEMPLARS
 from fewshot_cxr.metrics import Estimate
-from fewshot_cxr.report.episode_words import baseline_name, interval_kind, protocol_text, reading_text
+from fewshot_cxr.report.episode_words import baseline_name, interval_kind, reading_text
 from fewshot_cxr.report.finding_tables import (
     MOST_FINDINGS,
     asked_confusion,
@@ -106,8 +106,7 @@ def recall_section(result: Result, heading: str = "Recall of each finding") -> S
     picture = Picture.drawn(
         draw_recall(result),
         alt=f"Accuracy, {value_text(result.accuracy)}, and the recall of each finding; the table has the numbers.",
-        caption=f"Mean and 95 % interval {interval_kind(result)}; a floor is the nearest centroid on it. "
-        f"{protocol_text(result)}.",
+        caption=f"Mean and 95 % interval {interval_kind(result)}; a floor is the nearest centroid on it.",
     )
     return Section(heading, pictures=(picture,), tables=(table,))
 

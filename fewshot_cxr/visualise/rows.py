@@ -1,7 +1,7 @@
 """Charts with a row for each finding: recall and heat with their intervals, how many films there are."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from typing import Any
@@ -51,6 +51,7 @@ def recall_figure(
     title: str = "",
     theme: str = "light",
     floors: Mapping[str, float] | None = None,
+    new_findings: Collection[str] = (),
 ) -> Figure:
     """Draw accuracy and the recall of each finding as dots with their intervals, on one scale from 0 to 100 %.
 
@@ -62,6 +63,7 @@ def recall_figure(
         title: above the figure.
         theme: "light" or "dark".
         floors: what `baselines` was called; it goes in the next minor release.
+        new_findings: that the encoder was not trained on; drawn as squares of another colour, and named below.
 
     Raises:
         ValueError: unknown theme.
@@ -74,15 +76,19 @@ def recall_figure(
     lines += [] if chance is None else [("chance", chance, ":")]
     with drawing(theme, 1.7 + 0.42 * len(rows), title) as (figure, colours):
         axes = figure.add_subplot()
-        for place, (_, reading) in enumerate(rows):
-            _draw_share(axes, place, reading, colours.ink if place == 0 else colours.accent, "D" if place == 0 else "o")
+        for place, (name, reading) in enumerate(rows):
+            known, new = (colours.accent, "o"), (colours.more[1], "s")
+            look = (colours.ink, "D") if place == 0 else new if name in new_findings else known
+            _draw_share(axes, place, reading, *look)
+        if new_findings:
+            axes.plot([], [], "s", color=colours.more[1], label="not seen in training")
         for name, value, dashes in lines:
             label = f"{name} {percent(value)}"
             axes.axvline(value, color=colours.contrast, linestyle=dashes, linewidth=1.8, zorder=1, label=label)
         _finish_rows(axes, [wrapped(name, 20, n_lines=2) for name, _ in rows])
         axes.set(xlim=(0, 1), xlabel="accuracy over all, and recall of each finding")
         axes.xaxis.set_major_formatter(percent_scale())
-        if lines:
+        if lines or new_findings:
             two_longest = sorted(len(name) for name, *_ in lines)[-2:]
             n_columns = 2 if sum(two_longest) < _LEGEND_LETTERS else 1
             figure.legend(loc="outside lower right", ncols=n_columns, fontsize=11)

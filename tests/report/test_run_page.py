@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from made_films import make_films
-from made_results import MULTI_LABEL, OPEN_RESULT, OVERLAPPING, RESULT, changed, made_result
+from made_results import GENERALIZED, MULTI_LABEL, OPEN_RESULT, OVERLAPPING, RESULT, changed, made_result
 from PIL import Image
 
 from fewshot_cxr.data.synthetic import make_synthetic
@@ -28,6 +28,7 @@ from fewshot_cxr.report.comparison_section import comparison_sections
 from fewshot_cxr.report.extremes_section import extremes_section
 from fewshot_cxr.report.html import Section
 from fewshot_cxr.report.pictures import Picture
+from fewshot_cxr.report.result_figures import draw_recall
 from fewshot_cxr.report.result_sections import result_sections
 from fewshot_cxr.report.run_page import LEFT_OUT, PageParts, run_page
 from fewshot_cxr.report.run_sections import ShownResult, ShownRun, result_facts, run_section
@@ -341,3 +342,17 @@ def test_many_findings_have_two_distances():
 def test_a_result_by_hand_of_many_findings():
     page = run_page(PageParts(results=(ShownResult("r", made_result(*(f"f{number}" for number in range(12)))),)))
     assert page.headlines[-1].value == "62.5 %"
+
+
+def test_a_new_finding_is_drawn_in_another_colour(monkeypatch):
+    monkeypatch.undo()
+    (axes,) = draw_recall(GENERALIZED)().axes
+    novel = GENERALIZED.asked.protocol["novel"]
+    colour_of = {
+        row: line.get_color() for line in axes.lines for row in line.get_ydata()[:1] if line.get_marker() in "os"
+    }
+    names = ["accuracy", *GENERALIZED.per_class_recall]
+    colours = {names[row]: colour for row, colour in colour_of.items()}
+    assert len({colours[name] for name in names[1:] if name in novel}) == 1
+    assert {colours[name] for name in novel}.isdisjoint(colours[name] for name in names[1:] if name not in novel)
+    assert "not seen in training" in [text.get_text() for text in axes.figure.legends[0].get_texts()]

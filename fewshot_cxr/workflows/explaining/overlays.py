@@ -96,7 +96,7 @@ def heat_section(run: RunFilms, *, n_films: int = 8, seed: int = 0, progress: Pr
         "Where the network looks",
         (f"Asked: {run.explainer.asked_text()}.", *READING, *report.notes),
         (sheet_picture(tiles, caption=choices_text(report, choices, seed)),),
-        focus_table(report.summary),
+        folded=(Section("The shares of the heat, by finding and source", table=focus_table(report.summary)),),
     )
 
 
