@@ -177,9 +177,9 @@ def test_an_empty_folder_is_nothing_readable(capsys, tmp_path):
 
 
 def test_a_csv_without_a_label_column_names_the_flag(place, capsys, tmp_path):
-    (tmp_path / "films.csv").write_text("file,diagnosis\nx.png,normal\n")
+    (tmp_path / "films.csv").write_text("file,opinion\nx.png,normal\n")
     arguments = ("data", "split", tmp_path / "films.csv", "--out", tmp_path / "out.csv")
-    failure(capsys, 2, arguments, ["films.csv has no label column", "diagnosis", "--label-column"])
+    failure(capsys, 2, arguments, ["films.csv has no label column", "opinion", "--label-column"])
     assert not (tmp_path / "out.csv").exists()
 
 
@@ -232,7 +232,7 @@ def test_a_damaged_or_foreign_checkpoint_is_refused_by_name(place, capsys, tmp_p
         (("--encoder-option", "width"), ["NAME=VALUE was expected"]),
         (("--loss", "supcon", "--distance", "l1"), ["compares by cosine, not l1"]),
         (("--label-column", "diagnosis"), ["--label-column diagnosis", "has no such column"]),
-        (("--patient-pattern", "x"), ["--patient-pattern does not fit manifest data"]),
+        (("--patient-key", "x"), ["--patient-key does not fit manifest data"]),
         (("--epoch", "3"), ["No such option", "--epochs"]),
     ],
 )
