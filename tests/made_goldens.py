@@ -47,7 +47,9 @@ def make_goldens(folder: Path, out: Path) -> None:
         made.mkdir()
         for name, arguments in _commands(made).items():
             text = steady_text(_printed(arguments))
-            _write(out / "printed" / f"{name}.txt", NUMBER.sub("N", text) if name == "recipe_run" else text)
+            if name == "recipe_run":  # which floors a run passes differs between processors too
+                text = NUMBER.sub("N", re.sub(r"(?m)^warning: .*\n", "", text))
+            _write(out / "printed" / f"{name}.txt", text)
         _keep(made, out)
     finally:
         os.chdir(before)
@@ -192,7 +194,7 @@ def _steady(value):
 def _form(value):
     """Return a value with its numbers told by their type alone, and of a list the first item."""
     if isinstance(value, dict):
-        return {key: _form(one) for key, one in value.items()}
+        return {key: [] if key == "warnings" else _form(one) for key, one in value.items()}
     if isinstance(value, list):
         return [_form(one) for one in value[:1]]
     return value if isinstance(value, str) and not re.fullmatch(r"[0-9a-f]{40,}", value) else type(value).__name__

@@ -136,5 +136,6 @@ def _exemplar_result(
         if some is not None:
             say_problems(some.records)
     say_exemplars(support, exemplars.films.records)
-    result = replace(result, warnings=(*result.warnings, *closed_warnings(result, films.records, encoder)))
+    judged = result, films.records, encoder, exemplars.films.records
+    result = replace(result, warnings=(*result.warnings, *closed_warnings(*judged)))
     return with_training_films(result, n_trained)

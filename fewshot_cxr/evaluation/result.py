@@ -81,6 +81,8 @@ class Result:
         open_set_reason: why `open_set` of episodes is None.
         baselines: accuracy of simpler classifiers by name, on the very same episodes or films.
         above_baselines: accuracy less that of each baseline, paired.
+        balanced_baselines: the same of the balanced accuracy, of closed sets.
+        above_balanced_baselines: the same of the balanced accuracy, of closed sets.
         n_training_films: how many of the films the encoder was trained on, where that was allowed.
     """
 
@@ -104,6 +106,8 @@ class Result:
     open_set_reason: str | None = None
     baselines: dict[str, Estimate] = field(default_factory=dict)
     above_baselines: dict[str, Estimate] = field(default_factory=dict)
+    balanced_baselines: dict[str, Estimate] = field(default_factory=dict)
+    above_balanced_baselines: dict[str, Estimate] = field(default_factory=dict)
     n_training_films: int = 0
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -177,7 +181,7 @@ class Result:
         """Return plain JSON values; `from_json` rebuilds an equal result."""
         overall = {_overall_key(self.kind, name): one for name, one in self.scores.overall.items()}
         values: dict[str, Any] = {"per_class": self.scores.per_class, "per_class_recall": self.per_class_recall}
-        values |= vars(self) | {"floor": self.baselines, "above_floor": self.above_baselines}
+        values |= vars(self) | {key: getattr(self, name) for name, key in _FLOORS.items()}
         values["interval_over"] = self.interval_over
         if self.episodes is not None:
             values |= vars(self.episodes)
@@ -196,7 +200,7 @@ class Result:
         """
         kind = value.get("kind", "")
         command = COMMANDS.get(kind, "episode-eval or evaluate")
-        missing = [key for key in _KEYS.get(kind, ()) if key not in (*value, *_LATER)]
+        missing = [key for key in _KEYS.get(kind, ()) if key not in (*value, *_LATER, *_FLOORS.values())]
         if kind not in _KEYS or missing:
             raise ValueError(
                 f"this is no result of {command} of this version ({', '.join(missing) or 'kind'} missing); "
@@ -207,7 +211,7 @@ class Result:
         for name, read in {"calibration": Calibration.from_json, "open_set": OpenSet.from_json}.items():
             if told.get(name) is not None:
                 told[name] = read(told[name])
-        for name, key in {"baselines": "floor", "above_baselines": "above_floor"}.items():
+        for name, key in _FLOORS.items():
             told[name] = read_estimates(value.get(key, {}))
         if kind == "episodes":
             facts = {item.name: value[item.name] for item in fields(EpisodeFacts)}
@@ -231,6 +235,7 @@ class Result:
 _MOVED = {item.name: f"episodes.{item.name}" for item in fields(EpisodeFacts)}
 _MOVED |= {"floor": "baselines", "above_floor": "above_baselines"}
 COMMANDS = {"episodes": "episode-eval", "closed_set": "evaluate", "multi_label": "evaluate (of several findings)"}
+_FLOORS = {f"{a}{b}baselines": f"{a}floor{b and '_balanced'}" for a in ("", "above_") for b in ("", "balanced_")}
 _TEXTS = ("findings", "notes", "warnings")
 _LATER = ("n_films_without_patient", "interval_over", "n_training_films")  # which results of before do not have
 # The keys of each kind's JSON after the numbers over all findings, in their order.
@@ -239,13 +244,12 @@ _KEYS: dict[str, tuple[str, ...]] = {
         *("per_class", "per_class_recall", "calibration", "open_set", "open_set_reason", "confusion", "findings"),
         *("protocol", "n_way", "n_shot", "n_query", "n_episodes", "n_patient_episodes", "rule", "distance"),
         *("is_transductive", "seed", "episodes_hash", "data_hash", "episodes_per_second", "seconds", "n_films"),
-        *("n_patients", *_LATER, "floor", "above_floor", "seen_and_novel", "replicates", "notes"),
-        "warnings",
+        *("n_patients", *_LATER, "floor", "above_floor", "seen_and_novel", "replicates", "notes", "warnings"),
     ),
     "closed_set": (
         *("per_class", "calibration", "confusion", "findings", "films", "rule", "distance", "is_transductive"),
-        *("data_hash", "n_films", "n_patients", *_LATER, "n_units", "floor", "above_floor", "notes"),
-        "warnings",
+        *("data_hash", "n_films", "n_patients", *_LATER, "n_units", "floor", "above_floor"),
+        *("floor_balanced", "above_floor_balanced", "notes", "warnings"),
     ),
     "multi_label": (
         *("per_finding", "findings", "films", "data_hash", "n_films", "n_patients", *_LATER, "n_units"),
@@ -289,10 +293,8 @@ def result_from_json(value: Any) -> Result:
         if one is not None and one.mean is not None and not 0 <= one.mean <= 1:
             told = _overall_key(kind, name)
             raise ValueError(f"{told} of this result is {one.mean}, a proportion 0..1 was expected; {again}")
-    hashes = {"data_hash": result.data_hash}
-    if result.episodes is not None:
-        hashes["episodes_hash"] = result.episodes.episodes_hash
-    for name, text in hashes.items():
+    of_episodes = {} if result.episodes is None else {"episodes_hash": result.episodes.episodes_hash}
+    for name, text in ({"data_hash": result.data_hash} | of_episodes).items():
         if not isinstance(text, str) or not text:
             raise ValueError(f"{name} of this result is {text!r}, a text was expected; {again}")
     return result

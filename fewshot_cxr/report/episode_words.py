@@ -77,7 +77,8 @@ def interval_kind(result: Result) -> str:
 
 def baseline_name(name: str) -> str:
     """Return what a baseline is: nearest centroid on something simpler than embeddings."""
-    return f"floor: nearest centroid on {name}"
+    blind = {"majority": "floor: always the commonest finding", "chance": "floor: guessing"}
+    return blind.get(name, f"floor: nearest centroid on {name}")
 
 
 def is_alarm(warning: str) -> bool:

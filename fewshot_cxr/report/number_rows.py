@@ -37,6 +37,7 @@ def _numbers(result: Result) -> Iterator[tuple[str, str, Estimate]]:
         for name, one in own.items():
             yield name, finding, one
     groups = {"floor": result.baselines, "above_floor": result.above_baselines}
+    groups |= {"floor_balanced": result.balanced_baselines, "above_floor_balanced": result.above_balanced_baselines}
     if result.episodes is not None:
         groups["accuracy"] = result.episodes.seen_and_novel
     for group, numbers in groups.items():

@@ -21,6 +21,7 @@ OPEN_SET_NAMES = {
     "knn": "kNN distance",
 }
 
+_BLIND = {"majority": ("of the commonest finding", "the commonest finding"), "chance": ("by guessing", "guessing")}
 Number = tuple[str, Estimate, str]  # the text of its row, its value, the form in which it is written
 
 
@@ -28,8 +29,14 @@ def overall_table(result: Result) -> Table:
     """Return every number over all films with its interval over patients: scores, baselines and calibration."""
     numbers = list(_scores(result))
     for name, baseline in result.baselines.items():
-        numbers.append((f"floor: accuracy on {name}", baseline, "share"))
-        numbers.append((f"accuracy above {name}", result.above_baselines[name], "share"))
+        floor, above = _BLIND.get(name, (f"on {name}", name))
+        numbers.append((f"floor: accuracy {floor}", baseline, "share"))
+        numbers.append((f"accuracy above {above}", result.above_baselines[name], "share"))
+    for name, baseline in result.balanced_baselines.items():
+        if name != "majority":  # in balanced accuracy it is guessing
+            floor, above = _BLIND.get(name, (f"on {name}", name))
+            numbers.append((f"floor: balanced accuracy {floor}", baseline, "share"))
+            numbers.append((f"balanced accuracy above {above}", result.above_balanced_baselines[name], "share"))
     rows = []
     for text, one, form in (*numbers, *_calibration_numbers(result)):
         interval = interval_text(one.ci95, form)

@@ -14,7 +14,6 @@ from fewshot_cxr.evaluation import (
     Answers,
     Plan,
     Result,
-    baseline_warning,
     decide_by_classifier,
     decide_by_exemplars,
     evaluate_closed_set,
@@ -132,17 +131,16 @@ def evaluate_by_classifier(
     return evaluate_closed_set(decisions, calibration=others, baselines=baselines)
 
 
-def closed_warnings(result: Result, films: Records, encoder: Encoder) -> Iterator[str]:
-    """Yield what episodes on these films would warn of, too."""
+def closed_warnings(result: Result, films: Records, encoder: Encoder, support: Records | None = None) -> Iterator[str]:
+    """Yield what episodes on these films would warn of, too, and where the support's sources tell its findings."""
     seen = encoder.card.get("findings")
     unseen = [name for name in result.findings if seen is not None and name not in seen]
     if unseen:
         yield f"the encoder was not trained on {', '.join(unseen)}"
     if words := sources_apart(_unembedded(films)):
         yield words
-    for name, gap in result.above_baselines.items():
-        if words := baseline_warning(name, gap):
-            yield words
+    if support is not None and (words := sources_apart(_unembedded(support), "in the support")):
+        yield words
 
 
 def evaluate_in_episodes(

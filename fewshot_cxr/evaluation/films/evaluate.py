@@ -1,6 +1,7 @@
 """Films answered one by one: the usual numbers, with intervals over patients."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from fewshot_cxr.evaluation.scores import (
     Scores,
     reliability_points,
 )
+from fewshot_cxr.evaluation.warning_texts import baseline_warning, one_sided
 from fewshot_cxr.metrics import (
     Estimate,
     class_probabilities,
@@ -65,12 +67,17 @@ def evaluate_closed_set(
     if not decisions.is_exclusive:
         raise ValueError("these films may show several findings; take evaluate_multi_label")
     found = FilmNumbers(decisions)
-    accuracies = {}
-    for name, other in (baselines or {}).items():
+    others = {}
+    for name, other in {**(baselines or {}), **_blind_answers(decisions)}.items():
         if other.data_hash != decisions.data_hash:
             raise ValueError(f"the baseline {name} was judged on other films, findings or patients than the test")
-        accuracies[name] = FilmNumbers(other).numbers["accuracy",]
-    own, unknown = found.numbers["accuracy",], _unknown_patients(found)
+        others[name] = FilmNumbers(other).numbers
+    lines, above = {}, {}
+    for number in ("accuracy", "balanced_accuracy"):
+        lines[number] = {name: found.estimate((number,), one[number,]) for name, one in others.items()}
+        above[number] = {
+            name: difference_estimate(found.numbers[number,] - one[number,]) for name, one in others.items()
+        }
     return Result(
         kind="closed_set",
         calibration=_calibration(found, calibration) if decisions.has_probabilities else None,
@@ -78,12 +85,39 @@ def evaluate_closed_set(
         rule=decisions.rule,
         distance=decisions.distance,
         is_transductive=decisions.is_transductive,
-        baselines={name: found.estimate(("accuracy",), values) for name, values in accuracies.items()},
-        above_baselines={name: difference_estimate(own - values) for name, values in accuracies.items()},
+        baselines=lines["accuracy"],
+        above_baselines=above["accuracy"],
+        balanced_baselines=lines["balanced_accuracy"],
+        above_balanced_baselines=above["balanced_accuracy"],
         notes=_notes_of_one(decisions),
-        warnings=(*unknown, *((_TRANSDUCTIVE.format(rule=decisions.rule),) if decisions.is_transductive else ())),
+        warnings=(
+            *_unknown_patients(found),
+            *((_TRANSDUCTIVE.format(rule=decisions.rule),) if decisions.is_transductive else ()),
+            *one_sided(decisions.findings, decisions.truth),
+            *_below_baselines(above),
+        ),
         **_always(found),
     )
+
+
+def _blind_answers(answers: Answers) -> dict[str, Answers]:
+    """Return what one would answer without looking: always the commonest finding of these films, or by guessing."""
+    n_films, n_findings = answers.truth.shape
+    commonest = answers.truth.sum(axis=0) == answers.truth.sum(axis=0).max()
+    shares = {"majority": commonest / commonest.sum(), "chance": np.full(n_findings, 1 / n_findings)}
+    blind = replace(answers, margins=None, log_odds=None, temperature=None, has_probabilities=False)
+    return {name: replace(blind, probabilities=np.tile(one, (n_films, 1))) for name, one in shares.items()}
+
+
+def _below_baselines(above: Mapping[str, Mapping[str, Estimate]]) -> list[str]:
+    """Warn of baselines that are not passed; the commonest and guessing are one in balanced accuracy."""
+    told = [
+        baseline_warning(name, gap, number.replace("_", " "))
+        for number, gaps in above.items()
+        for name, gap in gaps.items()
+        if name != ("chance" if number == "accuracy" else "majority")
+    ]
+    return [words for words in told if words]
 
 
 def evaluate_multi_label(
@@ -116,6 +150,7 @@ def evaluate_multi_label(
     )
     found = FilmNumbers(answers)
     warnings = _unknown_patients(found)
+    warnings += tuple(one_sided(answers.findings, answers.truth))
     return Result(kind="multi_label", notes=_notes_of_several(found), warnings=warnings, **_always(found))
 
 
