@@ -50,13 +50,13 @@ def unknown_warning(n_unknown: int, n_films: int) -> str:
 
 def of_patients(n_films: int, n_patients: int, n_unknown: int) -> str:
     """Return what stands behind a number of films, such as " of 6 patients"."""
-    who = "" if 0 < n_unknown == n_films else f" of {n_patients:,} patients"
+    who = "" if 0 < n_unknown == n_films else f" of {n_patients:,} patient{'s' * (n_patients != 1)}"
     return who + unknown_part(n_unknown, n_films)
 
 
 def films_text(n_films: int, n_patients: int, n_unknown: int) -> str:
     """Return how many films of how many patients there are, such as "24 films of 6 patients"."""
-    return f"{n_films:,} films{of_patients(n_films, n_patients, n_unknown)}"
+    return f"{n_films:,} film{'s' * (n_films != 1)}{of_patients(n_films, n_patients, n_unknown)}"
 
 
 def records_text(records: Sequence[Record]) -> str:

@@ -38,6 +38,7 @@ from fewshot_cxr.unknown_patients import films_text, over_patients, unknown_text
 def test_the_words_tell_none_some_and_all_apart(n_unknown, over, films):
     assert over_patients(n_unknown, 24) == over
     assert films_text(24, 6, n_unknown) == films
+    assert films_text(1, 1, 0) == "1 film of 1 patient"
     assert ("unknown" in unknown_text(n_unknown, 24)) == (n_unknown > 0)
 
 

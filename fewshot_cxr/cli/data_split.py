@@ -24,7 +24,7 @@ from fewshot_cxr.data import (
     write_manifest,
 )
 from fewshot_cxr.records import Records
-from fewshot_cxr.unknown_patients import patients_cell
+from fewshot_cxr.unknown_patients import count_unknown, patients_cell
 from fewshot_cxr.workflows.run_files import read_audit
 
 _SHARES = "0.7,0.1,0.2"
@@ -164,6 +164,7 @@ def _write(records: Records, split: _Split, out: Path, source: str, *, to_stderr
     say(f"written: {file}")
     by_split = whole.count_by(lambda film: film.split)
     counts = {"n_films": len(whole), "data_hash": whole.data_hash, "by_split": by_split}
+    counts["n_films_without_patient"] = count_unknown(whole)
     return {"file": str(file), **split.header, **counts, "notes": _new_notes(records, split)}
 
 

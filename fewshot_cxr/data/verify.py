@@ -9,6 +9,7 @@ from fewshot_cxr.data.film import DecodingFacts, notes_of_films, takes_any_modal
 from fewshot_cxr.data.images import decode_film
 from fewshot_cxr.data.reading import read_all
 from fewshot_cxr.records import Problem, Record, Records
+from fewshot_cxr.unknown_patients import count_unknown
 
 
 def verify_films(
@@ -61,8 +62,9 @@ def summarise(records: Records) -> dict[str, Any]:
     """Return what was read, as plain values.
 
     Returns:
-        n_rows (of the source), n_records; missing, unreadable, duplicates (paths); other_problems (row, path, reason);
-        by_finding (a film of two findings counts under both), by_source, by_view, by_split.
+        n_rows (of the source), n_records, n_films_without_patient; missing, unreadable, duplicates (paths);
+        other_problems (row, path, reason); by_finding (a film of two findings counts under both), by_source, by_view,
+        by_split.
     """
     paths: dict[str, list[str]] = {kind: [] for kind in ("missing", "unreadable", "duplicate")}
     alike = dict.fromkeys(("split_conflict", "finding_conflict", "patient_conflict"), "duplicate")
@@ -76,6 +78,7 @@ def summarise(records: Records) -> dict[str, Any]:
     return {
         "n_rows": len(records) + len(records.problems) if records.n_rows is None else records.n_rows,
         "n_records": len(records),
+        "n_films_without_patient": count_unknown(records),
         "missing": paths["missing"],
         "unreadable": paths["unreadable"],
         "duplicates": paths["duplicate"],

@@ -35,7 +35,10 @@ def test_read_and_split_say_it_once_and_write_it_down(place, tmp_path, capsys):
     assert "unknown" in next(line for line in said.out.splitlines() if "effusion" in line)
     ways = (("--folds", 3), ("--per-class", "3,3"), ("--novel", "effusion"), ())
     for number, way in enumerate(ways):
-        assert run("data", "split", tmp_path / "read.csv", *way, "--out", tmp_path / f"split{number}.csv") == 0
+        asked = ("--out", tmp_path / f"split{number}.csv", "--json", tmp_path / f"{number}.json")
+        assert run("data", "split", tmp_path / "read.csv", *way, *asked) == 0
+        for part in json.loads((tmp_path / f"{number}.json").read_text())["manifests"]:
+            assert part["n_films_without_patient"] == part["n_films"]
         said = capsys.readouterr()
         assert said.err.count(UNKNOWN) == 1
         assert "films (patients unknown): " in said.err

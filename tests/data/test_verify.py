@@ -34,6 +34,7 @@ def test_all_rows_are_accounted_for(records):
     assert report == {
         "n_rows": 7,
         "n_records": 2,
+        "n_films_without_patient": 2,
         "missing": ["gone.png"],
         "unreadable": ["empty.png", "cut.png"],
         "duplicates": ["a.png"],
