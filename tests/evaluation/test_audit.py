@@ -212,3 +212,12 @@ def test_one_source_of_many_findings(fscxr_data):
     assert len(listed) == 8
     assert listed == {frozenset((pair.a, pair.b)) for pair in audit.near_duplicates}
     assert len(audit.near_duplicates) == len(audit.possible_duplicates) == 8
+
+
+def test_what_is_odd_of_the_files_is_noted(tmp_path):
+    (tmp_path / "a").mkdir()
+    for number, most in enumerate((4095, 4200)):
+        gray = np.linspace(0, most, 4096).reshape(64, 64).astype(np.uint16)
+        Image.fromarray(gray).save(tmp_path / "a" / f"{number}.png")
+    audit = audit_films(read_dataset("image_folder", tmp_path))
+    assert any("by their own maximum: 12 bits 1, 14 bits 1" in note for note in audit.notes)

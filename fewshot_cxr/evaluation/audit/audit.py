@@ -8,6 +8,7 @@ import numpy as np
 
 from fewshot_cxr import __version__
 from fewshot_cxr._progress import Auto, Bars, bars_of
+from fewshot_cxr.data import notes_of_films
 from fewshot_cxr.evaluation.audit.confounding import assess_confounding
 from fewshot_cxr.evaluation.audit.film_pass import FilmFacts, Progress, read_films
 from fewshot_cxr.evaluation.audit.near_duplicates import correlation_in_place, near_duplicates
@@ -75,7 +76,7 @@ def audit_films(
         version=__version__,
         seed=seed,
         seconds=perf_counter() - start,
-        notes=_notes(records),
+        notes=_notes(records, facts),
     )
 
 
@@ -183,8 +184,9 @@ def _sizes(facts: Sequence[FilmFacts]) -> dict[str, dict[str, float]]:
     }
 
 
-def _notes(records: Records) -> tuple[str, ...]:
+def _notes(records: Records, facts: Sequence[FilmFacts | None]) -> tuple[str, ...]:
     notes = [contradiction_rule(records)]
+    notes += notes_of_films((film, found.decoding) for film, found in zip(records, facts, strict=True) if found)
     if not any(film.patient_id for film in records):
         notes.append("patients are unknown: leaks and contradictions between a patient's films cannot be seen")
     if not any(film.split for film in records):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fewshot_cxr.data import decode_film, takes_any_modality
+from fewshot_cxr.data import DecodingFacts, decode_film, takes_any_modality
 from fewshot_cxr.data.hashing import file_hash
 from fewshot_cxr.data.reading import read_all
 from fewshot_cxr.evaluation.audit.burnt_in import burnt_in_text, shrink
@@ -119,7 +119,7 @@ class FilmFacts:
 
     `byte_hash` and `pixel_hash` (with the shape) are hex; `fingerprint` and `small` serve `near_duplicates`,
     `frame` is of `frame_bits`; `thumbnail` is uint8 (16, 16); `border` is uint8 (64,): top, bottom, left, right, 16
-    means each.
+    means each; `decoding` says what of the file is odd.
     """
 
     byte_hash: str
@@ -132,6 +132,7 @@ class FilmFacts:
     height_px: int
     thumbnail: np.ndarray
     border: np.ndarray
+    decoding: DecodingFacts
 
 
 def read_films(
@@ -194,6 +195,7 @@ def _facts(records: Records, film: Record) -> FilmFacts:
         height_px=gray.shape[0],
         thumbnail=thumbnail,
         border=border_means(gray),
+        decoding=decoded.facts,
     )
 
 
