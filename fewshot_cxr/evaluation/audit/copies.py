@@ -39,8 +39,8 @@ def join_copies(records: Records, audit: Audit, *, copies: str = "group") -> Rec
     if audit.data_hash != records.data_hash:
         raise ValueError(
             f"the audit is of other films (hash {audit.data_hash[:12]}, these have {records.data_hash[:12]}): audit "
-            "these, read with the same flags (fscxr data audit --json); films whose patients have other names in each run "
-            "(DICOM without --salt-file) need a manifest first (fscxr data read)"
+            "these, read with the same flags (fscxr data audit --json); films whose patients have other names in each "
+            "run (DICOM without --salt-file) need a manifest first (fscxr data read)"
         )
     pairs = [(pair.a, pair.b) for pair in (*audit.near_duplicates, *audit.possible_duplicates)]
     parts = _joined_groups(records.films, [*pairs, *(one.paths for one in audit.exact_duplicates)]).tolist()
