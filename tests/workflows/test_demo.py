@@ -24,7 +24,7 @@ def test_the_demo_leaves_a_page_and_what_it_was_made_from(tmp_path, capsys):
     assert f"{100 * result.episodes.accuracy.mean:.1f} %" in page
     assert NEW_FINDING in page
     low, high = result.episodes.per_class_recall[NEW_FINDING].ci95_patients
-    assert f"(95 % over patients: {100 * low:.1f} to {100 * high:.1f} %)" in page
+    assert f"95 % over patients: {100 * low:.1f} to {100 * high:.1f} %" in page
     assert "do not cover other patients" not in page
     assert result.episodes.asked.protocol["name"] == "generalized"
     assert result.episodes.asked.protocol["novel"] == [NEW_FINDING]
