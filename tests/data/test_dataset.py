@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -109,8 +110,8 @@ def test_the_table_is_that_of_a_slow_loop():
         for row, line in enumerate(states)
     )
     np.testing.assert_array_equal(findings_table(Records(films, "."), names), states)
-    np.testing.assert_array_equal(findings_table(Records(films, None), names[::-1]), states[:, ::-1])
-    assert findings_table(Records((), None), names).shape == (0, 4)
+    np.testing.assert_array_equal(findings_table(Records(films, Path()), names[::-1]), states[:, ::-1])
+    assert findings_table(Records((), Path()), names).shape == (0, 4)
 
 
 def test_multi_label_classes_are_named_once_too(films):
