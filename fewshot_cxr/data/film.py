@@ -70,7 +70,7 @@ def notes_of_films(films: Iterable[tuple[Record, DecodingFacts]]) -> tuple[str, 
         told = ", ".join(f"{bits} bits {count}" for bits, count in sorted(depths.items()))
         notes.append(
             f"films of more than 8 bits without a stated range or window are read by their own maximum: {told}; if all "
-            f"come from one kind of detector, name its depth, such as --bit-depth {max(depths)}, so that equal values "
-            "are equally bright"
+            f"come from one kind of detector, train with its depth, such as --bit-depth {max(depths)}, so that equal "
+            "values are equally bright"
         )
     return tuple(notes)
