@@ -246,13 +246,13 @@ def test_a_siamese_recipe_from_films_to_figures(coronahack, tmp_path):
 def manifest(tmp_path):
     lay_image_folder(tmp_path)
     rows = [
-        [f"{finding}/p{number}_1.png", finding, f"{number % 100}-{finding}"]
+        [f"{finding}/p{number}_1.png", finding, f"{number % 100}-{finding}", "A" if finding == "a" else "B"]
         for at, finding in enumerate("abc")
         for number in range(100 * at, 100 * at + 8)
     ]
     path = tmp_path / "films.csv"
     with path.open("w", newline="") as opened:
-        csv.writer(opened).writerows([["path", "label", "patient_id"], *rows])
+        csv.writer(opened).writerows([["path", "label", "patient_id", "source"], *rows])
     return path
 
 
@@ -265,6 +265,8 @@ def test_two_recipes_on_other_films_have_the_same_test_films_and_can_be_compared
         done = run_recipe(load_recipe(name), [("manifest", manifest)], out=tmp_path / name, settings=settings)
         assert "these are no films of coronahack: all their findings are taken" in done.notes
         assert done.result.findings == ("a", "b", "c")
+        told = [words for words in done.result.warnings if "confounded" in words]
+        assert [words.partition(": ")[2].partition(",")[0] for words in told] == ["a only from A"] * 2
         results.append(result_from_json(json.loads((tmp_path / name / "result.json").read_text())))
     assert (tmp_path / "resnet9-triplet" / "split.csv").read_text().splitlines()[1:] == (
         tmp_path / "resnet9-baseline" / "split.csv"

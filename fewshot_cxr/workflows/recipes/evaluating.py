@@ -12,7 +12,13 @@ from fewshot_cxr.records import Records
 from fewshot_cxr.training import TrainedClassifier, TrainedEncoder
 from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
-from fewshot_cxr.workflows.judging import Exemplars, embed_exemplars, evaluate_by_classifier, evaluate_by_exemplars
+from fewshot_cxr.workflows.judging import (
+    Exemplars,
+    closed_warnings,
+    embed_exemplars,
+    evaluate_by_classifier,
+    evaluate_by_exemplars,
+)
 from fewshot_cxr.workflows.rank_tables import RankTable, rank_tables
 from fewshot_cxr.workflows.recipes.division import Division
 from fewshot_cxr.workflows.recipes.recipe import Recipe
@@ -54,7 +60,8 @@ def evaluate_test_films(
     test, notes = _decoded(division.test, findings, encoder.image_spec, "test films", compute)
     val, _ = _decoded(division.val, findings, encoder.image_spec, "val films", compute)
     result, embedded = evaluate_by_exemplars(exemplars, encoder, test, val, compute=compute)
-    result = replace(result, notes=(*result.notes, *notes))
+    told = closed_warnings(result, test.records, encoder, exemplars.films.records)
+    result = replace(result, notes=(*result.notes, *notes), warnings=(*result.warnings, *told))
     tables = rank_tables(exemplars, test, embedded, rules.rank_tables, seed=seed)
     if not rules.n_episodes:
         return Evaluated(result, tables=tables)
@@ -74,7 +81,8 @@ def _by_classifier(trained: TrainedClassifier, division: Division, is_multi_labe
     result = evaluate_by_classifier(
         classifier, test, val, is_multi_label=is_multi_label, support=support, compute=compute
     )
-    return replace(result, notes=(*result.notes, *notes))
+    told = [] if support is None else closed_warnings(result, test.records, classifier.encoder, support.records)
+    return replace(result, notes=(*result.notes, *notes), warnings=(*result.warnings, *told))
 
 
 def _decoded(
