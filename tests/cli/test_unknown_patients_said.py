@@ -60,6 +60,7 @@ def test_some_unknown_patients_are_counted(place, tmp_path, capsys):
     assert "and 3 unknown" in said.out
 
 
+@pytest.mark.slow
 def test_training_says_it_and_that_validation_may_hold_the_same_patients(place, tmp_path, capsys):
     assert run("train", "siamese", "--data", place / "split.csv", *TINY, "--out", tmp_path / "run") == 0
     said = capsys.readouterr().err
@@ -86,6 +87,7 @@ def check_words(*texts):
         assert "over patients" not in text
 
 
+@pytest.mark.slow
 def test_numbers_are_over_films(place, encoder, tmp_path, capsys):
     data = ("--checkpoint", encoder, "--data", place / "split.csv")
     episodes = ("--split", "test", "--n-shot", 1, "--n-query", 1, "--n-episodes", 50, "--csv", tmp_path / "r.csv")
@@ -139,6 +141,7 @@ def test_an_unknown_set_beside_a_known_one_stays_known_as_such(place, tmp_path, 
     )
 
 
+@pytest.mark.slow
 def test_exemplars_and_explanations_say_it(place, encoder, tmp_path, capsys):
     data = ("--checkpoint", encoder, "--data", place / "split.csv")
     film = next(place.rglob("*.png"))
