@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-import scipy
+from scipy.special import chdtrc
 
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.metrics import Estimate, cramers_v, cross_table
@@ -65,7 +65,7 @@ def sources_apart(films: Embeddings, where: str = "") -> str:
     table = np.array([list(row.values()) for row in counts.values()])
     strength, degrees = cramers_v(table, is_corrected=True), (table.shape[0] - 1) * (table.shape[1] - 1)
     chi_squared = table.sum() * (min(table.shape) - 1) * cramers_v(table) ** 2
-    is_chance = scipy.stats.chi2.sf(chi_squared, degrees) >= _BY_CHANCE
+    is_chance = chdtrc(degrees, chi_squared) >= _BY_CHANCE
     if not told and (strength < MUCH_ASSOCIATED or is_chance):
         return ""
     told[_MOST_NAMED:] = [f"{len(told) - _MOST_NAMED} more such"] if len(told) > _MOST_NAMED else []
