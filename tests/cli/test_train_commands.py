@@ -142,7 +142,7 @@ def test_an_unreadable_film_does_not_hide_what_was_trained_on(place, capsys, tmp
         ("siamese", ("--encoder-option", "width=4.5"), "width must be a whole number, got 4.5"),
         ("siamese", ("--encoder-option", "seed=3"), "seed has a flag of its own, --seed"),
         ("siamese", ("--loss", "prototypical", "--n-shot", 9, "--distance", "cosine"), "(--batch-size)"),
-        ("siamese", ("--n-way", 2), "n_way and n_shot are of episodic batches"),
+        ("siamese", ("--n-way", 2), "--n-way and --n-shot are of episodic batches"),
         ("siamese", ("--freeze", 99), "groups of layers to freeze, got 99"),
         ("classifier", ("--multi-label",), "(--loss bce)"),
         ("classifier", ("--monitor", "val_f1"), "unknown monitor 'val_f1'"),

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 
+from fewshot_cxr.data.film import DecodingFacts
 from fewshot_cxr.evaluation.audit import confounding as module
 from fewshot_cxr.evaluation.audit.confounding import assess_confounding
-from fewshot_cxr.evaluation.audit.film_pass import DecodingFacts, border_means
+from fewshot_cxr.evaluation.audit.film_pass import FilmFacts, border_means
 from fewshot_cxr.metrics import Estimate
 from fewshot_cxr.records import Record, Records
 
@@ -26,7 +27,8 @@ def make_set(n_patients=90, planted=None, seed=0):
         sizes = 1000 + 40 * told["size"], 1000
         thumbnail = (draw.integers(0, 120, (16, 16)) + 30 * told["thumbnail"]).astype(np.uint8)
         border = (draw.integers(0, 120, 64) + 30 * told["border"]).astype(np.uint8)
-        facts.append(DecodingFacts("", "", np.uint64(0), np.zeros((1, 1)), np.zeros(10), (), *sizes, thumbnail, border))
+        seen = np.zeros((1, 1)), np.zeros(10), (), *sizes, thumbnail, border
+        facts.append(FilmFacts("", "", np.uint64(0), *seen, DecodingFacts()))
     return Records(tuple(records), Path()), facts
 
 
