@@ -31,7 +31,7 @@ from fewshot_cxr.visualise import learning_curves_figure, sample_grid_figure
 
 _SAMPLES_PER_FINDING = 5
 _CAUTIONS = (
-    "The films are drawn, not taken: the numbers show that the parts work together, and say nothing of patients.",
+    "The films are synthetic: the numbers show that the parts work together, and say nothing of patients.",
     "The interval over patients says where a number would lie with other drawn patients of the same kind and this same "
     "encoder. It covers neither another training nor another hospital.",
     "Split by patient: no patient is in two parts, nor in both support and query. The scanner (the source) is drawn "
