@@ -192,6 +192,6 @@ def crowded_patient(films: Sequence[Record]) -> tuple[str, ...]:
     if len(counts) < 2:
         return ()
     (name, n_films), (_, n_next) = counts.most_common(2)
-    if n_films < max(8, 0.2 * len(films), 4 * n_next / 2):
+    if n_films < max(8, 0.2 * len(films), 2 * n_next):
         return ()
     return (f"the patient {name!r} has {n_films} of {len(films)} films: does this id stand for an unknown patient?",)

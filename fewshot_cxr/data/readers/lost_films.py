@@ -5,6 +5,9 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+Files = tuple[dict[str, list[str]], dict[str, list[str]]]
+"""Paths of files below a root by their name, and by their stem, in small letters."""
+
 _MOST_FILES = 50_000
 _ENOUGH = 1_000
 _FEW = 5
@@ -20,7 +23,7 @@ def lost_films(root: Path, missing: Sequence[str]) -> list[str]:
     Returns:
         At most one note: how many were found, the first of them, and the flag that finds them all.
     """
-    found, first = _look_for(root, missing[:_ENOUGH]) if missing else ({}, {})
+    found, first = _look_for(root, missing[:_ENOUGH], _files(root)) if missing else ({}, {})
     n_sought = min(len(missing), _ENOUGH)
     return [
         f"{found[way]} of {n_sought} missing files lie there under another name, such as {first[way]}: {way}"
@@ -30,18 +33,19 @@ def lost_films(root: Path, missing: Sequence[str]) -> list[str]:
 
 def column_of_films(root: Path, names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return which column of a table names files that lie below a root, and the flags that take it; "" for none."""
+    files = _files(root)
     for place, name in enumerate(names):
         cells = [row[place].strip() for row in rows[:_FEW] if place < len(row) and row[place].strip()]
-        found, first = _look_for(root, cells) if cells else ({}, {})
+        found, first = _look_for(root, cells, files)
         for way_out in found:
             flags = " ".join(filter(None, (f'--path-column "{name}"', way_out)))
             return f"; {name} names files that lie there, such as {first[way_out]}: {flags}"
     return ""
 
 
-def _look_for(root: Path, missing: Sequence[str]) -> tuple[dict[str, int], dict[str, str]]:
+def _look_for(root: Path, missing: Sequence[str], files: Files) -> tuple[dict[str, int], dict[str, str]]:
     """Return how many of the files each way out would find, and the first of these."""
-    by_name, by_stem = _files(root)
+    by_name, by_stem = files
     found: Counter[str] = Counter()
     first: dict[str, str] = {}
     for name in missing:
@@ -71,16 +75,17 @@ def _way_out(root: Path, lost: PurePosixPath, there: PurePosixPath) -> str:
     return " ".join(flags)
 
 
-def _files(root: Path) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+def _files(root: Path) -> Files:
     by_name: dict[str, list[str]] = defaultdict(list)
     by_stem: dict[str, list[str]] = defaultdict(list)
     n_files = 0
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        below = Path(folder).relative_to(root).as_posix()
         for name in sorted(names):
-            path = PurePosixPath(Path(folder, name).relative_to(root).as_posix())
-            by_name[name.casefold()].append(str(path))
-            by_stem[path.stem.casefold()].append(str(path))
+            path = name if below == "." else f"{below}/{name}"
+            by_name[name.casefold()].append(path)
+            by_stem[os.path.splitext(name)[0].casefold()].append(path)
         n_files += len(names)
         if n_files > _MOST_FILES:
             break
