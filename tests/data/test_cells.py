@@ -3,7 +3,7 @@
 import pytest
 
 from fewshot_cxr.data import merge_records, read_dataset, rename_findings
-from fewshot_cxr.data.readers.cells import alike_findings, names_in, says_nothing
+from fewshot_cxr.data.readers.cells import alike_findings, is_normal, names_in, says_nothing
 from fewshot_cxr.records import Record, Records
 
 
@@ -116,3 +116,8 @@ def test_splits_by_other_names_are_said(folder):
 def test_what_says_nothing():
     assert all(map(says_nothing, NOTHING))
     assert not any(map(says_nothing, ("0", "No Finding", "normal", "no", "n")))
+
+
+def test_what_is_normal_under_each_of_its_names():
+    assert all(map(is_normal, ("normal", "No Finding", "no_finding", "NEGATIVE", "healthy")))
+    assert not any(map(is_normal, ("positive", "abnormal", "Pneumonia", "")))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
-from fewshot_cxr.data.split_names import SPLITS, split_named
+from fewshot_cxr.data.split_names import SPLITS, plain, split_named
 from fewshot_cxr.records import Record
 from fewshot_cxr.unknown_patients import count_unknown, unknown_text
 
@@ -30,14 +30,14 @@ ALIKE = "findings that may be one"
 _MOST_NAMED = 5
 
 
-def plain(name: str) -> str:
-    """Return a name without case, blanks, dashes, dots and underscores: "Patient ID" is "patientid"."""
-    return "".join(mark for mark in name.casefold() if mark.isalnum())
-
-
 def says_nothing(cell: str) -> bool:
     """Return whether a cell stands for "no value": empty, nan, None, N/A, a dash, a question mark and their like."""
     return cell.strip().casefold() in NO_VALUE
+
+
+def is_normal(finding: str) -> bool:
+    """Return whether a finding says that nothing was found: normal, "No Finding", negative, healthy."""
+    return _MEANING_OF.get(plain(finding)) == "normal"
 
 
 @lru_cache(maxsize=4096)  # a table of 100,000 rows has some hundred different cells
@@ -177,12 +177,10 @@ def patients_note(films: Sequence[Record], *, pattern: str | None, hint: str = "
         pattern: that was searched for in their paths.
         hint: the flags that would tell.
     """
-    told = unknown_text(count_unknown(films), len(films))
+    n_unknown = count_unknown(films)
+    told = unknown_text(n_unknown, len(films))
     if told and pattern is not None:
-        n_unmatched = count_unknown(films)
-        return (
-            f"{n_unmatched} of {len(films)} paths do not match the patient pattern: each counts as its own patient",
-        )
+        return (f"{n_unknown} of {len(films)} paths do not match the patient pattern: each counts as its own patient",)
     return (f"{told}, so films of one patient may leak between splits; name a {hint}",) if told else ()
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from fewshot_cxr._checks import nearest
-from fewshot_cxr.data.readers.cells import plain
+from fewshot_cxr.data.split_names import plain
 
 # As `plain` writes them; the first that is there is taken. A study is no patient, but tells more than a film does.
 COLUMNS = {

@@ -5,11 +5,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from typing import Any, NamedTuple
 
-from fewshot_cxr.data.readers.cells import plain
+from fewshot_cxr.data.readers.cells import is_normal
 from fewshot_cxr.records import Problem, Record
 
 AGREE, JOIN = "agree", "join"
-_NORMAL = frozenset(("nofinding", "nofindings", "normal", "negative", "healthy"))
 _SINGLE = tuple(item.name for item in fields(Record) if item.name not in ("path", "findings", "attributes", "unstated"))
 
 
@@ -104,7 +103,7 @@ def _joined(films: Sequence[Record]) -> tuple[str, ...]:
     if len({film.findings for film in films}) == 1:
         return films[0].findings
     names = sorted({name for film in films for name in film.findings})
-    return tuple(name for name in names if plain(name) not in _NORMAL) or tuple(names[:1])
+    return tuple(name for name in names if not is_normal(name)) or tuple(names[:1])
 
 
 def _again(row: FilmRow, film: Record, same: Sequence[FilmRow]) -> Problem:

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from fewshot_cxr.data.readers.cells import is_normal
 from fewshot_cxr.evaluation.audit.result import (
     Children,
     ContradictoryPatient,
@@ -20,7 +21,6 @@ from fewshot_cxr.metrics.association import cramers_v, cross_table
 from fewshot_cxr.records import Record, Records
 
 ADULT_YEARS = 18
-_NORMAL = frozenset({"normal", "no finding"})
 
 
 def contradictory_patients(records: Records) -> tuple[ContradictoryPatient, ...]:
@@ -35,7 +35,7 @@ def contradictory_patients(records: Records) -> tuple[ContradictoryPatient, ...]
     found = _films_of_two_labels(records)
     for patient, films in films_of(records, "patient_id").items():
         names = tuple(sorted({name for film in films for name in film.findings}))
-        n_normal = sum(_is_normal(name) for name in names)
+        n_normal = sum(is_normal(name) for name in names)
         if len(names) > 1 and (0 < n_normal < len(names) or not is_multi_label):
             found.append(ContradictoryPatient(patient, names, len(films), tuple(film.path for film in films)))
     return tuple(found)
@@ -122,10 +122,6 @@ def films_of(records: Records, column: str) -> dict[str, list[Record]]:
         if name:
             members.setdefault(name, []).append(film)
     return dict(sorted(members.items()))
-
-
-def _is_normal(finding: str) -> bool:
-    return finding.strip().lower().replace("_", " ") in _NORMAL
 
 
 def find_leaks(

@@ -8,9 +8,10 @@ import numpy as np
 
 from fewshot_cxr._checks import nearest
 from fewshot_cxr.data import patient_ids
-from fewshot_cxr.data.readers.cells import plain, says_nothing
+from fewshot_cxr.data.readers.cells import says_nothing
 from fewshot_cxr.data.readers.columns import COLUMNS
 from fewshot_cxr.data.readers.csv_table import parse_rows, read_text
+from fewshot_cxr.data.split_names import plain
 from fewshot_cxr.evaluation.answers import Answers
 from fewshot_cxr.records import Record
 
