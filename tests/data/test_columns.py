@@ -2,7 +2,7 @@
 
 import pytest
 
-from fewshot_cxr.data import read_dataset
+from fewshot_cxr.data import read_dataset, write_manifest
 
 
 @pytest.fixture
@@ -105,3 +105,9 @@ def test_a_column_of_ids_is_found_by_the_films_that_lie_there(folder):
     expected = r'; patient names files .*: --path-column "patient" --path-suffix \.dcm --root .*films$'
     with pytest.raises(ValueError, match=expected):
         read(folder, "patient,label\n0004cfab,x\n")
+
+
+def test_columns_of_our_own_manifests_are_no_news(folder):
+    write_manifest(read(folder, "file,class\na.png,x\n"), folder / "own.csv")
+    assert not any("columns taken" in note for note in read_dataset("manifest", folder / "own.csv").notes)
+    assert any("columns taken: path from file" in note for note in read(folder, "file,class\na.png,x\n").notes)

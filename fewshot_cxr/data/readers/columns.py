@@ -5,6 +5,7 @@ from pathlib import Path
 
 from fewshot_cxr._checks import nearest
 from fewshot_cxr.data.split_names import plain
+from fewshot_cxr.records import TABLE_COLUMNS
 
 # As `plain` writes them; the first that is there is taken. A study is no patient, but tells more than a film does.
 COLUMNS = {
@@ -79,8 +80,10 @@ def take_columns(
 
 
 def column_notes(names: Sequence[str], taken: Mapping[str, int]) -> tuple[str, ...]:
-    """Say which columns were taken, and whether the patient is one that had to be guessed."""
-    told = ["columns taken: " + ", ".join(f"{what} from {names[place]}" for what, place in taken.items())]
+    """Say which columns were taken, unless all are those of a manifest of ours, and whether the patient is a guess."""
+    told = []
+    if {names[place] for place in taken.values()} - {"unstated"} != set(TABLE_COLUMNS):
+        told.append("columns taken: " + ", ".join(f"{what} from {names[place]}" for what, place in taken.items()))
     if "patient" in taken and plain(names[taken["patient"]]) in STUDIES:
         told.append(
             f"no column names the patient: {names[taken['patient']]} is taken instead, so a patient of two studies "
