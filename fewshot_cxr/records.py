@@ -10,6 +10,7 @@ from typing import Any, overload
 from fewshot_cxr._html import counts_text, facts_text, html_table
 
 # What of a film a manifest and a data frame hold, in this order; "label" is its findings.
+_MOST_REASONS = 5
 TABLE_COLUMNS = ("path", "label", "patient_id", "group_id", "source", "view", "split", "mask_path", "age_years", "sex")
 
 
@@ -78,12 +79,14 @@ class Problem:
 
 
 def count_reasons(problems: Iterable[Problem]) -> list[str]:
-    """Return each reason with its number of rows and its first row, the commonest first."""
+    """Return the five commonest reasons, each with its number of rows and the first of them; then how many are more."""
     alike: dict[str, list[Problem]] = {}
     for problem in problems:
         alike.setdefault(problem.reason, []).append(problem)
     ranked = sorted(alike.values(), key=len, reverse=True)
-    return [f"{_first(same[0], len(same))}: {same[0].reason}" for same in ranked]
+    told = [f"{_first(same[0], len(same))}: {same[0].reason}" for same in ranked[:_MOST_REASONS]]
+    n_more = sum(map(len, ranked[_MOST_REASONS:]))
+    return told + [f"{n_more:,} more, for other reasons"] * (n_more > 0)
 
 
 def _first(problem: Problem, n_alike: int) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from fewshot_cxr import _checks
 from fewshot_cxr.image_spec import ImageSpec
-from fewshot_cxr.records import TABLE_COLUMNS, Problem, Record, Records, resolve_below
+from fewshot_cxr.records import TABLE_COLUMNS, Problem, Record, Records, count_reasons, resolve_below
 
 
 def films(root, n=4):
@@ -171,3 +171,14 @@ def test_a_data_frame_needs_pandas_and_plain_findings(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ModuleNotFoundError, match="pip install pandas"):
         Records(TWO, tmp_path).to_dataframe()
+
+
+def test_reasons_are_counted_and_no_more_than_five_are_told():
+    rows = [Problem(row, f"{row}.png", f"reason {row // 2 if row < 6 else row}") for row in range(12)]
+    told = count_reasons(rows)
+    assert told[0] == "2 rows, the first 0.png (row 0): reason 0"
+    assert told[3] == "6.png (row 6): reason 6"
+    assert len(told) == 6
+    assert told[-1] == "4 more, for other reasons"
+    assert count_reasons(rows[:1]) == ["0.png (row 0): reason 0"]
+    assert count_reasons(()) == []

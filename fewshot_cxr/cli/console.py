@@ -29,7 +29,6 @@ if TYPE_CHECKING:  # what neither decodes films nor has a result starts without 
     from fewshot_cxr.report import Table
     from fewshot_cxr.workflows.compute import Compute
 
-_MOST_PROBLEMS = 5
 _LONGEST_KEPT = 12  # of a word in a table that need not be broken
 
 
@@ -76,11 +75,8 @@ def say_records(records: Records) -> None:
 
 def say_problems(records: Records) -> None:
     """Print why rows were left out, the commonest reason first, with its number of rows and the first of them."""
-    reasons = count_reasons(records.problems)
-    for reason in reasons[:_MOST_PROBLEMS]:
+    for reason in count_reasons(records.problems):
         say(f"left out: {reason}")
-    if len(reasons) > _MOST_PROBLEMS:
-        say(f"left out: more for {len(reasons) - _MOST_PROBLEMS} other reasons")
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, to_stderr: bool = False) -> None:
