@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -114,3 +115,11 @@ def _check_accessible(page, scheme):
     nodes = [(fault["id"], node) for fault in grave for node in fault["nodes"]]
     told = [f"{name}: {node['html'][:200]} {node['failureSummary']}" for name, node in nodes]
     assert not told, f"{scheme}: {told}"
+
+
+def wait_until(page, condition, seconds=30):
+    """Wait for a condition in JavaScript; asked from outside: pages forbid eval, which wait_for_function polls with."""
+    end = time.monotonic() + seconds
+    while not page.evaluate(condition):
+        assert time.monotonic() < end, condition
+        page.wait_for_timeout(20)

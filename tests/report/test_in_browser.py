@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import check_page, opened
+from browser import check_page, opened, wait_until
 from made_results import GENERALIZED, MULTI_LABEL, OPEN_RESULT, OVERLAPPING, made_result
 
 from fewshot_cxr.data.synthetic import SYNTHETIC_FINDINGS, make_synthetic
@@ -129,7 +129,7 @@ def map_file(tmp_path_factory):
 @pytest.fixture
 def map_page(browser, map_file):
     with opened(browser, map_file, reduced_motion="reduce") as page:
-        page.wait_for_function("performance.getEntriesByName('painted').length > 0")
+        wait_until(page, "performance.getEntriesByName('painted').length > 0")
         yield page
 
 
@@ -204,7 +204,7 @@ def test_groups_are_coloured_and_left_out(map_page):
 
 def test_search_counts_and_another_layout_moves_the_films(map_page):
     map_page.fill("#search", "p0004")
-    map_page.wait_for_function("document.getElementById('told').textContent.startsWith('10 of 5,000 paths match')")
+    wait_until(map_page, "document.getElementById('told').textContent.startsWith('10 of 5,000 paths match')")
     map_page.press("#search", "Enter")
     assert "films/p00040.png" in map_page.locator("#tip").inner_text()
     after = map_page.locator("#ring").bounding_box()
@@ -243,7 +243,7 @@ def test_zoom_and_hover_are_smooth(map_page):
 
 def test_a_finger_taps_and_moves(browser, map_file):
     with opened(browser, map_file, width=390, has_touch=True, is_mobile=True) as page:
-        page.wait_for_function("performance.getEntriesByName('painted').length > 0")
+        wait_until(page, "performance.getEntriesByName('painted').length > 0")
         x, y, _ = place_of(page, "p00042")
         page.keyboard.press("Escape")
         page.touchscreen.tap(x, y)
