@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from fewshot_cxr._html import counts_text, facts_text, html_table
+from fewshot_cxr._html import counts_text, facts_text, html_table, scatter_picture
 from fewshot_cxr.storage import load_tensors, save_tensors, whole_file
 from fewshot_cxr.unknown_patients import unknown_part
+
+_MOST_DRAWN = 500
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -92,7 +94,16 @@ class Embeddings:
         return facts_text("Embeddings", self._facts())
 
     def _repr_html_(self) -> str:
-        return html_table(self._facts(), caption="Embeddings")
+        return html_table(self._facts(), caption="Embeddings") + ("" if self.is_multi_label else self._picture())
+
+    def _picture(self) -> str:
+        """Draw up to 500 films along the two directions in which they differ most."""
+        rows = np.linspace(0, len(self) - 1, min(len(self), _MOST_DRAWN)).round().astype(np.int64)
+        centred = self.vectors[rows] - self.vectors[rows].mean(axis=0)
+        widest = np.linalg.svd(centred, full_matrices=False)[2][:2]
+        points = np.zeros((len(rows), 2))
+        points[:, : len(widest)] = centred @ widest.T
+        return scatter_picture(points, self.class_ids[rows].tolist(), self.class_names)
 
     def _facts(self) -> list[tuple[str, str]]:
         """Return (name, text) pairs that say in short what these are."""

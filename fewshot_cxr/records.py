@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any, overload
 
-from fewshot_cxr._html import counts_text, facts_text, html_table
+from fewshot_cxr._html import counts_text, cross_picture, facts_text, html_table
 
 # What of a film a manifest and a data frame hold, in this order; "label" is its findings.
 _MOST_REASONS = 5
@@ -115,7 +115,9 @@ class Records(Sequence[Record]):
         return facts_text("Records", self._facts())
 
     def _repr_html_(self) -> str:
-        return html_table(self._facts(), caption="Records")
+        head, key = ("split", _split) if any(map(_split, self.films)) else ("source", _source)
+        pairs = ((name, key(film) or "not stated") for film in self.films for name in film.findings)
+        return html_table(self._facts(), caption="Records") + cross_picture(pairs, ("finding", head))
 
     def _facts(self) -> list[tuple[str, str]]:
         """Return (name, text) pairs that say in short what these are."""

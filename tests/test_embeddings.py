@@ -99,3 +99,9 @@ def test_embeddings_of_many_films_stay_short():
     films = Embeddings(np.zeros((1_000, 2)), several, class_names=[f"finding {n}" for n in range(40)])
     assert len(repr(films)) < 300
     assert "patients: unknown" in repr(films)
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (5, 1), (2000, 4)])
+def test_a_notebook_shows_a_dot_a_film_of_at_most_500(shape):
+    films = Embeddings(np.random.default_rng(0).normal(size=shape), [f"finding {row % 3}" for row in range(shape[0])])
+    assert films._repr_html_().count("<circle") == min(shape[0], 500)
