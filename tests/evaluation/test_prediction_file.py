@@ -74,7 +74,10 @@ def test_rounded_probabilities_and_a_column_too_many_are_noted(tmp_path):
         (ROWS.replace("b.png,effusion", "b.png,"), "row 3: no finding; every film needs both"),
         (ROWS.replace("b.png,effusion", "b.png,effusion|normal"), r"row 3: several findings \(effusion\|normal\)"),
         (ROWS.replace("b.png,", ","), "row 3: no path"),
-        (ROWS.replace("b.png", "a.png").replace("effusion,p1", "normal,p1"), "film a.png is there twice"),
+        (
+            ROWS.replace("b.png", "a.png").replace("effusion,p1", "normal,p1"),
+            "row 3: a.png is named in row 2; name each",
+        ),
         (ROWS.replace("b.png,effusion", "b.png,efusion"), r"probabilities for efusion \(did you mean 'effusion'\?\)"),
         (ROWS.replace("finding", "truth"), r"has no column label \(or finding, class\); it has path, truth"),
         (ROWS.replace("0.1\n", "0.1,7\n"), "row 2: 6 cells under 5 columns"),
@@ -94,3 +97,11 @@ def test_a_bad_row_is_named(tmp_path, text, words):
 def test_no_file(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such file"):
         read_predictions(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize("again", ["a.png", "./a.png", ".\\a.png", "b/../a.png", " a.png "])
+@pytest.mark.parametrize(("label", "told"), [("effusion", " as normal, and effusion here"), ("normal", "")])
+def test_a_film_of_two_rows_is_refused_however_it_is_spelt(tmp_path, again, label, told):
+    text = f"path,label,predicted\na.png,normal,normal\nb.png,effusion,normal\n{again},{label},normal\n"
+    with pytest.raises(ValueError, match=f"row 4: .*a.png is named in row 2{told}; name each film once"):
+        read_predictions(write(tmp_path, text))

@@ -1,5 +1,6 @@
 """Predictions of any classifier, from a CSV with one row per film."""
 
+import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,7 @@ def read_predictions(path: str | Path) -> Answers:
                 f"it has {', '.join(table.header)}"
             )
     records = [_record(table, number, cells, places) for number, cells in table.rows]
+    _refuse_twice(table, records)
     true = [film.finding for film in records]
     known = {name for names in COLUMNS.values() for name in names} | {_PREDICTED} | _ROW_NAMES
     columns = [place for place, name in enumerate(table.header) if name and plain(name) not in known]
@@ -120,6 +122,17 @@ def _record(table: _Table, number: int, cells: list[str], places: dict[str, int 
     if "|" in text["label"]:
         raise table.fail(number, f"several findings ({text['label']}); closed-set evaluation needs one per film")
     return Record(text["path"], (text["label"],), text["patient"], text["group"])
+
+
+def _refuse_twice(table: _Table, records: Sequence[Record]) -> None:
+    """Refuse a film of two rows, however its path is spelt: it has one truth, and counts once."""
+    first: dict[str, tuple[int, str]] = {}
+    for (number, _), film in zip(table.rows, records, strict=True):
+        before, finding = first.setdefault(posixpath.normpath(film.path.replace("\\", "/")), (number, film.finding))
+        if before != number:
+            told = "" if finding == film.finding else f" as {finding}, and {film.finding} here"
+            way_out = "name each film once, or give two films of one name their folders"
+            raise table.fail(number, f"{film.path} is named in row {before}{told}; {way_out}")
 
 
 def _probabilities(
