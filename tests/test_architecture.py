@@ -29,6 +29,7 @@ FLOORS = (
         "_checks",
         "_html",
         "_progress",
+        "_state",
     },
     {"data", "samplers", "objectives", "encoders", "metrics"},
     {"inference", "export", "explain", "visualise"},
