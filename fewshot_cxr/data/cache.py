@@ -1,18 +1,19 @@
 """Decode each film once, into memory-mapped uint8; later runs and other splits find it by content and recipe.
 
 A folder for each recipe (size, crops, bit depth, equaliser) holds immutable packs: `<name>.u8`, n films of S x S
-bytes, beside `<name>.json`, the content hashes of these n films, what should be said of them, and what the pack itself
-must look like. A run adds packs with the films that no pack holds yet, so that two runs at once do each other no harm,
+bytes, beside `<name>.json`, the content hashes of these n films, what should be said of them, and a
+checksum of both. A run adds packs with the films that no pack holds yet, so that two runs at once do each other no harm,
 and a run that is stopped loses one pack.
 """
 
 import json
 import os
 import warnings
+import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,16 +24,16 @@ import numpy as np
 from fewshot_cxr.data.film import DecodingFacts, notes_of_films, takes_any_modality
 from fewshot_cxr.data.hashing import file_hash
 from fewshot_cxr.data.images import decode_film, is_read_anew
+from fewshot_cxr.data.packs import Facts, Places, read_packs, write_listing
 from fewshot_cxr.data.transforms import RECIPE_VERSION, to_square
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.records import Problem, Records, resolve_below
-from fewshot_cxr.storage import whole_file, write_json, write_text
+from fewshot_cxr.storage import whole_file, write_text
 
 Progress = Callable[[int, int], None]
-_Places = dict[str, tuple[Path, int]]  # by content hash: the pack, and the row in it
-_Facts = dict[str, DecodingFacts]  # by content hash, of the films of which something should be said
 # Films whose gray has changed, and these alone, have it in their key: what older packs hold of the others still serves.
 _GRAY_VERSION = 2
+_HOME = "~/.cache/fewshot_cxr"
 _CHUNK = 64
 _PACK = 4096
 
@@ -95,12 +96,12 @@ def cache_films(
     Raises:
         FileNotFoundError: no film is readable; the first reason is named.
     """
-    folder = Path(folder or default_folder())
+    folder = _private(Path(folder or default_folder()))
     place = folder / _recipe_name(spec)
     with ThreadPoolExecutor(n_workers or os.cpu_count()) as pool:
         files, reasons = _find_files(records)
         hashes = _hash_files(files, reasons, folder / "hashes.json", pool)
-        index, facts = _read_packs(place, spec.size_px)
+        index, facts = read_packs(place, spec.size_px, wanted=set(hashes), pool=pool)
         new = {key: file for key, file in zip(hashes, files, strict=True) if file and key and key not in index}
         n_done = len(records) - len(new)
         for keys in _slices(list(new), _PACK):
@@ -138,7 +139,16 @@ def cache_films(
 
 def default_folder() -> Path:
     """Return the cache folder of this user: FSCXR_CACHE, else ~/.cache/fewshot_cxr."""
-    return Path(os.environ.get("FSCXR_CACHE") or "~/.cache/fewshot_cxr").expanduser()
+    return Path(os.environ.get("FSCXR_CACHE") or _HOME).expanduser()
+
+
+def _private(folder: Path) -> Path:
+    """Make the cache for its owner alone; one that is there already, and was named by the user, keeps its mode."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder == Path(_HOME).expanduser():
+        with suppress(OSError):
+            folder.chmod(0o700)
+    return folder
 
 
 def _find_files(records: Records) -> tuple[list[Path | None], dict[int, str]]:
@@ -200,45 +210,15 @@ def _cannot_open(error: OSError | ValueError) -> str:
     return f"the file cannot be opened: {getattr(error, 'strerror', None) or error}"
 
 
-def _read_packs(place: Path, size_px: int) -> tuple[_Places, _Facts]:
-    """Return where each decoded film lies; films of a pack that is not whole are left out, to be decoded again."""
-    index: _Places = {}
-    facts: _Facts = {}
-    for listing in sorted(place.glob("*.json")):
-        entry, pack = _read_json(listing), listing.with_suffix(".u8")
-        hashes = entry.get("hashes")
-        if isinstance(hashes, list) and _is_whole(pack, listing, entry, len(hashes) * size_px**2):
-            index |= {key: (pack, row) for row, key in enumerate(hashes)}
-            facts |= {key: DecodingFacts.of_json(told) for key, told in entry.get("facts", {}).items()}
-    return index, facts
-
-
-def _is_whole(pack: Path, listing: Path, entry: dict[str, Any], n_bytes: int) -> bool:
-    """Return whether a pack is as it was written: by its time, and by its content where that has changed."""
-    try:
-        found = pack.stat()
-        if found.st_size != n_bytes:
-            return False
-        if found.st_mtime_ns == entry.get("mtime_ns"):
-            return True
-        if file_hash(pack) != entry.get("hash"):
-            return False
-    except OSError:
-        return False
-    with suppress(OSError):  # a cache that was copied: hash it this once, if we may write here
-        write_json(listing, entry | {"mtime_ns": found.st_mtime_ns})
-    return True
-
-
 def _decode(
     files: dict[str, Path],
     spec: ImageSpec,
     place: Path,
     pool: ThreadPoolExecutor,
     *,
-    facts: _Facts,
+    facts: Facts,
     report: Callable[[int], None] | None,
-) -> tuple[_Places, dict[str, str]]:
+) -> tuple[Places, dict[str, str]]:
     """Decode films into one new pack; return where each lies, and for the unreadable ones why; add to the facts."""
 
     def decode(key: str) -> np.ndarray | str:
@@ -253,21 +233,24 @@ def _decode(
     pack = place / f"{uuid4().hex}.u8"
     packed: list[str] = []
     unreadable: dict[str, str] = {}
-    with whole_file(pack) as part, part.open("wb") as opened:
-        for keys in _slices(list(files), _CHUNK):
-            for key, film in zip(keys, pool.map(decode, keys), strict=True):
-                if isinstance(film, str):
-                    unreadable[key] = film
-                else:
-                    opened.write(film.tobytes())
-                    packed.append(key)
-            if report is not None:
-                report(len(packed) + len(unreadable))
-    if packed:
-        stamp = {"hash": file_hash(pack), "mtime_ns": pack.stat().st_mtime_ns}
-        told = {key: asdict(facts[key]) for key in packed if key in facts}
-        write_json(pack.with_suffix(".json"), stamp | ({"facts": told} if told else {}) | {"hashes": packed})
-    else:
+    checksum = 0
+    with whole_file(pack) as part:
+        with part.open("wb") as opened:
+            for keys in _slices(list(files), _CHUNK):
+                for key, film in zip(keys, pool.map(decode, keys), strict=True):
+                    if isinstance(film, str):
+                        unreadable[key] = film
+                    else:
+                        content = film.tobytes()
+                        checksum = zlib.crc32(content, checksum)
+                        opened.write(content)
+                        packed.append(key)
+                if report is not None:
+                    report(len(packed) + len(unreadable))
+        # Before the pack is there: a list without a pack says nothing, a pack without a list would lie there for ever.
+        if packed:
+            write_listing(pack, packed, facts, checksum=checksum)
+    if not packed:
         pack.unlink()
     return {key: (pack, row) for row, key in enumerate(packed)}, unreadable
 
