@@ -1,9 +1,9 @@
 """Decode each film once, into memory-mapped uint8; later runs and other splits find it by content and recipe.
 
 A folder for each recipe (size, crops, bit depth, equaliser) holds immutable packs: `<name>.u8`, n films of S x S
-bytes, beside `<name>.json`, the content hashes of these n films, what should be said of them, and a
-checksum of both. A run adds packs with the films that no pack holds yet, so that two runs at once do each other no harm,
-and a run that is stopped loses one pack.
+bytes, beside `<name>.json`, the content hashes of these n films, what should be said of them, and a checksum of both.
+A run adds packs with the films that no pack holds yet, so that two runs at once do each other no harm, and a run that
+is stopped loses one pack.
 """
 
 import json

@@ -1,7 +1,6 @@
 """Packs of decoded films: each is tested by a checksum, with its list, before any film of it is taken."""
 
 import json
-import os
 import warnings
 import zlib
 from collections.abc import Mapping, Sequence
