@@ -2,10 +2,7 @@
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -17,41 +14,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 from torch import Tensor
 
+from fewshot_cxr.whole_files import whole_file as whole_file
+from fewshot_cxr.whole_files import write_bytes as write_bytes
+from fewshot_cxr.whole_files import write_json as write_json
+from fewshot_cxr.whole_files import write_text as write_text
+
 FORMAT_VERSION = 1
 _KEY = "fewshot_cxr"
 _INT32 = "I32"
 _HASHED_ROWS = 1 << 14
 _DAMAGED = "{path} is damaged: its content does not match its hash; restore it or make it anew"
-
-
-@contextmanager
-def whole_file(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; it becomes `path` when the block ends well, and vanishes when not."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    os.close(handle)
-    part = Path(name)
-    try:
-        yield part
-        with part.open("rb+") as written:
-            os.fsync(written.fileno())
-        # mkstemp makes the file private; the finished one gets the permissions any new file would have.
-        part.chmod(0o666 & ~_umask())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def write_text(path: str | Path, text: str) -> None:
-    """Write a text file whole or not at all (UTF-8)."""
-    with whole_file(path) as part:
-        part.write_text(text, encoding="utf-8", newline="")
-
-
-def write_json(path: str | Path, value: Any) -> None:
-    """Write JSON whole or not at all; NaN and infinity are refused, since JSON has no word for them."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], *, kind: str, header: Mapping[str, Any]) -> None:
@@ -257,9 +229,3 @@ def _check_head(path: Path, head: Any, kind: str) -> None:
         raise ValueError(
             f"{path} has format {head['format_version']}, this version reads up to {FORMAT_VERSION}: upgrade"
         )
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -26,6 +26,7 @@ FLOORS = (
         "distances",
         "seeding",
         "storage",
+        "whole_files",
         "_checks",
         "_html",
         "_progress",

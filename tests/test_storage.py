@@ -1,5 +1,3 @@
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -12,8 +10,6 @@ from fewshot_cxr.storage import (
     map_tensors,
     save_streams,
     save_tensors,
-    whole_file,
-    write_json,
 )
 
 TENSORS = {
@@ -72,23 +68,6 @@ def test_a_pickle_is_never_opened(tmp_path):
     torch.save({"a": torch.ones(1)}, tmp_path / "x.pt")
     with pytest.raises(OSError, match="no safetensors file"):
         load_tensors(tmp_path / "x.pt", kind="encoder")
-
-
-def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
-    target = tmp_path / "x.json"
-    write_json(target, {"old": 1})
-
-    def fail_half_way():
-        with whole_file(target) as part:
-            part.write_text("half")
-            raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        fail_half_way()
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        write_json(target, float("nan"))
-    assert json.loads(target.read_text()) == {"old": 1}
-    assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
 
 
 ROWS = np.arange(24, dtype=np.int32).reshape(4, 2, 3)

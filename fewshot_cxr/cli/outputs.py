@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from fewshot_cxr.whole_files import check_writable, file_to_replace
+
 _OVERWRITE = "fewshot_cxr.overwrite"
 _OURS = 4096  # bytes of a file that are looked at
 _WAYS = "name another file, or add --overwrite"
@@ -53,7 +55,7 @@ class OutFile(click.Path):
         if suffix and suffix not in self.forms:
             raise click.UsageError(f"{flag}{path}: no {suffix} is written here, but {' or '.join(self.forms)}")
         check_place(path)
-        if path.exists() and ctx is not None and not ctx.meta.get(_OVERWRITE):
+        if path.exists() and file_to_replace(path) and ctx is not None and not ctx.meta.get(_OVERWRITE):
             self._refuse_other(path, flag, ctx)
         return given
 
@@ -90,15 +92,13 @@ def check_place(file: str | Path) -> None:
     """Refuse a file that cannot be written.
 
     Raises:
-        click.UsageError: it is a folder or a device, or its folder is a file or cannot be written to.
+        click.UsageError: it is a folder, or nothing can be written there: permissions, a full disk, too long a name.
     """
-    path = Path(file)
-    folder = path.absolute().parent
-    while not folder.exists():
-        folder = folder.parent
-    is_other = path.exists() and not path.is_file()
-    if is_other or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise click.UsageError(f"{file} cannot be written: name a file in a folder that can")
+    try:
+        check_writable(file)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise click.UsageError(f"{file} cannot be written: name a file in a folder that can ({why})") from error
 
 
 def check_manifest(file: Path, sources: Iterable[str | Path], header: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -169,3 +170,15 @@ def test_an_encoder_is_never_trained_over(place, capsys, tmp_path):
     train = ("train", "siamese", "--data", place / "split.csv", "--out", tmp_path)
     refused(capsys, ["holds a run already"], *train)
     assert (tmp_path / "encoder.safetensors").read_bytes() == b"mine"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="devices and links of POSIX")
+def test_what_is_no_regular_file_is_written_through(place, tmp_path, capfd):
+    (tmp_path / "link.json").symlink_to("there.json")
+    compare = commands(place)["compare --json"]
+    for target in ("/dev/null", "/dev/stdout", tmp_path / "link.json"):
+        assert run(*compare, target) == 0
+    assert not Path("/dev/null").is_file()
+    assert json.loads((tmp_path / "there.json").read_text())["kind"] == "comparison"
+    assert (tmp_path / "link.json").is_symlink()
+    assert '"kind": "comparison"' in capfd.readouterr().out
