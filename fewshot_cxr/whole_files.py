@@ -13,6 +13,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]  # known by its absence
+
 _LONGEST_STEM = 40  # characters of a name in its temporary one: with pid and ending below the 255 bytes of a name
 _READER_SECONDS = 30.0  # that a FIFO is waited for to be opened at its other end
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -45,7 +50,7 @@ def whole_file(path: str | Path, *, n_bytes: int | None = None) -> Iterator[Path
             _write_through(part, path)
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = _new_part(target)
+    part, lock = _new_part(target)
     try:
         with _full_disk_told(path, part, n_bytes):
             yield part
@@ -55,6 +60,7 @@ def whole_file(path: str | Path, *, n_bytes: int | None = None) -> Iterator[Path
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
+        _let_go(lock)
     _settle(target.parent)
 
 
@@ -72,7 +78,7 @@ def check_writable(path: str | Path) -> None:
             folder.mkdir(exist_ok=True)
             made.append(folder)
         _status(target)  # a name that is too long
-        part = _new_part(target)
+        part, lock = _new_part(target)
         try:
             with _full_disk_told(Path(path), part, _PROBE), part.open("wb") as file:
                 file.write(bytes(_PROBE))
@@ -80,6 +86,7 @@ def check_writable(path: str | Path) -> None:
                 os.fsync(file.fileno())
         finally:
             part.unlink(missing_ok=True)
+            _let_go(lock)
     finally:
         for folder in reversed(made):
             with suppress(OSError):  # somebody else may have written there
@@ -125,12 +132,21 @@ def file_to_replace(path: Path) -> Path | None:
     return Path(os.path.realpath(path))
 
 
-def _new_part(target: Path) -> Path:
-    """Make the temporary file beside a file: its name tells the process that writes it."""
+def _new_part(target: Path) -> tuple[Path, int | None]:
+    """Make the temporary file beside a file, and hold a lock on it, which the system drops when the process is gone."""
     prefix = f".{target.name[:_LONGEST_STEM]}.{os.getpid()}."
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=prefix, suffix=".part")
-    os.close(handle)
-    return Path(name)
+    if fcntl is None:  # and there an open file could not be renamed
+        os.close(handle)
+        return Path(name), None
+    with suppress(OSError):  # a disk without locks
+        fcntl.flock(handle, fcntl.LOCK_SH)
+    return Path(name), handle
+
+
+def _let_go(lock: int | None) -> None:
+    if lock is not None:
+        os.close(lock)
 
 
 def _stream_of(found: os.stat_result) -> int | None:

@@ -223,3 +223,13 @@ def test_a_full_disk_is_found_before_the_work(tmp_path, monkeypatch):
 
 def _fail(code, *_, **__):
     raise OSError(code, os.strerror(code))
+
+
+@posix
+def test_a_file_that_is_being_written_is_locked_and_a_whole_one_is_not(tmp_path):
+    import fcntl  # POSIX alone has it
+
+    with whole_file(tmp_path / "x") as part, part.open("rb") as other, pytest.raises(BlockingIOError):
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with (tmp_path / "x").open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
