@@ -6,6 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
+from fewshot_cxr._visible import visible
+
 Auto = Literal["auto"]
 Bars = Callable[[str, int, int], None]
 Bar = Callable[[int, int], None]
@@ -64,7 +66,7 @@ class _Screen:
             self._drawn = now
             n_marks = _N_MARKS * done // total
             left = f", {(now - begun) / done * (total - done):.0f} s left" if done else ""
-            self._draw(f"{what} [{'#' * n_marks}{'.' * (_N_MARKS - n_marks)}] {done:,} of {total:,}{left}")
+            self._draw(f"{visible(what)} [{'#' * n_marks}{'.' * (_N_MARKS - n_marks)}] {done:,} of {total:,}{left}")
 
     def _draw(self, text: str) -> None:
         self._stream.write("\r" + text.ljust(self._width) if text or self._width else "\r")

@@ -31,6 +31,7 @@ FLOORS = (
         "_html",
         "_progress",
         "_state",
+        "_visible",
     },
     {"data", "samplers", "objectives", "encoders", "metrics"},
     {"inference", "export", "explain", "visualise"},

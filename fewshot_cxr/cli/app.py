@@ -1,7 +1,9 @@
 """The command group. A command's module, and with it torch, is loaded only when that command is called."""
 
 import importlib
+import io
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -11,6 +13,7 @@ from typing import Any, NoReturn
 import click
 
 from fewshot_cxr._checks import nearest
+from fewshot_cxr._visible import UNSEEN, escaped, visible
 from fewshot_cxr.cli.words import called_command, in_flags, spoken
 
 COMMANDS = {
@@ -34,6 +37,8 @@ COMMANDS = {
     "report": ("fewshot_cxr.cli.report", "Write one page on runs and results, to read, print and send."),
 }
 FAILED, WRONG_USE, NOTHING_READABLE, INTERRUPTED = 1, 2, 4, 130
+# Colours and bars of our own libraries pass, and ends of lines; whatever else a terminal would obey is shown.
+_OWN_CONTROLS = re.compile(rf"(\x1b\[[0-9;?]*[A-Za-z]|[\n\r\t])|{UNSEEN}")
 
 
 class Group(click.Group):
@@ -98,10 +103,11 @@ def fscxr() -> None:
 fscxr.table = COMMANDS
 
 
-class _Pipe:
-    """A stream whose reader may leave before its end, as `head` does: what is printed after that goes nowhere.
+class _Stream:
+    """A stream in which no name acts on a terminal, whichever library prints it.
 
-    The command goes on, and writes its files.
+    Its reader may leave before its end, as `head` does: what is printed after that goes nowhere, and the command goes
+    on, and writes its files.
 
     Args:
         stream: standard output, or standard error.
@@ -112,6 +118,7 @@ class _Pipe:
 
     def write(self, text: str) -> int:
         """Write as the stream does."""
+        text = _OWN_CONTROLS.sub(lambda found: found[1] or escaped(found[0]), text)
         return self._unbroken(self._stream.write, text) or len(text)
 
     def flush(self) -> None:
@@ -133,7 +140,10 @@ def main() -> NoReturn:
     """Run the command line and leave with its exit code."""
     warnings.showwarning = _show_warning
     streams = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = map(_Pipe, streams)
+    for stream in streams:
+        if isinstance(stream, io.TextIOWrapper):  # what a terminal's letters lack is shown as an escape
+            stream.reconfigure(errors="backslashreplace")
+    sys.stdout, sys.stderr = map(_Stream, streams)
     try:
         _main()
     finally:
@@ -169,11 +179,11 @@ def _trace() -> None:
 
 def fail(message: str, code: int) -> NoReturn:
     """Print one line on standard error and leave."""
-    click.echo(f"fscxr: error: {' '.join(message.split())}", err=True)
+    click.echo(f"fscxr: error: {visible(' '.join(message.split()))}", file=sys.stderr)
     sys.exit(code)
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
     # The other categories speak to the developers of libraries.
     if issubclass(category, UserWarning):
-        click.echo(f"fscxr: warning: {spoken(str(message))}", err=True)
+        click.echo(f"fscxr: warning: {visible(' '.join(spoken(str(message)).split()))}", file=sys.stderr)

@@ -19,6 +19,7 @@ from rich import table as rich_table
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from fewshot_cxr._visible import visible
 from fewshot_cxr.cli.words import spoken
 from fewshot_cxr.records import Records, count_reasons
 from fewshot_cxr.storage import write_json
@@ -35,13 +36,13 @@ _LONGEST_KEPT = 12  # of a word in a table that need not be broken
 @contextmanager
 def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
     """Yield a function (what, done, total) that draws one bar for each `what`, on standard error, while it lasts."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     bars: dict[str, Any] = {}
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as shown:
 
         def report(what: str, done: int, total: int) -> None:
             if what not in bars:
-                bars[what] = shown.add_task(what, total=total)
+                bars[what] = shown.add_task(visible(what), total=total)
             shown.update(bars[what], completed=done, total=total)
 
         yield report
@@ -54,9 +55,21 @@ def bars_for(compute: Compute) -> Iterator[Compute]:
         yield replace(compute, progress=progress)
 
 
+def print_line(text: str, *, to_stderr: bool = False, colour: str | None = None) -> None:
+    """Print one line; what a name in it would make a terminal do is shown as an escape.
+
+    Args:
+        text: the line.
+        to_stderr: on standard error, where it would be in the way of JSON.
+        colour: in which it stands in bold on a terminal.
+    """
+    line = click.style(visible(text), fg=colour, bold=True) if colour else visible(text)
+    click.echo(line, file=sys.stderr if to_stderr else sys.stdout)
+
+
 def say(text: str) -> None:
     """Print a notice on standard error."""
-    click.echo(spoken(text), err=True)
+    print_line(spoken(text), to_stderr=True)
 
 
 def say_notes(notes: Iterable[str]) -> None:
@@ -81,6 +94,8 @@ def say_problems(records: Records) -> None:
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, to_stderr: bool = False) -> None:
     """Print a table: the first column to the left, the others to the right; where it has no room, a block a row."""
+    title, columns = visible(title), [visible(column) for column in columns]
+    rows = [[visible(row[0]), *map(_visible_lines, row[1:])] for row in rows]
     # Into a pipe or a file there is a width of our own, unless the user says one.
     width = None if (sys.stderr if to_stderr else sys.stdout).isatty() or os.environ.get("COLUMNS") else 110
     # Names are data: [red] is a name too.
@@ -95,6 +110,11 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
     for row in rows:
         table.add_row(*row)
     console.print(table)
+
+
+def _visible_lines(cell: str) -> str:
+    """Return a cell, which may show a number over its interval, with nothing in it that acts on a terminal."""
+    return "\n".join(map(visible, cell.split("\n")))
 
 
 def _least_width(rows: Sequence[Sequence[str]]) -> int:
@@ -136,7 +156,8 @@ def write_result(value: Any, target: str | None) -> None:
     if isinstance(value, dict) and "kind" in value:
         value = {**value, "made_by": provenance(_typed())}
     if target == "-":
-        click.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+        ascii_only = "utf" not in sys.stdout.encoding.lower()
+        click.echo(json.dumps(value, indent=2, ensure_ascii=ascii_only, allow_nan=False), file=sys.stdout)
     elif target is not None:
         write_json(target, value)
 

@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 
-import click
-
-from fewshot_cxr.cli.console import say, say_notes, show_tables
+from fewshot_cxr.cli.console import print_line, say, say_notes, show_tables
 from fewshot_cxr.cli.words import spoken
 from fewshot_cxr.evaluation import Result
 from fewshot_cxr.inference import Prediction
@@ -28,21 +26,21 @@ def show_result(result: Result, *, is_whole: bool = True, to_stderr: bool = Fals
 def show_warnings(warnings: Sequence[str]) -> None:
     """Print warnings on standard error, in yellow, or red where one is an alarm; colour is for a terminal alone."""
     for warning in warnings:
-        # Not through rich: a warning holds names of findings, and a name may look like markup.
-        click.secho(f"warning: {spoken(warning)}", fg="red" if is_alarm(warning) else "yellow", bold=True, err=True)
+        colour = "red" if is_alarm(warning) else "yellow"
+        print_line(f"warning: {spoken(warning)}", to_stderr=True, colour=colour)
 
 
 def show_prediction(predictions: Sequence[Prediction], *, to_stderr: bool = False) -> None:
     """Print for each film its finding, its distance to every finding, and the nearest exemplars."""
     for prediction in predictions:
         tied = " (tied)" if len(prediction.findings) > 1 else ""
-        click.echo(f"{prediction.path}: {' = '.join(prediction.findings)}{tied}", err=to_stderr)
+        print_line(f"{prediction.path}: {' = '.join(prediction.findings)}{tied}", to_stderr=to_stderr)
         ranked = sorted(prediction.distances.items(), key=lambda item: item[1])
-        click.echo("  distance to each finding, smaller is closer", err=to_stderr)
+        print_line("  distance to each finding, smaller is closer", to_stderr=to_stderr)
         for name, distance in ranked:
-            click.echo(f"    {distance:.4f}  {name}", err=to_stderr)
-        click.echo("  nearest exemplars", err=to_stderr)
+            print_line(f"    {distance:.4f}  {name}", to_stderr=to_stderr)
+        print_line("  nearest exemplars", to_stderr=to_stderr)
         for exemplar in prediction.exemplars:
-            click.echo(f"    {exemplar.distance:.4f}  {exemplar.finding}  {exemplar.path}", err=to_stderr)
+            print_line(f"    {exemplar.distance:.4f}  {exemplar.finding}  {exemplar.path}", to_stderr=to_stderr)
         for note in prediction.notes:
-            click.echo(f"  note: {note}", err=to_stderr)
+            print_line(f"  note: {note}", to_stderr=to_stderr)

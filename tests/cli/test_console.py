@@ -1,8 +1,17 @@
-"""Tables on narrow screens: a block for each row where the columns would break short words."""
+"""What a person sees: tables on narrow screens, and names that would act on a terminal."""
+
+import io
+import json
+import re
+import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from fewshot_cxr.cli.console import show_table
+from fewshot_cxr.cli import app
+from fewshot_cxr.cli.console import progress_bars, say, show_table, write_result
+from fewshot_cxr.cli.results import show_prediction, show_warnings
 
 COLUMNS = ("finding", "films", "sensitivity", "specificity", "PPV", "NPV", "taken for")
 ROWS = [
@@ -50,3 +59,107 @@ def test_no_line_is_wider_than_the_screen_and_no_number_is_broken(capsys, monkey
 def test_a_table_that_has_room_stays_a_table(capsys, monkeypatch):
     assert any("│" in line for line in shown(capsys, monkeypatch, None))
     assert any("│" in line for line in shown(capsys, monkeypatch, 60, ("split", "films"), [("train", "3")]))
+
+
+HOSTILE = "a\x1b]0;owned\x07\x1b[2J\x9b31mb\r\b\u202ec\u2066\udcff\nfscxr: error: forged"
+SHOWN = r"a\x1b]0;owned\x07\x1b[2J\u009b31mb\r\x08\u202ec\u2066\udcff\nfscxr: error: forged"
+HARMLESS = "Lungenentzündung 肺炎 \N{FAMILY} \U0001f469\u200d\u2695\ufe0f می\u200cکند"
+
+
+class Terminal(io.StringIO):
+    encoding = "utf-8"
+
+    def isatty(self):
+        return True
+
+
+def watched(monkeypatch):
+    """One terminal for both streams, as a person sees them."""
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setattr(sys, "stderr", screen)
+    return screen
+
+
+DOORS = {
+    "a notice": say,
+    "a warning of a result": lambda name: show_warnings([name]),
+    "a prediction": lambda name: show_prediction([SimpleNamespace(path=name, findings=[name], **PREDICTED)]),
+    "a table": lambda name: show_table(name, [name, name], [[name, "1.0\n[0-2]"]]),
+    "a table without room": lambda name: show_table(name, [name, name], [[name, "1.0\n[0-2]"] for _ in range(2)]),
+    "an error": lambda name: error(name),
+    "a warning": lambda name: app._show_warning(UserWarning(name), UserWarning),
+    "a bar": lambda name: bar(name),
+}
+PREDICTED = {"distances": {HOSTILE: 1.0}, "exemplars": (), "notes": [HOSTILE]}
+
+
+def error(name):
+    with pytest.raises(SystemExit):
+        app.fail(name, 1)
+
+
+def bar(name):
+    with progress_bars() as report:
+        report(name, 1, 2)
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_no_name_acts_on_a_terminal(monkeypatch, door):
+    terminal = watched(monkeypatch)
+    monkeypatch.setenv("COLUMNS", "30" if "without" in door else "500")
+    DOORS[door](HOSTILE)
+    own = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue())  # colours, and the moves of a bar
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", own.replace("\r", ""))
+    assert "\x1b[2J" not in terminal.getvalue()
+    assert r"\x1b]0;owned\x07" in own
+    assert "\nfscxr: error: forged" not in own
+
+
+def test_one_name_is_shown_as_it_is_spelt(monkeypatch):
+    terminal = watched(monkeypatch)
+    say(HOSTILE)
+    say(HARMLESS)
+    say("[red]x[/red] :smile: [link=file:///etc]y[/link]")
+    assert terminal.getvalue().splitlines() == [SHOWN, HARMLESS, "[red]x[/red] :smile: [link=file:///etc]y[/link]"]
+
+
+def test_what_another_library_prints_acts_on_no_terminal_either(monkeypatch):
+    terminal = watched(monkeypatch)
+    stream = app._Stream(terminal)
+    stream.write(f"{HARMLESS}\x1b[1mbold\x1b[0m\x1b]0;title\x07\x9b2J\u202e\n")
+    assert terminal.getvalue() == HARMLESS + "\x1b[1mbold\x1b[0m" + r"\x1b]0;title\x07\u009b2J\u202e" + "\n"
+
+
+def test_json_on_the_screen_stays_json(monkeypatch):
+    terminal = watched(monkeypatch)
+    monkeypatch.setattr(sys, "stdout", app._Stream(terminal))
+    value = {"name": HOSTILE, HARMLESS: "\x7f"}
+    write_result(value, "-")
+    assert json.loads(terminal.getvalue()) == value
+    assert HARMLESS in terminal.getvalue()
+    assert "\x9b" not in terminal.getvalue()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_a_terminal_of_few_letters_ends_no_command(monkeypatch, encoding):
+    paper = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", paper)
+    monkeypatch.setattr(sys, "argv", ["fscxr", "--help"])
+    with pytest.raises(SystemExit):
+        app.main()
+    paper.seek(0)
+    paper.truncate()
+    write_result({"name": HARMLESS}, "-")
+    paper.flush()
+    assert json.loads(paper.buffer.getvalue().decode(encoding)) == {"name": HARMLESS}
+    show_table("films", ["finding", "films"], [[HARMLESS, "1"]])
+
+
+def test_lines_leave_by_these_doors_alone():
+    rooms = Path(app.__file__).parent.glob("*.py")
+    assert {room.stem for room in rooms if re.search(r"\bclick\.s?echo\(|\bprint\(", room.read_text())} == {
+        "app",
+        "console",
+        "recipes",
+    }
