@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from textwrap import shorten
 from typing import IO, Any
 
 import numpy as np
@@ -19,10 +21,13 @@ from fewshot_cxr.whole_files import write_bytes as write_bytes
 from fewshot_cxr.whole_files import write_json as write_json
 from fewshot_cxr.whole_files import write_text as write_text
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+_TENSORS_ALONE = 1  # the format whose hash did not cover the header
 _KEY = "fewshot_cxr"
 _INT32 = "I32"
 _HASHED_ROWS = 1 << 14
+_MARKS = ('"format_version": ', '"sha256": ')
+_LONGEST_REASON = 200
 _DAMAGED = "{path} is damaged: its content does not match its hash; restore it or make it anew"
 
 
@@ -36,13 +41,16 @@ def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], *, kind: str, 
         header: JSON values, returned by `load_tensors`.
     """
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    head = {"kind": kind, "format_version": FORMAT_VERSION, "sha256": tensor_hash(plain), "header": dict(header)}
-    with whole_file(path) as part:
-        part.write_bytes(serialise(plain, metadata={_KEY: json.dumps(head, allow_nan=False)}))
+    head = _head(kind, header)
+    head["sha256"] = tensor_hash(plain, _header_hash(head))
+    write_bytes(path, serialise(plain, metadata={_KEY: json.dumps(head, allow_nan=False)}))
 
 
 def load_tensors(path: str | Path, *, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Load what `save_tensors` wrote: (tensors on the CPU, header).
+
+    Header and tensors are checked against their hash. A file of before, whose hash is of the tensors alone, is loaded
+    with a warning.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -51,11 +59,8 @@ def load_tensors(path: str | Path, *, kind: str) -> tuple[dict[str, Tensor], dic
     """
     path = Path(path)
     tensors: dict[str, Tensor] = {}
-    head = _read_head(path, tensors)
-    _check_head(path, head, kind)
-    if tensor_hash(tensors) != head["sha256"]:
-        raise OSError(_DAMAGED.format(path=path))
-    return tensors, head["header"]
+    head = _own_head(path, _read(path, tensors), kind)
+    return tensors, _checked_header(path, head, tensor_hash(tensors, _header_hash(head)))
 
 
 def is_safetensors(path: str | Path) -> bool:
@@ -65,6 +70,15 @@ def is_safetensors(path: str | Path) -> bool:
     return start[8:] == b"{" and int.from_bytes(start[:8], "little") < Path(path).stat().st_size
 
 
+def is_foreign(path: str | Path) -> bool:
+    """Return whether a safetensors file is none of `save_tensors` or `save_streams`, not even a damaged one.
+
+    Raises:
+        OSError: the file is damaged.
+    """
+    return not _is_ours(_read(Path(path)))
+
+
 def load_plain_tensors(path: str | Path) -> dict[str, Tensor]:
     """Load the tensors of any safetensors file, on the CPU.
 
@@ -72,7 +86,7 @@ def load_plain_tensors(path: str | Path) -> dict[str, Tensor]:
         OSError: the file is damaged.
     """
     tensors: dict[str, Tensor] = {}
-    _read_head(Path(path), tensors)
+    _read(Path(path), tensors)
     return tensors
 
 
@@ -130,10 +144,10 @@ def save_streams(
         start, end = end, end + 4 * prod(streams[name].shape)
         layout[name] = {"dtype": _INT32, "shape": list(streams[name].shape), "data_offsets": [start, end]}
     # The hash stands before the data but is known after it: 64 zeros keep its place.
-    head = {"kind": kind, "format_version": FORMAT_VERSION, "sha256": "0" * 64, "header": dict(header)}
+    head = _head(kind, header) | {"sha256": "0" * 64}
     with whole_file(path) as part, part.open("wb") as file:
         file.write(_safetensors_head(head, layout))
-        head["sha256"] = _write_streams(file, streams)
+        head["sha256"] = _write_streams(file, streams, _header_hash(head))
         file.seek(0)
         file.write(_safetensors_head(head, layout))
 
@@ -144,8 +158,7 @@ def map_tensors(path: str | Path, *, kind: str) -> tuple[dict[str, np.ndarray], 
     The content is checked against its hash, some megabytes at a time. The errors are those of `load_tensors`.
     """
     path = Path(path)
-    head = _read_head(path)
-    _check_head(path, head, kind)
+    head = _own_head(path, _read(path), kind)
     with path.open("rb") as file:
         n_bytes = int.from_bytes(file.read(8), "little")
         layout = json.loads(file.read(n_bytes))
@@ -157,14 +170,27 @@ def map_tensors(path: str | Path, *, kind: str) -> tuple[dict[str, np.ndarray], 
         # A mapping cannot be empty.
         where = {"mode": "r", "offset": 8 + n_bytes + start, "shape": shape}
         arrays[name] = np.memmap(path, "<i4", **where) if prod(shape) else np.empty(shape, dtype="<i4")
-    if _mapped_hash(arrays) != head["sha256"]:
-        raise OSError(_DAMAGED.format(path=path))
-    return arrays, head["header"]
+    return arrays, _checked_header(path, head, _mapped_hash(head, arrays))
 
 
-def tensor_hash(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 (hex) over names, dtypes, shapes and bytes, in order of name."""
+def _head(kind: str, header: Mapping[str, Any]) -> dict[str, Any]:
+    # What is hashed is what will be read: JSON knows neither tuples nor keys that are numbers.
+    plain = json.loads(json.dumps(dict(header), allow_nan=False))
+    return {"kind": kind, "format_version": FORMAT_VERSION, "header": plain}
+
+
+def _header_hash(head: Mapping[str, Any]) -> "hashlib._Hash":
+    """Begin the SHA-256 of a file with all that its head says, key by key in order of name."""
     digest = hashlib.sha256()
+    if head["format_version"] != _TENSORS_ALONE:
+        said = {name: head[name] for name in ("kind", "format_version", "header")}
+        digest.update(json.dumps(said, sort_keys=True).encode())
+    return digest
+
+
+def tensor_hash(tensors: Mapping[str, Tensor], begun: "hashlib._Hash | None" = None) -> str:
+    """SHA-256 (hex) over names, dtypes, shapes and bytes, in order of name, after what is `begun`."""
+    digest = begun or hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].contiguous()
         digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
@@ -172,18 +198,27 @@ def tensor_hash(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _read_head(path: Path, tensors: dict[str, Tensor] | None = None) -> Any:
-    """Return our part of the header, unchecked, and fill `tensors` if it is given."""
+def _read(path: Path, tensors: dict[str, Tensor] | None = None) -> dict[str, str]:
+    """Return the texts in the header of a safetensors file, and fill `tensors` if it is given."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     try:
         with safe_open(path, framework="pt") as opened:
-            head = json.loads((opened.metadata() or {}).get(_KEY, "null"))
             if tensors is not None:
                 tensors.update({name: opened.get_tensor(name) for name in list(opened.keys())})
-    except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise OSError(f"{path} is damaged or no safetensors file ({error}); restore it or make it anew") from error
-    return head
+            return dict(opened.metadata() or {})
+    except SafetensorError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> OSError:
+    reason = shorten(str(error), _LONGEST_REASON, placeholder="...")
+    return OSError(f"{path} is damaged or no safetensors file ({reason}); restore it or make it anew")
+
+
+def _is_ours(texts: Mapping[str, str]) -> bool:
+    # By more than its name: a file in which that is damaged is no foreign one.
+    return _KEY in texts or any(mark in text for text in texts.values() for mark in _MARKS)
 
 
 def _safetensors_head(head: Mapping[str, Any], layout: Mapping[str, Any]) -> bytes:
@@ -193,9 +228,8 @@ def _safetensors_head(head: Mapping[str, Any], layout: Mapping[str, Any]) -> byt
     return len(text).to_bytes(8, "little") + text
 
 
-def _write_streams(file: IO[bytes], streams: Mapping[str, TensorStream]) -> str:
-    """Write the data in order of name; return its hash, that of `tensor_hash`."""
-    digest = hashlib.sha256()
+def _write_streams(file: IO[bytes], streams: Mapping[str, TensorStream], digest: "hashlib._Hash") -> str:
+    """Write the data in order of name; return the hash that `digest` began, as `tensor_hash` does."""
     for name in sorted(streams):
         shape, n_rows = streams[name].shape, 0
         digest.update(f"{name}|torch.int32|{shape}|".encode())
@@ -211,8 +245,8 @@ def _write_streams(file: IO[bytes], streams: Mapping[str, TensorStream]) -> str:
     return digest.hexdigest()
 
 
-def _mapped_hash(arrays: Mapping[str, np.ndarray]) -> str:
-    digest = hashlib.sha256()
+def _mapped_hash(head: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
+    digest = _header_hash(head)
     for name in sorted(arrays):
         digest.update(f"{name}|torch.int32|{arrays[name].shape}|".encode())
         for first in range(0, len(arrays[name]), _HASHED_ROWS):
@@ -220,12 +254,40 @@ def _mapped_hash(arrays: Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-def _check_head(path: Path, head: Any, kind: str) -> None:
-    if not isinstance(head, dict) or not {"kind", "format_version", "sha256", "header"} <= head.keys():
+def _own_head(path: Path, texts: Mapping[str, str], kind: str) -> dict[str, Any]:
+    """Return our part of a header, of the kind and a format that are read here; its hash is still to be checked."""
+    if not _is_ours(texts):
         raise ValueError(f"{path} is safetensors but not one of fewshot_cxr; for foreign weights use --weights")
+    try:
+        head = json.loads(texts.get(_KEY, "null"))
+    except (ValueError, RecursionError) as error:
+        raise _unreadable(path, error) from error
+    if not isinstance(head, dict) or not {"kind", "format_version", "sha256", "header"} <= head.keys():
+        raise OSError(_DAMAGED.format(path=path))
+    version = head["format_version"]
+    if type(version) is not int or version < 1 or not isinstance(head["header"], dict):
+        raise OSError(_DAMAGED.format(path=path))
     if head["kind"] != kind:
-        raise ValueError(f"{path} holds {head['kind']}, {kind} was expected")
-    if head["format_version"] > FORMAT_VERSION:
-        raise ValueError(
-            f"{path} has format {head['format_version']}, this version reads up to {FORMAT_VERSION}: upgrade"
-        )
+        raise ValueError(f"{path} holds {shorten(str(head['kind']), _LONGEST_REASON)}, {kind} was expected")
+    if version > FORMAT_VERSION:
+        newer = shorten(str(version), _LONGEST_REASON)
+        raise ValueError(f"{path} has format {newer}, this version reads up to {FORMAT_VERSION}: upgrade")
+    return head
+
+
+def _checked_header(path: Path, head: Mapping[str, Any], found: str) -> dict[str, Any]:
+    """Return the header, once the hash that was found is the one that the file names."""
+    header: dict[str, Any] = head["header"]
+    if found != head["sha256"]:
+        raise OSError(_DAMAGED.format(path=path))
+    if head["format_version"] == _TENSORS_ALONE:
+        own = header.pop("sha256", None)  # episodes had a hash of their header in it
+        if own is None:
+            warnings.warn(
+                f"{path} is of an older format, whose hash covers the tensors but not what the header says of them: "
+                "make it anew, or load it and save it again",
+                stacklevel=4,
+            )
+        elif own != hashlib.sha256(json.dumps(header, sort_keys=True).encode()).hexdigest():
+            raise OSError(_DAMAGED.format(path=path))
+    return header

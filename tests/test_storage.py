@@ -1,6 +1,11 @@
+import hashlib
+import json
+import warnings
+
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from fewshot_cxr.storage import (
@@ -10,6 +15,7 @@ from fewshot_cxr.storage import (
     map_tensors,
     save_streams,
     save_tensors,
+    tensor_hash,
 )
 
 TENSORS = {
@@ -141,3 +147,70 @@ def test_a_spool_widens_and_looks_up(tmp_path):
         assert plain.shape == (3, 3)
         assert np.concatenate(list(plain.chunks)).tolist() == [[1, 0, -1], [2, -1, 1], [0, 1, 2]]
         assert np.concatenate(list(looked_up.chunks)).tolist() == [[11, 10, -1], [12, -1, 11], [10, 11, 12]]
+
+
+@pytest.mark.parametrize(("load", "first"), [(load_tensors, 0), (map_tensors, 5)])
+def test_no_flipped_bit_is_believed(tmp_path, load, first):
+    path = tmp_path / "x"
+    streams = {"rows": TensorStream((4, 2, 3), [ROWS]), "b": TensorStream((1, 1), [ROWS[0, :1, :1]])}
+    save_streams(path, streams, kind="thing", header={"mean": 0.5, "names": ["a"]})
+    content = path.read_bytes()
+    for bit in range(first, 8 * len(content), 11):
+        changed = bytearray(content)
+        changed[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(changed)
+        with pytest.raises((OSError, ValueError), match=r"^\S*x [^\n]*$"):
+            load(path, kind="thing")
+
+
+def rewritten(path, **changes):
+    """Write a file's own part of the header anew, as somebody else would, without a new hash unless told."""
+    tensors = {}
+    with safe_open(path, framework="pt") as opened:
+        head = json.loads(opened.metadata()["fewshot_cxr"])
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - it is no dict
+    save_file(tensors, path, metadata={"fewshot_cxr": json.dumps(head | changes)})
+
+
+def test_a_file_of_the_format_before_is_loaded_with_a_note(tmp_path):
+    path, header = tmp_path / "x", {"n": 1}
+    save_tensors(path, TENSORS, kind="thing", header=header)
+    rewritten(path, format_version=1)
+    with pytest.raises(OSError, match="does not match its hash"):  # the new hash does not do as an old one
+        load_tensors(path, kind="thing")
+    rewritten(path, sha256=tensor_hash(TENSORS))
+    with pytest.warns(UserWarning, match="x is of an older format, whose hash covers the tensors but not") as caught:
+        assert load_tensors(path, kind="thing")[1] == header
+    assert len(caught) == 1
+    rewritten(path, format_version=2)
+    with pytest.raises(OSError, match="does not match its hash"):
+        load_tensors(path, kind="thing")
+
+
+def test_a_header_that_was_hashed_before_needs_no_note(tmp_path):
+    path, header = tmp_path / "x", {"b": 1, "a": [0.5]}
+    own = hashlib.sha256(json.dumps(header, sort_keys=True).encode()).hexdigest()
+    save_tensors(path, TENSORS, kind="thing", header={})
+    old = {"format_version": 1, "sha256": tensor_hash(TENSORS)}
+    rewritten(path, **old, header=header | {"sha256": own})
+    with warnings.catch_warnings(action="error"):
+        assert load_tensors(path, kind="thing")[1] == header
+    rewritten(path, header=header | {"sha256": own, "b": 2})
+    with pytest.raises(OSError, match="does not match its hash"):
+        load_tensors(path, kind="thing")
+
+
+@pytest.mark.parametrize("version", [None, "1", [1], {}, 1.0, True, 0, -1, 10**40])
+def test_a_format_that_is_none_is_refused(tmp_path, version):
+    save_tensors(tmp_path / "x", TENSORS, kind="thing", header={})
+    rewritten(tmp_path / "x", format_version=version, sha256=tensor_hash(TENSORS))
+    with pytest.raises((OSError, ValueError), match=r"^\S*x (is damaged: its content|has format )"):
+        load_tensors(tmp_path / "x", kind="thing")
+
+
+@pytest.mark.parametrize("text", ["[" * 99_999, "1" * 5000, '{"kind": "thing"}', "null", "3"])
+def test_a_header_that_is_none_is_refused(tmp_path, text):
+    save_file(TENSORS, tmp_path / "x", metadata={"fewshot_cxr": text})
+    with pytest.raises(OSError, match=r"^\S*x is damaged") as caught:
+        load_tensors(tmp_path / "x", kind="thing")
+    assert len(str(caught.value)) < 500

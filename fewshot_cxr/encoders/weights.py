@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from fewshot_cxr.encoders.base import TASK_HEAD, Encoder
 from fewshot_cxr.encoders.weight_files import read_state_dict
 from fewshot_cxr.image_spec import ImageSpec
-from fewshot_cxr.storage import is_safetensors, load_tensors
+from fewshot_cxr.storage import is_foreign, is_safetensors, load_tensors
 
 KIND = "encoder"
 _N_NAMED = 3
@@ -85,12 +85,9 @@ def take_weights(
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], ImageSpec | None]:
-    if not is_safetensors(path):
+    if not is_safetensors(path) or is_foreign(path):
         return read_state_dict(path), None
-    try:
-        tensors, header = load_tensors(path, kind=KIND)
-    except ValueError:  # a sound file, but none of ours
-        return read_state_dict(path), None
+    tensors, header = load_tensors(path, kind=KIND)
     return tensors, ImageSpec.from_json(header["image_spec"])
 
 

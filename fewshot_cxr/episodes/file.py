@@ -16,7 +16,7 @@ import numpy as np
 from fewshot_cxr._checks import check_whole
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.episodes.block import EpisodeBlock
-from fewshot_cxr.episodes.file_header import KIND, TENSORS, list_films, open_episodes, with_hash
+from fewshot_cxr.episodes.file_header import KIND, TENSORS, list_films, open_episodes
 from fewshot_cxr.storage import Int32Spool, save_streams
 
 _BLOCK_CELLS = 1 << 20  # row numbers in work at once: some MB, whatever n_episodes is
@@ -112,7 +112,7 @@ def save_episodes(
             "class_names": list(episodes.class_names),
             "films": listed,
         }
-        save_streams(path, streams, kind=KIND, header=with_hash(header))
+        save_streams(path, streams, kind=KIND, header=header)
 
 
 class SavedEpisodes:

@@ -4,7 +4,6 @@ Films are known by finding and path, so that they are found again among other ro
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,16 +17,6 @@ KIND = "episodes"
 TENSORS = {"class_ids": 2, "support": 3, "query": 3, "outside": 2}
 """Tensor of an episodes file -> its number of dimensions; `outside` may be absent."""
 _HEADER: dict[str, type] = {"protocol": dict, "hash": str, "notes": list, "class_names": list, "films": dict}
-_HEADER_HASH = "sha256"
-
-
-def with_hash(header: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the header with the hash by which `open_episodes` knows damage."""
-    return {**header, _HEADER_HASH: _header_hash(header)}
-
-
-def _header_hash(header: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps({name: header[name] for name in _HEADER}, sort_keys=True).encode()).hexdigest()
 
 
 def open_episodes(path: str | Path, films: Embeddings) -> tuple[dict[str, np.ndarray], dict[str, Any], np.ndarray]:
@@ -42,9 +31,9 @@ def open_episodes(path: str | Path, films: Embeddings) -> tuple[dict[str, np.nda
     damaged = f"{path} is damaged: its header is not as it was written; restore it or make it anew"
     try:
         tensors, header = map_tensors(path, kind=KIND)
-        if not header.keys() >= _HEADER.keys() | {_HEADER_HASH} or not _are_episodes(tensors, header):
+        if not header.keys() >= _HEADER.keys() or not _are_episodes(tensors, header):
             raise ValueError(f"{path} holds no episodes that this version can read; make it anew")
-        if header[_HEADER_HASH] != _header_hash(header) or not _is_whole(header):
+        if not _is_whole(header):
             raise OSError(damaged)
         return tensors, header, _listed_rows(path, header["films"], films)
     except (AttributeError, IndexError, KeyError, TypeError) as error:

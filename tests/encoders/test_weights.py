@@ -5,6 +5,8 @@ import pickle
 import re
 import zipfile
 from argparse import Namespace
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -340,6 +342,20 @@ def test_wrong_checkpoints_are_refused_by_name(tmp_path):
     save_tensors(file, {"rows": torch.zeros(2)}, kind="embeddings", header={})
     with pytest.raises(ValueError, match=r"encoder.safetensors holds embeddings, encoder was expected"):
         load_encoder(file)
+
+
+@pytest.mark.parametrize(
+    "word", [b"fewshot_cxr", b"kind", b"encoder", b"format_version", b"sha256", b"header", b"mean"]
+)
+def test_a_file_with_a_damaged_header_is_no_file_of_foreign_weights(tmp_path, word):
+    file = tmp_path / "encoder.safetensors"
+    save_encoder(build_encoder("resnet9", image_spec=replace(SMALL, mean=(0.4,)), width=8), file, card={})
+    whole = file.read_bytes()
+    assert word in whole
+    file.write_bytes(whole.replace(word, word[:-1] + bytes([word[-1] ^ 1]), 1))
+    for load in (load_encoder, partial(load_weights, build_encoder("resnet9", image_spec=SMALL, width=8))):
+        with pytest.raises((OSError, ValueError), match=r"encoder.safetensors (is damaged|holds encodes, encoder was)"):
+            load(file)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.episodes import EpisodeBlock, Episodes, SavedEpisodes, save_episodes
-from fewshot_cxr.episodes.file_header import KIND, with_hash
+from fewshot_cxr.episodes.file_header import KIND
 from fewshot_cxr.storage import load_tensors, save_tensors
 
 NAMES = ("a", "b", "c", "d")
@@ -266,9 +266,9 @@ def test_damaged_foreign_and_newer_files_are_refused(tmp_path):
     faults = {
         "is damaged or no safetensors file": content[:-4],
         "content does not match its hash": content[:-4] + b"\0\1\0\0",
-        "e is damaged: its header is not as it was written": content.replace(b'\\"u\\"', b'\\"U\\"'),
-        "e is damaged: its header": content.replace(b'\\"0123\\"', b'\\"0124\\"'),
-        "has format 9, this version reads up to 1: upgrade": content.replace(b'on\\": 1', b'on\\": 9'),
+        "e is damaged: its content does not match": content.replace(b'\\"u\\"', b'\\"U\\"'),
+        "e is damaged: its content": content.replace(b'\\"0123\\"', b'\\"0124\\"'),
+        "has format 9, this version reads up to 2: upgrade": content.replace(b'on\\": 2', b'on\\": 9'),
         "no safetensors file": b"PK\3\4" + content,
     }
     for message, damaged in faults.items():
@@ -322,23 +322,14 @@ def test_a_header_that_makes_no_sense_is_damage(tmp_path, changes):
     save_episodes(BY_HAND, SIX, tmp_path / "e")
     tensors, header = load_tensors(tmp_path / "e", kind=KIND)
     plain = {name: tensor.int() for name, tensor in tensors.items()}
-    for changed in (header | changes, with_hash(header | changes)):  # as damage, and as somebody's own writing
-        save_tensors(tmp_path / "e", plain, kind=KIND, header=changed)
-        with pytest.raises((OSError, ValueError), match=r"e(: the list| is damaged: its header| holds no)"):
-            SavedEpisodes.load(tmp_path / "e", SIX)
+    save_tensors(tmp_path / "e", plain, kind=KIND, header=header | changes)
+    with pytest.raises((OSError, ValueError), match=r"e(: the list| is damaged: its header| holds no)"):
+        SavedEpisodes.load(tmp_path / "e", SIX)
     for name in header:
         some = {key: value for key, value in header.items() if key != name}
         save_tensors(tmp_path / "e", plain, kind=KIND, header=some)
         with pytest.raises(ValueError, match="e holds no episodes that this version can read"):
             SavedEpisodes.load(tmp_path / "e", SIX)
-
-
-def test_a_format_that_is_no_number_is_damage(tmp_path):
-    save_episodes(BY_HAND, SIX, tmp_path / "e")
-    content = (tmp_path / "e").read_bytes()
-    (tmp_path / "e").write_bytes(content.replace(b'on\\": 1,', b'on\\":[],'))
-    with pytest.raises(OSError, match="e is damaged: its header"):
-        SavedEpisodes.load(tmp_path / "e", SIX)
 
 
 def test_films_that_are_not_those_of_the_episodes_are_not_saved(tmp_path):
