@@ -7,11 +7,12 @@ import struct
 import zlib
 from dataclasses import replace
 from io import BytesIO
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
 from pydicom import Dataset, FileMetaDataset, dcmread
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.filereader import read_dataset
 from pydicom.pixels.processing import apply_color_lut
 from pydicom.pixels.utils import pixel_array
@@ -31,6 +32,7 @@ from pydicom.uid import (
     JPEGLSNearLossless,
 )
 
+from fewshot_cxr.data.codestream import ANY_CODES, NO_CODES, check_parts, lengthened, may_lack_data
 from fewshot_cxr.data.dicom_checks import check_film, check_pixel_data
 from fewshot_cxr.data.dicom_gray import to_gray
 from fewshot_cxr.data.dicom_kind import LATERAL_VIEWS, doubts_of, view_of, why_no_chest_film
@@ -51,6 +53,7 @@ _PLUGINS = {
     JPEGLosslessSV1: "pylibjpeg",
     JPEGExtended12Bit: "pylibjpeg",
 }
+_HUFFMAN = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1)
 _MOST_HEADER_BYTES = 2**24
 _PIXEL_GROUP = 0x7FE0
 
@@ -149,7 +152,10 @@ def _inflated(deflated: bytes, meta: Dataset, tags: list[str] | None) -> Dataset
     Source: DICOM PS3.5, A.5.
     """
     most = _MOST_HEADER_BYTES + (0 if tags else 2 * (Image.MAX_IMAGE_PIXELS or 2**30))
-    content = BytesIO(zlib.decompressobj(-zlib.MAX_WBITS).decompress(deflated, most))
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    content = BytesIO(inflater.decompress(deflated, most))
+    if not (inflater.eof or inflater.unconsumed_tail):
+        raise EOFError
     stop = None if tags is None else lambda tag, vr, length: tag.group >= _PIXEL_GROUP
     header = read_dataset(content, False, True, stop_when=stop, specific_tags=[*map(Tag, tags)] if tags else None)
     header.set_original_encoding(False, True)
@@ -177,10 +183,29 @@ def _decode(header: Dataset) -> tuple[np.ndarray, int]:
     if plugin == "pillow" and header.SamplesPerPixel > 1:
         plugin = "pylibjpeg"  # it knows the colour spaces of DICOM
     try:
-        pixels: Any = pixel_array(header, raw=False, decoding_plugin=plugin)
+        pixels = _pixels(header, plugin)
         if header.PhotometricInterpretation == "PALETTE COLOR":
             pixels = apply_color_lut(pixels, header)[..., :3]
             return pixels, 8 * pixels.dtype.itemsize
         return pixels, int(header.BitsStored)
     except OSError:  # of a plug-in, not of ours
         raise OSError(_DAMAGED) from None
+
+
+def _pixels(header: Dataset, plugin: str) -> np.ndarray:
+    """Decode the pixels, and insist that the data does for all of them."""
+    if header.file_meta.TransferSyntaxUID not in _HUFFMAN:
+        return pixel_array(header, raw=False, decoding_plugin=plugin)
+    frame = next(generate_frames(header.PixelData, number_of_frames=1))
+    check_parts(frame)
+    pixels = None
+    if plugin == "pillow":
+        pixels = pixel_array(header, raw=False, decoding_plugin=plugin)
+        height, width = pixels.shape[:2]
+        if not may_lack_data(frame, pixels[(height - 1) // 8 * 8 :, (width - 1) // 8 * 8 :]):
+            return pixels
+    header.PixelData = encapsulate([lengthened(frame, ANY_CODES if plugin == "pillow" else NO_CODES)])
+    again = pixel_array(header, raw=False, decoding_plugin=plugin)
+    if pixels is not None and not np.array_equal(again, pixels):
+        raise OSError
+    return again

@@ -1,7 +1,6 @@
 """Whether a DICOM is one film whose pixels can be decoded: looked at before anything is decoded."""
 
 import math
-import struct
 
 import numpy as np
 from PIL import Image
@@ -10,12 +9,12 @@ from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID, RLELossless
 
+from fewshot_cxr.data.codestream import JPEG_2000, check_codestream, codestream_size
 from fewshot_cxr.data.dicom_elements import Elements
 
 _NEEDED = ("SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored", "PixelRepresentation")
+_OFFSETS = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")
 _HALVED = "YBR_FULL_422"  # of two pixels the colours are there once
-_JPEG_2000 = b"\xff\x4f\xff\x51"  # the first two markers
-_NOT_SIZES = (0xC4, 0xC8, 0xCC)  # among the JPEG markers C0..CF: Huffman tables, reserved, arithmetic conditioning
 
 
 def check_film(header: Dataset) -> None:
@@ -65,18 +64,27 @@ def check_pixel_data(header: Dataset) -> tuple[str, ...]:
     if not syntax.is_encapsulated:
         _cut_padding(header, rows, columns, samples)
     elif syntax != RLELossless:
-        frame = next(generate_frames(header.PixelData, number_of_frames=1))
-        if frame[4:8] == b"jP  " and (at := frame.find(_JPEG_2000)) > 0:
-            # PS3.5, 8.2.4 forbids JPEG 2000 the boxes of a JP2 file, and on damaged ones pydicom 3.0 never ends.
-            frame = frame[at:]
-            header.PixelData = encapsulate([frame])
-        found = _codestream_size(frame)
-        if found is None:
-            raise OSError("damaged: its compressed picture does not begin as its transfer syntax says")
-        # The decoder allocates what the codestream says, whatever the header says.
-        if found != (rows, columns, samples):
-            raise OSError("damaged: its compressed picture is not of the size that its header states")
+        _check_frame(header, (rows, columns, samples))
     return _mend_high_bit(header)
+
+
+def _check_frame(header: Dataset, size: tuple[int, int, int]) -> None:
+    """Insist on a whole codestream of a size, and leave nothing else of the pixel data."""
+    frame = next(generate_frames(header.PixelData, number_of_frames=1))
+    if frame[4:8] == b"jP  " and (at := frame.find(JPEG_2000)) > 0:
+        # PS3.5, 8.2.4 forbids JPEG 2000 the boxes of a JP2 file, and on damaged ones pydicom 3.0 never ends.
+        frame = frame[at:]
+    found = codestream_size(frame)
+    if found is None:
+        raise OSError("damaged: its compressed picture does not begin as its transfer syntax says")
+    # The decoder allocates what the codestream says, whatever the header says.
+    if found != size:
+        raise OSError("damaged: its compressed picture is not of the size that its header states")
+    # Of a codestream that is cut short some decoders make up the rest, and CharLS never ends.
+    check_codestream(frame)
+    header.PixelData = encapsulate([frame])  # the table of offsets may have told of less
+    for table in _OFFSETS:
+        header.pop(table, None)
 
 
 def _mend_high_bit(header: Dataset) -> tuple[str, ...]:
@@ -116,24 +124,3 @@ def _check_decoder(syntax: UID) -> None:
     if not is_there:
         name = syntax.name if syntax.type == "Transfer Syntax" else "an unknown one"  # never text of the file's own
         raise OSError(f"its transfer syntax, {name}, has no decoder; save it uncompressed")
-
-
-def _codestream_size(frame: bytes) -> tuple[int, int, int] | None:
-    """Return rows, columns and components of a JPEG, JPEG-LS or JPEG 2000 codestream; None where it states none.
-
-    Source: ITU-T T.81, B.2.2 (frame header); T.87, C.2.2; T.800, A.5.1 (SIZ).
-    """
-    if frame[:4] == _JPEG_2000 and len(frame) >= 42:
-        right, lower, left, upper = struct.unpack(">4I", frame[8:24])
-        return lower - upper, right - left, int.from_bytes(frame[40:42])
-    at = 2
-    while frame[:2] == b"\xff\xd8" and at + 10 <= len(frame) and frame[at] == 0xFF:
-        marker = frame[at + 1]
-        if marker == 0xFF:  # a fill byte
-            at += 1
-        elif marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in _NOT_SIZES):
-            rows, columns, components = struct.unpack(">HHB", frame[at + 5 : at + 10])
-            return rows, columns, components
-        else:
-            at += 2 + int.from_bytes(frame[at + 2 : at + 4])
-    return None
