@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from fewshot_cxr._html import counts_text, facts_text, html_table, scatter_picture
+from fewshot_cxr._kinds import EMBEDDINGS, refuse_other_kind
 from fewshot_cxr.storage import load_tensors, save_tensors, whole_file
 from fewshot_cxr.unknown_patients import unknown_part
 
@@ -159,14 +160,16 @@ class Embeddings:
 
         Raises:
             ValueError: the suffix says another form.
+            FileExistsError: a file of another kind is there, such as a manifest or an array of something else.
         """
         form = Path(path).suffix.lower()
+        if form not in ("", *EMBEDDINGS):
+            raise ValueError(f"{path}: embeddings are saved as .safetensors, .csv or .npy")
+        refuse_other_kind(path, EMBEDDINGS[form or ".safetensors"])
         if form in (".csv", ".npy"):
             with whole_file(path) as part, part.open("wb") as file:
                 file.write(self._table().encode()) if form == ".csv" else np.save(file, self.vectors)
             return
-        if form not in ("", ".safetensors"):
-            raise ValueError(f"{path}: embeddings are saved as .safetensors, .csv or .npy")
         arrays = ("vectors", "class_ids", "patient_ids", "has_patient")
         tensors = {name: torch.from_numpy(getattr(self, name)) for name in arrays}
         header = {name: getattr(self, name) for name in ("class_names", "sources", "paths", "distance")}

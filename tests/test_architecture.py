@@ -29,6 +29,7 @@ FLOORS = (
         "whole_files",
         "_checks",
         "_html",
+        "_kinds",
         "_progress",
         "_state",
         "_visible",
@@ -68,6 +69,7 @@ DOORS = {
 }
 COMMON_GROUND = {"numpy", "torch", "torchvision", "PIL", "sklearn", "scipy"} | sys.stdlib_module_names
 OPTIONAL_EXTRAS = {"cv2", "torchxrayvision", "onnx", "onnxruntime", "pandas", "umap", "fastapi", "uvicorn"}
+NOT_EVERYWHERE = {"fcntl"}  # of the standard library, but not of Windows
 # Loading one of these takes as long as torch itself, or longer than all it is asked for, and most commands never ask.
 HEAVY = {"captum", "openpyxl", "sklearn", "timm"}
 # A constructor belongs to its class, though a higher floor does the reading: it is loaded when it is called.
@@ -203,7 +205,7 @@ def imports_stand_at_the_top(module):
     if module.room == "cli":
         return
     for line, name, is_at_top in module.imports:
-        if not is_at_top and name.split(".")[0] not in OPTIONAL_EXTRAS | HEAVY:
+        if not is_at_top and name.split(".")[0] not in OPTIONAL_EXTRAS | HEAVY | NOT_EVERYWHERE:
             yield line, f"import of {name} inside a block; imports stand at the top"
     for line, called in module.calls():
         if called in IMPORTERS:

@@ -19,12 +19,14 @@ from rich import table as rich_table
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from fewshot_cxr._kinds import begins
 from fewshot_cxr._visible import visible
+from fewshot_cxr.cli.outputs import check_folder
 from fewshot_cxr.cli.words import spoken
 from fewshot_cxr.records import Records, count_reasons
 from fewshot_cxr.storage import write_json
 from fewshot_cxr.unknown_patients import records_text
-from fewshot_cxr.workflows.run_files import LAST, PROVENANCE_FILE, provenance
+from fewshot_cxr.workflows.run_files import LAST, PROVENANCE_FILE, RUN_FILES, provenance
 
 if TYPE_CHECKING:  # what neither decodes films nor has a result starts without them
     from fewshot_cxr.report import Table
@@ -163,24 +165,37 @@ def write_result(value: Any, target: str | None) -> None:
 
 
 @contextmanager
-def run_folder(folder: Path, *, resume: bool = False) -> Iterator[None]:
+def run_folder(folder: Path, *, resume: bool = False, more: Iterable[str] = ()) -> Iterator[None]:
     """Write into a run folder how it was made; a run that fails before its first checkpoint leaves nothing there.
 
     Args:
         folder: of the run.
         resume: a run that goes on keeps what it began with.
+        more: names in the folder that are written beside those of any training.
+
+    Raises:
+        click.UsageError: a file of that name is there which no run has written.
     """
-    before = set(folder.iterdir()) if folder.exists() else None
-    if not (resume and (folder / PROVENANCE_FILE).exists()):
+    written, is_new = (*RUN_FILES, *more), not folder.exists()
+    if not (resume and (folder / LAST).exists()):
+        check_folder(folder, written, mark=PROVENANCE_FILE, is_ours=begins(b'{\n  "command": "fscxr'))
+    before = {name for name in written if (folder / name).exists()}
+    if not (resume and PROVENANCE_FILE in before):
         write_json(folder / PROVENANCE_FILE, provenance(_typed()))
     try:
         yield
     except BaseException:
-        if before is None and not (folder / LAST).exists():
-            shutil.rmtree(folder)
-        elif before is not None and not (folder / LAST).exists() and folder / PROVENANCE_FILE not in before:
-            (folder / PROVENANCE_FILE).unlink()
+        if not (folder / LAST).exists():
+            _remove([folder] if is_new else [folder / name for name in {*written} - before])
         raise
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _typed() -> str:

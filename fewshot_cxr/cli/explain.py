@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from fewshot_cxr._kinds import begins
 from fewshot_cxr.cli.console import bars_for, say, say_notes, say_problems, show_tables, write_result
 from fewshot_cxr.cli.exemplars import (
     SOURCE_HELP,
@@ -25,7 +26,7 @@ from fewshot_cxr.cli.flags import (
     seed_flag,
     there_path,
 )
-from fewshot_cxr.cli.outputs import check_place
+from fewshot_cxr.cli.outputs import check_folder
 from fewshot_cxr.cli.sources import Reading, read_films, reading_flags
 from fewshot_cxr.explain import METHODS
 from fewshot_cxr.report.heat_sections import focus_difference_table, focus_table, gain_text
@@ -34,7 +35,7 @@ from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
 from fewshot_cxr.workflows.explaining import EXPLAINED_RULES, QUESTIONS, RunFilms, explain_films
 from fewshot_cxr.workflows.explaining.erasing import erase_films
 from fewshot_cxr.workflows.explaining.explainer import ATTENTION
-from fewshot_cxr.workflows.explaining.folder import FOCUS, PAGE, Explanation, write_explanation
+from fewshot_cxr.workflows.explaining.folder import FOCUS, FOCUS_HEAD, PAGE, WRITTEN, Explanation, write_explanation
 from fewshot_cxr.workflows.explaining.paired_runs import compare_runs
 from fewshot_cxr.workflows.short_names import short_names
 
@@ -112,7 +113,7 @@ def command(
              fscxr explain --classifier run --data split.csv --question why --masks masks --out heat
              fscxr explain --checkpoint run --versus cropped --data split.csv --out heat
     """
-    check_place(out / PAGE)
+    check_folder(out, WRITTEN, mark=FOCUS, is_ours=begins(",".join(FOCUS_HEAD).encode()))
     if (out / PAGE).exists():
         raise click.UsageError(f"{out} holds an explanation already: name another folder (--out)")
     run_path = _one_run(checkpoint, classifier)

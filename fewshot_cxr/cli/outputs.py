@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from fewshot_cxr.whole_files import check_writable, file_to_replace
+from fewshot_cxr._kinds import EMBEDDINGS, NOT_OURS, IsKind, begins, is_figure, is_page, is_taken, refuse_other_kind
+from fewshot_cxr.whole_files import check_writable
 
 _OVERWRITE = "fewshot_cxr.overwrite"
-_OURS = 4096  # bytes of a file that are looked at
 _WAYS = "name another file, or add --overwrite"
 # What the JSON of a command holds that does not say by which one it was made.
 _KEYS = {
@@ -30,16 +30,16 @@ _KEYS = {
 class OutFile(click.Path):
     """A file to write, which is refused before any work is done.
 
-    It is refused where its suffix says another form than the command writes, where it cannot be written, and where it
-    is there and no earlier run of the command has written it, unless --overwrite is given.
+    It is refused where its suffix says another form than the command writes, where it cannot be written, and where
+    something else is there than the command writes. A JSON file of another command gives way to --overwrite.
 
     Args:
-        forms: suffix -> what a file of this form holds at its start where the command has written it.
+        forms: suffix -> whether the start of a file is of this form and kind, as the command writes it.
         allow_dash: take - for standard output.
         text: give the path as a text.
     """
 
-    def __init__(self, forms: Mapping[str, bytes], *, allow_dash: bool = False, text: bool = False) -> None:
+    def __init__(self, forms: Mapping[str, IsKind], *, allow_dash: bool = False, text: bool = False) -> None:
         super().__init__(dir_okay=False, allow_dash=allow_dash, path_type=str if text else Path)
         self.forms = forms
 
@@ -55,17 +55,27 @@ class OutFile(click.Path):
         if suffix and suffix not in self.forms:
             raise click.UsageError(f"{flag}{path}: no {suffix} is written here, but {' or '.join(self.forms)}")
         check_place(path)
-        if path.exists() and file_to_replace(path) and ctx is not None and not ctx.meta.get(_OVERWRITE):
-            self._refuse_other(path, flag, ctx)
+        _check_kind(path, self.forms[suffix or next(iter(self.forms))], flag)
         return given
 
-    def _refuse_other(self, path: Path, flag: str, ctx: click.Context) -> None:
-        form = path.suffix.lower() or next(iter(self.forms))
-        with path.open("rb") as file:
-            start = file.read(_OURS)
-        is_ours = _json_of(path, ctx.command_path) if form == ".json" else self.forms[form] in start
-        if start and not is_ours:
-            raise click.UsageError(f"{flag}{path} is there, and not written by `{ctx.command_path}`: {_WAYS}")
+
+class _JsonFile(OutFile):
+    """A JSON file to write, in place of one of the same command alone, unless --overwrite is given."""
+
+    def __init__(self) -> None:
+        super().__init__({".json": lambda _: True}, allow_dash=True, text=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Check the file; see the class."""
+        given, path = super().convert(value, param, ctx), Path(os.fsdecode(value))
+        command = "" if ctx is None else ctx.command_path
+        if is_taken(path) and not _json_of(path, command):
+            flag = "" if param is None else f"{param.opts[0]} "
+            if not any(_json_of(path, other) for other in (*_KEYS, "fscxr")):
+                raise click.UsageError(f"{flag}{path} is there, and {NOT_OURS}")
+            if ctx is not None and not ctx.meta.get(_OVERWRITE):
+                raise click.UsageError(f"{flag}{path} is there, and not written by `{command}`: {_WAYS}")
+        return given
 
 
 def _take_overwrite(context: click.Context, parameter: click.Parameter, value: bool) -> None:
@@ -78,14 +88,15 @@ overwrite_flag = click.option(
     is_eager=True,
     expose_value=False,
     callback=_take_overwrite,
-    help="Replace files that another command, or somebody else, has written.",
+    help="Replace the JSON of another command, a manifest of other films or settings; never a file of another kind.",
 )
-json_file = OutFile({".json": b""}, allow_dash=True, text=True)
-page_file = OutFile({".html": b"fewshot_cxr", ".htm": b"fewshot_cxr"})
-figure_file = OutFile({".png": b"fewshot_cxr", ".html": b"fewshot_cxr"})
-numbers_file = OutFile({".csv": b"number,finding,mean"})
-embeddings_file = OutFile({".safetensors": b"embeddings", ".npy": b"NUMPY", ".csv": b"path,finding,patient,"})
-manifest_file = OutFile({".csv": b""})  # see `check_manifest`
+json_file = _JsonFile()
+page_file = OutFile({".html": is_page, ".htm": is_page})
+figure_file = OutFile({".png": is_figure, ".html": is_page})
+numbers_file = OutFile({".csv": begins(b"number,finding,mean")})
+embeddings_file = OutFile(EMBEDDINGS)
+_is_manifest = begins(b"# {")
+manifest_file = OutFile({".csv": _is_manifest})  # see `check_manifest`, too
 
 
 def check_place(file: str | Path) -> None:
@@ -101,6 +112,29 @@ def check_place(file: str | Path) -> None:
         raise click.UsageError(f"{file} cannot be written: name a file in a folder that can ({why})") from error
 
 
+def check_folder(out: Path, written: Iterable[str], *, mark: str, is_ours: IsKind) -> None:
+    """Refuse a folder that cannot be written into, or where a name that is to be written is somebody else's.
+
+    Args:
+        out: the folder.
+        written: names in it.
+        mark: the file that says that all of them are ours.
+        is_ours: whether the start of that file says so.
+
+    Raises:
+        click.UsageError: it is refused.
+    """
+    check_place(out / mark)
+    taken = next((name for name in written if os.path.lexists(out / name)), None)
+    try:
+        is_marked = (out / mark).is_file()
+        refuse_other_kind(out / mark, is_ours)
+    except FileExistsError:
+        is_marked = False
+    if taken is not None and not is_marked:
+        raise click.UsageError(f"--out {out} holds {taken}, which this command has not written: name a new folder")
+
+
 def check_manifest(file: Path, sources: Iterable[str | Path], header: Mapping[str, Any]) -> None:
     """Refuse to replace a manifest, unless it came about in the same way, or --overwrite is given.
 
@@ -109,13 +143,21 @@ def check_manifest(file: Path, sources: Iterable[str | Path], header: Mapping[st
         sources: that are read.
         header: what the new lead line says of how the films were read and divided.
     """
-    if not file.exists() or click.get_current_context().meta.get(_OVERWRITE):
+    _check_kind(file, _is_manifest, "--out ")
+    if not is_taken(file) or click.get_current_context().meta.get(_OVERWRITE):
         return
     if file.resolve() in (Path(source).resolve() for source in sources):
         raise click.UsageError(f"--out {file} is read by this very command: {_WAYS}")
     lead = _lead(file)
     if any(name not in lead or lead[name] != value for name, value in json.loads(json.dumps(header)).items()):
         raise click.UsageError(f"--out {file} is there, of other sources or settings: {_WAYS}")
+
+
+def _check_kind(path: Path, is_kind: IsKind, flag: str) -> None:
+    try:
+        refuse_other_kind(path, is_kind)
+    except FileExistsError as error:
+        raise click.UsageError(f"{flag}{error}") from error
 
 
 def _lead(file: Path) -> Mapping[str, Any]:
@@ -130,15 +172,17 @@ def _lead(file: Path) -> Mapping[str, Any]:
 
 
 def _json_of(path: Path, command: str) -> bool:
-    """Return whether a JSON file was written by a command, as far as it says."""
+    """Return whether a JSON file was written by a command, or one below it, as far as it says."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
+    if value in ([], {}):
+        return True  # nothing is lost
     first = value[0] if isinstance(value, list) and value else value
     if not isinstance(first, dict):
         return False
     made_by = first.get("made_by")
     if isinstance(made_by, dict):
         return f"{made_by.get('command', '')} ".startswith(f"{command} ")
-    return _KEYS.get(command, {"kind"}) <= first.keys()
+    return _KEYS.get(command, {"kind", "n_films"}) <= first.keys()

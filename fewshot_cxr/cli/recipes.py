@@ -17,7 +17,6 @@ from fewshot_cxr.cli.console import (
     write_result,
 )
 from fewshot_cxr.cli.flags import compute_flags, json_flag, resume_flag, run_folder_flag, seed_flag, there_path
-from fewshot_cxr.cli.outputs import check_place
 from fewshot_cxr.cli.results import show_warnings
 from fewshot_cxr.cli.sources import reader_and_path
 from fewshot_cxr.report.finding_tables import result_tables
@@ -34,7 +33,7 @@ from fewshot_cxr.workflows.recipes import (
     run_recipe,
     settled,
 )
-from fewshot_cxr.workflows.run_files import LAST
+from fewshot_cxr.workflows.run_files import LAST, RECIPE_FILES
 
 set_flag = click.option(
     "--set",
@@ -132,12 +131,11 @@ def run(
              fscxr recipes run resnet9-triplet --data films.csv --out run --set n_epochs=5
              fscxr recipes run chestxray15 --data chestxray14:/nih --data covid_chestxray:/cohen --out run
     """
-    check_place(out / "result.json")
     if (out / LAST).exists() and not resume:
         raise click.UsageError(f"{out} holds a run already: add --resume, or name another folder")
     recipe, given = load_recipe(name), dict(map(parse_setting, settings))
     settled(recipe, published=published, smoke=smoke, settings=given)  # a slip, before work
-    with run_folder(out, resume=resume), bars_for(compute) as compute:
+    with run_folder(out, resume=resume, more=RECIPE_FILES), bars_for(compute) as compute:
         done = run_recipe(
             recipe,
             [(reader, Path(path)) for reader, path in map(reader_and_path, sources)],

@@ -9,7 +9,8 @@ from pathlib import Path
 from PIL import Image
 
 from fewshot_cxr._checks import lookup
-from fewshot_cxr.storage import whole_file
+from fewshot_cxr._kinds import is_figure, refuse_other_kind
+from fewshot_cxr.storage import write_bytes
 from fewshot_cxr.visualise import Figure
 
 _DPI = 200
@@ -109,11 +110,12 @@ def save_figure(figure: Figure, path: str | Path) -> None:
 
     Raises:
         ValueError: the name does not end in .png.
+        FileExistsError: a picture is there that is none of our figures, such as a film.
     """
     if Path(path).suffix.lower() != ".png":
         raise ValueError(f"{path}: figures are saved as .png; for other forms use figure.savefig")
-    with whole_file(path) as part:
-        part.write_bytes(figure_png(figure))
+    refuse_other_kind(path, is_figure)
+    write_bytes(path, figure_png(figure))
 
 
 def data_uri(image: bytes) -> str:

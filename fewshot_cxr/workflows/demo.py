@@ -19,7 +19,7 @@ from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.demo_page import DemoStory, demo_page, save_figures
 from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
 from fewshot_cxr.workflows.judging import Exemplars, embed_exemplars
-from fewshot_cxr.workflows.run_files import provenance
+from fewshot_cxr.workflows.run_files import PROVENANCE_FILE, provenance
 from fewshot_cxr.workflows.run_report import ReportFilms, film_sections
 
 Progress = Callable[[str, int, int], None]
@@ -30,6 +30,7 @@ _BATCH = 128
 # Embeddings from the pooled features: the head keeps what tells the known findings apart, and a new one needs more.
 _TRAINING: dict[str, Any] = {"image_spec": ImageSpec(size_px=96), "encoder_options": {"output": "pooled"}}
 _WRITTEN = {
+    PROVENANCE_FILE,
     "films",
     "masks",
     "manifest.csv",
@@ -79,6 +80,8 @@ def run_demo(
         ValueError: the folder holds what no demo has written.
     """
     _refuse_strangers(out)
+    made_by = provenance(f"fscxr demo --seed {seed}")
+    write_json(out / PROVENANCE_FILE, made_by)
     start, compute = time.perf_counter(), Compute(device=device, batch_size=_BATCH, progress=progress)
     drawn = make_synthetic(out, n_patients=n_patients, seed=seed, progress=compute.report("drawing films"))
     train, val, test = split_by_patient(drawn, (0.6, 0.1, 0.3), seed=seed)
@@ -94,7 +97,7 @@ def run_demo(
     story = DemoStory(
         trained=trained,
         results={"episodes": episodes, "closed_set": evaluate_closed_set(exemplars.decide(used.embeddings))},
-        made_by=provenance(f"fscxr demo --seed {seed}"),
+        made_by=made_by,
         prediction=predict(query, [asked.path], exemplars.embeddings, rule=RULE, distance=distance)[0],
         true_finding=asked.finding,
         test=used.test.records,
@@ -112,7 +115,10 @@ def run_demo(
 
 def _refuse_strangers(out: Path) -> None:
     """Refuse a folder with files that no demo has written: some of them would be replaced."""
-    strangers = sorted({file.name for file in out.iterdir()} - _WRITTEN) if out.is_dir() else []
+    there = sorted(file.name for file in out.iterdir()) if out.is_dir() else []
+    told = [out / name for name in (PROVENANCE_FILE, "episodes.json") if name in there]
+    is_ours = any('"command": "fscxr demo' in file.read_text(encoding="utf-8", errors="replace") for file in told)
+    strangers = [name for name in there if name not in _WRITTEN or not is_ours]
     if strangers:
         raise ValueError(f"{out} holds {strangers[0]}, which is of no demo; name a new folder (--out)")
 

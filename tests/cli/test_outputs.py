@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from command_line import run
 from made_encoders import settled_encoder
+from matplotlib.figure import Figure
 from PIL import Image
 
 from fewshot_cxr.data.synthetic import make_synthetic
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.encoders import save_encoder
+from fewshot_cxr.report import save_figure
 
 
 @pytest.fixture(scope="module")
@@ -85,32 +87,60 @@ def test_an_unknown_suffix_lists_the_known_ones(place, capsys, tmp_path, flag, s
     assert not out.exists()
 
 
+FOREIGN = {
+    ".json": (b"mine", b'{"mine": 1}', b'{"kind": "Pod"}', b"[" * 5000),
+    ".html": (b"mine", b"<!doctype html><p>of fewshot_cxr</p>"),
+    ".csv": (b"mine", b"path,label\na.png,normal\n", b"path,finding,patient,age\na.png,normal,1,40\n"),
+    ".png": (b"mine",),
+    ".safetensors": (b"mine", b"path,label\na.png,normal\n"),
+}
+
+
 @pytest.mark.parametrize("flag", FLAGS)
-def test_a_file_of_somebody_else_stays(place, capsys, tmp_path, flag):
+def test_a_file_of_another_kind_is_never_replaced(place, capsys, tmp_path, flag):
     out = tmp_path / f"x{known(flag)}"
-    for content in (b"mine", b'{"mine": 1}', b"path,label\na.png,normal\n"):
+    for content in FOREIGN[out.suffix]:
         out.write_bytes(content)
-        refused(capsys, [str(out), "--overwrite"], *commands(place)[flag], out)
+        for more in ((), ("--overwrite",)):
+            refused(capsys, [f"{out} is there, and of another kind"], *commands(place)[flag], out, *more)
         assert out.read_bytes() == content
 
 
 @pytest.mark.parametrize("flag", [flag for flag in FLAGS if not flag.startswith("audit")])
 def test_what_a_command_has_written_it_writes_again(place, tmp_path, flag):
     out = tmp_path / f"x{known(flag)}"
+    out.touch()  # an empty file is no hindrance
     for _ in range(2):
         assert run(*commands(place)[flag], out) == 0
-    out.write_bytes(b"mine")
-    assert run(*commands(place)[flag], out, "--overwrite") == 0
-    assert out.read_bytes() != b"mine"
+
+
+def test_embeddings_replace_no_encoder_table_or_array_of_another_kind(place, capsys, tmp_path):
+    films = ("embed", *on_films(place), "--out")
+    (tmp_path / "e.safetensors").write_bytes((place / "encoder.safetensors").read_bytes())
+    (tmp_path / "e.csv").write_bytes((place / "split.csv").read_bytes())
+    np.save(tmp_path / "e.npy", np.arange(3))
+    for name in ("e.safetensors", "e.csv", "e.npy"):
+        before = (tmp_path / name).read_bytes()
+        refused(capsys, [f"{name} is there, and of another kind"], *films, tmp_path / name, "--overwrite")
+        with pytest.raises(FileExistsError, match="of another kind"):
+            Embeddings(np.eye(2), [0, 1]).save(tmp_path / name)
+        assert (tmp_path / name).read_bytes() == before
 
 
 def test_a_figure_replaces_no_film(place, capsys, tmp_path):
     Image.fromarray(np.zeros((9, 9), "u1")).save(tmp_path / "film.png")
-    refused(capsys, ["film.png is there", "fscxr plot"], *commands(place)["plot --out"], tmp_path / "film.png")
+    plot = commands(place)["plot --out"]
+    refused(capsys, ["film.png is there, and of another kind"], *plot, tmp_path / "film.png", "--overwrite")
+    with pytest.raises(FileExistsError, match="of another kind"):
+        save_figure(Figure(), tmp_path / "film.png")
 
 
-def test_a_result_of_another_command_stays(place, capsys):
-    refused(capsys, ["not written by `fscxr compare`"], *commands(place)["compare --json"], place / "result.json")
+def test_a_result_of_another_command_stays(place, capsys, tmp_path):
+    result, compare = tmp_path / "result.json", commands(place)["compare --json"]
+    result.write_bytes((place / "result.json").read_bytes())
+    refused(capsys, ["not written by `fscxr compare`", "--overwrite"], *compare, result)
+    assert run(*compare, result, "--overwrite") == 0
+    assert json.loads(result.read_text())["kind"] == "comparison"
 
 
 def test_a_manifest_is_replaced_by_its_like_alone(place, capsys, tmp_path):
@@ -128,7 +158,7 @@ def test_a_manifest_is_replaced_by_its_like_alone(place, capsys, tmp_path):
 def test_no_fold_is_written_where_one_is_in_the_way(place, capsys, tmp_path):
     (tmp_path / "f-2.csv").write_text("path,label\n")
     folds = ("data", "split", place / "films.csv", "--folds", 3, "--out", tmp_path / "f.csv")
-    refused(capsys, ["f-2.csv is there"], *folds)
+    refused(capsys, ["f-2.csv is there, and of another kind"], *folds, "--overwrite")
     assert [file.name for file in tmp_path.iterdir()] == ["f-2.csv"]
 
 
@@ -163,6 +193,25 @@ def test_a_training_that_fails_leaves_nothing(place, capsys, tmp_path):
     (tmp_path / "mine" / "notes.txt").write_text("mine")
     refused(capsys, ["unknown miner"], *train, "--miner", "hardest", "--out", tmp_path / "mine")
     assert [file.name for file in (tmp_path / "mine").iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("name", ["card.json", "history.csv", "made_by.json", "logs/mine.txt"])
+def test_a_training_replaces_nothing_of_somebody_else(place, capsys, tmp_path, name):
+    (tmp_path / "logs").mkdir(exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    train = ("train", "siamese", "--data", place / "split.csv", "--out", tmp_path)
+    refused(capsys, [f"--out {tmp_path} holds", "which this command has not written: name a new folder"], *train)
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_a_recipe_replaces_no_split_and_an_explanation_no_table(place, capsys, tmp_path):
+    (tmp_path / "split.csv").write_bytes(before := (place / "split.csv").read_bytes())
+    recipe = ("recipes", "run", "resnet9-triplet", "--data", place / "split.csv", "--out", tmp_path)
+    refused(capsys, ["holds split.csv, which this command has not written"], *recipe)
+    (tmp_path / "focus.csv").write_text("mine")
+    refused(capsys, ["holds focus.csv, which this command"], "explain", *on_films(place)[:4], "--out", tmp_path)
+    assert (tmp_path / "split.csv").read_bytes() == before
+    assert (tmp_path / "focus.csv").read_text() == "mine"
 
 
 def test_an_encoder_is_never_trained_over(place, capsys, tmp_path):

@@ -52,3 +52,10 @@ def test_the_smallest_demo_ends_with_its_page_too(tmp_path):
     (tmp_path / "mine.csv").write_text("mine")
     with pytest.raises(ValueError, match="holds mine.csv, which is of no demo"):
         run_demo(tmp_path, n_patients=20, n_epochs=1)
+
+
+@pytest.mark.parametrize("name", ["manifest.csv", "films", "made_by.json"])
+def test_a_folder_that_no_demo_has_begun_is_refused(tmp_path, name):
+    (tmp_path / name).mkdir() if name == "films" else (tmp_path / name).write_text("mine")
+    with pytest.raises(ValueError, match=f"holds {name}, which is of no demo"):
+        run_demo(tmp_path, n_patients=20, n_epochs=1)

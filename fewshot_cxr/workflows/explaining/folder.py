@@ -33,6 +33,8 @@ from fewshot_cxr.workflows.explaining.paired_runs import PairedRuns
 Progress = Callable[[int, int], None]
 PAGE = "explain.html"
 FOCUS = "focus.csv"
+FOCUS_HEAD = ("path", "finding", "source", "patient", "decided")
+WRITTEN = (FOCUS, "focus_summary.csv", "focus_summary.json", PAGE, "overlays", "sheets", "versus.png")
 _MOST_TILES = 16  # of a sheet: with more, a page grows heavy and its films small
 _LONGEST_NAME = 60
 _LIBRARIES = ("fewshot_cxr", "torch", "captum")
@@ -92,7 +94,7 @@ def write_explanation(
 
 def focus_csv(report: FocusReport) -> str:
     """Return every film, worst first, as CSV text; what is not known is empty."""
-    head = ("path", "finding", "source", "patient", "decided", report.value_name, *report.shares)
+    head = (*FOCUS_HEAD, report.value_name, *report.shares)
     rows = [
         (
             *(film.path, film.finding, film.source, film.patient, film.decided, f"{film.value:.6g}"),
