@@ -1,6 +1,7 @@
 """The one door through which files are written: whole or not at all, and where links, modes and devices say."""
 
 import errno
+import glob
 import json
 import os
 import shutil
@@ -78,6 +79,7 @@ def check_writable(path: str | Path) -> None:
             folder.mkdir(exist_ok=True)
             made.append(folder)
         _status(target)  # a name that is too long
+        sweep_parts(target.parent, target.name)
         part, lock = _new_part(target)
         try:
             with _full_disk_told(Path(path), part, _PROBE), part.open("wb") as file:
@@ -109,6 +111,41 @@ def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def lock(handle: int, *, is_shared: bool = False) -> bool | None:
+    """Take a lock on an open file without waiting: True: taken; False: somebody has it; None: there are no locks here.
+
+    Args:
+        handle: of the file; closing it gives the lock back, and so does the end of the process.
+        is_shared: others may have it too, but none of them alone.
+    """
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(handle, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a disk without locks
+        return None
+    return True
+
+
+def sweep_parts(folder: Path, name: str = "*") -> None:
+    """Remove the temporary files that killed processes have left in a folder; those in use stay.
+
+    Args:
+        folder: where they lie.
+        name: of the file that they were to become; "*" takes all, in folders of ours alone.
+    """
+    for part in folder.glob(f".{name if name == '*' else glob.escape(name[:_LONGEST_STEM])}.*.????????.part"):
+        with suppress(OSError):
+            handle = os.open(part, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+            try:
+                if lock(handle):
+                    part.unlink()
+            finally:
+                os.close(handle)
+
+
 def _status(path: Path) -> os.stat_result | None:
     """Return what is there, links followed; None: nothing, or a link that leads nowhere yet."""
     try:
@@ -135,13 +172,14 @@ def file_to_replace(path: Path) -> Path | None:
 def _new_part(target: Path) -> tuple[Path, int | None]:
     """Make the temporary file beside a file, and hold a lock on it, which the system drops when the process is gone."""
     prefix = f".{target.name[:_LONGEST_STEM]}.{os.getpid()}."
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=prefix, suffix=".part")
-    if fcntl is None:  # and there an open file could not be renamed
+    while True:
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=prefix, suffix=".part")
+        is_held, part = lock(handle, is_shared=True), Path(name)
+        if is_held and part.exists():  # nobody has swept it away between our two lines
+            return part, handle
         os.close(handle)
-        return Path(name), None
-    with suppress(OSError):  # a disk without locks
-        fcntl.flock(handle, fcntl.LOCK_SH)
-    return Path(name), handle
+        if is_held is None:
+            return part, None
 
 
 def _let_go(lock: int | None) -> None:

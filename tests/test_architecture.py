@@ -31,6 +31,7 @@ FLOORS = (
         "_html",
         "_kinds",
         "_progress",
+        "_sole_writer",
         "_state",
         "_visible",
     },

@@ -20,9 +20,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fewshot_cxr._kinds import begins
+from fewshot_cxr._sole_writer import only_writer
 from fewshot_cxr._visible import visible
 from fewshot_cxr.cli.outputs import check_folder
 from fewshot_cxr.cli.words import spoken
+from fewshot_cxr.encoders.checkpoint import ENCODER_FILE
 from fewshot_cxr.records import Records, count_reasons
 from fewshot_cxr.storage import write_json
 from fewshot_cxr.unknown_patients import records_text
@@ -168,26 +170,41 @@ def write_result(value: Any, target: str | None) -> None:
 def run_folder(folder: Path, *, resume: bool = False, more: Iterable[str] = ()) -> Iterator[None]:
     """Write into a run folder how it was made; a run that fails before its first checkpoint leaves nothing there.
 
+    Nobody else writes there meanwhile.
+
     Args:
         folder: of the run.
         resume: a run that goes on keeps what it began with.
         more: names in the folder that are written beside those of any training.
 
     Raises:
-        click.UsageError: a file of that name is there which no run has written.
+        click.UsageError: a file of that name is there which no run has written, or a run, and none is to go on.
+        BlockingIOError: another run writes there.
     """
     written, is_new = (*RUN_FILES, *more), not folder.exists()
     if not (resume and (folder / LAST).exists()):
         check_folder(folder, written, mark=PROVENANCE_FILE, is_ours=begins(b'{\n  "command": "fscxr'))
-    before = {name for name in written if (folder / name).exists()}
-    if not (resume and PROVENANCE_FILE in before):
-        write_json(folder / PROVENANCE_FILE, provenance(_typed()))
-    try:
-        yield
-    except BaseException:
-        if not (folder / LAST).exists():
-            _remove([folder] if is_new else [folder / name for name in {*written} - before])
-        raise
+    with only_writer(folder):
+        check_no_run(folder, resume=resume)  # another may have ended while the films were read
+        before = {name for name in written if (folder / name).exists()}
+        if not (resume and PROVENANCE_FILE in before):
+            write_json(folder / PROVENANCE_FILE, provenance(_typed()))
+        try:
+            yield
+        except BaseException:
+            if not (folder / LAST).exists():
+                _remove([folder] if is_new else [folder / name for name in {*written} - before])
+            raise
+
+
+def check_no_run(folder: Path, *, resume: bool) -> None:
+    """Refuse a folder that holds a run already, where none is to go on.
+
+    Raises:
+        click.UsageError: it does.
+    """
+    if not resume and any((folder / name).exists() for name in (LAST, ENCODER_FILE)):
+        raise click.UsageError(f"--out {folder} holds a run already: add --resume, or name another folder")
 
 
 def _remove(paths: Iterable[Path]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from fewshot_cxr import evaluation  # each name loads when it is asked for: no SciPy without an audit
+from fewshot_cxr._sole_writer import only_writer
 from fewshot_cxr.cli.console import say, say_notes, say_records, show_table, write_result
 from fewshot_cxr.cli.flags import comma_names, file_path, json_flag, seed_flag
 from fewshot_cxr.cli.outputs import check_manifest, manifest_file
@@ -116,9 +117,10 @@ def command(
     # Folds share their notes, and a source's say whose they are.
     say_notes(dict.fromkeys(f"{split.whose}{note}" for split in splits for note in _new_notes(records, split)))
     splits = [replace(split, header=split.header | used) for split in splits]
-    for split in splits:
-        check_manifest(split.file(out), [reader_and_path(source)[1]], {"read": [source], **split.header})
-    written = [_write(records, split, out, source, to_stderr=json_file == "-") for split in splits]
+    with only_writer(out, is_folder=False):  # folds of two draws do not go together
+        for split in splits:
+            check_manifest(split.file(out), [reader_and_path(source)[1]], {"read": [source], **split.header})
+        written = [_write(records, split, out, source, to_stderr=json_file == "-") for split in splits]
     one = {name: value for name, value in written[0].items() if name != "file"} if len(written) == 1 else {}
     write_result({**one, "manifests": written}, json_file)
 

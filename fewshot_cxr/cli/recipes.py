@@ -9,6 +9,7 @@ import click
 from fewshot_cxr.cli.app import Group
 from fewshot_cxr.cli.console import (
     bars_for,
+    check_no_run,
     progress_bars,
     run_folder,
     say,
@@ -33,7 +34,7 @@ from fewshot_cxr.workflows.recipes import (
     run_recipe,
     settled,
 )
-from fewshot_cxr.workflows.run_files import LAST, RECIPE_FILES
+from fewshot_cxr.workflows.run_files import RECIPE_FILES
 
 set_flag = click.option(
     "--set",
@@ -131,8 +132,7 @@ def run(
              fscxr recipes run resnet9-triplet --data films.csv --out run --set n_epochs=5
              fscxr recipes run chestxray15 --data chestxray14:/nih --data covid_chestxray:/cohen --out run
     """
-    if (out / LAST).exists() and not resume:
-        raise click.UsageError(f"{out} holds a run already: add --resume, or name another folder")
+    check_no_run(out, resume=resume)
     recipe, given = load_recipe(name), dict(map(parse_setting, settings))
     settled(recipe, published=published, smoke=smoke, settings=given)  # a slip, before work
     with run_folder(out, resume=resume, more=RECIPE_FILES), bars_for(compute) as compute:

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from fewshot_cxr.cli.console import check_no_run
 from fewshot_cxr.cli.flags import (
     Flag,
     as_one,
@@ -20,10 +21,9 @@ from fewshot_cxr.cli.flags import (
     seed_flag,
     several,
 )
-from fewshot_cxr.encoders import ENCODER_FILE, ENCODERS
+from fewshot_cxr.encoders import ENCODERS
 from fewshot_cxr.image_spec import EQUALISERS, ImageSpec
 from fewshot_cxr.training import OPTIMIZERS, PRECISIONS, SCHEDULES, STANDARDISATIONS, ClassifierTrainer, SiameseTrainer
-from fewshot_cxr.workflows.run_files import LAST
 
 Trainer = SiameseTrainer | ClassifierTrainer
 _OF_THE_IMAGE = ("size_px", "n_channels", "crop", "top_crop", "border_crop", "equalise", "bit_depth")
@@ -49,8 +49,7 @@ class Run:
     resume: bool
 
     def __post_init__(self) -> None:
-        if not self.resume and any((self.out / name).exists() for name in (LAST, ENCODER_FILE)):
-            raise click.UsageError(f"--out {self.out} holds a run already: add --resume, or name another folder")
+        check_no_run(self.out, resume=self.resume)
 
 
 run_flags = as_one("run", Run, data_flag, run_folder_flag, resume_flag)

@@ -29,6 +29,7 @@ from fewshot_cxr.data.transforms import RECIPE_VERSION, to_square
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.records import Problem, Records, resolve_below
 from fewshot_cxr.storage import whole_file, write_text
+from fewshot_cxr.whole_files import sweep_parts
 
 Progress = Callable[[int, int], None]
 # Films whose gray has changed, and these alone, have it in their key: what older packs hold of the others still serves.
@@ -96,7 +97,7 @@ def cache_films(
     Raises:
         FileNotFoundError: no film is readable; the first reason is named.
     """
-    folder = _private(Path(folder or default_folder()))
+    folder = _prepared(Path(folder or default_folder()))
     place = folder / _recipe_name(spec)
     with ThreadPoolExecutor(n_workers or os.cpu_count()) as pool:
         files, reasons = _find_files(records)
@@ -142,12 +143,13 @@ def default_folder() -> Path:
     return Path(os.environ.get("FSCXR_CACHE") or _HOME).expanduser()
 
 
-def _private(folder: Path) -> Path:
+def _prepared(folder: Path) -> Path:
     """Make the cache for its owner alone; one that is there already, and was named by the user, keeps its mode."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if folder == Path(_HOME).expanduser():
         with suppress(OSError):
             folder.chmod(0o700)
+    sweep_parts(folder)
     return folder
 
 

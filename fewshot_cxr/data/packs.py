@@ -14,6 +14,7 @@ from typing import Any
 from fewshot_cxr.data.film import DecodingFacts
 from fewshot_cxr.data.hashing import file_hash
 from fewshot_cxr.storage import write_json
+from fewshot_cxr.whole_files import sweep_parts
 
 Places = dict[str, tuple[Path, int]]
 """By content hash: the pack, and the row in it."""
@@ -34,6 +35,7 @@ def read_packs(place: Path, size_px: int, *, wanted: set[str], pool: ThreadPoolE
         wanted: content hashes.
         pool: packs are tested on its threads.
     """
+    sweep_parts(place)
     index: Places = {}
     facts: Facts = {}
     listings = sorted(place.glob("*.json"))

@@ -12,6 +12,7 @@ import lightning
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from fewshot_cxr._sole_writer import only_writer
 from fewshot_cxr.inference import choose_device, native_precision
 from fewshot_cxr.training.callbacks import RunKeeper
 from fewshot_cxr.training.module import Batch, TrainingModule
@@ -30,10 +31,13 @@ def run_lightning(
 
     Raises:
         KeyboardInterrupt: Ctrl-C.
+        BlockingIOError: another run writes into the folder.
     """
     handler, out = signal.getsignal(signal.SIGINT), keeper.folder
     device, precision = choose_device(module.settings.device), module.settings.precision
-    with _quiet_lightning():
+    with ExitStack() as places, _quiet_lightning():
+        if out is not None:
+            places.enter_context(only_writer(out))
         runner = lightning.Trainer(
             accelerator="gpu" if device.type == "cuda" else "cpu",
             devices=[device.index or 0] if device.type == "cuda" else 1,

@@ -320,3 +320,15 @@ def test_what_should_be_said_of_a_film_is_said_from_the_cache_too(tmp_path, reco
     named = cache_films(films, spec, folder=tmp_path / "cache", n_workers=1)
     assert not named.records.notes
     assert named.rows([0]).max() <= 4095 >> 6
+
+
+def test_what_a_killed_run_left_half_written_is_swept(tmp_path, records):
+    folder = tmp_path / "cache"
+    films = cache_films(records[:3], SPEC, folder=folder, n_workers=1)
+    place = films.packs[0].parent
+    for name in (".0123.u8.17.abcdefgh.part", ".0123.u8.abcdefgh.part"):  # of this version, and of those before
+        (place / name).write_bytes(b"half")
+    (folder / ".hashes.json.17.abcdefgh.part").write_text("{")
+    cache_films(records[:3], SPEC, folder=folder, n_workers=1)
+    assert not [*folder.rglob("*.part")]
+    assert np.array_equal(films.rows(range(3)), expected(records[:3]))

@@ -1,0 +1,82 @@
+"""One writer at a time in a run folder: by a lock that the system lets go of when its process ends, however it ends.
+
+Where a system or a disk has no such locks (Windows, some network disks), nobody is refused.
+"""
+
+import datetime
+import json
+import os
+import platform
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+from fewshot_cxr.whole_files import lock, sweep_parts
+
+_HELD: ContextVar[frozenset[Path]] = ContextVar("locks that this thread holds", default=frozenset())
+_WRITTEN_WITHIN = 1.0  # seconds: who has a lock says at once who he is
+
+
+@contextmanager
+def only_writer(place: Path, *, is_folder: bool = True) -> Iterator[None]:
+    """Be the only one that writes a run folder, or a file, while the block lasts; in the block it may be asked again.
+
+    What a process that was killed has left is taken over with a warning.
+
+    Args:
+        place: the folder, which is made, or the file.
+        is_folder: which of them.
+
+    Raises:
+        BlockingIOError: another process, or another thread, writes there; the text names it.
+    """
+    file = (place / ".lock" if is_folder else place.with_name(f".{place.name}.lock")).resolve()
+    if file in _HELD.get():
+        yield
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle = _opened(file, place)
+    if owner := _owner(handle):
+        warnings.warn(f"{place} was being written by {owner}, which was killed: taken over", stacklevel=3)
+    os.ftruncate(handle, 0)
+    now = datetime.datetime.now().astimezone().isoformat(" ", timespec="seconds")
+    os.pwrite(handle, json.dumps({"pid": os.getpid(), "host": platform.node(), "since": now}).encode(), 0)
+    token = _HELD.set(_HELD.get() | {file})
+    try:
+        if is_folder:
+            sweep_parts(place)
+        yield
+    finally:
+        _HELD.reset(token)
+        file.unlink(missing_ok=True)  # before another can have it
+        os.close(handle)
+
+
+def _opened(file: Path, place: Path) -> int:
+    """Return the handle of a lock that was taken."""
+    while True:
+        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+        is_taken = lock(handle)
+        if is_taken is False:
+            owner = _owner(handle, wait=_WRITTEN_WITHIN) or "another process"
+            os.close(handle)
+            raise BlockingIOError(f"{place} is being written by {owner}: wait for its end, or name another place")
+        with suppress(FileNotFoundError):  # its owner has removed it at its end, between our two lines
+            if os.path.samestat(os.fstat(handle), file.stat()):
+                return handle
+        os.close(handle)
+
+
+def _owner(handle: int, *, wait: float = 0.0) -> str:
+    """Say who has, or had, a lock; "" where nobody is noted."""
+    end = time.monotonic() + wait
+    while not (text := os.pread(handle, 1000, 0)) and time.monotonic() < end:
+        time.sleep(0.01)
+    with suppress(ValueError, KeyError, TypeError):
+        noted: dict[str, Any] = json.loads(text)
+        return f"process {noted['pid']} on {noted['host']} since {noted['since']}"
+    return ""

@@ -1,0 +1,146 @@
+"""One writer at a time in a run folder, however many begin together and however the last one ended."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from made_runs import make_films, start_process, train_run
+
+from fewshot_cxr._sole_writer import only_writer
+from fewshot_cxr.whole_files import check_writable, sweep_parts, whole_file
+
+pytest.importorskip("fcntl", reason="locks of POSIX")
+HELD = """
+import sys, time
+from pathlib import Path
+from fewshot_cxr._sole_writer import only_writer
+from fewshot_cxr.whole_files import whole_file
+with only_writer(Path(sys.argv[1])), whole_file(Path(sys.argv[1]) / "card.json") as part:
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+
+
+def holder(folder):
+    """A process that writes a file of a folder, until it is ended."""
+    process = subprocess.Popen([sys.executable, "-c", HELD, str(folder)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def test_a_second_writer_is_refused_with_the_pid_of_the_first_and_a_killed_one_is_succeeded(tmp_path):
+    folder = tmp_path / "run"
+    with holder(folder) as process:
+        with (
+            pytest.raises(
+                BlockingIOError, match=rf"{folder} is being written by process {process.pid} on .* since \d{{4}}-"
+            ),
+            only_writer(folder),
+        ):
+            pass
+        sweep_parts(folder)
+        assert len([*folder.glob(".card.json.*.part")]) == 1  # it is in use
+        process.send_signal(signal.SIGKILL)
+    with contextlib.ExitStack() as lock:
+        with pytest.warns(UserWarning, match=f"by process {process.pid} on .*, which was killed: taken over"):
+            lock.enter_context(only_writer(folder))
+        assert [file.name for file in folder.iterdir()] == [".lock"]
+        with only_writer(folder / "."):  # in the same thread it is one writer
+            pass
+        assert json.loads((folder / ".lock").read_text())["pid"] == os.getpid()
+    assert not [*folder.iterdir()]
+    with only_writer(folder):
+        pass
+
+
+def test_an_error_gives_the_folder_back(tmp_path):
+    for _ in range(2):
+        with pytest.raises(OSError, match="no room"), only_writer(tmp_path):
+            raise OSError("no room")
+
+
+def test_two_files_of_one_folder_are_two_places(tmp_path):
+    with only_writer(tmp_path / "a.csv", is_folder=False), only_writer(tmp_path / "b.csv", is_folder=False):
+        refused = []
+
+        def write():
+            try:
+                with only_writer(tmp_path / "a.csv", is_folder=False):
+                    pass
+            except BlockingIOError as error:
+                refused.append(str(error))
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        thread.join()
+    assert f"{tmp_path / 'a.csv'} is being written by process {os.getpid()}" in refused[0]
+
+
+def test_of_many_threads_one_writes_at_a_time(tmp_path):
+    inside, most, written = [], [], []
+
+    def write():
+        for _ in range(100):
+            try:
+                with only_writer(tmp_path / "run"):
+                    inside.append(1)
+                    most.append(len(inside))
+                    inside.pop()
+                    written.append(1)
+            except BlockingIOError:
+                pass
+
+    threads = [threading.Thread(target=write) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(most) == {1}
+    assert len(written) >= 100
+    assert not [*(tmp_path / "run").iterdir()]
+
+
+def test_the_part_of_a_file_survives_any_sweeping(tmp_path):
+    is_done = threading.Event()
+
+    def sweep():
+        while not is_done.is_set():
+            sweep_parts(tmp_path)
+
+    thread = threading.Thread(target=sweep)
+    thread.start()
+    try:
+        for number in range(100):
+            with whole_file(tmp_path / "a.txt") as part:
+                part.write_text(str(number))
+            assert (tmp_path / "a.txt").read_text() == str(number)
+    finally:
+        is_done.set()
+        thread.join()
+
+
+@pytest.mark.slow
+def test_of_two_trainings_started_together_one_alone_writes(tmp_path):
+    films = make_films(tmp_path / "films", n_patients=6)
+    for number in range(3):
+        out = tmp_path / f"run{number}"
+        runs = [start_process(train_run, films, out, "classifier", {"seed": seed}) for seed in (1, 2)]
+        for one in runs:
+            one.join()
+        assert sorted(one.exitcode for one in runs) == [0, 1]
+        seed = 1 if runs[0].exitcode == 0 else 2
+        assert json.loads((out / "card.json").read_text())["training"]["seed"] == seed
+        assert not [*Path(out).glob(".*")]
+
+
+def test_the_check_of_an_output_sweeps_what_was_to_become_it_and_nothing_else(tmp_path):
+    for name in (".a[1].csv.17.abcdefgh.part", ".b.csv.17.abcdefgh.part", ".a[1].csv.part"):
+        (tmp_path / name).touch()
+    check_writable(tmp_path / "a[1].csv")
+    assert {file.name for file in tmp_path.iterdir()} == {".b.csv.17.abcdefgh.part", ".a[1].csv.part"}
