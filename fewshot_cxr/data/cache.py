@@ -25,6 +25,7 @@ from fewshot_cxr.data.film import DecodingFacts, notes_of_films, takes_any_modal
 from fewshot_cxr.data.hashing import file_hash
 from fewshot_cxr.data.images import decode_film, is_read_anew
 from fewshot_cxr.data.packs import Facts, Places, read_packs, write_listing
+from fewshot_cxr.data.plain_file import check_plain
 from fewshot_cxr.data.transforms import RECIPE_VERSION, to_square
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.records import Problem, Records, resolve_below
@@ -184,6 +185,7 @@ def _hash_files(
             return None
         try:
             found = file.stat()
+            check_plain(found)
             # These stand for the content, as for `make`; the time of change, because copies keep that of writing.
             stamp = [found.st_size, found.st_mtime_ns, found.st_ctime_ns]
             entry = known.get(str(file))

@@ -5,12 +5,12 @@ import hmac
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
 
 from fewshot_cxr.data.dicom import HEAD_BYTES, is_dicom, open_header
 from fewshot_cxr.data.dicom_checks import check_film
 from fewshot_cxr.data.dicom_kind import KIND_TAGS, text_of, view_of, why_no_chest_film
 from fewshot_cxr.data.film import DecodingFacts
+from fewshot_cxr.data.plain_file import open_plain
 from fewshot_cxr.data.quiet import quiet
 from fewshot_cxr.records import Record
 
@@ -55,7 +55,7 @@ def read_header(
     Raises:
         OSError: the file cannot be opened, or is no DICOM of one film of the chest; the text is one sentence.
     """
-    with _open(path) as stream, quiet:
+    with open_plain(path) as stream, quiet:
         head = stream.read(HEAD_BYTES)
         if not is_dicom(head):
             raise OSError("not a DICOM" if head else "the file is empty")
@@ -81,13 +81,6 @@ def read_header(
             age_years=_age(age),
             attributes={name: text for name, text in attributes.items() if text},
         )
-
-
-def _open(path: str | Path) -> BinaryIO:
-    try:
-        return Path(path).open("rb")
-    except OSError as error:
-        raise type(error)(f"the file cannot be opened: {error.strerror}") from error
 
 
 def _hidden(patient: str, salt: bytes) -> str:

@@ -13,6 +13,7 @@ from fewshot_cxr.data.deep_colour import deep_colour_gray, is_deep_colour
 from fewshot_cxr.data.dicom import HEAD_BYTES, decode_dicom, is_dicom
 from fewshot_cxr.data.dicom_gray import BIT_DEPTHS
 from fewshot_cxr.data.film import DecodedFilm, DecodingFacts
+from fewshot_cxr.data.plain_file import MOST_FILE_BYTES, open_plain
 from fewshot_cxr.data.quiet import quiet
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima", ".dic"})
@@ -66,10 +67,8 @@ def decode_film(path: str | Path, *, bit_depth: int | None = None) -> DecodedFil
     """Read a film as `read_gray` does, with what should be said of it."""
     if bit_depth is not None and not 8 <= bit_depth <= 16:
         raise ValueError(f"bit_depth must be in 8..16, got {bit_depth}")
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise type(error)(f"the file cannot be opened: {error.strerror}") from error
+    with open_plain(path) as opened:
+        content = opened.read(MOST_FILE_BYTES)  # it may grow
     if not content:
         raise OSError("the file is empty")
     if is_dicom(content[:HEAD_BYTES]):

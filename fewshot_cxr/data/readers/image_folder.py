@@ -10,6 +10,7 @@ from fewshot_cxr.data.dicom_header import AGE_TEXT, read_header
 from fewshot_cxr.data.dicom_kind import LATERAL_VIEWS
 from fewshot_cxr.data.film import LATERAL
 from fewshot_cxr.data.images import DICOM_SUFFIXES, is_image_name
+from fewshot_cxr.data.plain_file import check_plain
 from fewshot_cxr.data.readers.cells import alike_findings, patient_of_path, patients_note
 from fewshot_cxr.data.readers.film_walk import Walk, descend, walk_films
 from fewshot_cxr.data.readers.folder_names import known_reader
@@ -137,12 +138,13 @@ def _problem(root: Path, path: str) -> Problem | None:
     try:
         if file.is_symlink() and not file.resolve().is_relative_to(root.resolve()):
             return Problem(None, path, "is a link that leaves the folder")
-        return None if file.stat().st_size else Problem(None, path, "is empty", "unreadable")
+        check_plain(found := file.stat())
+        return None if found.st_size else Problem(None, path, "is empty", "unreadable")
     except RuntimeError:  # Path.resolve before Python 3.13; from then on the OSError of stat
         return Problem(None, path, "cannot be opened: its links lead in a circle", "unreadable")
     except OSError as error:
         kind = "missing" if isinstance(error, FileNotFoundError) else "unreadable"
-        return Problem(None, path, f"cannot be opened: {error.strerror}", kind)
+        return Problem(None, path, f"cannot be opened: {error.strerror or error}", kind)
 
 
 def _nothing(root: Path, problems: list[Problem], notes: Sequence[str]) -> FileNotFoundError:
