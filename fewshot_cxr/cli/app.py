@@ -7,13 +7,14 @@ import re
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import click
 
 from fewshot_cxr._checks import nearest
 from fewshot_cxr._visible import UNSEEN, escaped, visible
+from fewshot_cxr.cli.failures import INTERRUPTED, WRONG_USE, described, fail
 from fewshot_cxr.cli.words import called_command, in_flags, spoken
 
 COMMANDS = {
@@ -36,7 +37,6 @@ COMMANDS = {
     "plot": ("fewshot_cxr.cli.plot", "Draw one figure from a result, a run, embeddings or films."),
     "report": ("fewshot_cxr.cli.report", "Write one page on runs and results, to read, print and send."),
 }
-FAILED, WRONG_USE, NOTHING_READABLE, INTERRUPTED = 1, 2, 4, 130
 # Colours and bars of our own libraries pass, and ends of lines; whatever else a terminal would obey is shown.
 _OWN_CONTROLS = re.compile(rf"(\x1b\[[0-9;?]*[A-Za-z]|[\n\r\t])|{UNSEEN}")
 
@@ -86,6 +86,7 @@ class LazyGroup(Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="fewshot_cxr", prog_name="fscxr")
+@click.option("--traceback", is_flag=True, expose_value=False, help="With any command: show where an error came from.")
 def fscxr() -> None:
     """Few-shot metric learning for chest X-rays.
 
@@ -96,7 +97,8 @@ def fscxr() -> None:
              fscxr episode-eval --checkpoint run --data split.csv --split test
              fscxr predict new.png --checkpoint run --support split.csv
 
-    Exit codes: 0 done, 1 failed, 2 wrong use, 3 a check of --fail-on failed, 4 nothing readable, 130 interrupted.
+    Exit codes: 0 done, 1 failed, 2 wrong use, 3 a check of --fail-on failed, 4 nothing readable, 70 an unforeseen
+    error, 130 interrupted.
     """
 
 
@@ -119,7 +121,7 @@ class _Stream:
     def write(self, text: str) -> int:
         """Write as the stream does."""
         text = _OWN_CONTROLS.sub(lambda found: found[1] or escaped(found[0]), text)
-        return self._unbroken(self._stream.write, text) or len(text)
+        return self._unbroken(self._stream.write, text) or len(text) if text else 0
 
     def flush(self) -> None:
         """Flush as the stream does."""
@@ -128,8 +130,10 @@ class _Stream:
     def _unbroken(self, call: Callable[..., Any], *arguments: str) -> Any:
         try:
             return call(*arguments)
-        except BrokenPipeError:
+        except OSError as error:
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+            if not isinstance(error, BrokenPipeError):  # the disk behind it may be full
+                raise OSError(error.errno, error.strerror, self._stream.name) from None
             return None
 
     def __getattr__(self, name: str) -> Any:
@@ -139,7 +143,8 @@ class _Stream:
 def main() -> NoReturn:
     """Run the command line and leave with its exit code."""
     warnings.showwarning = _show_warning
-    streams = sys.stdout, sys.stderr
+    # One that is closed would give its number to the next file that is opened.
+    streams = [stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr)]  # noqa: SIM115 - to the very end
     for stream in streams:
         if isinstance(stream, io.TextIOWrapper):  # what a terminal's letters lack is shown as an escape
             stream.reconfigure(errors="backslashreplace")
@@ -153,8 +158,10 @@ def main() -> NoReturn:
 
 
 def _main() -> NoReturn:
+    words = [word for word in sys.argv[1:] if word != "--traceback"]
     try:
-        result: Any = fscxr.main(prog_name="fscxr", standalone_mode=False)
+        result: Any = fscxr.main(args=words, prog_name="fscxr", standalone_mode=False)
+        sys.stdout.flush()
         sys.exit(result if isinstance(result, int) else 0)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
@@ -162,25 +169,18 @@ def _main() -> NoReturn:
         fail(error.format_message(), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         fail("interrupted; a training run goes on with --resume", INTERRUPTED)
-    except FileNotFoundError as error:
-        fail(str(error), NOTHING_READABLE)
-    except (ValueError, TypeError) as error:
-        _trace()
-        fail(in_flags(str(error), called_command(fscxr, sys.argv[1:])), WRONG_USE)
-    except (OSError, ArithmeticError, ImportError, MemoryError, RuntimeError) as error:
-        _trace()
-        fail(str(error) or type(error).__name__, FAILED)
+    except Exception as error:  # one line, whatever it is
+        if len(words) < len(sys.argv[1:]) or os.environ.get("FSCXR_TRACEBACK"):
+            traceback.print_exc()
+        text, code = described(error)
+        fail(_in_flags(text, words) if code == WRONG_USE else text, code)
 
 
-def _trace() -> None:
-    if os.environ.get("FSCXR_TRACEBACK"):
-        traceback.print_exc()
-
-
-def fail(message: str, code: int) -> NoReturn:
-    """Print one line on standard error and leave."""
-    click.echo(f"fscxr: error: {visible(' '.join(message.split()))}", file=sys.stderr)
-    sys.exit(code)
+def _in_flags(text: str, words: Sequence[str]) -> str:
+    try:
+        return in_flags(text, called_command(fscxr, words))
+    except Exception:  # the command cannot be loaded, as the text says
+        return text
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:

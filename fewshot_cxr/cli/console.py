@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # what neither decodes films nor has a result starts without 
     from fewshot_cxr.report import Table
     from fewshot_cxr.workflows.compute import Compute
 
+_PAPER_WIDTH = 110
 _LONGEST_KEPT = 12  # of a word in a table that need not be broken
 
 
@@ -101,7 +102,8 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
     title, columns = visible(title), [visible(column) for column in columns]
     rows = [[visible(row[0]), *map(_visible_lines, row[1:])] for row in rows]
     # Into a pipe or a file there is a width of our own, unless the user says one.
-    width = None if (sys.stderr if to_stderr else sys.stdout).isatty() or os.environ.get("COLUMNS") else 110
+    asked, is_watched = os.environ.get("COLUMNS"), (sys.stderr if to_stderr else sys.stdout).isatty()
+    width = shutil.get_terminal_size((_PAPER_WIDTH, 0)).columns if asked else None if is_watched else _PAPER_WIDTH
     # Names are data: [red] is a name too.
     console = Console(stderr=to_stderr, width=width, markup=False, emoji=False, highlight=False)
     if _least_width([columns, *rows]) > console.width:

@@ -61,6 +61,11 @@ def test_a_table_that_has_room_stays_a_table(capsys, monkeypatch):
     assert any("│" in line for line in shown(capsys, monkeypatch, 60, ("split", "films"), [("train", "3")]))
 
 
+@pytest.mark.parametrize("columns", ["0", "", "-1", "many", "9" * 30])
+def test_a_width_that_is_none_is_passed_over(capsys, monkeypatch, columns):
+    assert any("│" in line for line in shown(capsys, monkeypatch, columns))
+
+
 HOSTILE = "a\x1b]0;owned\x07\x1b[2J\x9b31mb\r\b\u202ec\u2066\udcff\nfscxr: error: forged"
 SHOWN = r"a\x1b]0;owned\x07\x1b[2J\u009b31mb\r\x08\u202ec\u2066\udcff\nfscxr: error: forged"
 HARMLESS = "Lungenentzündung 肺炎 \N{FAMILY} \U0001f469\u200d\u2695\ufe0f می\u200cکند"
@@ -161,5 +166,6 @@ def test_lines_leave_by_these_doors_alone():
     assert {room.stem for room in rooms if re.search(r"\bclick\.s?echo\(|\bprint\(", room.read_text())} == {
         "app",
         "console",
+        "failures",
         "recipes",
     }
