@@ -1,0 +1,150 @@
+"""One bit of a file turned over: every bit of the header, some of the tensors; what is read then must not differ."""
+
+import json
+import os
+import shutil
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from fault_kinds.attack import Attack, believed, fingerprint, in_process
+from fewshot_cxr import Embeddings, ImageSpec, build_encoder, load_encoder
+from fewshot_cxr.data import cache_films, read_dataset
+from fewshot_cxr.encoders import load_head, save_encoder
+from fewshot_cxr.episodes import SavedEpisodes
+from fewshot_cxr.training.callbacks import resumed_epoch
+
+N_TENSOR_BITS = 1_000
+SPEC = ImageSpec(size_px=32)
+
+
+def encoder(made: Path, draw: np.random.Generator, share: float) -> Iterator[Attack]:
+    yield from _flips(_small_encoder(made), _encoder_says, draw, share)
+
+
+def classifier(made: Path, draw: np.random.Generator, share: float) -> Iterator[Attack]:
+    yield from _flips(made / "classifier" / "encoder.safetensors", _classifier_says, draw, share)
+
+
+def embeddings(made: Path, draw: np.random.Generator, share: float) -> Iterator[Attack]:
+    yield from _flips(made / "all.safetensors", lambda file: vars(Embeddings.load(file)), draw, share)
+
+
+def episodes(made: Path, draw: np.random.Generator, share: float) -> Iterator[Attack]:
+    films = Embeddings.load(made / "test.safetensors")
+    yield from _flips(made / "test.episodes", partial(_episodes_say, films), draw, share)
+
+
+def checkpoint(made: Path, draw: np.random.Generator, share: float) -> Iterator[Attack]:
+    """Flip bits of a last.ckpt: what stands around its tensors, and the tensors."""
+    file = made / "run" / "last.ckpt"
+    content, card = file.read_bytes(), json.loads((made / "run" / "card.json").read_text())
+    with zipfile.ZipFile(file) as archive:
+        is_tensor = np.zeros(len(content), dtype=bool)
+        for member in archive.infolist():
+            if "/data/" in member.filename:
+                start = (
+                    member.header_offset
+                    + 30
+                    + int.from_bytes(content[member.header_offset + 26 : member.header_offset + 28], "little")
+                    + int.from_bytes(content[member.header_offset + 28 : member.header_offset + 30], "little")
+                )
+                is_tensor[start : start + member.file_size] = True
+    around = draw.permutation(np.flatnonzero(~is_tensor))
+    chosen = [*around[: int(4_000 * share)], *draw.choice(np.flatnonzero(is_tensor), int(N_TENSOR_BITS * share))]
+    bits = 8 * np.array(chosen) + draw.integers(0, 8, len(chosen))
+    yield from _each(file, bits.tolist(), partial(_checkpoint_says, card))
+
+
+def cache(made: Path, draw: np.random.Generator, share: float) -> Iterator[Attack]:
+    """Flip bits of a cache's pack and of its index, the date of the file unchanged."""
+    films = read_dataset("manifest", made / "films.csv").take(range(6))
+    whole = made / "whole_cache"
+    cache_films(films, SPEC, folder=whole)
+    truth = fingerprint(_cache_says(films, whole))
+    for suffix in (".u8", ".json"):
+        file = next(whole.glob(f"recipe*/*{suffix}"))
+        n_bits = 8 * file.stat().st_size
+        n_chosen = N_TENSOR_BITS if suffix == ".u8" else 2_000
+        for bit in draw.choice(n_bits, min(n_bits, int(n_chosen * share)), replace=False).tolist():
+            yield f"{suffix} bit {bit}", partial(_flip_cache, films, whole, file.relative_to(whole), bit, truth)
+
+
+def _small_encoder(made: Path) -> Path:
+    file = made / "small.safetensors"
+    if not file.exists():
+        net = build_encoder("resnet9", image_spec=SPEC, embedding_dim=4, width=4)
+        save_encoder(net, file, card={"findings": ["bright", "dark"], "distance": "cosine", "best_epoch": 3})
+    return file
+
+
+def _flips(file: Path, read: Callable[[Path], Any], draw: np.random.Generator, share: float) -> Iterator[Attack]:
+    content = file.read_bytes()
+    n_head = 8 * (8 + int.from_bytes(content[:8], "little"))
+    head = np.arange(n_head) if share == 1 else draw.choice(n_head, int(4_000 * share), replace=False)
+    n_bits = 8 * len(content)
+    bits = [*head.tolist(), *draw.integers(n_head, n_bits, int(N_TENSOR_BITS * share)).tolist()]
+    yield from _each(file, bits, read)
+
+
+def _each(file: Path, bits: list[int], read: Callable[[Path], Any]) -> Iterator[Attack]:
+    truth, content = fingerprint(read(file)), file.read_bytes()
+    place = file.parent / f"flipped_{os.getpid()}"
+    place.mkdir(exist_ok=True)
+    for bit in bits:
+        yield f"bit {bit}", partial(_flip, content, bit, place / file.name, read, truth)
+
+
+def _flip(content: bytes, bit: int, file: Path, read: Callable[[Path], Any], truth: bytes) -> str:
+    file.write_bytes(_with_bit(content, bit))
+    return believed(partial(read, file), truth, file)
+
+
+def _flip_cache(films: Any, whole: Path, name: Path, bit: int, truth: bytes) -> str:
+    folder = whole.parent / f"flipped_cache_{os.getpid()}"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(whole, folder)
+    file, date = folder / name, (whole / name).stat()
+    file.write_bytes(_with_bit(file.read_bytes(), bit))
+    os.utime(file, ns=(date.st_atime_ns, date.st_mtime_ns))
+    # A pack is tested once in each process.
+    return believed(partial(in_process, partial(_cache_says, films, folder)), truth, file)
+
+
+def _with_bit(content: bytes, bit: int) -> bytes:
+    damaged = bytearray(content)
+    damaged[bit // 8] ^= 1 << bit % 8
+    return bytes(damaged)
+
+
+def _encoder_says(file: Path) -> Any:
+    net = load_encoder(file)
+    return [net.state_dict(), net.recipe, net.image_spec, net.card]
+
+
+def _classifier_says(file: Path) -> Any:
+    return [*_encoder_says(file), *load_head(file)]
+
+
+def _episodes_say(films: Embeddings, file: Path) -> Any:
+    saved = SavedEpisodes.load(file, films)
+    blocks = [vars(block) for block in saved.blocks()]
+    return [blocks, saved.to_json(), saved.n_way, saved.n_episodes, saved.seed, saved.hash, saved.notes]
+
+
+def _checkpoint_says(card: dict[str, Any], file: Path) -> Any:
+    # All that a resumed run checks, then all that it takes.
+    return [resumed_epoch(file, card), torch.load(file, map_location="cpu", weights_only=True)]
+
+
+def _cache_says(films: Any, folder: Path) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = cache_films(films, SPEC, folder=folder)
+    return [found.rows(range(len(found))), found.records.problems, found.records.notes]

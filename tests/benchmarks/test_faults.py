@@ -1,0 +1,79 @@
+"""benchmarks/faults.py counts what an attack does, and goes on behind a process that ends or hangs."""
+
+import multiprocessing
+import os
+import re
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+pytestmark = [
+    pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="attacks are forked"),
+    pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning"),  # Python 3.12 and later, beside threads
+]
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def faults(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import faults
+
+    return faults
+
+
+def test_an_attack_that_hangs_or_ends_its_process_is_counted_and_the_next_goes_on(faults, monkeypatch, tmp_path):
+    def attacks(made, draw, share):
+        yield "well", lambda: "refused"
+        yield "hangs", partial(time.sleep, 60)
+        yield "ends", partial(os._exit, 3)
+        yield "raises", lambda: 1 / 0
+        yield "loses", lambda: "lost: two rows"
+        yield "reads on", lambda: "silent"
+
+    monkeypatch.setattr(faults, "KINDS", {"flips: some": attacks})
+    monkeypatch.setattr(faults, "SHORT", 0.5)
+    (siege,) = faults.run_kinds(["flips: some"], tmp_path, seed=0, share=1, n_lanes=2)
+    assert siege.counts == {"refused": 1, "hang": 1, "crash": 2, "lost": 1, "silent": 1}
+    assert [example.split()[1].rstrip(":") for example in siege.examples] == [
+        "hangs",
+        "ends",
+        "raises",
+        "loses",
+        "reads",
+    ]
+
+
+def test_what_is_read_of_a_damaged_file_must_be_what_it_was(faults, tmp_path):
+    from fault_kinds.attack import believed, fingerprint
+
+    def refuse(text):
+        raise OSError(text)
+
+    truth, file = fingerprint({"a": [1.0, None]}), tmp_path / "some.file"
+    assert believed(lambda: {"a": [1.0, None]}, truth, file) == "harmless"
+    assert believed(lambda: {"a": [1.5, None]}, truth, file) == "silent"
+    assert believed(partial(refuse, f"{file} is damaged"), truth, file) == "refused"
+    assert believed(partial(refuse, "it is damaged"), truth, file).startswith("crash: names no file")
+
+
+def test_a_command_is_called_under_guard(faults, tmp_path):
+    from fault_kinds.attack import call, command_outcome
+
+    done = call("data", "read", "image_folder:nowhere", "--out", "a.csv", cwd=tmp_path)
+    assert (done.code, command_outcome(done)) == (2, "refused")
+    assert command_outcome(call("--version", cwd=tmp_path, before=partial(time.sleep, 60), limit=0.2)) == "hang"
+    assert command_outcome(call("--version", cwd=tmp_path, before=lambda: 1 / 0)).startswith("crash: ZeroDivisionError")
+
+
+@pytest.mark.slow
+def test_every_kind_runs():
+    command = [sys.executable, BENCHMARKS / "faults.py", "--quick"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+    table = re.findall(r"^(\S.*?)  +([\d,]+) +(\d+) +(\d+) +(\d+) +(\d+) +\d+$", done.stdout, re.MULTILINE)
+    assert len(table) > 15, done.stderr
+    assert all(int(n_inputs) for _, n_inputs, *_ in table)
