@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import reprlib
+import sys
 import warnings
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
@@ -69,6 +71,44 @@ def check_list(values: Any, name: str) -> None:
         raise TypeError(f"{name} must be a list of findings, got the text {values!r}")
     if not isinstance(values, Iterable):
         raise TypeError(f"{name} must be a list of findings, got {values!r}")
+
+
+_FORMS = {dict: "named values", list: "a list", str: "a text", int: "a whole number", float: "a finite number"}
+
+
+def check_form(value: Any, form: Any, name: str) -> None:
+    """Refuse plain values of a file that are not what those who use them take for granted.
+
+    Args:
+        value: of JSON, or of a checkpoint.
+        form: a type; [form of each item]; {key: form of its value}, where a key that ends in "?" may be absent; or one
+            of these in a tuple with None, where None will do.
+        name: of the value, after that of its file.
+
+    Raises:
+        ValueError: it has another form; the text names the key.
+    """
+    if isinstance(form, tuple):
+        if value is None:
+            return
+        form = form[0]
+    kind = type(form) if isinstance(form, (dict, list)) else form
+    if not _is_a(value, kind):
+        raise ValueError(f"{name} must be {_FORMS.get(kind, 'true or false')}, got {reprlib.repr(value)}")
+    for key, inner in form.items() if isinstance(form, dict) else ():
+        plain = key.removesuffix("?")
+        if plain in value:
+            check_form(value[plain], inner, f"{name}.{plain}")
+        elif plain == key:
+            raise ValueError(f"{name} lacks {key!r}")
+    for item in value if isinstance(form, list) else ():
+        check_form(item, form[0], f"{name}, an item,")
+
+
+def _is_a(value: Any, kind: type) -> bool:
+    if kind not in (int, float):
+        return isinstance(value, kind)
+    return isinstance(value, (int, kind)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def renamed(old: Any, new: Any, old_name: str, new_name: str) -> Any:

@@ -13,6 +13,7 @@ from fewshot_cxr.storage import is_safetensors, load_plain_tensors
 
 _LOOKED_AT = 1 << 12
 _PICKLE = 1 << 22  # bytes of an old pickle in which names of classes are looked for
+_FOLDER = 0x10
 _AGAIN = "download it again"
 _STARTS = {
     b"version https://git-lfs": "is a pointer of Git LFS, not the weights: fetch them with `git lfs pull`",
@@ -46,6 +47,8 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     if what := foreign_kind(path):
         raise OSError(f"{path} {what}")
     try:
+        if zipfile.is_zipfile(path):
+            check_archive(path)
         with path.open("rb") as file:  # of a path torch would look at the suffix
             state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle, zip and torch each have their own, with no common base
@@ -58,6 +61,17 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         told = f": {', '.join(map(str, others[:3]))} are no tensors" if others else ": it is empty"
         raise ValueError(f"{path} is no state dict{told}; save model.state_dict()")
     return dict(state)
+
+
+def check_archive(path: Path) -> None:
+    """Test the checksums of a zip archive, which torch writes and reads past; it reads nothing of a "folder".
+
+    Raises:
+        zipfile.BadZipFile: a part is damaged; other damage has other errors of zipfile and zlib.
+    """
+    with zipfile.ZipFile(path) as archive:
+        if archive.testzip() or any(part.external_attr & _FOLDER for part in archive.infolist()):
+            raise zipfile.BadZipFile
 
 
 def foreign_kind(path: Path) -> str:

@@ -3,23 +3,22 @@
 import csv
 import io
 import math
-import pickle
 import platform
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import lightning
-import torch
 from lightning.pytorch.loggers import Logger
 
 from fewshot_cxr.encoders import Encoder
 from fewshot_cxr.records import Records
-from fewshot_cxr.storage import whole_file, write_text
+from fewshot_cxr.storage import write_text
+from fewshot_cxr.training.last_checkpoint import LAST
 from fewshot_cxr.training.module import Learner, TrainingModule
 from fewshot_cxr.training.objective import plateau_scale
 from fewshot_cxr.training.settings import TrainingSettings
@@ -69,48 +68,6 @@ def best_card(card: dict[str, Any], row: dict[str, float]) -> dict[str, Any]:
     return card | {"best_epoch": int(row["epoch"]), "val_accuracy": row.get("val_accuracy")}
 
 
-def resumed_epoch(last: Path, card: dict[str, Any]) -> int:
-    """Return how many whole epochs lie behind a `last.ckpt`, after checking that it is of the same run.
-
-    Raises:
-        ValueError: other settings or other films; the text names them. Or no checkpoint of ours.
-        OSError: the file is damaged.
-    """
-    before = _read_card(last)
-    differing = list(_differences(before["training"], card["training"]))
-    if differing:
-        raise ValueError(f"{last} was made with another {', '.join(differing)}; resume with the settings of card.json")
-    if before["data_hash"] != card["data_hash"]:
-        there, now = (" and ".join(f"{n} of {part}" for part, n in one["n_films"].items()) for one in (before, card))
-        raise ValueError(
-            f"{last} was trained on other films or another split (films: {there} there, {now} now); resume with the "
-            "same --data"
-        )
-    return int(before["n_epochs_done"])
-
-
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """Yield each setting that differs, with both values; of settings in settings those that do."""
-    for name, value in now.items():
-        old = before.get(name)
-        if isinstance(value, dict) and isinstance(old, dict):
-            yield from _differences(old, {**dict.fromkeys(old), **value})
-        elif old != value:
-            yield f"{name} ({old} there, {value} now)"
-
-
-def _read_card(last: Path) -> dict[str, Any]:
-    try:
-        # Only tensors and plain values: nothing that a stranger put into the file is run.
-        card = torch.load(last, map_location="cpu", weights_only=True).get("run_card")
-    except (RuntimeError, pickle.UnpicklingError, EOFError, AttributeError) as error:
-        raise OSError(f"{last} is damaged or no checkpoint: start anew without --resume") from error
-    if not isinstance(card, dict):
-        raise ValueError(f"{last} is no checkpoint of fewshot_cxr")
-    return card
-
-
-LAST = "last.ckpt"
 HISTORY = "history.csv"
 _COLLAPSED_SPREAD = 0.02
 
@@ -142,7 +99,7 @@ class RunKeeper(lightning.Callback):
         self.history: list[dict[str, float]] = []
         self.best_state: dict[str, Any] = {}
         self.stopped_by = ""
-        self.is_interrupted = False
+        self.is_interrupted = self.has_begun = False
         self._begun = self._epoch_begun = time.monotonic()
         self._has_warned = False
 
@@ -173,12 +130,13 @@ class RunKeeper(lightning.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the history of an interrupted run."""
-        self.history = state_dict["history"]
+        self.history = [{name: float(value) for name, value in row.items()} for row in state_dict["history"]]
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """End a resumed run at once whose patience was exhausted before."""
         if self.history and self._is_exhausted():
             trainer.should_stop = True
+        self.has_begun = True
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Report that all is done, where the run stops early, too."""
@@ -227,8 +185,7 @@ class RunKeeper(lightning.Callback):
             self._keep(pl_module.candidate, row)
         if self.folder is not None:
             write_text(self.folder / HISTORY, history_csv(self.history))
-            with whole_file(self.folder / LAST) as part:
-                trainer.save_checkpoint(part, weights_only=False)
+            trainer.save_checkpoint(self.folder / LAST, weights_only=False)
         _log(trainer.logger, row)
         trainer.should_stop = self._shall_stop(row)
 

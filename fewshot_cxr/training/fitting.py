@@ -17,7 +17,8 @@ from fewshot_cxr.encoders import ENCODER_FILE, Encoder, as_encoder, build_encode
 from fewshot_cxr.records import Records
 from fewshot_cxr.storage import write_json
 from fewshot_cxr.training.batches import BatchLoader, BatchSampler, training_parts
-from fewshot_cxr.training.callbacks import LAST, RunKeeper, best_card, resumed_epoch, run_card
+from fewshot_cxr.training.callbacks import RunKeeper, best_card, run_card
+from fewshot_cxr.training.last_checkpoint import LAST, resumed_epoch
 from fewshot_cxr.training.module import Learner, TrainingModule
 from fewshot_cxr.training.runner import run_lightning
 from fewshot_cxr.training.settings import BACKBONE, TrainingSettings

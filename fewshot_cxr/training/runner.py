@@ -15,6 +15,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from fewshot_cxr._sole_writer import only_writer
 from fewshot_cxr.inference import choose_device, native_precision
 from fewshot_cxr.training.callbacks import RunKeeper
+from fewshot_cxr.training.last_checkpoint import LastCheckpoint, refusing_what_does_not_fit
 from fewshot_cxr.training.module import Batch, TrainingModule
 
 
@@ -51,9 +52,11 @@ def run_lightning(
             use_distributed_sampler=False,
             log_every_n_steps=1,
             default_root_dir=out,
+            plugins=[LastCheckpoint()],
         )
         try:
-            runner.fit(module, batches, ckpt_path=checkpoint, weights_only=True)
+            with refusing_what_does_not_fit(checkpoint, has_begun=lambda: keeper.has_begun):
+                runner.fit(module, batches, ckpt_path=checkpoint, weights_only=True)
         except SystemExit:
             # Lightning turns Ctrl-C into exit code 1, and ignores the signal from then on.
             if keeper.is_interrupted:

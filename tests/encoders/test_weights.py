@@ -325,6 +325,16 @@ def test_encoder_without_recipe_is_not_saved(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_flipped_bit_of_foreign_weights_is_not_believed(tmp_path):
+    file, net = tmp_path / "net.pth", timm.create_model("resnet18", num_classes=0, in_chans=1)
+    torch.save(net.state_dict(), file)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(OSError, match="net.pth holds no plain weights, or is damaged"):
+        build_encoder("resnet18", image_spec=SMALL, weights=file)
+
+
 def test_wrong_checkpoints_are_refused_by_name(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"encoder.safetensors: no such file"):
         load_encoder(tmp_path)
