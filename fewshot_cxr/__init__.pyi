@@ -1,4 +1,5 @@
 # The public names and where they live: read by type checkers, and by lazy_loader at run time (which wants the dots).
+from ._version import __version__ as __version__
 from .data import read_dataset as read_dataset
 from .data import split_by_patient as split_by_patient
 from .embeddings import Embeddings as Embeddings
@@ -12,5 +13,3 @@ from .records import Record as Record
 from .records import Records as Records
 from .training import ClassifierTrainer as ClassifierTrainer
 from .training import SiameseTrainer as SiameseTrainer
-
-__version__: str

@@ -33,6 +33,7 @@ FLOORS = (
         "_progress",
         "_sole_writer",
         "_state",
+        "_version",
         "_visible",
     },
     {"data", "samplers", "objectives", "encoders", "metrics"},

@@ -1,5 +1,5 @@
 """The console command `fscxr`: flags in, one library call, text out."""
 
-from fewshot_cxr.cli.app import main
+from fewshot_cxr.cli.start import main
 
 __all__ = ["main"]

@@ -14,7 +14,9 @@ import click
 
 from fewshot_cxr._checks import nearest
 from fewshot_cxr._visible import UNSEEN, escaped, visible
-from fewshot_cxr.cli.failures import INTERRUPTED, WRONG_USE, described, fail
+from fewshot_cxr.cli.ending import answering, exit_code, interrupt
+from fewshot_cxr.cli.failures import WRONG_USE, described, fail
+from fewshot_cxr.cli.signals import leave_at_once
 from fewshot_cxr.cli.words import called_command, in_flags, spoken
 
 COMMANDS = {
@@ -75,7 +77,8 @@ class LazyGroup(Group):
         """Import the command's module."""
         if name not in self.table:
             return None
-        command: click.Command = importlib.import_module(self.table[name][0]).command
+        with answering(leave_at_once):
+            command: click.Command = importlib.import_module(self.table[name][0]).command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -98,7 +101,7 @@ def fscxr() -> None:
              fscxr predict new.png --checkpoint run --support split.csv
 
     Exit codes: 0 done, 1 failed, 2 wrong use, 3 a check of --fail-on failed, 4 nothing readable, 70 an unforeseen
-    error, 130 interrupted.
+    error, 130 interrupted, 143 terminated.
     """
 
 
@@ -150,7 +153,8 @@ def main() -> NoReturn:
             stream.reconfigure(errors="backslashreplace")
     sys.stdout, sys.stderr = map(_Stream, streams)
     try:
-        _main()
+        with answering(interrupt):
+            _main()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -168,7 +172,7 @@ def _main() -> NoReturn:
     except click.ClickException as error:
         fail(error.format_message(), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        fail("interrupted; a training run goes on with --resume", INTERRUPTED)
+        fail("interrupted; a training run goes on with --resume", exit_code())
     except Exception as error:  # one line, whatever it is
         if len(words) < len(sys.argv[1:]) or os.environ.get("FSCXR_TRACEBACK"):
             traceback.print_exc()

@@ -14,7 +14,7 @@ import click
 from fewshot_cxr._state import state_folder
 from fewshot_cxr._visible import visible
 
-FAILED, WRONG_USE, NOTHING_READABLE, UNFORESEEN, INTERRUPTED = 1, 2, 4, 70, 130
+FAILED, WRONG_USE, NOTHING_READABLE, UNFORESEEN = 1, 2, 4, 70
 _CODES: tuple[tuple[type[Exception] | tuple[type[Exception], ...], int], ...] = (
     (FileNotFoundError, NOTHING_READABLE),
     ((ValueError, TypeError), WRONG_USE),
