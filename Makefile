@@ -5,13 +5,14 @@ DEMO_OUT ?= runs/demo
 
 VENV := .venv
 BIN := $(VENV)/bin
+AUDIT := .venv-audit
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
 # One thread in each worker: workers that all use every core wait for each other. Each gets tests that lie side by side,
 # which share what their module made once, and takes from the other when it has done its own.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 10
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lint format benchmark clean
+.PHONY: help demo test quick lint format audit benchmark clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -33,6 +34,16 @@ lint: $(VENV)/.installed-dev  ## ruff and mypy
 format: $(VENV)/.installed-dev  ## mend what ruff can mend
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+# pip-audit needs forty packages of its own, so it lives beside .venv. What it cannot look up is no pass.
+audit: $(VENV)/.installed-dev $(AUDIT)/bin/pip-audit  ## known holes of what is installed, and of the oldest that setup.cfg admits
+	@$(BIN)/python -m pip freeze --exclude-editable | sed 's/+.*//' >$(AUDIT)/installed.txt
+	@sed -n 's/^ *\([A-Za-z][A-Za-z0-9_-]*\)[=>~]=\([0-9.]*\).*/\1==\2/p' setup.cfg | sort -u >$(AUDIT)/oldest.txt
+	@failed=0; for list in installed oldest; do \
+	if $(AUDIT)/bin/pip-audit --strict --no-deps --disable-pip -r $(AUDIT)/$$list.txt >$(AUDIT)/said.txt 2>&1; \
+	then echo "$$list: no known hole"; \
+	elif grep -q "^Name " $(AUDIT)/said.txt; then failed=1; echo "$$list:"; sed -n '/^Name /,$$p' $(AUDIT)/said.txt; \
+	else failed=1; echo "$$list: not audited, its data cannot be reached: $$(tail -n 1 $(AUDIT)/said.txt)"; fi; done; exit $$failed
 
 benchmark: $(VENV)/.installed  ## how long the import and the help page take
 	$(BIN)/python benchmarks/import_time.py
@@ -57,3 +68,7 @@ $(VENV)/.installed-dev: setup.cfg pyproject.toml | $(BIN)/pip
 	@echo "installing fewshot_cxr, what it needs and its development tools into $(VENV); the first time this takes minutes"
 	@$(PIP) --editable ".[dev]"
 	@touch $(VENV)/.installed $@
+
+$(AUDIT)/bin/pip-audit:
+	@$(PYTHON) -m venv $(AUDIT)
+	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(AUDIT)/bin/python -m pip install --quiet pip-audit

@@ -114,3 +114,13 @@ def test_python_versions_agree(setup_cfg):
     workflow = (ROOT / ".github" / "workflows" / "tests.yml").read_text(encoding="utf-8")
     matrix = ", ".join(f'"3.{minor}"' for minor in range(lowest, above))
     assert f"python: [{matrix}]" in workflow
+
+
+def test_security_says_why_of_the_oldest_versions_that_are_admitted(setup_cfg):
+    wanted = setup_cfg["options"]["install_requires"] + "".join(setup_cfg["options.extras_require"].values())
+    admitted = dict(re.findall(r"^([\w-]+)[=>~]=([\d.]+)", wanted, flags=re.MULTILINE))
+    said = dict(
+        re.findall(r"^\| ([\w-]+) \| ([\d.]+) \|", (ROOT / "SECURITY.md").read_text(encoding="utf-8"), re.MULTILINE)
+    )
+    assert said.items() <= admitted.items()
+    assert said.keys() >= {"torch", "Pillow", "pydicom", "lightning", "timm", "jinja2"}
