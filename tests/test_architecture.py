@@ -29,6 +29,7 @@ FLOORS = (
         "whole_files",
         "_checks",
         "_html",
+        "_json",
         "_kinds",
         "_progress",
         "_sole_writer",

@@ -13,7 +13,7 @@ import torch
 
 from fewshot_cxr._html import counts_table, facts_text, html_table
 from fewshot_cxr.embeddings import Embeddings, known_patients, patient_codes
-from fewshot_cxr.evaluation.scores import EXEMPLARS
+from fewshot_cxr.evaluation.film_rows import answer_values
 from fewshot_cxr.evaluation.shown import answers_facts
 from fewshot_cxr.metrics import tie_credits
 
@@ -198,26 +198,7 @@ class Answers:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Answers":
         """Rebuild from the JSON of a result; it says `patient` of a film by a number, which is no patient's id."""
-        films, findings = value["films"], tuple(value["findings"])
-        values: dict[str, Any] = {"findings": findings, "paths": tuple(film["path"] for film in films)}
-        values["patient_ids"] = [film["patient"] for film in films]
-        values["has_patient"] = [film.get("has_patient", True) for film in films]
-        values["probabilities"] = [film["probabilities"] for film in films]
-        if value["kind"] != "closed_set":
-            values["truth"] = [[np.nan if one is None else one for one in film["truth"]] for film in films]
-            return cls(**values)
-        values["truth"] = [findings.index(film["finding"]) for film in films]
-        if any(row is None for row in values["probabilities"]):
-            answered = [film["predicted"] for film in films]
-            values["probabilities"] = [[(name in names) / len(names) for name in findings] for names in answered]
-            values["has_probabilities"] = False
-        for name in ("log_odds", "margins"):  # files of before they were kept have none
-            told = [film.get(name) for film in films]
-            values[name] = None if any(row is None for row in told) else told
-        calibration = value["calibration"] or {}
-        if calibration.get("basis") == EXEMPLARS:
-            values["temperature"] = calibration["temperature"]
-        return cls(**values, **{name: value[name] for name in ("rule", "distance", "is_transductive")})
+        return cls(**answer_values(value))
 
 
 def Decisions(*, true_ids: Any, **values: Any) -> Answers:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from fewshot_cxr._html import facts_text, html_table
-from fewshot_cxr.evaluation.plain_values import to_plain, with_tuples
+from fewshot_cxr.evaluation.plain_values import read_plain, to_plain
 from fewshot_cxr.evaluation.shown import comparison_facts, difference_text
 from fewshot_cxr.metrics import Interval
 
@@ -71,5 +71,8 @@ class Comparison:
             raise ValueError(
                 f"this is no comparison of this version ({', '.join(missing) or 'kind'} missing); run compare again"
             )
-        told = {item.name: with_tuples(value[item.name]) for item in fields(cls) if item.name in value}
-        return cls(**told | {"rows": tuple(Difference(**row) for row in told["rows"])})
+        try:
+            made: Comparison = read_plain(cls, value)
+        except ValueError as error:
+            raise ValueError(f"this comparison is not whole: {error}; run compare again") from error
+        return made

@@ -4,16 +4,16 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import numpy as np
 
 from fewshot_cxr._html import counts_table, facts_text, html_table
 from fewshot_cxr.evaluation.answers import Answers
-from fewshot_cxr.evaluation.plain_values import read_estimates, to_plain, with_tuples
-from fewshot_cxr.evaluation.scores import Calibration, OpenSet, Scores
+from fewshot_cxr.evaluation.plain_values import read_plain, take, to_plain
+from fewshot_cxr.evaluation.scores import Calibration, OpenSet, Scores, overall_key, read_scores
 from fewshot_cxr.evaluation.shown import result_facts
-from fewshot_cxr.metrics import Estimate, numbers_in
+from fewshot_cxr.metrics import Estimate
 from fewshot_cxr.unknown_patients import over_patients
 
 
@@ -179,7 +179,7 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; `from_json` rebuilds an equal result."""
-        overall = {_overall_key(self.kind, name): one for name, one in self.scores.overall.items()}
+        overall = {overall_key(self.kind, name): one for name, one in self.scores.overall.items()}
         values: dict[str, Any] = {"per_class": self.scores.per_class, "per_class_recall": self.per_class_recall}
         values |= vars(self) | {key: getattr(self, name) for name, key in _FLOORS.items()}
         values["interval_over"] = self.interval_over
@@ -196,7 +196,7 @@ class Result:
         """Rebuild from `to_json`.
 
         Raises:
-            ValueError: the value is no result of this version, or a part of it is missing.
+            ValueError: the value is no result of this version, or a part of it is missing or not what it should be.
         """
         kind = value.get("kind", "")
         command = COMMANDS.get(kind, "episode-eval or evaluate")
@@ -206,20 +206,10 @@ class Result:
                 f"this is no result of {command} of this version ({', '.join(missing) or 'kind'} missing); "
                 f"run {command} again"
             )
-        told = {item.name: value[item.name] for item in fields(cls) if item.name in value and item.name in _KEYS[kind]}
-        told |= {name: with_tuples(told[name]) for name in ("confusion", *_TEXTS) if name in told}
-        for name, read in {"calibration": Calibration.from_json, "open_set": OpenSet.from_json}.items():
-            if told.get(name) is not None:
-                told[name] = read(told[name])
-        for name, key in _FLOORS.items():
-            told[name] = read_estimates(value.get(key, {}))
-        if kind == "episodes":
-            facts = {item.name: value[item.name] for item in fields(EpisodeFacts)}
-            told["episodes"] = EpisodeFacts(**facts | {"seen_and_novel": read_estimates(facts["seen_and_novel"])})
-            told["replicates"] = Replicates(**with_tuples(value["replicates"]))
-        else:
-            told["answers"] = Answers.from_json(value)
-        return cls(kind=kind, scores=_read_scores(kind, value), **told)
+        try:
+            return _read(kind, value)
+        except ValueError as error:
+            raise ValueError(f"this result is not whole: {error}; run {command} again") from error
 
     if not TYPE_CHECKING:  # a type checker shall go on knowing every name
 
@@ -236,7 +226,6 @@ _MOVED = {item.name: f"episodes.{item.name}" for item in fields(EpisodeFacts)}
 _MOVED |= {"floor": "baselines", "above_floor": "above_baselines"}
 COMMANDS = {"episodes": "episode-eval", "closed_set": "evaluate", "multi_label": "evaluate (of several findings)"}
 _FLOORS = {f"{a}{b}baselines": f"{a}floor{b and '_balanced'}" for a in ("", "above_") for b in ("", "balanced_")}
-_TEXTS = ("findings", "notes", "warnings")
 _LATER = ("n_films_without_patient", "interval_over", "n_training_films")  # which results of before do not have
 # The keys of each kind's JSON after the numbers over all findings, in their order.
 _KEYS: dict[str, tuple[str, ...]] = {
@@ -258,20 +247,38 @@ _KEYS: dict[str, tuple[str, ...]] = {
 }
 
 
-def _overall_key(kind: str, name: str) -> str:
-    return f"mean_{name}" if kind == "multi_label" else name
+def _read(kind: str, value: Mapping[str, Any]) -> Result:
+    types, names = get_type_hints(Result), set(_KEYS[kind]) & value.keys()
+    told = {item.name: take(types[item.name], value, item.name) for item in fields(Result) if item.name in names}
+    for name, key in _FLOORS.items():
+        told[name] = read_plain(types[name], value.get(key, {}), (key,))
+    if kind == "episodes":
+        told["episodes"] = read_plain(EpisodeFacts, value)
+    else:
+        told["answers"] = Answers.from_json(value)
+    result = Result(kind=kind, scores=read_scores(kind, value), **told)
+    _check_whole(result)
+    return result
 
 
-def _read_scores(kind: str, value: Mapping[str, Any]) -> Scores:
-    is_several = kind == "multi_label"
-    names = [name for name, number in numbers_in("overall").items() if number.is_ranking or not is_several]
-    overall = {name: Estimate.from_json(value[_overall_key(kind, name)]) for name in names}
-    if not is_several:
-        return Scores(overall, {name: read_estimates(row) for name, row in value["per_class"].items()})
-    rows = value["per_finding"].items()
-    return Scores(
-        overall, {name: read_estimates({key: row[key] for key in numbers_in("several")}) for name, row in rows}
-    )
+def _check_whole(result: Result) -> None:
+    """Refuse parts that do not go together, or that no evaluation gives."""
+    for name in ("accuracy", "balanced_accuracy", "macro_f1", "auroc"):
+        one = result.scores.overall.get(name)
+        if one is not None and one.mean is not None and not 0 <= one.mean <= 1:
+            raise ValueError(f"{overall_key(result.kind, name)} is {one.mean}, a proportion 0..1 was expected")
+    n, shares = len(result.findings), result.confusion
+    if shares and (len(shares) != n or any(len(row) != n or min(row) < 0 for row in shares)):
+        raise ValueError(f"confusion must have {n} rows of {n} counts, one for each finding")
+    if len(set(result.findings)) != n or not result.scores.per_class.keys() <= set(result.findings):
+        raise ValueError("findings must be distinct, and hold each that has numbers")
+    if not result.data_hash or (result.episodes is not None and not result.episodes.episodes_hash):
+        raise ValueError("data_hash and episodes_hash must not be empty")
+    if result.answers is not None and (result.answers.data_hash, len(result.answers)) != (
+        result.data_hash,
+        result.n_films,
+    ):
+        raise ValueError("data_hash and n_films are not those of its films, which were changed after they were judged")
 
 
 def result_from_json(value: Any) -> Result:
@@ -281,20 +288,8 @@ def result_from_json(value: Any) -> Result:
         ValueError: it is neither, a part of it is missing, or it holds what no evaluation writes.
     """
     kind = value.get("kind") if isinstance(value, dict) else None
-    if kind not in COMMANDS:
-        raise ValueError(f"this is no result of episode-eval or evaluate (kind {kind!r}); write one with --json FILE")
-    try:
-        result = Result.from_json(value)
-    except (AttributeError, KeyError, TypeError, IndexError) as error:
-        raise ValueError(f"this result is not whole ({error!r}); run {COMMANDS[kind]} again") from error
-    again = "no evaluation writes that: run it again"
-    for name in ("accuracy", "balanced_accuracy", "macro_f1", "auroc"):
-        one = result.scores.overall.get(name)
-        if one is not None and one.mean is not None and not 0 <= one.mean <= 1:
-            told = _overall_key(kind, name)
-            raise ValueError(f"{told} of this result is {one.mean}, a proportion 0..1 was expected; {again}")
-    of_episodes = {} if result.episodes is None else {"episodes_hash": result.episodes.episodes_hash}
-    for name, text in ({"data_hash": result.data_hash} | of_episodes).items():
-        if not isinstance(text, str) or not text:
-            raise ValueError(f"{name} of this result is {text!r}, a text was expected; {again}")
-    return result
+    if not isinstance(kind, str) or kind not in COMMANDS:
+        raise ValueError(
+            f"this is no result of episode-eval or evaluate (kind {str(kind)[:40]!r}); write one with --json FILE"
+        )
+    return Result.from_json(value)

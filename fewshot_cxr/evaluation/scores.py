@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from fewshot_cxr.evaluation.plain_values import read_estimates, to_plain, with_tuples
+from fewshot_cxr.evaluation.plain_values import take, to_plain
 from fewshot_cxr.metrics import Estimate as Estimate
+from fewshot_cxr.metrics import numbers_in
 
 
 @dataclass(frozen=True)
@@ -85,10 +86,9 @@ class Calibration:
         return before | {"after": to_plain(self.after), "reason": self.reason}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "Calibration":
-        """Rebuild from `to_json`."""
-        after = value["after"]
-        return cls(_reliability(value), None if after is None else _reliability(after), value["reason"])
+    def arranged(cls, value: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the parts of `to_json` by field."""
+        return {"before": value, **{name: value[name] for name in ("after", "reason") if name in value}}
 
 
 @dataclass(frozen=True)
@@ -106,18 +106,28 @@ class OpenSet:
     area: Estimate
     findings: tuple[str, ...]
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "OpenSet":
-        """Rebuild from the plain values of its fields."""
-        return cls(
-            {name: read_estimates(row) for name, row in value["scores"].items()},
-            with_tuples(value["risk_coverage"]),
-            Estimate.from_json(value["area"]),
-            tuple(value["findings"]),
-        )
+
+def overall_key(kind: str, name: str) -> str:
+    """Return what a number over all findings is called in the JSON of a kind of result."""
+    return f"mean_{name}" if kind == "multi_label" else name
 
 
-def _reliability(value: Mapping[str, Any]) -> Reliability:
-    ece, brier = (Estimate.from_json(value[name]) for name in ("ece", "brier"))
-    # Files of before the basis was kept say nothing of it.
-    return Reliability(ece, brier, value["temperature"], with_tuples(value["bins"]), value.get("basis", AS_GIVEN))
+def read_scores(kind: str, value: Mapping[str, Any]) -> Scores:
+    """Read the numbers of the JSON of a result.
+
+    Raises:
+        ValueError: one is missing, or is no number with its intervals.
+    """
+    is_several = kind == "multi_label"
+    names = [name for name, number in numbers_in("overall").items() if number.is_ranking or not is_several]
+    overall = {name: take(Estimate, value, overall_key(kind, name)) for name in names}
+    if not is_several:
+        return Scores(overall, take(dict[str, dict[str, Estimate]], value, "per_class"))
+    rows = take(dict[str, dict[str, Any]], value, "per_finding")
+    return Scores(
+        overall,
+        {
+            finding: {name: take(Estimate, row, name, ("per_finding", finding)) for name in numbers_in("several")}
+            for finding, row in rows.items()
+        },
+    )

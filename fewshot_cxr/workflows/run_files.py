@@ -2,13 +2,13 @@
 
 import csv
 import datetime
-import json
 import platform
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from fewshot_cxr._json import read_json
 from fewshot_cxr.evaluation import Audit, Result, result_from_json
 
 PROVENANCE_FILE = "made_by.json"  # of a run folder
@@ -31,28 +31,17 @@ RECIPE_FILES = (SPLIT, RESULT, "episodes.json", "recipe.toml", "tables", "figure
 Row = Mapping[str, float]
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        ValueError: it is none.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no JSON ({error}); write a result with `fscxr evaluate --json FILE`") from error
-
-
 def read_audit(path: Path) -> Audit:
     """Read an audit that `fscxr data audit --json` wrote.
 
     Raises:
         ValueError: the file is none.
     """
+    value = read_json(path)
     try:
-        return Audit.from_json(read_json(path))
-    except (AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is no whole audit; write one with `fscxr data audit --json FILE`") from error
+        return Audit.from_json(value)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def read_result(path: Path) -> Result:
@@ -86,7 +75,8 @@ def read_history(path: Path) -> tuple[tuple[Row, ...], int | None]:
     if not rows or not {"epoch", "loss"} <= rows[0].keys():
         raise ValueError(f"{file} has no columns epoch and loss, or no row; name a run folder of `fscxr train`")
     card = file.parent / CARD
-    best = read_json(card).get("best_epoch") if card.is_file() else None
+    told = read_json(card) if card.is_file() else {}
+    best = told.get("best_epoch") if isinstance(told, dict) else None
     return rows, best if best in [row["epoch"] for row in rows] else None
 
 

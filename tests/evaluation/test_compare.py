@@ -229,7 +229,7 @@ def test_json_rebuilds_comparison_and_results():
     for value in ([], {"kind": "embeddings"}):
         with pytest.raises(ValueError, match="this is no result of episode-eval or evaluate"):
             result_from_json(value)
-    with pytest.raises(ValueError, match=r"this result is not whole \(KeyError\('mcc'\)\); run evaluate again"):
+    with pytest.raises(ValueError, match="this result is not whole: mcc is missing; run evaluate again"):
         result_from_json({name: value for name, value in plain[0].items() if name != "mcc"})
 
 
@@ -240,8 +240,17 @@ def test_json_rebuilds_comparison_and_results():
         ({"accuracy": 0.9}, "is not whole"),
         ({"floor": []}, "is not whole"),
         ({"films": ["x"]}, "is not whole"),
-        ({"data_hash": None}, "data_hash of this result is None, a text was expected"),
-        ({"accuracy": {"mean": 93.0, "ci95_episodes": None}}, "accuracy of this result is 93.0, a proportion 0..1"),
+        ({"data_hash": None}, "this result is not whole: data_hash is None, a text was expected; run evaluate again"),
+        ({"data_hash": "00"}, "data_hash and n_films are not those of its films"),
+        ({"accuracy": {"mean": 93.0, "ci95_episodes": None}}, "whole: accuracy is 93.0, a proportion 0..1"),
+        ({"accuracy": {"mean": 0.5}}, "accuracy.ci95_episodes is missing"),
+        ({"accuracy": {"mean": 1e400, "ci95_episodes": None}}, "accuracy.mean is inf, a number was expected"),
+        ({"n_patients": 10**400}, "n_patients is a number beyond all counts, a whole number was expected"),
+        ({"n_patients": True}, "n_patients is True, a whole number was expected"),
+        ({"confusion": [[1, 2], [3]]}, "confusion must have 3 rows of 3 counts"),
+        ({"findings": ["a", ["b"], "c"]}, r"findings\[1\] is a list of 1, a text was expected"),
+        ({"notes": "x"}, "notes is 'x', a list was expected"),
+        ({"calibration": {"ece": 1}}, "calibration.before.ece is 1, an object was expected"),
     ],
 )
 def test_a_result_that_no_evaluation_writes_is_refused(changes, message):

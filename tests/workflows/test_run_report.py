@@ -136,7 +136,7 @@ def test_files_of_one_name_are_told_apart_by_their_folder(place):
         ('{"kind": "predictions"}', r"x.json is nothing that a report shows \(its kind is 'predictions'\)"),
         ('{"kind": "episodes"}', "x.json: this is no result of episode-eval of this version"),
         ('{"kind": "comparison"}', "x.json: this is no comparison of this version"),
-        ('{"confounding": 1, "near_duplicates": []}', "x.json is not whole"),
+        ('{"confounding": 1, "near_duplicates": []}', "x.json: this is no whole audit: "),
     ],
 )
 def test_what_is_no_such_file_is_refused(tmp_path, text, words):

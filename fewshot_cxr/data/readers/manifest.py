@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from fewshot_cxr._json import parse_json
 from fewshot_cxr.data.readers.csv_table import declared_delimiter, parse_rows, read_text, split_lead
 from fewshot_cxr.data.readers.repeated_rows import AGREE
 from fewshot_cxr.data.readers.table_rows import check_header
@@ -87,7 +88,7 @@ def read_manifest(
 def lead_facts(lead: list[str]) -> dict[str, Any] | None:
     """Return what the lead lines of a manifest say of it: a JSON object, {} without one; None: they are no JSON."""
     try:
-        value = json.loads("".join(lead) or "{}")
+        value = parse_json("".join(lead) or "{}")
     except ValueError:
         return None
     return value if isinstance(value, dict) else {}

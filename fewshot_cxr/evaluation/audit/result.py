@@ -6,7 +6,7 @@ from typing import Any
 
 from fewshot_cxr._checks import lookup
 from fewshot_cxr._html import facts_text, html_table
-from fewshot_cxr.evaluation.plain_values import to_plain, with_tuples
+from fewshot_cxr.evaluation.plain_values import read_plain, to_plain
 from fewshot_cxr.evaluation.shown import audit_facts
 from fewshot_cxr.metrics import Estimate
 
@@ -103,10 +103,11 @@ class Measure:
         return plain | {name: value for name, value in vars(self).items() if name != "number" and name not in plain}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "Measure":
-        """Rebuild from `to_json`; a missing or unknown field is Python's own TypeError or KeyError."""
-        others = {name: part for name, part in value.items() if name not in ("assessed", "reason", "value", "ci95")}
-        return cls(Estimate(value["value"], ci95_patients=value["ci95"], reason=value["reason"]), **others)
+    def arranged(cls, value: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the parts of `to_json` by field."""
+        names = {"mean": "value", "ci95_patients": "ci95", "reason": "reason"}
+        number = {name: value[key] for name, key in names.items() if key in value}
+        return {**value, "number": {"ci95_episodes": None, **number}}
 
 
 @dataclass(frozen=True)
@@ -214,18 +215,16 @@ class Audit:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Audit":
-        """Rebuild from `to_json`; a missing or unknown field is Python's own TypeError."""
-        parts = {name: with_tuples(part) for name, part in value.items()}
-        parts |= {name: tuple(kind(**row) for row in parts[name]) for name, kind in _LISTS.items()}
-        confounding, films = parts["confounding"], parts["films"]
-        accuracies = {name: Measure.from_json(row) for name, row in confounding["balanced_accuracy"].items()}
-        measured = {"cramers_v": Measure.from_json(confounding["cramers_v"]), "balanced_accuracy": accuracies}
-        parts["confounding"] = Confounding(**confounding | measured)
-        views = films["views"] | {"cramers_v": Measure.from_json(films["views"]["cramers_v"])}
-        told = {"views": Views(**views), "children": Children(**films["children"])}
-        told["unreadable"] = tuple(UnreadableFilm(**row) for row in films["unreadable"])
-        parts["films"] = Films(**films | told)
-        return cls(**parts)
+        """Rebuild from `to_json`.
+
+        Raises:
+            ValueError: a part is missing, or is not what an audit writes; it is named.
+        """
+        try:
+            made: Audit = read_plain(cls, value)
+        except ValueError as error:
+            raise ValueError(f"this is no whole audit: {error}; `fscxr data audit --json FILE` writes one") from error
+        return made
 
     def failed(self, checks: Iterable[str] | None = None) -> tuple[str, ...]:
         """Return which of these checks (names in CHECKS; None: all) found something, in this order.
@@ -242,15 +241,6 @@ class Audit:
         is_split = len(set(self.films.by_split) - {"not stated"}) > 1
         by_patient = {"leak": is_split, "contradictory": True} if self.films.n_films_without_patient else {}
         return tuple(name for name in (CHECKS if checks is None else checks) if by_patient.get(name))
-
-
-_LISTS: dict[str, Callable[..., Any]] = {
-    "near_duplicates": NearDuplicate,
-    "possible_duplicates": NearDuplicate,
-    "exact_duplicates": ExactDuplicates,
-    "contradictory_patients": ContradictoryPatient,
-    "leaks": Leak,
-}
 
 
 def _is_confounded(audit: Audit) -> bool:

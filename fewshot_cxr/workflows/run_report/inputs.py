@@ -1,15 +1,18 @@
 """What a report is made of: run folders and JSON files, each told by what it holds."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fewshot_cxr._json import read_json
 from fewshot_cxr.data.readers.csv_table import read_text, split_lead
 from fewshot_cxr.data.readers.manifest import lead_facts
 from fewshot_cxr.evaluation import Audit, Comparison, result_from_json
+from fewshot_cxr.evaluation.plain_values import read_plain
 from fewshot_cxr.report.run_page import PageParts
 from fewshot_cxr.report.run_sections import ShownResult, ShownRun
-from fewshot_cxr.workflows.run_files import CARD, HISTORY, PROVENANCE_FILE, RESULT, SPLIT, read_epochs, read_json
+from fewshot_cxr.workflows.run_files import CARD, HISTORY, PROVENANCE_FILE, RESULT, SPLIT, read_epochs
 from fewshot_cxr.workflows.short_names import short_names
 
 _RESULTS = ("episodes.json", RESULT)  # of a run folder, as the recipes write them
@@ -19,6 +22,44 @@ _WAYS = (
     "fscxr train and recipes write run folders; episode-eval, evaluate, compare and data audit write such a file "
     "with --json"
 )
+
+
+@dataclass(frozen=True)
+class _Spec:
+    size_px: int = 0
+    top_crop: float = 0.0
+    border_crop: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Card:
+    """What a page shows of a run's card."""
+
+    training: dict[str, Any] = field(default_factory=dict)
+    encoder: dict[str, Any] = field(default_factory=dict)
+    image_spec: _Spec = _Spec()
+    findings: tuple[str, ...] = ()
+    n_films: dict[str, int] = field(default_factory=dict)
+    n_patients: dict[str, int] = field(default_factory=dict)
+    n_films_without_patient: dict[str, int] = field(default_factory=dict)
+    data_hash: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, Any] = field(default_factory=dict)
+    best_epoch: int | None = None
+    val_accuracy: float | None = None
+
+
+@dataclass(frozen=True)
+class _MadeBy:
+    versions: dict[str, Any] = field(default_factory=dict)
+
+
+def _checked(kind: Any, value: Any, path: Path) -> dict[str, Any]:
+    """Return an object whose parts are of the types of a dataclass's fields, as far as they are there."""
+    try:
+        read_plain(kind, value)
+    except ValueError as error:
+        raise ValueError(f"{path} is not whole: {error}; train again, or name another folder") from error
+    return dict(value)
 
 
 def read_inputs(sources: Sequence[Path]) -> tuple[PageParts, tuple[Path, ...]]:
@@ -68,12 +109,11 @@ def _read_run(folder: Path, name: str) -> ShownRun:
         inner = next((part.parent.name for part in sorted(folder.glob(f"*/{CARD}"))), None)
         hint = f"; its folder {inner} does" if inner else ""
         raise ValueError(f"{folder} holds no {CARD} and is no run folder{hint}; {_WAYS}")
-    card = read_json(folder / CARD)
-    if not isinstance(card, dict):
-        raise ValueError(f"{folder / CARD} is no card of a run; train again, or name another folder")
+    card = _checked(_Card, read_json(folder / CARD), folder / CARD)
     history = read_epochs(folder / HISTORY) if (folder / HISTORY).exists() else ()
     lead = split_lead(read_text(folder / SPLIT)[0])[0] if (folder / SPLIT).exists() else []
-    made_by = read_json(folder / PROVENANCE_FILE) if (folder / PROVENANCE_FILE).exists() else {}
+    file = folder / PROVENANCE_FILE
+    made_by = _checked(_MadeBy, read_json(file), file) if file.exists() else {}
     return ShownRun(name, card, lead_facts(lead) or {}, history, made_by)
 
 
@@ -89,9 +129,8 @@ def _read_value(path: Path, name: str, made_by: Mapping[str, Any]) -> tuple[str,
         raise ValueError(f"{path} is nothing that a report shows ({told}); {_WAYS}")
     try:
         if part == "results":
-            return part, ShownResult(name, result_from_json(plain), plain.get("made_by") or made_by)
+            own = _checked(_MadeBy, plain.get("made_by") or {}, path)
+            return part, ShownResult(name, result_from_json(plain), own or made_by)
         return part, (name, Audit.from_json(plain) if part == "audits" else Comparison.from_json(plain))
-    except (AttributeError, IndexError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not whole ({error!r}); write it again") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
