@@ -129,6 +129,9 @@ json_flag = several(
     ),
     overwrite_flag,
 )
+keep_paths_flag = click.option(
+    "--keep-paths", is_flag=True, help="Name folders of this machine in what is written.  [default: leave them out]"
+)
 seed_flag = click.option("--seed", default=0, show_default=True, help="Of every draw.")
 device_flag = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 threads_flag = click.option(

@@ -229,6 +229,14 @@ def _unlike(name: str, others: Collection[str]) -> str:
     return next(some for some in chain((name,), (f"{name}-{number}" for number in count(2))) if some not in others)
 
 
+def told_sources(sources: Sequence[str], *, keep_paths: bool) -> list[str]:
+    """Return sources as a file that may be mailed names them: by the last part of each path."""
+    if keep_paths:
+        return list(sources)
+    parted = [(source, reader_and_path(source)[1]) for source in sources]
+    return [source.removesuffix(path) + (Path(path).name or ".") for source, path in parted]
+
+
 def reader_and_path(source: str) -> tuple[str, str]:
     """Split `NAME:PATH`; without a known name a folder is an image folder, and a file a manifest."""
     name, colon, rest = source.partition(":")

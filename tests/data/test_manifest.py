@@ -121,7 +121,7 @@ def test_round_trip(folder, where):
     assert again.data_hash == Records(films, folder).data_hash
     header = json.loads(path.read_text(encoding="utf-8").splitlines()[0].removeprefix("# "))
     assert (header["seed"], header["hash"]) == (3, again.data_hash)
-    assert ("root" in header) == (where == "elsewhere")
+    assert ("root_key" in header) == (where == "elsewhere")
     assert any("paths start from" in note for note in again.notes) == (where == "elsewhere")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from fewshot_cxr._json import parse_json
 from fewshot_cxr.data.readers.csv_table import declared_delimiter, parse_rows, read_text, split_lead
+from fewshot_cxr.data.readers.manifest_root import header_root, root_of
 from fewshot_cxr.data.readers.repeated_rows import AGREE
 from fewshot_cxr.data.readers.table_rows import check_header
 from fewshot_cxr.data.readers.whole_table import films_of_table
@@ -36,7 +37,8 @@ def read_manifest(
 
     Args:
         path: the CSV. Lead lines that begin with "# " hold one JSON object, which may name the `root`.
-        root: folder that the paths start from; None: the header's, else the CSV's own folder.
+        root: folder that the paths start from; None: the header's where it may be believed (see `root_of`), else the
+            CSV's own folder.
         path_column: a name that overrides the search.
         label_column: the same.
         group_column: the same.
@@ -55,8 +57,8 @@ def read_manifest(
 
     Raises:
         FileNotFoundError: no such CSV, or no readable row.
-        ValueError: no CSV, no such column, a path that leaves the root (by `..`, as an absolute path or by a link), or
-            a patient in two splits.
+        ValueError: no CSV, no such column, a root that may not be believed, a path that leaves the root (by `..`, as an
+            absolute path or by a link), or a patient in two splits.
     """
     path = Path(path)
     text, notes = read_text(path)
@@ -64,7 +66,7 @@ def read_manifest(
     table, header = parse_rows(path, text, ",;\t"), lead_facts(lead)
     first_line = 1 + len(lead) + bool(declared_delimiter(text)[0])
     notes += ("the lead lines are no JSON object: passed over",) if header is None else ()
-    place = Path(root) if root is not None else path.parent / str((header or {}).get("root") or ".")
+    place = Path(root) if root is not None else root_of(header or {}, path)
     given = {"path": path_column, "label": label_column, "group": group_column, "patient": patient_column}
     names = [name.strip() for name in table[0]]
     check_header(path, table[0], place)
@@ -94,13 +96,17 @@ def lead_facts(lead: list[str]) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else {}
 
 
-def write_manifest(records: Records, path: str | Path, *, header: dict[str, Any] | None = None) -> None:
+def write_manifest(
+    records: Records, path: str | Path, *, header: dict[str, Any] | None = None, keep_paths: bool = False
+) -> None:
     """Write films as a manifest that `read_manifest` gives back, whole or not at all.
 
     Args:
         records: the films; problems and notes are not written.
-        path: the CSV. Its lead line holds the data hash, counts, `header`, and the root where it lies elsewhere.
+        path: the CSV. Its lead line holds the data hash, counts, `header`, and where the films lie, if elsewhere: as a
+            path from the manifest's own folder, or as a key that this user alone can read (see `root_of`).
         header: more plain JSON values, such as the seed of a split.
+        keep_paths: name a root above or beside the manifest, too.
 
     A cell that a spreadsheet would take for a formula stays as it is, and so comes back as it was. An attribute that
     only some films have comes back as "" for the others. The column `unstated` is there where some film needs it.
@@ -110,8 +116,7 @@ def write_manifest(records: Records, path: str | Path, *, header: dict[str, Any]
     """
     path = Path(path)
     lead: dict[str, Any] = {"hash": records.data_hash, "n_films": len(records), **(header or {})}
-    if records.root.resolve() != path.parent.resolve():
-        lead["root"] = str(records.root.resolve())
+    lead |= header_root(records.root, path, keep_paths=keep_paths)
     if told := unknown_text(count_unknown(records), len(records)):
         lead["patients"] = told
     lead["n_by_finding"] = records.count_by(lambda film: "|".join(film.findings))
