@@ -31,6 +31,7 @@ FLOORS = (
         "_html",
         "_json",
         "_kinds",
+        "_processors",
         "_progress",
         "_sole_writer",
         "_state",

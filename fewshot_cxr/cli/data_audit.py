@@ -7,7 +7,7 @@ import click
 from fewshot_cxr import report  # each name loads when it is asked for: no page, no jinja2
 from fewshot_cxr._checks import lookup
 from fewshot_cxr.cli.console import progress_bars, say, say_notes, say_records, show_tables, write_result
-from fewshot_cxr.cli.flags import comma_names, json_flag, seed_flag
+from fewshot_cxr.cli.flags import comma_names, decoding_flag, json_flag, seed_flag
 from fewshot_cxr.cli.outputs import page_file
 from fewshot_cxr.cli.sources import Reading, read_sources, reading_flags
 from fewshot_cxr.evaluation import CHECKS, audit_films
@@ -31,7 +31,7 @@ CHECK_FAILED = 3
     is_flag=True,
     help="--fail-on leak, contradictory: pass although patients of films are unknown.",
 )
-@click.option("--workers", "n_workers", type=click.IntRange(1), help="Threads that decode.  [default: all cores]")
+@decoding_flag
 @seed_flag
 @reading_flags
 @json_flag

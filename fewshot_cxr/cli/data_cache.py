@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from fewshot_cxr.cli.console import progress_bars, say, say_problems
-from fewshot_cxr.cli.flags import crop_flag, depth_flag
+from fewshot_cxr.cli.flags import crop_flag, decoding_flag, depth_flag
 from fewshot_cxr.cli.sources import Reading, read_films, reading_flags
 from fewshot_cxr.data import cache_films
 from fewshot_cxr.image_spec import ImageSpec
@@ -18,7 +18,7 @@ from fewshot_cxr.image_spec import ImageSpec
 @crop_flag
 @depth_flag
 @click.option("--cache-dir", type=click.Path(path_type=Path), help="[default: FSCXR_CACHE, or ~/.cache/fewshot_cxr]")
-@click.option("--workers", "n_workers", type=click.IntRange(1), help="Threads that decode.  [default: all cores]")
+@decoding_flag
 @reading_flags
 def command(
     *,

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from fewshot_cxr.cli.console import progress_bars, say, say_notes, say_problems, show_table, write_result
-from fewshot_cxr.cli.flags import json_flag, keep_paths_flag, seed_flag
+from fewshot_cxr.cli.flags import decoding_flag, json_flag, keep_paths_flag, seed_flag
 from fewshot_cxr.cli.outputs import check_manifest, manifest_file
 from fewshot_cxr.cli.sources import Reading, choose_findings, read_sources, reader_and_path, reading_flags, told_sources
 from fewshot_cxr.data import (
@@ -33,7 +33,7 @@ _MOST_COLUMNS = 4
 @click.option("--same-patients", is_flag=True, help="The same patient id in several sources is one patient.")
 @click.option("--verify/--no-verify", default=True, show_default=True, help="Decode every film.")
 @click.option("--strict", is_flag=True, help="Fail if any row cannot be used.")
-@click.option("--workers", "n_workers", type=click.IntRange(1), help="Threads that decode.  [default: all cores]")
+@decoding_flag
 @keep_paths_flag
 @seed_flag
 @partial(reading_flags, are_shown=True)

@@ -21,6 +21,7 @@ from uuid import uuid4
 
 import numpy as np
 
+from fewshot_cxr._processors import n_processors
 from fewshot_cxr.data.film import DecodingFacts, notes_of_films, takes_any_modality
 from fewshot_cxr.data.hashing import file_hash
 from fewshot_cxr.data.images import decode_film, is_read_anew
@@ -100,7 +101,7 @@ def cache_films(
     """
     folder = _prepared(Path(folder or default_folder()))
     place = folder / _recipe_name(spec)
-    with ThreadPoolExecutor(n_workers or os.cpu_count()) as pool:
+    with ThreadPoolExecutor(n_workers or n_processors()) as pool:
         files, reasons = _find_files(records)
         hashes = _hash_files(files, reasons, folder / "hashes.json", pool)
         index, facts = read_packs(place, spec.size_px, wanted=set(hashes), pool=pool)

@@ -1,9 +1,10 @@
 """Read many films at once, each on its own thread, and say of each that cannot be read why not."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
+
+from fewshot_cxr._processors import n_processors
 
 _CHUNK = 64
 Item = TypeVar("Item")
@@ -33,7 +34,7 @@ def read_all(
             return str(error)
 
     # In chunks, so that a stop by hand need not wait for a queue of 100,000 films.
-    with ThreadPoolExecutor(n_workers or os.cpu_count()) as pool:
+    with ThreadPoolExecutor(n_workers or n_processors()) as pool:
         for start in range(0, len(items), _CHUNK):
             chunk = items[start : start + _CHUNK]
             yield from pool.map(tried, chunk)

@@ -1,6 +1,5 @@
 """Near duplicates: the same film saved twice, told by its registered pixels."""
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter1d
 
 from fewshot_cxr._checks import check_at_least
+from fewshot_cxr._processors import n_processors
 from fewshot_cxr.evaluation.audit.perceptual_hash import (
     candidate_pairs,
     check_gray,
@@ -248,7 +248,7 @@ def near_duplicates(
     pairs, hamming = candidate_pairs(hashes, max_hamming=max_hamming)
     starts = range(0, len(pairs), _BATCH)
     found = []
-    pool = ThreadPoolExecutor(n_workers or os.cpu_count())
+    pool = ThreadPoolExecutor(n_workers or n_processors())
     try:
         batches = pool.map(lambda first: confirm(small_films, pairs[first : first + _BATCH]), starts)
         for first, correlations in zip(starts, batches, strict=True):
