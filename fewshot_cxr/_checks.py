@@ -15,6 +15,8 @@ if TYPE_CHECKING:  # the command line checks names before it loads torch
     from torch import Tensor
 
 T = TypeVar("T")
+_LARGEST = 3.4e38  # of 32 bits, in which networks reckon
+_LARGEST_WHOLE = 2**63 - 1
 
 
 def lookup(table: Mapping[str, T], name: str, what: str) -> T:
@@ -45,10 +47,22 @@ def class_name(thing: object) -> str:
 
 def check_at_least(value: float, minimum: float, name: str) -> None:
     """Refuse a count or a size below its minimum, or what is no number."""
+    if not _finite(value, name) >= minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {value}")
+
+
+def check_above(value: float, bound: float, name: str) -> None:
+    """Refuse a rate, a weight or the like that is not above a bound, or what is no number."""
+    if not _finite(value, name) > bound:
+        raise ValueError(f"{name} must be above {bound}, got {value}")
+
+
+def _finite(value: float, name: str) -> float:
     if not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {value!r}")
-    if value < minimum:
-        raise ValueError(f"{name} must be at least {minimum}, got {value}")
+    if value > _LARGEST:
+        raise ValueError(f"{name} must be a finite number, got {value}; leave it out for the usual one")
+    return value
 
 
 def check_whole(value: Any, name: str, minimum: int | None = None) -> None:
@@ -57,6 +71,8 @@ def check_whole(value: Any, name: str, minimum: int | None = None) -> None:
         raise TypeError(f"{name} must be a whole number, got {value!r}")
     if minimum is not None:
         check_at_least(int(value), minimum, name)
+        if int(value) > _LARGEST_WHOLE:
+            raise ValueError(f"{name} must be at most {_LARGEST_WHOLE}, got {value}")
 
 
 def check_bool(value: Any, name: str) -> None:

@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from fewshot_cxr.whole_files import lock, sweep_parts
+from fewshot_cxr.whole_files import file_to_replace, lock, sweep_parts
 
 _HELD: ContextVar[frozenset[Path]] = ContextVar("locks that this thread holds", default=frozenset())
 _WRITTEN_WITHIN = 1.0  # seconds: who has a lock says at once who he is
@@ -34,7 +34,11 @@ def only_writer(place: Path, *, is_folder: bool = True) -> Iterator[None]:
     Raises:
         BlockingIOError: another process, or another thread, writes there; the text names it.
     """
-    file = (place / ".lock" if is_folder else place.with_name(f".{place.name}.lock")).resolve()
+    target = place.resolve() if is_folder else file_to_replace(place)
+    if target is None:  # a device or a stream, which nobody replaces
+        yield
+        return
+    file = target / ".lock" if is_folder else target.with_name(f".{target.name}.lock")
     if file in _HELD.get():
         yield
         return

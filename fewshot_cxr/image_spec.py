@@ -1,5 +1,6 @@
 """What a pixel means: the one description shared by preprocessing, encoder and checkpoint."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -62,8 +63,10 @@ class ImageSpec:
             if len(values) not in (1, self.n_channels):
                 raise ValueError(f"{name} must hold 1 or {self.n_channels} numbers, got {len(values)}")
             object.__setattr__(self, name, values)
-        if min(self.std) <= 0:
-            raise ValueError(f"std must be above 0, got {self.std}")
+        if not all(map(math.isfinite, self.mean)):
+            raise ValueError(f"mean must be finite, got {self.mean}")
+        if not all(0 < value < math.inf for value in self.std):
+            raise ValueError(f"std must be above 0 and finite, got {self.std}")
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for a card."""

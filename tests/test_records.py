@@ -76,6 +76,8 @@ def test_a_wrong_name_is_answered_with_the_nearest():
         ({"crop": "round"}, "crop must be one of"),
         ({"mean": (0.5, 0.5)}, "mean must hold 1 or 1 numbers, got 2"),
         ({"std": (0.0,)}, "std must be above 0"),
+        ({"std": (float("nan"),)}, "std must be above 0"),
+        ({"mean": (float("nan"),)}, "mean must be finite"),
         ({"top_crop": 0.5}, "top_crop must be a share of the side, 0 or more and below 0.5, got 0.5"),
         ({"border_crop": -0.01}, "border_crop must be a share of the side, 0 or more and below 0.5, got -0.01"),
         ({"border_crop": float("nan")}, "border_crop must be a share"),

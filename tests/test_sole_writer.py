@@ -82,6 +82,12 @@ def test_two_files_of_one_folder_are_two_places(tmp_path):
     assert f"{tmp_path / 'a.csv'} is being written by process {os.getpid()}" in refused[0]
 
 
+def test_what_is_written_through_has_no_lock(tmp_path):
+    (tmp_path / "link.csv").symlink_to(os.devnull)
+    with only_writer(tmp_path / "link.csv", is_folder=False):
+        assert [file.name for file in tmp_path.iterdir()] == ["link.csv"]
+
+
 def test_of_many_threads_one_writes_at_a_time(tmp_path):
     inside, most, written = [], [], []
 

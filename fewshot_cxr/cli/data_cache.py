@@ -14,7 +14,7 @@ from fewshot_cxr.image_spec import ImageSpec
 
 @click.command()
 @click.argument("source")
-@click.option("--image-size", default=ImageSpec().size_px, show_default=True, help="Side in pixels.")
+@click.option("--image-size", "size_px", default=ImageSpec().size_px, show_default=True, help="Side in pixels.")
 @crop_flag
 @depth_flag
 @click.option("--cache-dir", type=click.Path(path_type=Path), help="[default: FSCXR_CACHE, or ~/.cache/fewshot_cxr]")
@@ -23,7 +23,7 @@ from fewshot_cxr.image_spec import ImageSpec
 def command(
     *,
     source: str,
-    image_size: int,
+    size_px: int,
     crop: str,
     bit_depth: int | None,
     cache_dir: Path | None,
@@ -38,7 +38,7 @@ def command(
     Example: fscxr data cache films.csv --image-size 96
     """
     records = read_films(source, reading, allow_leak=True)
-    spec = ImageSpec(size_px=image_size, crop=crop, bit_depth=bit_depth)
+    spec = ImageSpec(size_px=size_px, crop=crop, bit_depth=bit_depth)
     with progress_bars() as progress:
         films = cache_films(
             records, spec, folder=cache_dir, n_workers=n_workers, progress=partial(progress, "decoding")

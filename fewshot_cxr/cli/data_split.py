@@ -100,6 +100,8 @@ def command(
         raise click.UsageError(f"{' and '.join(given)} exclude each other: a film is split in one way")
     shares = _numbers("--fractions", fractions or _SHARES, float, _SHARES, ("train", "val", "test"))
     counts = None if per_class is None else _numbers("--per-class", per_class, int, "60,60", ("test", "val"))
+    if counts is not None and (counts[0] < 1 or counts[1] < 0):
+        raise click.UsageError(f"--per-class {per_class}: 1 or more for test and 0 or more for val were expected")
     records, used = _use_audit(read_films(source, reading, allow_leak=True), audit_file, copies)
     say_records(records)
     if n_folds is not None:

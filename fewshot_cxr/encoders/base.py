@@ -115,6 +115,8 @@ class Encoder(nn.Module):
             self.embedding_dim = DEFAULT_EMBEDDING_DIM if embedding_dim is None else embedding_dim
         check_at_least(self.embedding_dim, 1, "embedding_dim")
         check_at_least(dropout, 0, "dropout")
+        if dropout >= 1:
+            raise ValueError(f"dropout must be below 1, got {dropout}")
         self.dropout = nn.Dropout(dropout)
         self.head: nn.Module = nn.Identity() if output == "pooled" else nn.Linear(n_features, self.embedding_dim)
         self.recipe: dict[str, Any] = {}

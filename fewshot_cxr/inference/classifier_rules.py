@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fewshot_cxr._checks import check_dense_labels
+from fewshot_cxr._checks import check_above, check_dense_labels
 from fewshot_cxr.distances import class_means, pairwise_distances
 
 _MAX_NEWTON_STEPS = 100
@@ -109,7 +109,7 @@ def ridge(
 
     Source: the closed form, as for few shots in Bertinetto et al. 2019, arXiv:1805.08136 (R2-D2).
     """
-    _check_penalty(penalty)
+    check_above(penalty, 0, "penalty")
     targets = _one_hot(support, labels)
     centre, mean_target = support.mean(dim=-2, keepdim=True), targets.mean(dim=-2, keepdim=True)
     support, queries, targets = support - centre, queries - centre, targets - mean_target
@@ -148,7 +148,7 @@ def linear_probe(
     Source: Chen et al., "A Closer Look at Few-shot Classification", 2019, arXiv:1904.04232 ("Baseline"); convex, so
     that any solver gives the same.
     """
-    _check_penalty(penalty)
+    check_above(penalty, 0, "penalty")
     targets = _one_hot(support, labels).double()
     # The weights lie in the span of the support: an orthonormal basis of it loses nothing and is far smaller.
     basis = torch.linalg.qr(support.double().mT).Q
@@ -231,8 +231,3 @@ def _with_one(rows: Tensor) -> Tensor:
 
 def _add_to_diagonal(matrices: Tensor, value: float) -> Tensor:
     return matrices + value * torch.eye(matrices.shape[-1], dtype=matrices.dtype, device=matrices.device)
-
-
-def _check_penalty(penalty: float) -> None:
-    if not penalty > 0:
-        raise ValueError(f"penalty must be above 0, got {penalty}")

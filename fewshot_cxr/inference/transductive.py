@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fewshot_cxr._checks import check_at_least
+from fewshot_cxr._checks import check_above, check_at_least, check_whole
 from fewshot_cxr.distances import class_means, pairwise_distances
 
 _MAX_BALANCINGS = 1000
@@ -36,6 +36,7 @@ def bd_cspn(
 
     Source: Liu, Song, Qin, "Prototype Rectification for Few-Shot Learning", 2020, arXiv:1911.10713.
     """
+    check_above(temperature, 0, "temperature")
     support, queries = _unit(support), _unit(queries)
     return pairwise_distances(queries, _mended_prototypes(support, labels, queries, temperature), "cosine")
 
@@ -70,8 +71,9 @@ def laplacian_shot(
 
     Source: Ziko, Dolz, Granger, Ben Ayed, "Laplacian Regularized Few-Shot Learning", 2020, arXiv:2006.15486, alg. 1.
     """
-    check_at_least(n_neighbours, 1, "n_neighbours")
-    check_at_least(n_steps, 1, "n_steps")
+    check_whole(n_neighbours, "n_neighbours", 1)
+    check_whole(n_steps, "n_steps", 1)
+    check_at_least(smoothing, 0, "smoothing")
     support, queries = _unit(support), _unit(queries)
     prototypes = _mended_prototypes(support, labels, queries, 1.0)
     costs = pairwise_distances(queries, prototypes, "squared_euclidean")
@@ -126,6 +128,9 @@ def pt_map(
     Source: Hu, Gripon, Pateux, "Leveraging the Feature Distribution in Transfer-based Few-Shot Learning", 2020,
     arXiv:2006.03806, alg. 1.
     """
+    check_whole(n_steps, "n_steps", 0)
+    for value, name in ((power, "power"), (sharpness, "sharpness"), (rate, "rate")):
+        check_above(value, 0, name)
     support, queries = (_unit(_signed_power(rows, power)) for rows in (support, queries))
     prototypes = class_means(support, labels)
     sides = functional.one_hot(labels).to(support.dtype).expand(*support.shape[:-1], -1)
@@ -169,6 +174,9 @@ def tim(
 
     Source: Boudiaf et al., "Transductive Information Maximization For Few-Shot Learning", 2020, arXiv:2008.11297.
     """
+    check_whole(n_steps, "n_steps", 0)
+    for value, name in ((sharpness, "sharpness"), (rate, "rate")):
+        check_above(value, 0, name)
     support, queries = _unit(support), _unit(queries)
     prototypes = class_means(support, labels)
     targets = functional.one_hot(labels).to(support.dtype)

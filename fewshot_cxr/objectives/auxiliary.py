@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fewshot_cxr._checks import check_at_least, lookup
+from fewshot_cxr._checks import check_above, check_at_least, lookup
 from fewshot_cxr.seeding import seeded_torch
 
 _Term = Callable[[Tensor, Tensor], Tensor]
@@ -22,8 +22,7 @@ _SMALL_VARIANCE = 1e-4
 
 
 def _simclr(*, temperature: float = 0.2) -> _Term:
-    if not temperature > 0:
-        raise ValueError(f"temperature must be above 0, got {temperature}")
+    check_above(temperature, 0, "temperature")
 
     def term(one: Tensor, other: Tensor) -> Tensor:
         rows = functional.normalize(torch.cat([one, other]), dim=1)

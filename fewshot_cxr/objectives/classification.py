@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fewshot_cxr._checks import class_name, lookup
+from fewshot_cxr._checks import check_at_least, class_name, lookup
 
 _Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 """loss(logits (N, C), targets, class weights (C,)) -> scalar"""
@@ -119,8 +119,7 @@ def _bce() -> _Loss:
 
 
 def _focal(*, gamma: float = 2.0) -> _Loss:
-    if not gamma >= 0:
-        raise ValueError(f"gamma must be at least 0, got {gamma}")
+    check_at_least(gamma, 0, "gamma")
 
     def loss(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
         if targets.is_floating_point():

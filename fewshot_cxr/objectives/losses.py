@@ -13,7 +13,7 @@ from pytorch_metric_learning import losses, reducers
 from pytorch_metric_learning.distances import BaseDistance, CosineSimilarity
 from torch import Tensor, nn
 
-from fewshot_cxr._checks import class_name, lookup
+from fewshot_cxr._checks import check_above, class_name, lookup
 from fewshot_cxr.distances import DISTANCES, pairwise_distances
 from fewshot_cxr.objectives.heads import WeightedL1Head
 from fewshot_cxr.objectives.ordered_losses import PairLoss, PrototypicalLoss
@@ -182,8 +182,8 @@ def build_loss(
         )
     if margin is not None and "margin" not in takes:
         raise ValueError(f"loss {loss!r} has no margin: leave margin out (--margin)")
-    if margin is not None and not margin > 0:
-        raise ValueError(f"margin must be above 0, got {margin}")
+    if margin is not None:
+        check_above(margin, 0, "margin")
     usual = _PROXY_MARGIN if loss == "proxy_anchor" else _MARGINS[distance]
     chosen = usual if margin is None else margin
     facts = {"n_classes": n_classes, "embedding_dim": embedding_dim, "distance": distance, "margin": chosen}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fewshot_cxr._checks import check_at_least
+from fewshot_cxr._checks import check_above, check_at_least
 from fewshot_cxr.distances import class_means, pairwise_distances
 from fewshot_cxr.objectives.heads import WeightedL1Head
 
@@ -81,8 +81,7 @@ class PrototypicalLoss(nn.Module):
     def __init__(self, *, distance: str, n_shot: int = 1, temperature: float = 1.0) -> None:
         super().__init__()
         check_at_least(n_shot, 1, "n_shot")
-        if not temperature > 0:
-            raise ValueError(f"temperature must be above 0, got {temperature}")
+        check_above(temperature, 0, "temperature")
         self.distance, self.n_shot, self.temperature = distance, n_shot, temperature
 
     def forward(self, embeddings: Tensor, class_ids: Tensor, mined: Any = None) -> Tensor:

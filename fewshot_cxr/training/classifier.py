@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fewshot_cxr._checks import check_at_least, lookup
+from fewshot_cxr._checks import check_whole, lookup
 from fewshot_cxr._progress import Auto, bars_of
 from fewshot_cxr.data import XrayDataset
 from fewshot_cxr.inference import Classifier, classifier_head_card
@@ -80,7 +80,7 @@ class ClassifierTrainer(TrainingSettings):
         super().__post_init__()
         lookup(dict.fromkeys(MONITORS), self.monitor, what="monitor")
         lookup(BALANCES, self.balance, what="balance")
-        check_at_least(self.batch_size, 2, "batch_size")
+        check_whole(self.batch_size, "batch_size", 2)
         if self.is_multi_label and self.loss == "cross_entropy":
             raise ValueError(
                 "loss 'cross_entropy' takes one finding a film: take bce or focal for several (--loss bce)"

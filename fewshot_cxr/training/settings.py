@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fewshot_cxr._checks import check_at_least, class_name, lookup
+from fewshot_cxr._checks import check_above, check_at_least, check_whole, class_name, lookup
 from fewshot_cxr.data import Augmentation
 from fewshot_cxr.encoders import Encoder, weights_name
 from fewshot_cxr.image_spec import ImageSpec
@@ -20,6 +20,16 @@ PRECISIONS = ("auto", "32-true", "bf16-mixed")
 SCHEDULES = ("one_cycle", "warm_restarts", "plateau", "constant")
 STANDARDISATIONS = ("spec", "scalar", "per_pixel")
 BACKBONE = "backbone"
+# Settings that are whole numbers, and their minima.
+_WHOLE = {
+    "n_epochs": 1,
+    "n_batches": 1,
+    "n_workers": 1,
+    "restart_every": 1,
+    "patience": 1,
+    "plateau_patience": 0,
+    "seed": None,
+}
 _USUAL_SPEC = ImageSpec(size_px=128)
 # They decide where and how long a run goes, not which weights it has after so many steps.
 _NOT_OF_THE_WEIGHTS = ("device", "cache_folder", "n_workers", "max_minutes", "patience")
@@ -101,18 +111,16 @@ class TrainingSettings:
         lookup(dict.fromkeys(PRECISIONS), self.precision, what="precision")
         lookup(dict.fromkeys(STANDARDISATIONS), self.standardisation, what="standardisation")
         lookup(OPTIMIZERS, self.optimizer, what="optimizer")
-        check_at_least(self.n_epochs, 1, "n_epochs")
-        for name in ("restart_every", "patience"):
+        for name, least in _WHOLE.items():
             if getattr(self, name) is not None:
-                check_at_least(getattr(self, name), 1, name)
-        check_at_least(self.plateau_patience, 0, "plateau_patience")
+                check_whole(getattr(self, name), name, least)
+        check_at_least(self.weight_decay, 0, "weight_decay")
         for name in ("layer_decay", "plateau_factor"):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be above 0 and at most 1, got {getattr(self, name)}")
-        for name in ("lr", "clip_norm", "clip_value"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"{name} must be above 0, got {value}")
+        for name in ("lr", "clip_norm", "clip_value", "max_minutes"):
+            if getattr(self, name) is not None:
+                check_above(getattr(self, name), 0, name)
         for name in ("averaging", "val_fraction"):
             value = getattr(self, name)
             if value is not None and not 0 < value < 1:
@@ -122,7 +130,7 @@ class TrainingSettings:
         if isinstance(self.freeze, str):
             lookup({BACKBONE: None}, self.freeze, what="freeze")
         else:
-            check_at_least(self.freeze, 0, "freeze")
+            check_whole(self.freeze, "freeze", 0)
         choose_device(self.device)
         self._check_encoder()
 

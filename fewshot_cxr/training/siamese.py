@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fewshot_cxr._checks import check_at_least, lookup
+from fewshot_cxr._checks import check_above, check_whole, lookup
 from fewshot_cxr._progress import Auto, bars_of
 from fewshot_cxr.data import CachedFilms, XrayDataset
 from fewshot_cxr.encoders import Encoder
@@ -24,6 +24,8 @@ from fewshot_cxr.training.settings import TrainingSettings
 from fewshot_cxr.training.validation import EpisodePlan, plan_validation, validation_accuracy
 
 _MONITOR = "val_accuracy"
+# Settings that are whole numbers, and their minima.
+_WHOLE = {"batch_size": 4, "val_n_shot": 1, "val_n_query": 1, "val_n_episodes": 1, "n_shot": 1, "memory": 0}
 _UNSEEN = "too few validation patients for any episode: the last epoch is kept, and nothing stops early"
 
 
@@ -90,8 +92,13 @@ class SiameseTrainer(TrainingSettings):
         super().__post_init__()
         if self.val_rule is not None:
             lookup(RULES, self.val_rule, what="rule")
-        for name, minimum in (("batch_size", 4), ("val_n_shot", 1), ("val_n_query", 1), ("n_shot", 1), ("memory", 0)):
-            check_at_least(getattr(self, name), minimum, name)
+        for name, minimum in _WHOLE.items():
+            check_whole(getattr(self, name), name, minimum)
+        if self.n_way is not None:
+            check_whole(self.n_way, "n_way", 2)
+        check_above(self.aux_weight, 0, "aux_weight")
+        if self.margin is not None:
+            check_above(self.margin, 0, "margin")
 
     def fit(
         self,

@@ -136,6 +136,7 @@ def test_a_manifest_that_leaks_is_split_anew(films, tmp_path):
         (("--fractions", "0.5,0.2,0.3", "--per-class", "2,2"), "--fractions and --per-class exclude each other: "),
         (("--leave-source-out", "--folds", 3), "--folds and --leave-source-out exclude each other: "),
         (("--per-class", "60"), "--per-class 60: two numbers were expected (test, val), got 1"),
+        (("--per-class", "0,5"), "--per-class 0,5: 1 or more for test and 0 or more for val were expected"),
         (("--per-class", "a,b"), "--per-class a,b: two numbers such as 60,60 were expected"),
         (("--per-class", "9,9"), "covid19 has 15 films of 15 patients, which cannot give 9 films to test"),
         (("--novel", "covid"), "unknown finding 'covid' (did you mean 'covid19'?); choose from "),

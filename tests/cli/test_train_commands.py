@@ -4,10 +4,12 @@ import csv
 import json
 import shutil
 
+import click
 import numpy as np
 import pytest
 from command_line import run
 
+from fewshot_cxr.cli.train import command as train_command
 from fewshot_cxr.data.synthetic import make_synthetic
 from fewshot_cxr.encoders import load_encoder, load_head, save_encoder
 
@@ -155,3 +157,16 @@ def test_wrong_use_of_train_is_one_line(place, capsys, tmp_path, kind, flags, wo
     assert len(lines) == 1
     assert words in lines[0]
     assert not (tmp_path / "run" / "encoder.safetensors").exists()
+
+
+@pytest.mark.parametrize("kind", ["siamese", "classifier"])
+def test_every_number_that_cannot_be_is_refused_by_its_flag_before_any_film_is_read(kind, capsys):
+    command = train_command.commands[kind]
+    floats = [flag.opts[0] for flag in command.params if isinstance(flag.type, click.types.FloatParamType)]
+    assert {"--lr", "--weight-decay", "--max-minutes", "--clip-value", "--layer-decay", "--top-crop"} < {*floats}
+    for flag in floats:
+        for value in ("nan", "inf", "-inf", "-1", "1e308"):
+            assert run("train", kind, "--data", "absent.csv", "--out", "absent", flag, value) == 2
+            said = capsys.readouterr().err
+            assert said.startswith(f"fscxr: error: {flag} must be "), said
+            assert said.count("\n") == 1

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from easyfsl.methods import BDCSPN, PTMAP, TIM, LaplacianShot
@@ -129,3 +131,14 @@ def test_laplacian_shot_refuses_nothing_to_do(option):
     support, queries = episodes(1)
     with pytest.raises(ValueError, match=f"{option} must be at least 1, got 0"):
         RULES["laplacian_shot"](support, LABELS, queries, **{option: 0})
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -1.0])
+@pytest.mark.parametrize(
+    ("rule", "name"),
+    [("bd_cspn", "temperature"), ("laplacian_shot", "smoothing"), ("laplacian_shot", "n_steps"), ("pt_map", "power")]
+    + [(rule, name) for rule in ("pt_map", "tim") for name in ("sharpness", "rate", "n_steps")],
+)
+def test_an_option_that_cannot_be_is_refused_by_its_name(rule, name, value):
+    with pytest.raises((TypeError, ValueError), match=rf"^{name} must be .*, got "):
+        RULES[rule](torch.eye(4), torch.tensor([0, 0, 1, 1]), torch.eye(4), **{name: value})

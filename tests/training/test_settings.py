@@ -1,3 +1,4 @@
+import math
 from dataclasses import fields
 
 import pytest
@@ -11,6 +12,7 @@ from fewshot_cxr.training.fitting import prepare_encoder
 from fewshot_cxr.training.objective import clip_gradient, make_optimizer
 
 TRAINERS = (SiameseTrainer, ClassifierTrainer)
+NUMBERS = (int, float, int | None, float | None)
 
 
 @pytest.mark.parametrize("trainer", TRAINERS)
@@ -72,3 +74,14 @@ def test_the_optimiser_restarts_after_every_so_many_epochs():
 
     assert restarts(TrainingSettings(restart_every=3)) == [3, 6]
     assert not restarts(TrainingSettings())
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, -1, 1e308])
+@pytest.mark.parametrize("trainer", TRAINERS)
+def test_every_number_that_cannot_be_is_refused_by_its_name(trainer, value):
+    numbers = [item.name for item in fields(trainer) if item.type in NUMBERS]
+    assert len(numbers) >= 15
+    for name in numbers:
+        if (name, value) != ("seed", -1):
+            with pytest.raises((TypeError, ValueError), match=rf"^{name} must be .*got "):
+                trainer(**{name: value})

@@ -68,6 +68,12 @@ def test_any_rule_is_allowed(rule):
         ("split.per_finding", [5, 1.5], TypeError, "each of split.per_finding must be a whole number, got 1.5"),
         ("split.fractions", [0.5], ValueError, "split.fractions must hold 3 values, got [0.5]"),
         ("split.fractions", [0.5, 0.5, 0.5], ValueError, "1 in all, got [0.5, 0.5, 0.5]"),
+        (
+            "split.fractions",
+            [float("nan"), 0.5, 0.5],
+            ValueError,
+            "split.fractions must be train (above 0), val and test",
+        ),
         ("split.fractions", [0, 0.5, 0.5], ValueError, "split.fractions must be train (above 0), val and test"),
         ("augmentation.zoom", [1], ValueError, "augmentation.zoom must hold 2 values, got [1]"),
         ("augmentation.gamma", ["a", 1], TypeError, "each of augmentation.gamma must be a number, got 'a'"),

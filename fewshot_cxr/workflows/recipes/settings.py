@@ -84,7 +84,8 @@ class SplitRules:
                 f"split.per_finding must hold the films of each finding in val and in test, such as [60, 60], or "
                 f"nothing, got {list(self.per_finding)}"
             )
-        if self.fractions[0] == 0 or min(self.fractions) < 0 or abs(sum(self.fractions) - 1) > _ROUNDING:
+        train, *others = self.fractions
+        if not (train > 0 and all(share >= 0 for share in others) and abs(sum(self.fractions) - 1) <= _ROUNDING):
             raise ValueError(
                 f"split.fractions must be train (above 0), val and test, 1 in all, got {list(self.fractions)}"
             )
