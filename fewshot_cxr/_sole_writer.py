@@ -45,7 +45,7 @@ def only_writer(place: Path, *, is_folder: bool = True) -> Iterator[None]:
     file.parent.mkdir(parents=True, exist_ok=True)
     handle = _opened(file, place)
     if owner := _owner(handle):
-        warnings.warn(f"{place} was being written by {owner}, which was killed: taken over", stacklevel=3)
+        warnings.warn(f"{place} has a lock of {owner}, which was killed, or it is a copy: taken over", stacklevel=3)
     os.ftruncate(handle, 0)
     now = datetime.datetime.now().astimezone().isoformat(" ", timespec="seconds")
     os.pwrite(handle, json.dumps({"pid": os.getpid(), "host": platform.node(), "since": now}).encode(), 0)

@@ -48,7 +48,7 @@ def test_a_second_writer_is_refused_with_the_pid_of_the_first_and_a_killed_one_i
         assert len([*folder.glob(".card.json.*.part")]) == 1  # it is in use
         process.send_signal(signal.SIGKILL)
     with contextlib.ExitStack() as lock:
-        with pytest.warns(UserWarning, match=f"by process {process.pid} on .*, which was killed: taken over"):
+        with pytest.warns(UserWarning, match=f"of process {process.pid} on .*, which was killed, or"):
             lock.enter_context(only_writer(folder))
         assert [file.name for file in folder.iterdir()] == [".lock"]
         with only_writer(folder / "."):  # in the same thread it is one writer

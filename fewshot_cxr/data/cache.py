@@ -37,6 +37,7 @@ Progress = Callable[[int, int], None]
 # Films whose gray has changed, and these alone, have it in their key: what older packs hold of the others still serves.
 _GRAY_VERSION = 2
 _HOME = "~/.cache/fewshot_cxr"
+_NAME_ANOTHER = "name another folder by --cache-dir or FSCXR_CACHE"
 _CHUNK = 64
 _PACK = 4096
 
@@ -99,7 +100,7 @@ def cache_films(
     Raises:
         FileNotFoundError: no film is readable; the first reason is named.
     """
-    folder = _prepared(Path(folder or default_folder()))
+    folder = _prepared(Path(folder or default_folder()), is_named=bool(folder or os.environ.get("FSCXR_CACHE")))
     place = folder / _recipe_name(spec)
     with ThreadPoolExecutor(n_workers or n_processors()) as pool:
         files, reasons = _find_files(records)
@@ -142,13 +143,19 @@ def cache_films(
 
 def default_folder() -> Path:
     """Return the cache folder of this user: FSCXR_CACHE, else ~/.cache/fewshot_cxr."""
-    return Path(os.environ.get("FSCXR_CACHE") or _HOME).expanduser()
+    try:
+        return Path(os.environ.get("FSCXR_CACHE") or _HOME).expanduser()
+    except RuntimeError as error:
+        raise OSError(f"there is no home folder to keep decoded films in: {_NAME_ANOTHER}") from error
 
 
-def _prepared(folder: Path) -> Path:
+def _prepared(folder: Path, *, is_named: bool) -> Path:
     """Make the cache for its owner alone; one that is there already, and was named by the user, keeps its mode."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if folder == Path(_HOME).expanduser():
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"decoded films cannot be kept in {folder} ({error.strerror}): {_NAME_ANOTHER}") from error
+    if not is_named:
         with suppress(OSError):
             folder.chmod(0o700)
     sweep_parts(folder)
@@ -207,7 +214,8 @@ def _hash_files(
             fresh[str(file)] = entry
         hashes.append(entry[-1] if isinstance(entry, list) else "")
     if fresh:
-        write_text(memory, json.dumps(known | fresh))
+        with suppress(OSError):  # of a cache that we may only read: the files are hashed again next time
+            write_text(memory, json.dumps(known | fresh))
     return hashes
 
 

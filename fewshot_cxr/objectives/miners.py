@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fewshot_cxr._checks import lookup
+from fewshot_cxr._checks import check_at_least, lookup
 from fewshot_cxr.distances import pairwise_distances
 from fewshot_cxr.objectives.losses import MetricLoss, Mined
 from fewshot_cxr.seeding import torch_generator
@@ -83,6 +83,9 @@ class SimilarityPairMiner:
     """
 
     epsilon: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_at_least(self.epsilon, 0, "epsilon")
 
     @torch.no_grad()
     def __call__(

@@ -3,12 +3,13 @@
 import json
 import os
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from fewshot_cxr.data import cache_films, packs, read_gray, to_square
+from fewshot_cxr.data import cache, cache_films, packs, read_gray, to_square
 from fewshot_cxr.data.hashing import file_hash
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.records import Record, Records
@@ -108,3 +109,29 @@ def test_a_cache_is_for_its_owner_alone_unless_it_was_there(tmp_path, records, m
     ):
         cached(records, named)
         assert found.stat().st_mode & 0o777 == mode
+
+
+def test_where_no_cache_can_be_one_line_names_the_way_out(tmp_path, records, monkeypatch):
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        OSError, match=r"decoded films cannot be kept in .*/file/cache \(Not a directory\): name another"
+    ):
+        cached(records, tmp_path / "file" / "cache")
+    monkeypatch.delenv("FSCXR_CACHE", raising=False)
+    monkeypatch.setattr(Path, "expanduser", lambda self: (_ for _ in ()).throw(RuntimeError("no home")))
+    with pytest.raises(
+        OSError, match="there is no home folder to keep decoded films in: name another folder by --cache"
+    ):
+        cached(records, None)
+
+
+def test_a_cache_that_may_only_be_read_serves(tmp_path, records, monkeypatch):
+    cached(records, tmp_path / "cache")
+    (tmp_path / "cache" / "hashes.json").unlink()
+
+    def refuse(*_):
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr(cache, "write_text", refuse)  # root may write everywhere
+    monkeypatch.setattr(cache, "decode_film", refuse)
+    assert cached(records, tmp_path / "cache")[1] == []

@@ -229,6 +229,8 @@ def test_progress_reaches_the_number_of_candidates():
 def test_every_film_needs_its_hash():
     with pytest.raises(ValueError, match="^each film needs its hash, got 3 hashes of 2 small films$"):
         near_duplicates(np.zeros(3, np.uint64), np.zeros((2, 64, 64), np.uint8))
+    with pytest.raises(ValueError, match="^min_correlation must be at least -1, got nan$"):
+        near_duplicates(np.zeros((2, 2), np.uint64), np.zeros((2, 64, 64), np.uint8), min_correlation=float("nan"))
 
 
 @pytest.mark.parametrize(

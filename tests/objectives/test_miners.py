@@ -6,6 +6,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from fewshot_cxr.distances import DISTANCES, pairwise_distances
 from fewshot_cxr.objectives import LOSSES, MINERS, build_loss, build_miner
+from fewshot_cxr.objectives.miners import SimilarityPairMiner
 
 TRIPLET_MINERS = ("all", "hard", "semihard")
 
@@ -282,3 +283,9 @@ def test_few_anchors_among_many_rows_stay_bounded(name, distance):
         mined = make(name, distance)(embeddings, class_ids, step=0, n_anchors=64)
     assert len(mined[0]) == (64 if name == "hard" else 8192)
     assert largest.n_elements <= 3 << 20  # indices of a million cells; a square of all rows has 17 million
+
+
+@pytest.mark.parametrize("epsilon", [float("nan"), float("inf"), -0.1])
+def test_a_width_that_cannot_be_is_refused(epsilon):
+    with pytest.raises(ValueError, match=r"^epsilon must be .*, got "):
+        SimilarityPairMiner(epsilon)

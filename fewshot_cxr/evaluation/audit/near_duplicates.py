@@ -245,6 +245,7 @@ def near_duplicates(
     """
     if len(hashes) != len(small_films):
         raise ValueError(f"each film needs its hash, got {len(hashes)} hashes of {len(small_films)} small films")
+    check_at_least(min_correlation, -1, "min_correlation")
     pairs, hamming = candidate_pairs(hashes, max_hamming=max_hamming)
     starts = range(0, len(pairs), _BATCH)
     found = []
