@@ -18,6 +18,7 @@ from typing import Any
 from fewshot_cxr.whole_files import file_to_replace, lock, sweep_parts
 
 _HELD: ContextVar[frozenset[Path]] = ContextVar("locks that this thread holds", default=frozenset())
+_LOCK = ".fscxr.lock"
 _WRITTEN_WITHIN = 1.0  # seconds: who has a lock says at once who he is
 
 
@@ -38,17 +39,13 @@ def only_writer(place: Path, *, is_folder: bool = True) -> Iterator[None]:
     if target is None:  # a device or a stream, which nobody replaces
         yield
         return
-    file = target / ".lock" if is_folder else target.with_name(f".{target.name}.lock")
+    file = target / _LOCK if is_folder else target.with_name(f".{target.name}{_LOCK}")
     if file in _HELD.get():
         yield
         return
+    is_new = not file.parent.exists()
     file.parent.mkdir(parents=True, exist_ok=True)
-    handle = _opened(file, place)
-    if owner := _owner(handle):
-        warnings.warn(f"{place} has a lock of {owner}, which was killed, or it is a copy: taken over", stacklevel=3)
-    os.ftruncate(handle, 0)
-    now = datetime.datetime.now().astimezone().isoformat(" ", timespec="seconds")
-    os.pwrite(handle, json.dumps({"pid": os.getpid(), "host": platform.node(), "since": now}).encode(), 0)
+    handle = _locked(file, place)
     token = _HELD.set(_HELD.get() | {file})
     try:
         if is_folder:
@@ -56,29 +53,43 @@ def only_writer(place: Path, *, is_folder: bool = True) -> Iterator[None]:
         yield
     finally:
         _HELD.reset(token)
-        file.unlink(missing_ok=True)  # before another can have it
-        os.close(handle)
+        if handle is not None:
+            file.unlink(missing_ok=True)  # before another can have it
+            os.close(handle)
+        if is_new:
+            with suppress(OSError):  # something was written
+                file.parent.rmdir()
 
 
-def _opened(file: Path, place: Path) -> int:
-    """Return the handle of a lock that was taken."""
+def _locked(file: Path, place: Path) -> int | None:
+    """Return the handle of a lock that was taken, with our name in it; None: there are no locks here."""
     while True:
-        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+        handle = os.open(file, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
         is_taken = lock(handle)
         if is_taken is False:
             owner = _owner(handle, wait=_WRITTEN_WITHIN) or "another process"
             os.close(handle)
             raise BlockingIOError(f"{place} is being written by {owner}: wait for its end, or name another place")
         with suppress(FileNotFoundError):  # its owner has removed it at its end, between our two lines
-            if os.path.samestat(os.fstat(handle), file.stat()):
-                return handle
+            if is_taken and os.path.samestat(os.fstat(handle), file.stat()):
+                break
         os.close(handle)
+        if is_taken is None:
+            file.unlink(missing_ok=True)
+            return None
+    if owner := _owner(handle):
+        warnings.warn(f"{place} has a lock of {owner}, which was killed, or it is a copy: taken over", stacklevel=4)
+    now = datetime.datetime.now().astimezone().isoformat(" ", timespec="seconds")
+    os.lseek(handle, 0, os.SEEK_SET)
+    os.ftruncate(handle, 0)
+    os.write(handle, json.dumps({"pid": os.getpid(), "host": platform.node(), "since": now}).encode())
+    return handle
 
 
 def _owner(handle: int, *, wait: float = 0.0) -> str:
     """Say who has, or had, a lock; "" where nobody is noted."""
     end = time.monotonic() + wait
-    while not (text := os.pread(handle, 1000, 0)) and time.monotonic() < end:
+    while not (text := os.read(handle, 1000)) and time.monotonic() < end:
         time.sleep(0.01)
     with suppress(ValueError, KeyError, TypeError):
         noted: dict[str, Any] = json.loads(text)

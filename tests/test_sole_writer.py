@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from made_runs import make_films, start_process, train_run
 
+from fewshot_cxr import whole_files
 from fewshot_cxr._sole_writer import only_writer
 from fewshot_cxr.whole_files import check_writable, sweep_parts, whole_file
 
@@ -50,10 +51,10 @@ def test_a_second_writer_is_refused_with_the_pid_of_the_first_and_a_killed_one_i
     with contextlib.ExitStack() as lock:
         with pytest.warns(UserWarning, match=f"of process {process.pid} on .*, which was killed, or"):
             lock.enter_context(only_writer(folder))
-        assert [file.name for file in folder.iterdir()] == [".lock"]
+        assert [file.name for file in folder.iterdir()] == [".fscxr.lock"]
         with only_writer(folder / "."):  # in the same thread it is one writer
             pass
-        assert json.loads((folder / ".lock").read_text())["pid"] == os.getpid()
+        assert json.loads((folder / ".fscxr.lock").read_text())["pid"] == os.getpid()
     assert not [*folder.iterdir()]
     with only_writer(folder):
         pass
@@ -63,6 +64,30 @@ def test_an_error_gives_the_folder_back(tmp_path):
     for _ in range(2):
         with pytest.raises(OSError, match="no room"), only_writer(tmp_path):
             raise OSError("no room")
+
+
+def test_a_folder_that_was_made_in_vain_goes_again(tmp_path):
+    for name in ("made", "there"):
+        (tmp_path / "there").mkdir(exist_ok=True)
+        with only_writer(tmp_path / name):
+            pass
+    assert [folder.name for folder in tmp_path.iterdir()] == ["there"]
+
+
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path):
+    (tmp_path / "film.png").write_text("kept")
+    (tmp_path / ".fscxr.lock").symlink_to(tmp_path / "film.png")
+    with pytest.raises(OSError, match=r"\.fscxr\.lock"), only_writer(tmp_path):
+        pass
+    assert (tmp_path / "film.png").read_text() == "kept"
+
+
+def test_where_there_are_no_locks_nobody_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(whole_files, "fcntl", None)
+    with only_writer(tmp_path / "run"):
+        assert not [*(tmp_path / "run").iterdir()]
+        (tmp_path / "run" / "card.json").touch()
+    assert [file.name for file in (tmp_path / "run").iterdir()] == ["card.json"]
 
 
 def test_two_files_of_one_folder_are_two_places(tmp_path):

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from fewshot_cxr._kinds import begins
+from fewshot_cxr._sole_writer import only_writer
 from fewshot_cxr.cli.console import bars_for, say, say_notes, say_problems, show_tables, write_result
 from fewshot_cxr.cli.exemplars import (
     SOURCE_HELP,
@@ -128,7 +129,7 @@ def command(
         films = of_split(read_films(source, reading, single_label=True, allow_leak=True), split, "test", "--split")
     paths = [run_path] if versus is None else [run_path, versus]
     asked = Explained(films, exemplars, rule, heat, mask_folder)
-    with bars_for(compute) as compute:
+    with only_writer(out), bars_for(compute) as compute:
         runs = [explained_run(name, path, asked, compute) for name, path in zip(short_names(paths), paths, strict=True)]
         say_problems(runs[0].films.records)
         explanation = _explain(runs, mask_folder, n_covered, seed, compute)
