@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
 
+from fewshot_cxr._json import parse_json
 from fewshot_cxr.whole_files import file_to_replace, lock, sweep_parts
 
 _HELD: ContextVar[frozenset[Path]] = ContextVar("locks that this thread holds", default=frozenset())
@@ -92,6 +92,6 @@ def _owner(handle: int, *, wait: float = 0.0) -> str:
     while not (text := os.read(handle, 1000)) and time.monotonic() < end:
         time.sleep(0.01)
     with suppress(ValueError, KeyError, TypeError):
-        noted: dict[str, Any] = json.loads(text)
+        noted = parse_json(text.decode())
         return f"process {noted['pid']} on {noted['host']} since {noted['since']}"
     return ""

@@ -66,6 +66,13 @@ def test_an_error_gives_the_folder_back(tmp_path):
             raise OSError("no room")
 
 
+@pytest.mark.parametrize("content", [b"", b"\xff", b"[" * 1000, b'{"pid": 1}', b"null"])
+def test_a_lock_that_says_nothing_is_taken(tmp_path, content):
+    (tmp_path / ".fscxr.lock").write_bytes(content)
+    with only_writer(tmp_path):
+        assert json.loads((tmp_path / ".fscxr.lock").read_text())["pid"] == os.getpid()
+
+
 def test_a_folder_that_was_made_in_vain_goes_again(tmp_path):
     for name in ("made", "there"):
         (tmp_path / "there").mkdir(exist_ok=True)

@@ -21,6 +21,7 @@ from uuid import uuid4
 
 import numpy as np
 
+from fewshot_cxr._json import read_json
 from fewshot_cxr._processors import n_processors
 from fewshot_cxr.data.film import DecodingFacts, notes_of_films, takes_any_modality
 from fewshot_cxr.data.hashing import file_hash
@@ -286,7 +287,7 @@ def _slices(keys: list[str], length: int) -> list[list[str]]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = read_json(path)
     except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}

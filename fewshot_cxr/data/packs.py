@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from fewshot_cxr._json import read_json
 from fewshot_cxr.data.film import DecodingFacts
 from fewshot_cxr.data.hashing import file_hash
 from fewshot_cxr.storage import write_json
@@ -81,7 +82,7 @@ def _read_pack(listing: Path, size_px: int, wanted: set[str]) -> tuple[Places, F
     """Return the films of one pack, none where none is wanted or it cannot be opened; None: it is damaged."""
     pack = listing.with_suffix(".u8")
     try:
-        entry = json.loads(listing.read_text(encoding="utf-8"))
+        entry = read_json(listing)
         hashes = entry["hashes"]
         if wanted.isdisjoint(hashes):
             return {}, {}

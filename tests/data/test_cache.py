@@ -200,7 +200,9 @@ def test_a_copied_cache_is_taken(tmp_path, records, reads):
 
 
 @pytest.mark.filterwarnings("ignore:.* damaged pack of decoded films")
-@pytest.mark.parametrize("content", ["", "[]", "{", '{"hashes": 3}', '{"hashes": []}', '{"hashes": [[]]}', "\0"])
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{", '{"hashes": 3}', '{"hashes": []}', '{"hashes": [[]]}', "\0", "[" * 9999]
+)
 def test_damaged_lists_are_built_again(tmp_path, records, content):
     folder = tmp_path / "cache"
     cache_films(records[:5], SPEC, folder=folder, n_workers=1)
