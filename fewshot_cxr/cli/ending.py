@@ -3,10 +3,12 @@
 While Python loads libraries, which may swallow an interruption or print it, it ends at once and in silence.
 """
 
+import os
 import signal
+import stat
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from fewshot_cxr.cli.signals import ENDING, take_signals
@@ -18,6 +20,10 @@ _received: list[int] = []
 def interrupt(number: int, frame: FrameType | None) -> None:
     """End what is being done as Ctrl-C does."""
     _received.append(number)
+    for stream in (1, 2):
+        with suppress(OSError):  # it may be closed
+            if stat.S_ISCHR(os.fstat(stream).st_mode) and not os.isatty(stream):  # a terminal that is gone
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
     raise KeyboardInterrupt
 
 

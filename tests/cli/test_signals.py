@@ -53,6 +53,31 @@ main()
     assert (ended.returncode, ended.stdout, ended.stderr) == (128 + ENDING[name], "", "")
 
 
+def test_a_terminal_that_goes_away_ends_a_command_with_its_code(tmp_path):
+    pty = pytest.importorskip("pty")
+    program = f"""
+import sys, time
+from pathlib import Path
+from fewshot_cxr.cli import app
+from fewshot_cxr.cli.console import progress_bars
+def work(*_, **__):
+    with progress_bars() as progress:
+        progress("films", 1, 2)
+        Path({str(tmp_path / "ready")!r}).touch()
+        time.sleep(30)
+app.fscxr.main = work
+app.main()
+"""
+    terminal, side = pty.openpty()
+    with subprocess.Popen([sys.executable, "-c", program], stdout=side, stderr=side) as process:
+        os.close(side)
+        while not (tmp_path / "ready").exists():
+            time.sleep(0.02)
+        os.close(terminal)
+        process.send_signal(signal.SIGHUP)
+    assert process.returncode == 128 + signal.SIGHUP
+
+
 def test_next_to_nothing_is_loaded_before_signals_are_answered():
     loaded = {name.partition(".")[0] for name in loaded_after("import fewshot_cxr.cli") - loaded_after("pass")}
     assert loaded <= {"fewshot_cxr", "lazy_loader", "ast", "_ast", "signal", "_signal"} | {"enum", "types", "functools"}
