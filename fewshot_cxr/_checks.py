@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # the command line checks names before it loads torch
 T = TypeVar("T")
 _LARGEST = 3.4e38  # of 32 bits, in which networks reckon
 _LARGEST_WHOLE = 2**63 - 1
+_LONGEST_NAME = 200  # of which a message says all; what a file holds may be as long as the file
 
 
 def lookup(table: Mapping[str, T], name: str, what: str) -> T:
@@ -30,12 +31,13 @@ def lookup(table: Mapping[str, T], name: str, what: str) -> T:
         raise TypeError(f"{what} must be a name, got {name!r}; choose from {', '.join(sorted(table))}")
     if name in table:
         return table[name]
-    raise ValueError(f"unknown {what} {name!r}{nearest(name, table)}; choose from {', '.join(sorted(table))}")
+    shown = name[:_LONGEST_NAME]
+    raise ValueError(f"unknown {what} {shown!r}{nearest(name, table)}; choose from {', '.join(sorted(table))}")
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
     """Return ' (did you mean ...?)' for a misspelt name, or '' where nothing is near."""
-    close = get_close_matches(name, list(choices), n=1)
+    close = get_close_matches(name[:_LONGEST_NAME], list(choices), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import warnings
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -11,12 +12,18 @@ from typing import Any
 import numpy as np
 import torch
 
+from fewshot_cxr._checks import check_form
 from fewshot_cxr._html import counts_text, facts_text, html_table, scatter_picture
 from fewshot_cxr._kinds import EMBEDDINGS, refuse_other_kind
+from fewshot_cxr.patient_ids import items_of, known_patients
 from fewshot_cxr.storage import load_tensors, save_tensors, whole_file
 from fewshot_cxr.unknown_patients import unknown_part
 
 _MOST_DRAWN = 500
+_ARRAYS = ("vectors", "class_ids", "patient_ids", "has_patient")
+_FACTS = ("class_names", "sources", "paths", "distance")
+_FORM = {"class_names": [str], "sources?": ([str], None), "paths?": ([str], None), "distance?": (str, None)}
+_SAME = 1e-6  # of the largest value: the last digits of one film differ with the size of a batch
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -170,9 +177,8 @@ class Embeddings:
             with whole_file(path) as part, part.open("wb") as file:
                 file.write(self._table().encode()) if form == ".csv" else np.save(file, self.vectors)
             return
-        arrays = ("vectors", "class_ids", "patient_ids", "has_patient")
-        tensors = {name: torch.from_numpy(getattr(self, name)) for name in arrays}
-        header = {name: getattr(self, name) for name in ("class_names", "sources", "paths", "distance")}
+        tensors = {name: torch.from_numpy(getattr(self, name)) for name in _ARRAYS}
+        header = {name: getattr(self, name) for name in _FACTS}
         save_tensors(path, tensors, kind="embeddings", header=header)
 
     def _table(self) -> str:
@@ -193,68 +199,47 @@ class Embeddings:
     def load(cls, path: str | Path) -> "Embeddings":
         """Load what `save` wrote; the errors are those of `storage.load_tensors`.
 
-        A file of before `has_patient` takes every patient for known.
+        A file of before `has_patient` takes every patient for known. Rows that are all the same are warned of.
+
+        Raises:
+            ValueError: it holds no embeddings that this version can read; the text names file and key.
         """
         tensors, header = load_tensors(path, kind="embeddings")
-        arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in tensors.items()}
-        return cls(**arrays, **header)
+        check_form(header, _FORM, f"{path}: its header")
+        if others := sorted(header.keys() - _FACTS | tensors.keys() - _ARRAYS):
+            raise ValueError(f"{path} holds {others[0]!r:.60}, which this version does not know: embed the films anew")
+        try:
+            arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in tensors.items()}
+            loaded = cls(**arrays, **header)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path} holds no embeddings that can be used: {error}") from error
+        warn_of_collapse(loaded.vectors, str(path))
+        return loaded
 
 
-def patient_codes(ids: Any) -> np.ndarray:
-    """Number patients by their first row, int64, shape (N,).
-
-    Args:
-        ids: N hashable values; each None, NaN or empty text is a patient of its own.
-
-    Raises:
-        TypeError: an id is not hashable.
-    """
-    codes: dict[Hashable, int] = {}
-    try:
-        numbers = [codes.setdefault(object() if is_unknown_id(item) else item, len(codes)) for item in _items(ids)]
-    except TypeError as error:
-        raise TypeError(
-            f"patient_ids must be one hashable value for each film ({error}); give texts or numbers"
-        ) from error
-    return np.array(numbers, dtype=np.int64)
-
-
-def known_patients(n_rows: int, ids: Any, has_patient: Any = None) -> tuple[np.ndarray, np.ndarray]:
-    """Return `patient_codes`, and of which rows the patient is known, bool, shape (N,).
+def warn_of_collapse(vectors: np.ndarray, whose: str) -> None:
+    """Warn where several films have one and the same vector, by which no rule can tell them apart.
 
     Args:
-        n_rows: where there are no ids.
-        ids: of patients, as `patient_codes` takes them; None: none is known.
-        has_patient: the answer where `ids` number all patients; None: those whose id is not None, NaN or empty.
-
-    Raises:
-        ValueError: the two have other lengths.
+        vectors: float, shape (N, dim).
+        whose: they are, to begin the text with.
     """
-    ids = [None] * n_rows if ids is None else ids
-    known = [not is_unknown_id(item) for item in _items(ids)] if has_patient is None else has_patient
-    if len(known) != len(ids):
-        raise ValueError(f"has_patient has {len(known)} entries for {len(ids)} patient_ids")
-    return patient_codes(ids), np.asarray(known, dtype=bool)
-
-
-def is_unknown_id(item: Hashable) -> bool:
-    """Whether a patient's id says that nobody knows: None, NaN, NA or an empty text."""
-    # By its text, since what is missing has several types: NaN of Python and numpy, NA and NaT of pandas.
-    return not item.strip() if isinstance(item, str) else item is None or str(item) in ("nan", "<NA>", "NaT")
+    if len(vectors) > 1 and np.ptp(vectors, axis=0).max() <= _SAME * np.abs(vectors).max():
+        warnings.warn(
+            f"{whose}: the vectors of all {len(vectors):,} films are the same, so that nothing tells the films apart: "
+            "they are copies of one film, or the encoder has collapsed (train it anew at a lower rate, --lr)",
+            stacklevel=3,
+        )
 
 
 def _array(values: Any) -> np.ndarray:
     return values.detach().cpu().float().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
 
 
-def _items(values: Any) -> list[Hashable]:
-    return list(values.tolist() if isinstance(values, (np.ndarray, torch.Tensor)) else values)
-
-
 def _classes(ids: Any, names: Sequence[str] | None) -> tuple[np.ndarray, tuple[str, ...]]:
     if getattr(ids, "ndim", 1) == 2:
         return _multi_label(_array(ids), names)
-    items = _items(ids)
+    items = items_of(ids)
     if any(isinstance(item, (list, np.ndarray)) for item in items):
         return _multi_label(items, names)
     if names is None:

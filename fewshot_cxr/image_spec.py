@@ -2,9 +2,10 @@
 
 import math
 from dataclasses import asdict, dataclass
+from math import isfinite
 from typing import Any
 
-from fewshot_cxr._checks import check_at_least, check_bool
+from fewshot_cxr._checks import check_bool, check_whole
 
 CROPS = ("square", "none")
 EQUALISERS = ("none", "clahe")
@@ -43,9 +44,12 @@ class ImageSpec:
     per_pixel: bool = False
 
     def __post_init__(self) -> None:
-        check_at_least(self.size_px, 8, "size_px")
+        check_whole(self.size_px, "size_px", 8)
         if self.size_px > LARGEST_PX:
             raise ValueError(f"size_px must be at most {LARGEST_PX}, got {self.size_px}")
+        check_whole(self.n_channels, "n_channels")
+        if self.bit_depth is not None:
+            check_whole(self.bit_depth, "bit_depth", 1)
         if self.n_channels not in (1, 3):
             raise ValueError(f"n_channels must be 1 or 3, got {self.n_channels}")
         if self.crop not in CROPS:
@@ -59,7 +63,10 @@ class ImageSpec:
                 raise ValueError(f"{name} must be a share of the side, 0 or more and below 0.5, got {share}")
             object.__setattr__(self, name, share)
         for name in ("mean", "std"):
-            values = tuple(float(value) for value in getattr(self, name))
+            given = getattr(self, name)
+            values = tuple(float(value) for value in given)
+            if isinstance(given, str) or not all(map(isfinite, values)):
+                raise ValueError(f"{name} must hold finite numbers, got {given!r:.60}")
             if len(values) not in (1, self.n_channels):
                 raise ValueError(f"{name} must hold 1 or {self.n_channels} numbers, got {len(values)}")
             object.__setattr__(self, name, values)

@@ -26,7 +26,7 @@ _TENSORS_ALONE = 1  # the format whose hash did not cover the header
 _KEY = "fewshot_cxr"
 _INT32 = "I32"
 _HASHED_ROWS = 1 << 14
-_MARKS = ('"format_version": ', '"sha256": ')
+_MARKS = ('"kind": ', '"format_version": ', '"sha256": ', '"header": ')
 _LONGEST_REASON = 200
 _DAMAGED = "{path} is damaged: its content does not match its hash; restore it or make it anew"
 
@@ -218,7 +218,7 @@ def _unreadable(path: Path, error: Exception) -> OSError:
 
 def _is_ours(texts: Mapping[str, str]) -> bool:
     # By more than its name: a file in which that is damaged is no foreign one.
-    return _KEY in texts or any(mark in text for text in texts.values() for mark in _MARKS)
+    return _KEY in texts or any(all(mark in text for mark in _MARKS) for text in texts.values())
 
 
 def _safetensors_head(head: Mapping[str, Any], layout: Mapping[str, Any]) -> bytes:

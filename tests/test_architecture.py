@@ -20,6 +20,7 @@ FLOORS = (
     {
         "records",
         "unknown_patients",
+        "patient_ids",
         "image_spec",
         "episodes",
         "embeddings",

@@ -105,3 +105,63 @@ def test_embeddings_of_many_films_stay_short():
 def test_a_notebook_shows_a_dot_a_film_of_at_most_500(shape):
     films = Embeddings(np.random.default_rng(0).normal(size=shape), [f"finding {row % 3}" for row in range(shape[0])])
     assert films._repr_html_().count("<circle") == min(shape[0], 500)
+
+
+WRONG = [None, [], {}, 3, True, -1e308, 10**400, "x" * 100_000, [None], [[1]], {"a": {}}]
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=range(len(WRONG)))
+@pytest.mark.parametrize("key", ["class_names", "sources", "paths", "distance"])
+def test_a_header_of_another_form_is_refused_by_name(tmp_path, key, wrong):
+    path = tmp_path / "e.safetensors"
+    Embeddings(np.eye(3), ["a", "b", "a"], paths=list("xyz")).save(path)
+    tensors, header = load_tensors(path, kind="embeddings")
+    save_tensors(path, tensors, kind="embeddings", header=header | {key: wrong})
+    if wrong is None and key != "class_names":
+        assert getattr(Embeddings.load(path), key) is None
+        return
+    if key == "distance" and isinstance(wrong, str):
+        return
+    with pytest.raises(
+        ValueError, match=rf"^\S*e.safetensors(: its header.{key}(, an item,)?| holds no emb\S* .*{key}) "
+    ) as caught:
+        Embeddings.load(path)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"vectors": None},
+        {"vectors": torch.full((3, 3), torch.nan)},
+        {"vectors": torch.ones(3)},
+        {"vectors": torch.ones(3, 3, dtype=torch.bfloat16)},
+        {"class_ids": torch.tensor([0, 1, -1])},
+        {"class_ids": torch.tensor([0, 1, 2])},
+        {"class_ids": torch.ones(3, 3)},
+        {"patient_ids": torch.ones(3, 2)},
+        {"patient_ids": torch.ones(2)},
+        {"has_patient": torch.ones(2)},
+        {"more": torch.ones(3)},
+    ],
+)
+def test_tensors_that_make_no_sense_are_refused_by_name(tmp_path, changes):
+    path = tmp_path / "e.safetensors"
+    Embeddings(np.eye(3), ["a", "b", "a"]).save(path)
+    tensors, header = load_tensors(path, kind="embeddings")
+    kept = {name: tensor for name, tensor in (tensors | changes).items() if tensor is not None}
+    save_tensors(path, kept, kind="embeddings", header=header)
+    with pytest.raises(ValueError, match=r"^\S*e.safetensors holds (no embeddings that can be used: |'more', which)"):
+        Embeddings.load(path)
+
+
+@pytest.mark.parametrize("vectors", [np.zeros((4, 3)), np.full((4, 3), 7.0), np.full((4, 3), 1e30) + np.eye(4, 3)])
+def test_vectors_that_are_all_the_same_are_warned_of(tmp_path, vectors):
+    films = Embeddings(vectors, list("abab"))
+    films.save(tmp_path / "e.safetensors")
+    with pytest.warns(UserWarning, match="e.safetensors: the vectors of all 4 films are the same") as caught:
+        Embeddings.load(tmp_path / "e.safetensors")
+    assert caught[0].filename == __file__
+    films.take([0]).save(tmp_path / "e.safetensors")
+    Embeddings.load(tmp_path / "e.safetensors")

@@ -63,9 +63,11 @@ def test_other_kinds_and_foreign_files_are_refused(tmp_path):
     save_tensors(tmp_path / "x", TENSORS, kind="thing", header={})
     with pytest.raises(ValueError, match="x holds thing, encoder was expected"):
         load_tensors(tmp_path / "x", kind="encoder")
-    save_file({"a": torch.ones(1)}, tmp_path / "foreign.safetensors")
-    with pytest.raises(ValueError, match="not one of fewshot_cxr"):
-        load_tensors(tmp_path / "foreign.safetensors", kind="encoder")
+    others = '{"sha256": "", "format_version": 2}'  # as other tools write it
+    for metadata in (None, {"format": "pt"}, {"net": others}):
+        save_file({"a": torch.ones(1)}, tmp_path / "foreign.safetensors", metadata=metadata)
+        with pytest.raises(ValueError, match="not one of fewshot_cxr"):
+            load_tensors(tmp_path / "foreign.safetensors", kind="encoder")
     with pytest.raises(FileNotFoundError, match="no such file"):
         load_tensors(tmp_path / "absent", kind="encoder")
 

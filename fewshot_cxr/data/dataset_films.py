@@ -12,8 +12,8 @@ from torch.utils.data import Subset
 from fewshot_cxr.data.cache import CachedFilms
 from fewshot_cxr.data.dataset import XrayDataset
 from fewshot_cxr.data.transforms import to_square
-from fewshot_cxr.embeddings import is_unknown_id
 from fewshot_cxr.image_spec import ImageSpec
+from fewshot_cxr.patient_ids import is_unknown_id
 from fewshot_cxr.records import Record, Records
 from fewshot_cxr.unknown_patients import count_unknown, unknown_text
 

@@ -54,6 +54,28 @@ def hold_batch_norms(network: nn.Module, frozen: Iterable[nn.Parameter]) -> None
             layer.eval()
 
 
+def not_finite(network: nn.Module) -> str | None:
+    """Return the name of the first weight or buffer that holds NaN or infinity, as diverged trainings leave them.
+
+    A buffer may hold minus infinity, as the masks of attention do.
+    """
+    for name, weight in network.named_parameters():
+        if not weight.isfinite().all():
+            return name
+    for name, buffer in network.named_buffers():
+        if buffer.is_floating_point() and not (buffer.isfinite() | buffer.isneginf()).all():
+            return name
+    return None
+
+
+def refuse_diverged(network: nn.Module, what: str) -> None:
+    """Raise a ValueError that begins with `what` where a weight or a buffer is `not_finite`."""
+    if name := not_finite(network):
+        raise ValueError(
+            f"{what} holds NaN or infinity, first in {name}: train it anew at a lower learning rate (--lr)"
+        )
+
+
 OUTPUTS = ("head", "pooled")
 DEFAULT_EMBEDDING_DIM = 128
 TASK_HEAD = "task_head"  # before a dot, the first part of the names that a task's head has in an encoder's file

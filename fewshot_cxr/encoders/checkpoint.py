@@ -2,19 +2,25 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
-from fewshot_cxr.encoders.base import TASK_HEAD, Encoder
+from fewshot_cxr.encoders.base import TASK_HEAD, Encoder, refuse_diverged
+from fewshot_cxr.encoders.card import check_header
 from fewshot_cxr.encoders.own_module import OWN, as_encoder
-from fewshot_cxr.encoders.table import build_encoder
+from fewshot_cxr.encoders.table import build_encoder, is_built_in
 from fewshot_cxr.encoders.weight_files import foreign_kind
 from fewshot_cxr.encoders.weights import KIND, copy_weights
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.storage import is_safetensors, load_tensors, save_tensors
 
 ENCODER_FILE = "encoder.safetensors"
+_LONGEST_REASON = 300
+_LEAST_BOUND = 1 << 25  # numbers that a build may take beside those of the file: an image to try, a classifier
 
 
 def save_encoder(
@@ -30,10 +36,13 @@ def save_encoder(
             them back, and `card["head"]` says what they are. Whoever loads the encoder does not meet them.
 
     Raises:
-        ValueError: the encoder has no recipe.
+        ValueError: the encoder has no recipe, or a weight that is not finite.
     """
     if not encoder.recipe:
         raise ValueError("the encoder has no recipe to be rebuilt from; make it with build_encoder")
+    refuse_diverged(encoder, f"{path} is not written: the encoder")
+    if head and not all(tensor.isfinite().all() for tensor in head.values()):
+        raise ValueError(f"{path} is not written: its head holds NaN or infinity; lower the learning rate (--lr)")
     header = {"recipe": encoder.recipe, "image_spec": encoder.image_spec.to_json(), "card": dict(card)}
     behind = {f"{TASK_HEAD}.{name}": tensor for name, tensor in (head or {}).items()}
     save_tensors(path, encoder.state_dict() | behind, kind=KIND, header=header)
@@ -49,29 +58,28 @@ def load_encoder(path: str | Path, *, module: nn.Module | None = None) -> Encode
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file holds something else, an encoder that this version does not know, weights of another, or
-            those of a module that was not handed in.
+        ValueError: the file holds something else, an encoder that this version does not know or that would be looked
+            for elsewhere, weights of another, weights that are not finite, or those of a module that was not handed in.
         OSError: the file is damaged.
     """
     path = _file(path)
-    tensors, header = load_tensors(path, kind=KIND)
-    try:
-        kind, spec = str(header["recipe"]["encoder"]), ImageSpec.from_json(header["image_spec"])
-        encoder = None if module is not None or kind.startswith(OWN) else _rebuild(header["recipe"], spec)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: its encoder cannot be rebuilt by this version: {error}") from error
-    if encoder is None:
-        if module is None:
-            raise ValueError(
-                f"{path} holds the weights of a {kind.removeprefix(OWN)}, which no name builds: hand one in, "
-                "load_encoder(path, module=...)"
-            )
+    tensors, header = _read(path)
+    recipe, spec = header["recipe"], _spec(path, header["image_spec"])
+    kind, own = recipe["encoder"], {name: t for name, t in tensors.items() if not name.startswith(f"{TASK_HEAD}.")}
+    if module is not None:
         encoder = as_encoder(module, spec)
+    elif kind.startswith(OWN):
+        raise ValueError(
+            f"{path} holds the weights of a {kind.removeprefix(OWN)}, which no name builds: hand one in, "
+            "load_encoder(path, module=...)"
+        )
+    else:
+        encoder = _rebuilt(path, recipe, spec, n_numbers=sum(tensor.numel() for tensor in own.values()))
     if encoder.recipe["encoder"] != kind:
         raise ValueError(f"{path} holds the weights of {kind}, the module is {encoder.recipe['encoder']}")
-    encoder.recipe, encoder.image_spec, encoder.card = header["recipe"], spec, header["card"]
-    own = {name: tensor for name, tensor in tensors.items() if not name.startswith(f"{TASK_HEAD}.")}
+    encoder.recipe, encoder.image_spec, encoder.card = recipe, spec, header["card"]
     copy_weights(own, encoder.state_dict(), path)
+    refuse_diverged(encoder, f"{path} is of no use: its encoder")
     return encoder.eval()
 
 
@@ -87,7 +95,7 @@ def load_head(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         OSError: the file is damaged.
     """
     path = _file(path)
-    tensors, header = load_tensors(path, kind=KIND)
+    tensors, header = _read(path)
     prefix = f"{TASK_HEAD}."
     head = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     if not head:
@@ -104,6 +112,53 @@ def _file(path: str | Path) -> Path:
     return path
 
 
-def _rebuild(recipe: Mapping[str, Any], spec: ImageSpec) -> Encoder:
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    tensors, header = load_tensors(path, kind=KIND)
+    check_header(header, str(path))
+    return tensors, header
+
+
+def _spec(path: Path, fields: dict[str, Any]) -> ImageSpec:
+    try:
+        return ImageSpec.from_json(fields)
+    except (ArithmeticError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: its image_spec is none of this version: {_short(error)}") from error
+
+
+def _rebuilt(path: Path, recipe: Mapping[str, Any], spec: ImageSpec, *, n_numbers: int) -> Encoder:
+    """Build the encoder of a file: from nothing that lies elsewhere, and of about the size that the file has."""
+    name = recipe["encoder"]
     options = {name: value for name, value in recipe["options"].items() if name not in ("pretrained", "weights")}
-    return build_encoder(recipe["encoder"], image_spec=spec, **options)
+    if not is_built_in(name):
+        raise ValueError(
+            f"{path}: its encoder {name:.60} would be looked for elsewhere, and a file is loaded from itself alone: "
+            "build it by that name, and give the file as weights (build_encoder, --weights)"
+        )
+    try:
+        with _Bounded(2 * n_numbers + _LEAST_BOUND):
+            return build_encoder(name, image_spec=spec, **options)
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: its encoder cannot be rebuilt by this version: {_short(error)}") from error
+
+
+def _short(error: Exception) -> str:
+    return shorten(f"{error}", _LONGEST_REASON, placeholder="...")
+
+
+class _Bounded(TorchFunctionMode):
+    """Within it tensors are made of so many numbers in all, whatever a file of a few bytes asks for."""
+
+    def __init__(self, n_most: int) -> None:
+        super().__init__()
+        self._n_left = n_most
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Count what a function is about to make, without memory, and let it."""
+        kwargs = kwargs or {}
+        if function in (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn):
+            self._n_left -= function(*args, **kwargs | {"device": "meta"}).numel()
+            if self._n_left < 0:
+                raise ValueError("its recipe asks for more numbers than the file holds")
+        return function(*args, **kwargs)

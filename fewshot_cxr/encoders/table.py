@@ -70,6 +70,11 @@ def build_encoder(name: str, *, seed: int = 0, weights: str | Path | None = None
     return encoder
 
 
+def is_built_in(name: str) -> bool:
+    """Return whether a name is built from nothing that lies elsewhere, neither on the hub nor in a folder."""
+    return name.count(":") < 2 and "/" not in name
+
+
 def encoder_options(name: str) -> tuple[str, ...]:
     """Return the options that an encoder takes in `build_encoder`, `weights` among them; nothing is built.
 

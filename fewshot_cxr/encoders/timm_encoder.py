@@ -254,7 +254,7 @@ def _published_config(name: str) -> Any:
 
     if not timm.is_model(name):
         close = nearest(name, timm.list_models())
-        raise ValueError(f"timm has no network {name!r}{close}; timm.list_models() names them all")
+        raise ValueError(f"timm has no network {name!r:.200}{close}; timm.list_models() names them all")
     try:
         return timm.models.get_pretrained_cfg(name)
     except RuntimeError as error:

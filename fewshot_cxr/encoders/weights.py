@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from fewshot_cxr.encoders.base import TASK_HEAD, Encoder
+from fewshot_cxr.encoders.base import TASK_HEAD, Encoder, refuse_diverged
+from fewshot_cxr.encoders.card import check_header
 from fewshot_cxr.encoders.weight_files import read_state_dict
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.storage import is_foreign, is_safetensors, load_tensors
@@ -52,6 +53,7 @@ def load_weights(encoder: Encoder, path: str | Path) -> None:
         raise FileNotFoundError(f"{path}: no such file of weights")
     tensors, spec = _read(path)
     take_weights(encoder, tensors, path, spec=spec)
+    refuse_diverged(encoder, f"{path} is of no use: what it gives")
 
 
 def take_weights(
@@ -88,6 +90,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], ImageSpec | None]:
     if not is_safetensors(path) or is_foreign(path):
         return read_state_dict(path), None
     tensors, header = load_tensors(path, kind=KIND)
+    check_header(header, str(path))
     return tensors, ImageSpec.from_json(header["image_spec"])
 
 

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 
 from fewshot_cxr._html import counts_table, facts_text, html_table
-from fewshot_cxr.embeddings import Embeddings, known_patients, patient_codes
+from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.evaluation.film_rows import answer_values
 from fewshot_cxr.evaluation.shown import answers_facts
 from fewshot_cxr.metrics import tie_credits
+from fewshot_cxr.patient_ids import known_patients, patient_codes
 
 _SUM_TOLERANCE = 1e-6
 _NEAR_CERTAIN = 1e-9

@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from fewshot_cxr._checks import check_whole, lookup
-from fewshot_cxr.embeddings import known_patients
 from fewshot_cxr.explain.focus_summary import mean_over_patients
 from fewshot_cxr.metrics import Estimate, Interval, t_interval
+from fewshot_cxr.patient_ids import known_patients
 from fewshot_cxr.seeding import generator
 
 MODES = {"deletion": True, "insertion": False}

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy
 
-from fewshot_cxr.embeddings import known_patients
 from fewshot_cxr.metrics import Estimate, Interval, t_interval, t_test
+from fewshot_cxr.patient_ids import known_patients
 
 _NOT_STATED = "not stated"
 ONE_PATIENT = "it rests on one patient: no interval"

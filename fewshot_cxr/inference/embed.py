@@ -23,7 +23,7 @@ from fewshot_cxr.data import (
     to_images,
     to_square,
 )
-from fewshot_cxr.embeddings import Embeddings
+from fewshot_cxr.embeddings import Embeddings, warn_of_collapse
 from fewshot_cxr.encoders import Encoder, as_encoder
 from fewshot_cxr.encoders.base import eval_mode
 from fewshot_cxr.image_spec import ImageSpec
@@ -103,12 +103,19 @@ def embed_films(
 ) -> Embeddings:
     """Embed films that are decoded already; see `embed`, and `with_facts` for `is_multi_label`."""
     vectors = film_vectors(encoder, films, batch_size=batch_size, device=device, progress=progress)
+    if any((films.rows([row]) != films.rows([0])).any() for row in range(1, len(films))):  # they are no copies of one
+        warn_of_collapse(vectors, "embedding")
     distance = encoder.card.get("distance")
     return with_facts(vectors, films.records, is_multi_label=is_multi_label, distance=distance)
 
 
 def film_vectors(
-    encoder: Encoder, films: CachedFilms, *, batch_size: int, device: str, progress: Progress | None
+    encoder: Encoder,
+    films: CachedFilms,
+    *,
+    batch_size: int = 128,
+    device: str = "auto",
+    progress: Progress | None = None,
 ) -> np.ndarray:
     """Return the embeddings of decoded films, float32, shape (N, dim); see `embed`."""
     rows = (np.arange(first, min(first + batch_size, len(films))) for first in range(0, len(films), batch_size))

@@ -16,6 +16,7 @@ import lightning
 from lightning.pytorch.loggers import Logger
 
 from fewshot_cxr.encoders import Encoder
+from fewshot_cxr.encoders.base import not_finite
 from fewshot_cxr.records import Records
 from fewshot_cxr.storage import write_text
 from fewshot_cxr.training.last_checkpoint import LAST
@@ -171,6 +172,7 @@ class RunKeeper(lightning.Callback):
         row = {"epoch": float(trainer.current_epoch + 1), "step": float(trainer.global_step)}
         row |= pl_module.epoch_means()
         row["lr"] = pl_module.last_lr
+        self._refuse_diverged(pl_module, row)
         if self.validate is not None:
             row |= self.validate(pl_module.candidate)
             if not self.history and self.monitor not in row:
@@ -192,6 +194,15 @@ class RunKeeper(lightning.Callback):
     def on_exception(self, trainer: lightning.Trainer, pl_module: Any, exception: BaseException) -> None:
         """Remember Ctrl-C: Lightning turns it into SystemExit."""
         self.is_interrupted = isinstance(exception, KeyboardInterrupt)
+
+    def _refuse_diverged(self, module: TrainingModule, row: dict[str, float]) -> None:
+        """End a run whose weights or statistics are no longer numbers before they are judged, kept or written."""
+        if name := not_finite(module):
+            best = f"; the encoder of epoch {self.best_row['epoch']:.0f} is kept" if self.best_row else ""
+            raise FloatingPointError(
+                f"{name} is not finite after epoch {row['epoch']:.0f} at a learning rate of {row['lr']:g}: lower the "
+                f"learning rate (--lr){best}"
+            )
 
     def _keep(self, learner: Learner, row: dict[str, float]) -> None:
         if self.save is None:

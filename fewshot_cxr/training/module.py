@@ -77,7 +77,8 @@ class TrainingModule(lightning.LightningModule):
             loss: Tensor
             loss, values = objective(pooled, embeddings, class_ids, group_ids, step=step)
         if not torch.isfinite(loss):
-            raise FloatingPointError(f"the loss is {loss.item()} at step {step}: lower the learning rate (--lr)")
+            when = f"at step {step} (epoch {self.current_epoch + 1}, learning rate {self.last_lr:g})"
+            raise FloatingPointError(f"the loss is {loss.item()} {when}: lower the learning rate (--lr)")
         self.step_values.append({"loss": loss.detach(), **values})
         return loss
 

@@ -13,8 +13,8 @@ from fewshot_cxr._checks import check_above, check_whole, lookup
 from fewshot_cxr._progress import Auto, bars_of
 from fewshot_cxr.data import CachedFilms, XrayDataset
 from fewshot_cxr.encoders import Encoder
-from fewshot_cxr.inference import RULES, embed_films
-from fewshot_cxr.inference.embed import with_facts
+from fewshot_cxr.inference import RULES
+from fewshot_cxr.inference.embed import film_vectors, with_facts
 from fewshot_cxr.objectives import CrossBatchMemory, build_auxiliary, build_loss, build_miner
 from fewshot_cxr.training.batches import choose_sampler
 from fewshot_cxr.training.fitting import Data, Progress, Run, prepare_encoder
@@ -198,8 +198,9 @@ class SiameseTrainer(TrainingSettings):
         rule, options = self.val_rule, {}
         if head is not None and rule in (None, "template"):
             rule, options = "template", {"weights": head.weights.detach().cpu(), "bias": head.bias.item()}
+        device = str(next(encoder.parameters()).device)
         accuracy = validation_accuracy(
-            embed_films(encoder, films, device=str(next(encoder.parameters()).device)),
+            with_facts(film_vectors(encoder, films, device=device), films.records),
             plan,
             rule=rule or "mean_distance",
             rule_options=options,

@@ -90,7 +90,7 @@ def test_what_is_no_classifier_is_refused(films, tmp_path):
 @pytest.mark.parametrize("changes", [{"findings": ["a", "b"]}, {"bias": False}, {"activation": "tanh"}, {"bias": None}])
 def test_a_head_that_does_not_fit_its_card_is_refused_in_one_line(tmp_path, changes):
     save(make_classifier(), tmp_path, **changes)
-    with pytest.raises(ValueError, match="its classifier cannot be rebuilt by this version: ") as caught:
+    with pytest.raises(ValueError, match="its (classifier cannot be rebuilt by this version: |card.head)") as caught:
         load_classifier(tmp_path)
     assert "\n" not in str(caught.value)
 

@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -104,3 +105,15 @@ def test_devices():
         choose_device("gpu")
     with pytest.raises(ValueError, match=r"device 'cuda:99' is absent: torch sees \d+ CUDA GPU"):
         choose_device("cuda:99")
+
+
+def test_one_vector_for_unlike_films_is_warned_of(films, encoder, tmp_path):
+    with torch.no_grad():
+        encoder.head.weight.zero_()
+    with pytest.warns(UserWarning, match=f"embedding: the vectors of all {len(films)} films are the same"):
+        embed(encoder, films)
+    for name in ("a.png", "b.png"):
+        shutil.copy(films.file(films[0]), tmp_path / name)
+    twice = tuple(replace(films[0], path=name) for name in ("a.png", "b.png"))
+    copies = embed(encoder, Records(twice, tmp_path), cache_folder=tmp_path / "cache")
+    assert len(copies) == 2  # which have one vector by right

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fewshot_cxr.embeddings import patient_codes
 from fewshot_cxr.metrics import fit_temperature
+from fewshot_cxr.patient_ids import patient_codes
 
 _MOST_GROUPS = 20
 _MOST_ASKED = 1000

@@ -9,9 +9,9 @@ import numpy as np
 
 from fewshot_cxr._progress import Auto, bar_of
 from fewshot_cxr.data import patient_ids
-from fewshot_cxr.embeddings import patient_codes
 from fewshot_cxr.explain.focus import area_shares, focus_shares, in_film_frame, uncropped
 from fewshot_cxr.explain.focus_summary import FocusRow, summarise_focus
+from fewshot_cxr.patient_ids import patient_codes
 from fewshot_cxr.unknown_patients import count_unknown, over_patients
 from fewshot_cxr.workflows.explaining.explainer import ATTENTION, Explainer, RunFilms
 

@@ -1,0 +1,54 @@
+"""What the header and the card of an encoder's file are like, so that those who read them can take it for granted."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fewshot_cxr._checks import check_form, lookup
+from fewshot_cxr.distances import DISTANCES
+
+_HEADER = {"recipe": {"encoder": str, "options": dict}, "image_spec": dict, "card": dict}
+_HEAD = {"kind": str, "activation?": str, "bias?": bool, "findings?": [str], "is_nonnegative?": bool}
+_CARD = {
+    "distance?": str,
+    "findings?": [str],
+    "head?": _HEAD,
+    "data_hash?": {"train?": str, "val?": str},
+    "given_hash?": [str],
+    "training?": dict,
+    "n_films?": {"train?": int, "val?": int},
+    "n_patients?": {"train?": int, "val?": int},
+    "best_epoch?": (int, None),
+    "val_accuracy?": (float, None),
+    "versions?": dict,
+}
+
+
+def check_header(header: Mapping[str, Any], name: str) -> None:
+    """Refuse the header of a file that is not that of an encoder.
+
+    Args:
+        header: of `load_tensors`.
+        name: of the file.
+
+    Raises:
+        ValueError: it is another; the text names the key.
+    """
+    check_form(header, _HEADER, f"{name}: its header")
+    check_card(header["card"], name)
+    for option, value in header["recipe"]["options"].items():
+        if value is not None and not isinstance(value, (bool, str)):
+            check_form(value, float, f"{name}: its option {option:.40}")
+
+
+def check_card(card: Any, name: str) -> None:
+    """Refuse a card that holds other values than those who read it expect; it may lack any, and hold others.
+
+    Raises:
+        ValueError: it holds others; the text names the key.
+    """
+    check_form(card, _CARD, f"{name}: its card")
+    if "distance" in card:
+        try:
+            lookup(DISTANCES, card["distance"], what="distance")
+        except ValueError as error:
+            raise ValueError(f"{name}: its card has an {error}") from error
