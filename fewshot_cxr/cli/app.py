@@ -40,7 +40,7 @@ COMMANDS = {
     "report": ("fewshot_cxr.cli.report", "Write one page on runs and results, to read, print and send."),
 }
 # Colours and bars of our own libraries pass, and ends of lines; whatever else a terminal would obey is shown.
-_OWN_CONTROLS = re.compile(rf"(\x1b\[[0-9;?]*[A-Za-z]|[\n\r\t])|{UNSEEN}")
+_OWN_CONTROLS = re.compile(rf"(\x1b\[(?:[0-9;]*m|[0-9]*[AK]|\?25[hl])|[\n\r\t])|{UNSEEN}")
 
 
 class Group(click.Group):

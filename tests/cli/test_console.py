@@ -132,8 +132,9 @@ def test_one_name_is_shown_as_it_is_spelt(monkeypatch):
 def test_what_another_library_prints_acts_on_no_terminal_either(monkeypatch):
     terminal = watched(monkeypatch)
     stream = app._Stream(terminal)
-    stream.write(f"{HARMLESS}\x1b[1mbold\x1b[0m\x1b]0;title\x07\x9b2J\u202e\n")
-    assert terminal.getvalue() == HARMLESS + "\x1b[1mbold\x1b[0m" + r"\x1b]0;title\x07\u009b2J\u202e" + "\n"
+    own = f"{HARMLESS}\x1b[1;31mbold\x1b[0m\x1b[2K\x1b[1A\x1b[?25l"
+    stream.write(own + "\x1b[2J\x1b[6n\x1b]0;title\x07\x9b2J\u202e\n")
+    assert terminal.getvalue() == own + r"\x1b[2J\x1b[6n\x1b]0;title\x07\u009b2J\u202e" + "\n"
 
 
 def test_json_on_the_screen_stays_json(monkeypatch):
