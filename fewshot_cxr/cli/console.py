@@ -187,7 +187,7 @@ def run_folder(folder: Path, *, resume: bool = False, more: Iterable[str] = ()) 
     if not (resume and (folder / LAST).exists()):
         check_folder(folder, written, mark=PROVENANCE_FILE, is_ours=begins(b'{\n  "command": "fscxr'))
     with only_writer(folder):
-        check_no_run(folder, resume=resume)  # another may have ended while the films were read
+        check_no_run(folder, resume=resume)  # another may have begun and ended since
         before = {name for name in written if (folder / name).exists()}
         if not (resume and PROVENANCE_FILE in before):
             write_json(folder / PROVENANCE_FILE, provenance(_typed()))

@@ -79,11 +79,12 @@ def classifier(*, run: Run, trainer: ClassifierTrainer, reading: Reading, json_f
 
 def _train(trainer: Trainer, run: Run, reading: Reading, json_file: str | None, *, next_command: str) -> None:
     is_several = isinstance(trainer, ClassifierTrainer) and trainer.is_multi_label
-    records = read_films(run.source, reading, single_label=not is_several, several=is_several)
-    say_records(records)
-    train, val = _parts(records)
-    with run_folder(run.out, resume=run.resume), progress_bars() as progress:
-        trained = trainer.fit(train, val, out=run.out, resume=run.resume, progress=progress)
+    with run_folder(run.out, resume=run.resume):  # from here on, so that nobody else begins while the films are read
+        records = read_films(run.source, reading, single_label=not is_several, several=is_several)
+        say_records(records)
+        train, val = _parts(records)
+        with progress_bars() as progress:
+            trained = trainer.fit(train, val, out=run.out, resume=run.resume, progress=progress)
     say_notes(trained.notes)
     card = trained.card
     seconds = sum(row["seconds"] for row in trained.history)

@@ -2,13 +2,16 @@
 
 import csv
 import json
+import os
 import shutil
+import threading
 
 import click
 import numpy as np
 import pytest
 from command_line import run
 
+from fewshot_cxr._sole_writer import only_writer
 from fewshot_cxr.cli.train import command as train_command
 from fewshot_cxr.data.synthetic import make_synthetic
 from fewshot_cxr.encoders import load_encoder, load_head, save_encoder
@@ -170,3 +173,16 @@ def test_every_number_that_cannot_be_is_refused_by_its_flag_before_any_film_is_r
             said = capsys.readouterr().err
             assert said.startswith(f"fscxr: error: {flag} must be "), said
             assert said.count("\n") == 1
+
+
+def test_a_folder_that_another_run_writes_is_refused_before_any_film_is_read(tmp_path, capsys):
+    def train_there():
+        codes.append(run("train", "siamese", "--data", "absent.csv", "--out", tmp_path / "run", *SMALL))
+
+    codes = []
+    with only_writer(tmp_path / "run"):
+        thread = threading.Thread(target=train_there)
+        thread.start()
+        thread.join()
+    assert codes == [1]
+    assert f"{tmp_path / 'run'} is being written by process {os.getpid()} on" in capsys.readouterr().err
