@@ -18,7 +18,7 @@ from fewshot_cxr import Embeddings, ImageSpec, build_encoder, load_encoder
 from fewshot_cxr.data import cache_films, read_dataset
 from fewshot_cxr.encoders import load_head, save_encoder
 from fewshot_cxr.episodes import SavedEpisodes
-from fewshot_cxr.training.callbacks import resumed_epoch
+from fewshot_cxr.training.last_checkpoint import resumed_epoch
 
 N_TENSOR_BITS = 1_000
 SPEC = ImageSpec(size_px=32)

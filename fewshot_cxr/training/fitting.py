@@ -18,7 +18,7 @@ from fewshot_cxr.records import Records
 from fewshot_cxr.storage import write_json
 from fewshot_cxr.training.batches import BatchLoader, BatchSampler, training_parts
 from fewshot_cxr.training.callbacks import RunKeeper, best_card, run_card
-from fewshot_cxr.training.last_checkpoint import LAST, resumed_epoch
+from fewshot_cxr.training.last_checkpoint import LAST, check_best, resumed_epoch
 from fewshot_cxr.training.module import Learner, TrainingModule
 from fewshot_cxr.training.runner import run_lightning
 from fewshot_cxr.training.settings import BACKBONE, TrainingSettings
@@ -133,6 +133,7 @@ class Run:
         module.run_card = card
         if self.checkpoint is not None:
             sampler.set_epoch(resumed_epoch(self.checkpoint, card))
+            check_best(self.checkpoint.parent, card)
         keeper = RunKeeper(
             self.out,
             settings,

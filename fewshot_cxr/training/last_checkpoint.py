@@ -113,6 +113,23 @@ def resumed_epoch(last: Path, card: dict[str, Any]) -> int:
     return int(before["n_epochs_done"])
 
 
+def check_best(folder: Path, card: dict[str, Any]) -> None:
+    """Refuse to go on beside a best encoder that is damaged, or that another run left there.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is of other settings or other films.
+        OSError: it is damaged.
+    """
+    path = folder / ENCODER_FILE
+    kept = load_tensors(path, kind="encoder")[1].get("card")
+    if not isinstance(kept, dict) or any(kept.get(name) != card[name] for name in ("training", "data_hash")):
+        raise ValueError(
+            f"{path} is of another run than {LAST} beside it: bring back the one of this run, or start anew without "
+            "--resume"
+        )
+
+
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     """Yield each setting that differs, with both values; of settings in settings those that do."""
     for name, value in now.items():

@@ -149,3 +149,25 @@ def test_a_checkpoint_that_does_not_fit_its_run_is_refused_in_one_line(run, chan
         (out / LAST).write_bytes(whole)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 500
+
+
+def test_the_best_encoder_of_another_run_is_not_taken_for_this_ones(run):
+    films, out = run
+    best = out / "encoder.safetensors"
+    whole = best.read_bytes()
+    SiameseTrainer(**SMALL, seed=1).fit(films, out=out.parent / "other", progress=None)
+    others = {
+        "encoder.safetensors is of another run than last.ckpt": (out.parent / "other" / best.name).read_bytes(),
+        "encoder.safetensors is damaged": whole[:-9],
+    }
+    try:
+        for message, content in others.items():
+            best.write_bytes(content)
+            with pytest.raises((OSError, ValueError), match=message):
+                SiameseTrainer(**SMALL).fit(films, out=out, resume=True, progress=None)
+        best.unlink()
+        with pytest.raises(FileNotFoundError, match=r"encoder.safetensors: no such file"):
+            SiameseTrainer(**SMALL).fit(films, out=out, resume=True, progress=None)
+    finally:
+        best.write_bytes(whole)
+    SiameseTrainer(**SMALL).fit(films, out=out, resume=True, progress=None)
