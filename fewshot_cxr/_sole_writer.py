@@ -44,7 +44,6 @@ def only_writer(place: Path, *, is_folder: bool = True) -> Iterator[None]:
         yield
         return
     is_new = not file.parent.exists()
-    file.parent.mkdir(parents=True, exist_ok=True)
     handle = _locked(file, place)
     token = _HELD.set(_HELD.get() | {file})
     try:
@@ -64,7 +63,11 @@ def only_writer(place: Path, *, is_folder: bool = True) -> Iterator[None]:
 def _locked(file: Path, place: Path) -> int | None:
     """Return the handle of a lock that was taken, with our name in it; None: there are no locks here."""
     while True:
-        handle = os.open(file, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            handle = os.open(file, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+        except FileNotFoundError:  # who made the folder in vain has removed it
+            continue
         is_taken = lock(handle)
         if is_taken is False:
             owner = _owner(handle, wait=_WRITTEN_WITHIN) or "another process"
