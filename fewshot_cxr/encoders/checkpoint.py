@@ -103,6 +103,12 @@ def load_head(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return head, header["card"]
 
 
+def load_card(path: str | Path) -> dict[str, Any]:
+    """Load what a training run said of its encoder, and build nothing; path and errors as for `load_head`."""
+    card: dict[str, Any] = _read(_file(path))[1]["card"]
+    return card
+
+
 def _file(path: str | Path) -> Path:
     path = Path(path)
     path = path / ENCODER_FILE if path.is_dir() else path

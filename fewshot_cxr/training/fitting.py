@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from fewshot_cxr._checks import lookup
 from fewshot_cxr.data import CachedFilms, DatasetFilms, XrayDataset, cache_films, film_statistics
-from fewshot_cxr.data.film_digests import TRAINING_FILMS, film_digests
+from fewshot_cxr.data.film_digests import film_digests, write_training_films
 from fewshot_cxr.encoders import ENCODER_FILE, Encoder, as_encoder, build_encoder, load_encoder, load_head, save_encoder
 from fewshot_cxr.records import Records
 from fewshot_cxr.storage import write_json
@@ -222,8 +222,7 @@ def _save_best(out: Path, card: dict[str, Any], digests: list[str], learner: Lea
     best, head = best_card(card, row), learner.objective.kept_head
     save_encoder(learner.encoder, out / ENCODER_FILE, card=best, head=None if head is None else head.state_dict())
     write_json(out / CARD, best)
-    # So that a later evaluation knows the films again, under whatever names.
-    write_json(out / TRAINING_FILMS, {"digests": sorted(digests)})
+    write_training_films(out, digests)
 
 
 def _load_best(out: Path, learner: Learner) -> None:

@@ -11,9 +11,9 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from fewshot_cxr._checks import check_form
-from fewshot_cxr.encoders import ENCODER_FILE
+from fewshot_cxr.encoders import ENCODER_FILE, load_card
 from fewshot_cxr.encoders.weight_files import check_archive
-from fewshot_cxr.storage import load_tensors, whole_file
+from fewshot_cxr.storage import whole_file
 
 LAST = "last.ckpt"
 _LONGEST_REASON = 200
@@ -87,8 +87,8 @@ def refusing_what_does_not_fit(last: Path | None, *, has_begun: Callable[[], boo
 def _left(encoder: Path) -> str:
     """Say of which epoch the encoder in a run folder is, if that is whole."""
     try:
-        epoch = load_tensors(encoder, kind="encoder")[1]["card"]["best_epoch"]
-    except (KeyError, OSError, TypeError, ValueError):
+        epoch = load_card(encoder)["best_epoch"]
+    except (KeyError, OSError, ValueError):
         return ""
     return f". The best epoch before it, {epoch}, is whole, and --weights {encoder} begins with it"
 
@@ -122,8 +122,8 @@ def check_best(folder: Path, card: dict[str, Any]) -> None:
         OSError: it is damaged.
     """
     path = folder / ENCODER_FILE
-    kept = load_tensors(path, kind="encoder")[1].get("card")
-    if not isinstance(kept, dict) or any(kept.get(name) != card[name] for name in ("training", "data_hash")):
+    kept = load_card(path)
+    if any(kept.get(name) != card[name] for name in ("training", "data_hash")):
         raise ValueError(
             f"{path} is of another run than {LAST} beside it: bring back the one of this run, or start anew without "
             "--resume"

@@ -4,11 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fewshot_cxr._json import read_json
 from fewshot_cxr.data import CachedFilms
-from fewshot_cxr.data.film_digests import TRAINING_FILMS, film_digests
+from fewshot_cxr.data.film_digests import TRAINING_FILMS, film_digests, read_training_films
 from fewshot_cxr.evaluation import Result
-from fewshot_cxr.evaluation.plain_values import take
 from fewshot_cxr.evaluation.warning_texts import TRAINED_ON
 
 
@@ -30,7 +28,7 @@ def count_training_films(card: dict[str, Any], checkpoint: Path, films: CachedFi
     file = (checkpoint if checkpoint.is_dir() else checkpoint.parent) / TRAINING_FILMS
     records = films.records
     if file.is_file():
-        known = set(take(tuple[str, ...], read_json(file), "digests", (str(file),)))
+        known = read_training_films(file)
         trained = [digest in known for digest in film_digests(films)]
     elif records.data_hash in (card.get("data_hash", {}).get("train"), *card.get("given_hash", ())[:1]):
         trained = [True] * len(records)

@@ -123,6 +123,17 @@ def test_every_input_is_told_by_what_it_holds(place):
     assert [name for name, _ in parts.audits] == ["audit"]
 
 
+def test_the_card_in_the_encoder_is_believed_and_no_copy_beside_it(place, tmp_path):
+    shutil.copytree(place.one.folder, tmp_path / "one")
+    shutil.copy(place.two.folder / "card.json", tmp_path / "one" / "card.json")
+    seeds = [
+        read_inputs([folder])[0].runs[0].card["training"]["seed"] for folder in (place.one.folder, tmp_path / "one")
+    ]
+    assert seeds[0] == seeds[1] != read_inputs([place.two.folder])[0].runs[0].card["training"]["seed"]
+    (tmp_path / "one" / "encoder.safetensors").unlink()  # sent without its weights
+    assert read_inputs([tmp_path / "one"])[0].runs[0].card["training"]["seed"] != seeds[0]
+
+
 def test_files_of_one_name_are_told_apart_by_their_folder(place):
     files = [place.one.folder / "result.json", place.two.folder / "result.json"]
     assert [one.name for one in read_inputs(files)[0].results] == ["one/result", "two/result"]

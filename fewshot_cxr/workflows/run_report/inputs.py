@@ -8,6 +8,7 @@ from typing import Any
 from fewshot_cxr._json import read_json
 from fewshot_cxr.data.readers.csv_table import read_text, split_lead
 from fewshot_cxr.data.readers.manifest import lead_facts
+from fewshot_cxr.encoders import ENCODER_FILE, load_card
 from fewshot_cxr.evaluation import Audit, Comparison, result_from_json
 from fewshot_cxr.evaluation.plain_values import read_plain
 from fewshot_cxr.report.run_page import PageParts
@@ -109,7 +110,9 @@ def _read_run(folder: Path, name: str) -> ShownRun:
         inner = next((part.parent.name for part in sorted(folder.glob(f"*/{CARD}"))), None)
         hint = f"; its folder {inner} does" if inner else ""
         raise ValueError(f"{folder} holds no {CARD} and is no run folder{hint}; {_WAYS}")
-    card = _checked(_Card, read_json(folder / CARD), folder / CARD)
+    # The copy beside the encoder has no hash, and may be that of another run.
+    is_whole = (folder / ENCODER_FILE).is_file()
+    card = _checked(_Card, load_card(folder) if is_whole else read_json(folder / CARD), folder / CARD)
     history = read_epochs(folder / HISTORY) if (folder / HISTORY).exists() else ()
     lead = split_lead(read_text(folder / SPLIT)[0])[0] if (folder / SPLIT).exists() else []
     file = folder / PROVENANCE_FILE
