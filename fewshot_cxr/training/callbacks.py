@@ -172,9 +172,10 @@ class RunKeeper(lightning.Callback):
         row = {"epoch": float(trainer.current_epoch + 1), "step": float(trainer.global_step)}
         row |= pl_module.epoch_means()
         row["lr"] = pl_module.last_lr
-        self._refuse_diverged(pl_module, row)
+        self._refuse_diverged(not_finite(pl_module), row)
         if self.validate is not None:
             row |= self.validate(pl_module.candidate)
+            self._refuse_diverged("validation" if math.isnan(row.get(self.monitor, 0.0)) else None, row)
             if not self.history and self.monitor not in row:
                 raise ValueError(
                     f"the validation films leave {self.monitor} undefined, by which the best epoch is chosen: give "
@@ -195,9 +196,9 @@ class RunKeeper(lightning.Callback):
         """Remember Ctrl-C: Lightning turns it into SystemExit."""
         self.is_interrupted = isinstance(exception, KeyboardInterrupt)
 
-    def _refuse_diverged(self, module: TrainingModule, row: dict[str, float]) -> None:
-        """End a run whose weights or statistics are no longer numbers before they are judged, kept or written."""
-        if name := not_finite(module):
+    def _refuse_diverged(self, name: str | None, row: dict[str, float]) -> None:
+        """End a run of which something, by its name, is no longer finite, before it is judged, kept or written."""
+        if name is not None:
             best = f"; the encoder of epoch {self.best_row['epoch']:.0f} is kept" if self.best_row else ""
             raise FloatingPointError(
                 f"{name} is not finite after epoch {row['epoch']:.0f} at a learning rate of {row['lr']:g}: lower the "

@@ -198,9 +198,11 @@ class SiameseTrainer(TrainingSettings):
         rule, options = self.val_rule, {}
         if head is not None and rule in (None, "template"):
             rule, options = "template", {"weights": head.weights.detach().cpu(), "bias": head.bias.item()}
-        device = str(next(encoder.parameters()).device)
+        vectors = film_vectors(encoder, films, device=str(next(encoder.parameters()).device))
+        if not np.isfinite(vectors).all():
+            return {_MONITOR: float("nan")}
         accuracy = validation_accuracy(
-            with_facts(film_vectors(encoder, films, device=device), films.records),
+            with_facts(vectors, films.records),
             plan,
             rule=rule or "mean_distance",
             rule_options=options,

@@ -126,11 +126,14 @@ def classifier_scores(classifier: Classifier, films: XrayDataset, loss: nn.Modul
 
     Returns:
         val_loss, val_accuracy, val_balanced_accuracy, val_auroc, all over the films as they are. With several findings
-        a film, accuracy counts entries (threshold 0.5), and the others are means over the findings.
+        a film, accuracy counts entries (threshold 0.5), and the others are means over the findings. All are NaN where
+        a logit is not finite.
     """
     device = next(classifier.encoder.parameters()).device
     logits = torch.from_numpy(classify_films(classifier, films.films, device=str(device)))
     targets = torch.from_numpy(films.class_ids)
+    if not logits.isfinite().all():
+        return dict.fromkeys(MONITORS, math.nan)
     with torch.no_grad():
         value = loss(logits.to(device), targets.to(device)).item()
     if bool(targets.isnan().all()):

@@ -1,8 +1,10 @@
+import numpy as np
 import pytest
 from made_runs import make_films
 
 from fewshot_cxr.image_spec import ImageSpec
-from fewshot_cxr.training import ClassifierTrainer
+from fewshot_cxr.training import ClassifierTrainer, SiameseTrainer, validation
+from fewshot_cxr.training import siamese as siamese_training
 
 SMALL = {"image_spec": ImageSpec(size_px=32), "n_epochs": 2, "batch_size": 12, "n_batches": 1, "precision": "32-true"}
 SMALL |= {"encoder": "resnet9", "encoder_options": {"width": 4}}
@@ -38,3 +40,17 @@ def test_a_loss_that_is_not_finite_says_when_and_at_which_rate(films):
 
     with pytest.raises(FloatingPointError, match=r"the loss is \S+ at step 0 \(epoch 1, learning rate 0.01\): lower"):
         ClassifierTrainer(**SMALL, lr=0.01, loss=Overflowing(), schedule="constant").fit(films, progress=None)
+
+
+@pytest.mark.parametrize(
+    ("trainer", "given"),
+    [(SiameseTrainer, siamese_training), (ClassifierTrainer, validation)],
+)
+def test_films_whose_vectors_are_not_finite_end_the_run(films, tmp_path, monkeypatch, trainer, given):
+    name = "film_vectors" if trainer is SiameseTrainer else "classify_films"
+    monkeypatch.setattr(given, name, lambda _, films, **__: np.full((len(films), 3), np.nan, dtype=np.float32))
+    with pytest.raises(
+        FloatingPointError, match=r"^validation is not finite after epoch 1 at a learning rate of 0.01: lower"
+    ):
+        trainer(**SMALL, lr=0.01, schedule="constant").fit(films, out=tmp_path, progress=None)
+    assert not (tmp_path / "encoder.safetensors").exists()
