@@ -40,6 +40,7 @@ KINDS: dict[str, Callable[[Path, np.random.Generator, float], Iterator[Attack]]]
     "flips: embeddings": flips.embeddings,
     "flips: episodes": flips.episodes,
     "flips: last.ckpt": flips.checkpoint,
+    "pieces of our files": flips.pieces,
     "flips: cache": flips.cache,
     "pictures: cut": pictures.cut_short,
     "pictures: fuzzed": pictures.fuzzed,

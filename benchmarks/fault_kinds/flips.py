@@ -7,11 +7,13 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from made_hostile import cuts, zero_tails
 
 from fault_kinds.attack import Attack, believed, fingerprint, in_process
 from fewshot_cxr import Embeddings, ImageSpec, build_encoder, load_encoder
@@ -29,11 +31,11 @@ def encoder(made: Path, draw: np.random.Generator, share: float) -> Iterator[Att
 
 
 def classifier(made: Path, draw: np.random.Generator, share: float) -> Iterator[Attack]:
-    yield from _flips(made / "classifier" / "encoder.safetensors", _classifier_says, draw, share)
+    yield from _flips(_small_classifier(made), _classifier_says, draw, share)
 
 
 def embeddings(made: Path, draw: np.random.Generator, share: float) -> Iterator[Attack]:
-    yield from _flips(made / "all.safetensors", lambda file: vars(Embeddings.load(file)), draw, share)
+    yield from _flips(made / "all.safetensors", _embeddings_say, draw, share)
 
 
 def episodes(made: Path, draw: np.random.Generator, share: float) -> Iterator[Attack]:
@@ -62,6 +64,26 @@ def checkpoint(made: Path, draw: np.random.Generator, share: float) -> Iterator[
     yield from _each(file, bits.tolist(), partial(_checkpoint_says, card))
 
 
+def pieces(made: Path, draw: np.random.Generator, share: float) -> Iterator[Attack]:
+    """Cut each form, end it with zeros as after a loss of power, leave nothing of it, and put another in its place."""
+    card = json.loads((made / "run" / "card.json").read_text(encoding="utf-8"))
+    films = Embeddings.load(made / "test.safetensors")
+    readers: dict[Path, Callable[[Path], Any]] = {
+        _small_encoder(made): _encoder_says,
+        made / "classifier" / "encoder.safetensors": _classifier_says,
+        made / "all.safetensors": _embeddings_say,
+        made / "test.episodes": partial(_episodes_say, films),
+        made / "run" / "last.ckpt": partial(_checkpoint_says, card),
+    }
+    for file, read in readers.items():
+        truth, content = fingerprint(read(file)), file.read_bytes()
+        others = (other.read_bytes() for other in (*readers, made / "split.csv", made / "run.json") if other != file)
+        spoilt = {"cut": cuts(content), "zeros": zero_tails(content), "of another kind": others, "empty": [b""]}
+        for what, many in spoilt.items():
+            for number, damaged in enumerate(islice(many, None if share == 1 else 2)):
+                yield f"{file.name} {what} {number}", partial(_believed, damaged, _place(file), read, truth)
+
+
 def cache(made: Path, draw: np.random.Generator, share: float) -> Iterator[Attack]:
     """Flip bits of a cache's pack and of its index, the date of the file unchanged."""
     films = read_dataset("manifest", made / "films.csv").take(range(6))
@@ -74,6 +96,16 @@ def cache(made: Path, draw: np.random.Generator, share: float) -> Iterator[Attac
         n_chosen = N_TENSOR_BITS if suffix == ".u8" else 2_000
         for bit in draw.choice(n_bits, min(n_bits, int(n_chosen * share)), replace=False).tolist():
             yield f"{suffix} bit {bit}", partial(_flip_cache, films, whole, file.relative_to(whole), bit, truth)
+
+
+def _small_classifier(made: Path) -> Path:
+    """Write a classifier whose card says what a classifier's must, and no more: each bit takes its time."""
+    whole, file = made / "classifier" / "encoder.safetensors", made / "small_classifier.safetensors"
+    if not file.exists():
+        net, (head, card) = load_encoder(whole), load_head(whole)
+        kept = {name: card[name] for name in ("findings", "head", "distance", "best_epoch") if name in card}
+        save_encoder(net, file, card=kept, head=head)
+    return file
 
 
 def _small_encoder(made: Path) -> Path:
@@ -95,14 +127,23 @@ def _flips(file: Path, read: Callable[[Path], Any], draw: np.random.Generator, s
 
 def _each(file: Path, bits: list[int], read: Callable[[Path], Any]) -> Iterator[Attack]:
     truth, content = fingerprint(read(file)), file.read_bytes()
+    for bit in bits:
+        yield f"bit {bit}", partial(_flip, content, bit, _place(file), read, truth)
+
+
+def _place(file: Path) -> Path:
+    """Return where a damaged copy of a file is put, under the same name."""
     place = file.parent / f"flipped_{os.getpid()}"
     place.mkdir(exist_ok=True)
-    for bit in bits:
-        yield f"bit {bit}", partial(_flip, content, bit, place / file.name, read, truth)
+    return place / file.name
 
 
 def _flip(content: bytes, bit: int, file: Path, read: Callable[[Path], Any], truth: bytes) -> str:
-    file.write_bytes(_with_bit(content, bit))
+    return _believed(_with_bit(content, bit), file, read, truth)
+
+
+def _believed(content: bytes, file: Path, read: Callable[[Path], Any], truth: bytes) -> str:
+    file.write_bytes(content)
     return believed(partial(read, file), truth, file)
 
 
@@ -130,6 +171,10 @@ def _encoder_says(file: Path) -> Any:
 
 def _classifier_says(file: Path) -> Any:
     return [*_encoder_says(file), *load_head(file)]
+
+
+def _embeddings_say(file: Path) -> Any:
+    return vars(Embeddings.load(file))
 
 
 def _episodes_say(films: Embeddings, file: Path) -> Any:
