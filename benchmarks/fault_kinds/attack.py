@@ -20,7 +20,7 @@ REFUSED, HARMLESS = "refused", "harmless"  # as it should be: said in one line t
 CRASH, HANG, SILENT, LOST = "crash", "hang", "silent", "lost"
 SECONDS, MEGABYTES = 2.0, 500  # of one process, for any refused input
 COMMAND_SECONDS = 60  # of a whole command, after which it hangs
-UNFORESEEN = 70  # exit code of a command that met an error which nobody foresaw
+UNFORESEEN = 70  # exit code of a command that met an error which nobody foresaw, where that has no other
 
 Attack = tuple[str, Callable[[], str]]
 
@@ -38,7 +38,8 @@ class Finished:
     @property
     def is_crash(self) -> bool:
         """Whether it ended by an error that nobody foresaw, or by a signal of its own."""
-        return "Traceback" in self.err or self.code == UNFORESEEN or -self.code in (signal.SIGSEGV, signal.SIGABRT)
+        is_unforeseen = self.code == UNFORESEEN or self.error.startswith("fscxr: error: unforeseen")
+        return is_unforeseen or "Traceback" in self.err or -self.code in (signal.SIGSEGV, signal.SIGABRT)
 
     @property
     def error(self) -> str:

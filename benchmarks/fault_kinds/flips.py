@@ -76,12 +76,17 @@ def pieces(made: Path, draw: np.random.Generator, share: float) -> Iterator[Atta
         made / "run" / "last.ckpt": partial(_checkpoint_says, card),
     }
     for file, read in readers.items():
-        truth, content = fingerprint(read(file)), file.read_bytes()
-        others = (other.read_bytes() for other in (*readers, made / "split.csv", made / "run.json") if other != file)
-        spoilt = {"cut": cuts(content), "zeros": zero_tails(content), "of another kind": others, "empty": [b""]}
-        for what, many in spoilt.items():
-            for number, damaged in enumerate(islice(many, None if share == 1 else 2)):
-                yield f"{file.name} {what} {number}", partial(_believed, damaged, _place(file), read, truth)
+        others = [other.read_bytes() for other in (*readers, made / "split.csv", made / "run.json") if other != file]
+        yield from pieces_of(file, read, others, None if share == 1 else 2)
+
+
+def pieces_of(file: Path, read: Callable[[Path], Any], others: list[bytes], n_each: int | None) -> Iterator[Attack]:
+    """Yield n_each attacks of each sort (None: all) on a file that `read` reads, with the content of others, too."""
+    truth, content = fingerprint(read(file)), file.read_bytes()
+    spoilt = {"cut": cuts(content), "zeros": zero_tails(content), "of another kind": others, "empty": [b""]}
+    for what, many in spoilt.items():
+        for number, damaged in enumerate(islice(many, n_each)):
+            yield f"{file.name} {what} {number}", partial(_believed, damaged, _place(file), read, truth)
 
 
 def cache(made: Path, draw: np.random.Generator, share: float) -> Iterator[Attack]:

@@ -6,10 +6,14 @@ import re
 import subprocess
 import sys
 import time
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
+
+from fewshot_cxr.storage import load_tensors, save_tensors
 
 pytestmark = [
     pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="attacks are forked"),
@@ -48,6 +52,26 @@ def test_an_attack_that_hangs_or_ends_its_process_is_counted_and_the_next_goes_o
     ]
 
 
+def test_the_table_of_the_docs_is_printed_with_what_was_before(faults):
+    some = faults.Siege("kills", print, Counter(refused=1_500, crash=2, lost=1), seconds=61.4)
+    assert list(faults.markdown([some], "today")) == [
+        "today.",
+        "",
+        "| kind | inputs | crash | hang | silent | lost | seconds | before |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
+        "| kills | 1,503 | 2 | 0 | 0 | 1 | 61 | 21 crash, 7 lost |",
+    ]
+    assert set(faults.BEFORE) <= set(faults.KINDS)
+
+
+def test_an_error_that_nobody_foresaw_is_a_crash_whatever_its_code(faults):
+    from fault_kinds.attack import Finished, command_outcome
+
+    error = "fscxr: error: unforeseen TypeError: 'int' object is not iterable (at a.json)"
+    assert command_outcome(Finished(2, "", error, 0.1, 1.0)).startswith("crash")
+    assert command_outcome(Finished(2, "", "fscxr: error: a.json: 3 is no list", 0.1, 1.0)) == "refused"
+
+
 def test_what_is_read_of_a_damaged_file_must_be_what_it_was(faults, tmp_path):
     from fault_kinds.attack import believed, fingerprint
 
@@ -59,6 +83,17 @@ def test_what_is_read_of_a_damaged_file_must_be_what_it_was(faults, tmp_path):
     assert believed(lambda: {"a": [1.5, None]}, truth, file) == "silent"
     assert believed(partial(refuse, f"{file} is damaged"), truth, file) == "refused"
     assert believed(partial(refuse, "it is damaged"), truth, file).startswith("crash: names no file")
+
+
+def test_pieces_of_a_file_are_refused_and_one_who_believes_them_is_found(faults, tmp_path):
+    from fault_kinds.flips import pieces_of
+
+    file, others = tmp_path / "some.safetensors", [b"film_name,finding\n", b"{}"]
+    save_tensors(file, {"a": torch.ones(9)}, kind="some", header={"b": 1})
+    whole, none = pieces_of(file, partial(load_tensors, kind="some"), others, None), pieces_of(file, str, others, None)
+    outcomes = Counter(work() for _, work in whole)
+    assert outcomes == {"refused": sum(1 for _ in none)}
+    assert {work() for _, work in pieces_of(file, Path.read_bytes, others, 2)} == {"silent"}
 
 
 def test_a_command_is_called_under_guard(faults, tmp_path):
