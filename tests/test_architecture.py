@@ -53,7 +53,6 @@ DOORS = {
     "timm": {"encoders"},
     "torchxrayvision": {"encoders"},
     "pydicom": {"data"},
-    "openpyxl": {"data"},
     "pandas": {"records"},
     "cv2": {"data"},
     "faiss": {"inference"},
@@ -76,7 +75,7 @@ COMMON_GROUND = {"numpy", "torch", "torchvision", "PIL", "sklearn", "scipy"} | s
 OPTIONAL_EXTRAS = {"cv2", "torchxrayvision", "onnx", "onnxruntime", "pandas", "umap", "fastapi", "uvicorn"}
 NOT_EVERYWHERE = {"fcntl"}  # of the standard library, but not of Windows
 # Loading one of these takes as long as torch itself, or longer than all it is asked for, and most commands never ask.
-HEAVY = {"captum", "openpyxl", "sklearn", "timm"}
+HEAVY = {"captum", "sklearn", "timm"}
 # A constructor belongs to its class, though a higher floor does the reading: it is loaded when it is called.
 LOADED_WHEN_CALLED = {(f"{PACKAGE}.records", f"{PACKAGE}.data.readers.data_frame.read_dataframe")}
 

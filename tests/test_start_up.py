@@ -18,7 +18,7 @@ STATISTICS = {"pandas", "scipy.sparse", "scipy.stats", "sklearn"}
 FIGURES = {"matplotlib"}
 PAGES = {"jinja2"}
 HEAT = {"captum"}
-RARE = {"cv2", "fewshot_cxr.evaluation.audit.audit", "openpyxl", "umap"}
+RARE = {"cv2", "fewshot_cxr.evaluation.audit.audit", "umap"}
 EVERYTHING = COMPILER | NETWORKS | TRAINING | STATISTICS | FIGURES | PAGES | HEAT | RARE
 
 ON_TEST = ("--data", "split.csv", "--split", "test", "--threads", "1", "--device", "cpu")
@@ -34,7 +34,7 @@ MAY_LOAD = {
     ("compare", CLOSED, CLOSED): STATISTICS - {"pandas", "sklearn"},
     ("data", "read", "films"): set(),
     ("data", "split", "split.csv", "--out", "other.csv"): set(),
-    ("data", "audit", "split.csv"): STATISTICS | RARE - {"openpyxl"},
+    ("data", "audit", "split.csv"): STATISTICS | RARE,
     ("plot", "confusion", CLOSED, "--out", "confusion.png"): FIGURES | PAGES,
     ("report", CLOSED, "--out", "report.html"): FIGURES | PAGES,
     ("explain", "--checkpoint", "run", *ON_TEST, *FEW_PICTURES, "--out", "heat"): FIGURES | PAGES | HEAT,

@@ -7,11 +7,11 @@ images", 2021, doi:10.1016/j.compbiomed.2021.104319.
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from zipfile import ZipFile
 
 from fewshot_cxr._checks import lookup
 from fewshot_cxr.data.images import is_image_name
 from fewshot_cxr.data.readers.gathering import Gathering, wrong_root
+from fewshot_cxr.data.readers.xlsx_sheet import read_sheet
 from fewshot_cxr.records import Record, Records
 
 COVID, NORMAL, OPACITY, VIRAL = "COVID", "Normal", "Lung_Opacity", "Viral Pneumonia"
@@ -34,7 +34,6 @@ SOURCES = {
     "kaggle.com/paultimothymooney/chest-xray-pneumonia": "kermany",
 }
 _DEEPEST = 2  # the archive's own folder, sometimes within a second one of the same name
-_MOST_BYTES = 100_000_000  # of a sheet, unpacked; the real ones hold less than 1 MB
 _SHEET = ".metadata.xlsx"
 _NOTES = (
     "patients are unknown: each film counts as its own patient; public copies hold identical COVID films under several "
@@ -141,29 +140,18 @@ def _open_sheet(top: Path, folder: str) -> tuple[Path, list[tuple[int, str, str]
         return top / folder, [], [f"{folder}{_SHEET} is not there: {instead}"]
     try:
         return top / own[0], list(_read_sheet(top / own[0])), []
-    except Exception as error:  # a broken sheet breaks zipfile, the XML parser and openpyxl each in its own ways
+    except Exception as error:  # a broken sheet breaks zipfile in many ways
         return top / folder, [], [f"{own[0]} cannot be read ({str(error) or type(error).__name__}): {instead}"]
 
 
 def _read_sheet(path: Path) -> Iterator[tuple[int, str, str]]:
-    from openpyxl import load_workbook  # type: ignore[import-untyped]  # it ships no types
-
-    with path.open("rb") as file:
-        with ZipFile(file) as archive:
-            n_bytes = sum(part.file_size for part in archive.infolist())
-        if n_bytes > _MOST_BYTES:
-            raise ValueError(f"it would unpack to {n_bytes} bytes")
-        sheet = load_workbook(file, read_only=True, data_only=True).worksheets[0]  # no formula is worked out
-        sheet.reset_dimensions()  # some programs save a wrong one, and rows beyond it would be lost
-        rows = sheet.iter_rows(values_only=True)
-        header = [str(cell or "").strip().upper() for cell in next(rows, ())]
-        if "FILE NAME" not in header:
-            raise ValueError(f"it has no column FILE NAME, but {', '.join(filter(None, header)) or 'nothing'}")
-        columns = [header.index("FILE NAME"), header.index("URL") if "URL" in header else len(header)]
-        for number, row in enumerate(rows, start=2):
-            name, url = (str(row[at] or "").strip() if at < len(row) else "" for at in columns)
-            if any(cell is not None for cell in row):
-                yield number, name, url
+    rows = read_sheet(path)
+    _, first = next(rows, (1, {}))
+    header = {cell.strip().upper(): column for column, cell in reversed(first.items())}
+    if "FILE NAME" not in header:
+        raise ValueError(f"it has no column FILE NAME, but {', '.join(filter(None, reversed(header))) or 'nothing'}")
+    for number, row in rows:
+        yield number, row.get(header["FILE NAME"], "").strip(), row.get(header.get("URL", -1), "").strip()
 
 
 def _join(rows: list[tuple[int, str, str]], names: list[str], folder: str) -> Iterator[tuple[int | None, str, str]]:
