@@ -1,7 +1,5 @@
 """Embeddings with what is known of each film: all that evaluation, banks and plots need; none knows the network."""
 
-import csv
-import io
 import warnings
 from collections import Counter
 from collections.abc import Hashable, Sequence
@@ -13,6 +11,7 @@ import numpy as np
 import torch
 
 from fewshot_cxr._checks import check_form
+from fewshot_cxr._csv import csv_text
 from fewshot_cxr._html import counts_text, facts_text, html_table, scatter_picture
 from fewshot_cxr._kinds import EMBEDDINGS, refuse_other_kind
 from fewshot_cxr.patient_ids import items_of, known_patients
@@ -184,16 +183,14 @@ class Embeddings:
     def _table(self) -> str:
         """Return the rows of a CSV; nine digits give a float32 back to the last bit."""
         shows = np.eye(len(self.class_names))[self.class_ids] if not self.is_multi_label else self.class_ids
-        text = io.StringIO()
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(["path", "finding", "patient", "source", *(f"e{at}" for at in range(self.vectors.shape[1]))])
+        table = [["path", "finding", "patient", "source", *(f"e{at}" for at in range(self.vectors.shape[1]))]]
         for row, vector in enumerate(self.vectors):
             findings = "|".join(self.class_names[at] for at in np.flatnonzero(shows[row] == 1))
             source = "" if self.sources is None else self.sources[row]
             patient = self.patient_ids[row] if self.has_patient[row] else ""
             facts = self.film_names[row], findings, patient, source
-            table.writerow([*facts, *(f"{value:.9g}" for value in vector)])
-        return text.getvalue()
+            table.append([*facts, *(f"{value:.9g}" for value in vector)])
+        return csv_text(table)
 
     @classmethod
     def load(cls, path: str | Path) -> "Embeddings":

@@ -29,6 +29,7 @@ FLOORS = (
         "storage",
         "whole_files",
         "_checks",
+        "_csv",
         "_html",
         "_json",
         "_kinds",

@@ -1,10 +1,9 @@
 """Every number of a result as rows for a spreadsheet."""
 
-import csv
-import io
 import warnings
 from collections.abc import Iterator
 
+from fewshot_cxr._csv import csv_text
 from fewshot_cxr.evaluation.result import Result
 from fewshot_cxr.metrics import Estimate
 
@@ -13,13 +12,11 @@ COLUMNS = ("number", "finding", "mean", "low", "high", "low_episodes", "high_epi
 
 def numbers_csv(result: Result) -> str:
     """Return the numbers as CSV text: COLUMNS, low and high over what stands in the last; what is unknown is empty."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    rows: list[tuple[object, ...]] = [COLUMNS]
     for name, finding, one in _numbers(result):
         ends = [*(one.ci95_patients or (None, None)), *(one.ci95_episodes or (None, None))]
-        writer.writerow([name, finding, one.mean, *ends, result.interval_over])
-    return text.getvalue()
+        rows.append((name, finding, one.mean, *ends, result.interval_over))
+    return csv_text(rows)
 
 
 def multi_label_csv(result: Result) -> str:

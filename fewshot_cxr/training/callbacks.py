@@ -1,7 +1,5 @@
 """What is kept of a run after every epoch: the card, the history, the best and the last weights."""
 
-import csv
-import io
 import math
 import platform
 import time
@@ -15,6 +13,7 @@ from typing import Any
 import lightning
 from lightning.pytorch.loggers import Logger
 
+from fewshot_cxr._csv import csv_table
 from fewshot_cxr.encoders import Encoder
 from fewshot_cxr.encoders.base import not_finite
 from fewshot_cxr.records import Records
@@ -242,11 +241,7 @@ class RunKeeper(lightning.Callback):
 
 def history_csv(history: list[dict[str, float]]) -> str:
     """Write the history as CSV text, a row per epoch; whole numbers without a decimal point."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(dict.fromkeys(name for row in history for name in row)))
-    writer.writeheader()
-    writer.writerows({name: f"{value:.6g}" for name, value in row.items()} for row in history)
-    return text.getvalue()
+    return csv_table([{name: f"{value:.6g}" for name, value in row.items()} for row in history])
 
 
 def _log(logger: Logger | None, row: dict[str, float]) -> None:

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from fewshot_cxr._csv import plain_cell
 from fewshot_cxr._json import read_json
 from fewshot_cxr.evaluation import Audit, Result, result_from_json
 
@@ -88,6 +89,7 @@ def read_epochs(file: Path) -> tuple[Row, ...]:
     """
     try:
         with file.open(encoding="utf-8", newline="") as opened:
-            return tuple({name: float(value) for name, value in row.items() if value} for row in csv.DictReader(opened))
+            rows = list(csv.DictReader(opened))
+        return tuple({plain_cell(name): float(value) for name, value in row.items() if value} for row in rows)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{file} is no table of numbers; name a run folder of `fscxr train`") from error

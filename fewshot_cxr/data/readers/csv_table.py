@@ -8,6 +8,8 @@ import re
 from itertools import takewhile
 from pathlib import Path
 
+from fewshot_cxr._csv import plain_cell
+
 
 def read_text(path: Path) -> tuple[str, tuple[str, ...]]:
     """Return the text of a table, and a note where it is not UTF-8.
@@ -47,6 +49,7 @@ def declared_delimiter(text: str) -> tuple[str, str]:
 def parse_rows(path: Path, text: str, delimiters: str = ",") -> list[list[str]]:
     """Return the rows of a CSV; an empty line is an empty row. Of several delimiters the commonest in the header is it.
 
+    The apostrophe goes that keeps a cell from being a formula, as `csv_text` and other careful programs write it.
     A first line `sep=;` is no row: it says the delimiter.
 
     Raises:
@@ -58,6 +61,8 @@ def parse_rows(path: Path, text: str, delimiters: str = ",") -> list[list[str]]:
         rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
     except csv.Error as error:
         raise ValueError(f"{path} is no CSV that can be read: {error}; look for a quote that is not closed") from error
+    if "'" in text:
+        rows = [list(map(plain_cell, row)) for row in rows]
     if not rows or not any(rows[0]):
         raise ValueError(f"{path} has no first line; a header was expected")
     return rows

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from fewshot_cxr._csv import csv_text, plain_lead
 from fewshot_cxr._json import parse_json
 from fewshot_cxr.data.readers.csv_table import declared_delimiter, parse_rows, read_text, split_lead
 from fewshot_cxr.data.readers.manifest_root import header_root, root_of
@@ -108,8 +109,9 @@ def write_manifest(
         header: more plain JSON values, such as the seed of a split.
         keep_paths: name a root above or beside the manifest, too.
 
-    A cell that a spreadsheet would take for a formula stays as it is, and so comes back as it was. An attribute that
-    only some films have comes back as "" for the others. The column `unstated` is there where some film needs it.
+    A cell that a spreadsheet would take for a formula has an apostrophe in front, which the reader takes off. An
+    attribute that only some films have comes back as "" for the others. The column `unstated` is there where some film
+    needs it.
 
     Raises:
         ValueError: the name of a finding holds "|", which separates findings, or begins or ends with a blank.
@@ -126,8 +128,7 @@ def write_manifest(
     if any(film.unstated for film in records) or any(name.strip().lower() == "unstated" for name in extra):
         written.append("unstated")
     rows = [[*written, *extra], *(_cells(film, written, extra) for film in records)]
-    lines = (",".join(map(_quoted, row)) for row in rows)
-    write_text(path, "\n".join((f"# {json.dumps(lead, ensure_ascii=False)}", *lines, "")))
+    write_text(path, f"# {plain_lead(json.dumps(lead, ensure_ascii=False))}\n{csv_text(rows)}")
 
 
 def _cells(film: Record, written: Iterable[str], extra: Iterable[str]) -> list[str]:
@@ -140,8 +141,3 @@ def _cells(film: Record, written: Iterable[str], extra: Iterable[str]) -> list[s
     known = [joined[name] if name in joined else getattr(film, name) for name in written]
     cells = ["" if value is None else str(value) for value in known]
     return [*cells, *(film.attributes.get(name, "") for name in extra)]
-
-
-def _quoted(cell: str) -> str:
-    # csv.writer leaves a lone carriage return bare before Python 3.13, and csv.reader then ends the row there.
-    return '"' + cell.replace('"', '""') + '"' if any(mark in cell for mark in ',"\r\n') else cell

@@ -1,7 +1,5 @@
 """The folder of an explanation: tables of every film, overlays, contact sheets, charts, and one page."""
 
-import csv
-import io
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from fewshot_cxr._csv import csv_text
 from fewshot_cxr.explain.focus_summary import FocusRow
 from fewshot_cxr.report import Page, Section, render_page, save_figure
 from fewshot_cxr.report.heat_sections import (
@@ -102,14 +101,15 @@ def focus_csv(report: FocusReport) -> str:
         )
         for film in report.films
     ]
-    return _csv(head, rows)
+    return csv_text([head, *rows])
 
 
 def summary_csv(rows: Sequence[FocusRow]) -> str:
     """Return the means by finding and source as CSV text; what is not known is empty."""
     plain = [row.to_json() for row in rows]
     ends = [row.pop("ci95") or ("", "") for row in plain]
-    return _csv([*plain[0], "low", "high"], [[*row.values(), *pair] for row, pair in zip(plain, ends, strict=True)])
+    head = (*plain[0], "low", "high")
+    return csv_text([head, *((*row.values(), *pair) for row, pair in zip(plain, ends, strict=True))])
 
 
 def safe_names(findings: Sequence[str]) -> dict[str, str]:
@@ -125,14 +125,6 @@ def safe_names(findings: Sequence[str]) -> dict[str, str]:
             name, number = f"{plain}-{number}", number + 1
         names[finding] = name
     return names
-
-
-def _csv(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(head)
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def _write_films(

@@ -1,13 +1,12 @@
 """What a run found, as files: each table as CSV and JSON, each figure as PNG."""
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from fewshot_cxr._csv import csv_table
 from fewshot_cxr.evaluation.curves import roc_points
 from fewshot_cxr.evaluation.result import Result
 from fewshot_cxr.metrics import Estimate
@@ -85,22 +84,13 @@ def write_outputs(
     for name, rows in {**tables, "roc": areas}.items():
         if rows:
             place = out / "tables" / name
-            write_text(csv_file := place.with_suffix(".csv"), _csv(_points(curves) if name == "roc" else rows))
+            write_text(csv_file := place.with_suffix(".csv"), csv_table(_points(curves) if name == "roc" else rows))
             write_json(json_file := place.with_suffix(".json"), {**about, "rows": rows})
             files += [csv_file, json_file]
     for name, figure in figures.items():
         save_figure(figure, png_file := out / "figures" / f"{name}.png")
         files.append(png_file)
     return files
-
-
-def _csv(rows: Sequence[Row]) -> str:
-    """Return rows as CSV, the columns in the order in which they first occur."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def _roc_curves(result: Result) -> Curves:
