@@ -2,12 +2,12 @@
 
 import math
 from dataclasses import asdict, dataclass
-from math import isfinite
 from typing import Any
 
 from fewshot_cxr._checks import check_bool, check_whole
 
-CROPS = ("square", "none")
+CROPS = ("square", "none", "pad")
+RESIZES = ("bilinear", "bicubic")
 EQUALISERS = ("none", "clahe")
 LARGEST_PX = 4096  # of a side; a larger one is a slip of the hand
 BORDER_SHARE = 1 / 8  # of the side, on each of the four: there are markers, collimation and the bed, but little lung
@@ -21,7 +21,7 @@ class ImageSpec:
         size_px: side of the square image.
         n_channels: 1, or 3 (the gray channel repeated, for weights pretrained on colour pictures).
         crop: "square" cuts the centre square, "none" squeezes the whole film into the square (on sets where
-            the aspect ratio betrays the source, that is a shortcut).
+            the aspect ratio betrays the source, that is a shortcut), "pad" adds black until it is a square.
         mean: of the images scaled to 0..1, one number for all channels or one per channel.
         std: of the images scaled to 0..1, the same.
         bit_depth: of 16-bit files; None takes the smallest of 8/10/12/14/16 that holds a file's maximum.
@@ -30,6 +30,7 @@ class ImageSpec:
         equalise: "clahe" spreads the gray values of each neighbourhood (needs `fewshot_cxr[clahe]`), "none" does not.
         per_pixel: the encoder subtracts the mean image of the training films and divides by their std image; `mean`
             and `std` then play no part.
+        resize: "bilinear" or "bicubic", each widened where it shrinks, so that nothing is left out (antialiasing).
     """
 
     size_px: int = 224
@@ -42,6 +43,7 @@ class ImageSpec:
     border_crop: float = 0.0
     equalise: str = "none"
     per_pixel: bool = False
+    resize: str = "bilinear"
 
     def __post_init__(self) -> None:
         check_whole(self.size_px, "size_px", 8)
@@ -54,6 +56,8 @@ class ImageSpec:
             raise ValueError(f"n_channels must be 1 or 3, got {self.n_channels}")
         if self.crop not in CROPS:
             raise ValueError(f"crop must be one of {CROPS}, got {self.crop!r}")
+        if self.resize not in RESIZES:
+            raise ValueError(f"resize must be one of {RESIZES}, got {self.resize!r}")
         if self.equalise not in EQUALISERS:
             raise ValueError(f"equalise must be one of {EQUALISERS}, got {self.equalise!r}")
         check_bool(self.per_pixel, "per_pixel")
@@ -64,9 +68,7 @@ class ImageSpec:
             object.__setattr__(self, name, share)
         for name in ("mean", "std"):
             given = getattr(self, name)
-            values = tuple(float(value) for value in given)
-            if isinstance(given, str) or not all(map(isfinite, values)):
-                raise ValueError(f"{name} must hold finite numbers, got {given!r:.60}")
+            values = () if isinstance(given, str) else tuple(float(value) for value in given)
             if len(values) not in (1, self.n_channels):
                 raise ValueError(f"{name} must hold 1 or {self.n_channels} numbers, got {len(values)}")
             object.__setattr__(self, name, values)
@@ -76,8 +78,9 @@ class ImageSpec:
             raise ValueError(f"std must be above 0 and finite, got {self.std}")
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values for a card."""
-        return asdict(self)
+        """Return plain values for a card; what has come since the first cards is left out where it is off."""
+        fields = asdict(self)
+        return {name: value for name, value in fields.items() if (name, value) != ("resize", "bilinear")}
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> "ImageSpec":

@@ -81,6 +81,7 @@ def test_a_wrong_name_is_answered_with_the_nearest():
         ({"top_crop": 0.5}, "top_crop must be a share of the side, 0 or more and below 0.5, got 0.5"),
         ({"border_crop": -0.01}, "border_crop must be a share of the side, 0 or more and below 0.5, got -0.01"),
         ({"border_crop": float("nan")}, "border_crop must be a share"),
+        ({"resize": "lanczos"}, r"resize must be one of \('bilinear', 'bicubic'\), got 'lanczos'"),
         ({"equalise": "histogram"}, r"equalise must be one of \('none', 'clahe'\), got 'histogram'"),
     ],
 )
@@ -90,13 +91,18 @@ def test_image_spec_refuses(fields, message):
 
 
 def test_image_spec_survives_json():
-    spec = ImageSpec(96, 3, "none", (0.1, 0.2, 0.3), (1, 1, 1), 12, 0.08, 20 / 224, "clahe", True)
+    spec = ImageSpec(96, 3, "none", (0.1, 0.2, 0.3), (1, 1, 1), 12, 0.08, 20 / 224, "clahe", True, "bicubic")
     assert ImageSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
 
 
 def test_the_card_of_an_older_encoder_still_reads():
     older = {"size_px": 96, "n_channels": 1, "crop": "square", "mean": [0.5], "std": [0.25], "bit_depth": None}
     assert ImageSpec.from_json(older) == ImageSpec(size_px=96)
+
+
+def test_the_card_of_a_usual_spec_is_the_older_one():
+    assert "resize" not in ImageSpec().to_json()
+    assert ImageSpec(resize="bicubic").to_json()["resize"] == "bicubic"
 
 
 def test_per_pixel_is_a_claim():

@@ -32,6 +32,7 @@ MAY_LOAD = {
     ("episode-eval", "--checkpoint", "run", *ON_TEST, *EPISODES): set(),
     ("evaluate", "--checkpoint", "run", *ON_TEST): {"scipy.sparse"},  # scipy.optimize, which fits the temperature
     ("compare", CLOSED, CLOSED): STATISTICS - {"pandas", "sklearn"},
+    ("encoder", "make", "resnet9", "--random", "--out", "made"): set(),
     ("data", "read", "films"): set(),
     ("data", "split", "split.csv", "--out", "other.csv"): set(),
     ("data", "audit", "split.csv"): STATISTICS | RARE,

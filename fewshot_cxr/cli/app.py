@@ -22,6 +22,7 @@ from fewshot_cxr.cli.words import called_command, in_flags, spoken
 COMMANDS = {
     "demo": ("fewshot_cxr.cli.demo", "Train and judge on synthetic films, offline, in a few minutes."),
     "data": ("fewshot_cxr.cli.data", "Read, audit, split and cache films."),
+    "encoder": ("fewshot_cxr.cli.encoder", "Make an encoder from published weights, without training."),
     "train": ("fewshot_cxr.cli.train", "Train an encoder."),
     "episode-eval": ("fewshot_cxr.cli.episode_eval", "Judge an encoder in few-shot episodes."),
     "evaluate": (

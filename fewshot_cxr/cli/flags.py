@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from fewshot_cxr._checks import lookup
 from fewshot_cxr.cli.outputs import json_file, overwrite_flag
 from fewshot_cxr.encoders.checkpoint import ENCODER_FILE
-from fewshot_cxr.image_spec import CROPS
+from fewshot_cxr.image_spec import CROPS, RESIZES
 from fewshot_cxr.workflows.compute import Compute
 
 ALL = "all"
@@ -168,6 +168,9 @@ run_folder_flag = click.option("--out", required=True, type=folder_path, help="T
 resume_flag = click.option("--resume", is_flag=True, help="Go on from OUT/last.ckpt, with the same settings.")
 crop_flag = click.option(
     "--crop", default="square", show_default=True, type=click.Choice(CROPS), help="How a film becomes square."
+)
+resize_flag = click.option(
+    "--resize", default="bilinear", show_default=True, type=click.Choice(RESIZES), help="How its pixels are averaged."
 )
 depth_flag = click.option(
     "--bit-depth", type=click.IntRange(8, 16), help="Of 16-bit files.  [default: from each file's maximum]"

@@ -4,9 +4,10 @@ import click
 
 from fewshot_cxr.cli.app import Group
 from fewshot_cxr.cli.console import progress_bars, run_folder, say, say_notes, say_records, write_result
+from fewshot_cxr.cli.encoder_flags import choices
 from fewshot_cxr.cli.flags import json_flag
 from fewshot_cxr.cli.sources import Reading, read_films, reading_flags
-from fewshot_cxr.cli.training_flags import Run, Trainer, choices, run_flags, trainer_flags
+from fewshot_cxr.cli.training_flags import Run, Trainer, run_flags, trainer_flags
 from fewshot_cxr.distances import DISTANCES
 from fewshot_cxr.objectives import AUXILIARIES, CLASS_WEIGHTS, CLASSIFICATION_LOSSES, LOSSES, MINERS
 from fewshot_cxr.records import Records

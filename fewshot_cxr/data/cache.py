@@ -274,6 +274,7 @@ def _recipe_name(spec: ImageSpec) -> str:
     name = f"recipe{RECIPE_VERSION}-{spec.crop}-{spec.size_px}px-{spec.bit_depth or 'any'}bit"
     name += f"-top{spec.top_crop}" if spec.top_crop else ""
     name += f"-border{spec.border_crop}" if spec.border_crop else ""
+    name += "" if spec.resize == "bilinear" else f"-{spec.resize}"
     return name if spec.equalise == "none" else f"{name}-{spec.equalise}"
 
 

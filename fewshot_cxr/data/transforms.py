@@ -1,7 +1,7 @@
 """From a decoded film to what a network sees: crop, size and equalisation, then augmentation and scaling."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ from fewshot_cxr.image_spec import ImageSpec
 RECIPE_VERSION = 1
 _CLIP_LIMIT = 2.0
 _TILES = (4, 4)
+# Pillow's widen when they shrink: bilinear is as sharp as area averaging then, and smooth when it enlarges.
+_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 def to_square(image: np.ndarray, spec: ImageSpec) -> np.ndarray:
@@ -25,7 +27,7 @@ def to_square(image: np.ndarray, spec: ImageSpec) -> np.ndarray:
 
     Args:
         image: uint8, shape (H, W).
-        spec: its crops, `size_px` and `equalise` count here.
+        spec: its crops, `size_px`, `resize` and `equalise` count here.
 
     Returns:
         uint8, shape (size_px, size_px).
@@ -36,10 +38,17 @@ def to_square(image: np.ndarray, spec: ImageSpec) -> np.ndarray:
     """
     if image.dtype != np.uint8 or image.ndim != 2 or image.size == 0:
         raise ValueError(f"image must be uint8 of shape (H, W), got {image.dtype} of {image.shape}; see read_gray")
-    picture = Image.fromarray(image)
-    # Bilinear with Pillow's antialiasing: as sharp as area averaging when it shrinks, smooth when it enlarges.
-    resized = picture.resize((spec.size_px, spec.size_px), Image.Resampling.BILINEAR, box=_box(picture.size, spec))
+    picture = Image.fromarray(_padded(image, spec) if spec.crop == "pad" else image)
+    box = _box(picture.size, replace(spec, top_crop=0.0) if spec.crop == "pad" else spec)
+    resized = picture.resize((spec.size_px, spec.size_px), _FILTERS[spec.resize], box=box)
     return _clahe(np.asarray(resized)) if spec.equalise == "clahe" else np.array(resized)
+
+
+def _padded(image: np.ndarray, spec: ImageSpec) -> np.ndarray:
+    """Cut off the top, in whole rows, and add black on both short sides until the film is a square."""
+    image = image[round(len(image) * spec.top_crop) :]
+    missing = [max(image.shape) - side for side in image.shape]
+    return np.pad(image, [(lack // 2, lack - lack // 2) for lack in missing])
 
 
 def _box(size: tuple[int, int], spec: ImageSpec) -> tuple[float, float, float, float]:

@@ -9,6 +9,7 @@ from .covidnet import CovidNet as CovidNet
 from .efficientnet_attention import NORMALISATIONS as NORMALISATIONS
 from .efficientnet_attention import PUBLISHED_GATES as PUBLISHED_GATES
 from .efficientnet_attention import EfficientNetAttention as EfficientNetAttention
+from .frozen import frozen_card as frozen_card
 from .own_module import as_encoder as as_encoder
 from .resnet9 import ResNet9 as ResNet9
 from .table import ENCODERS as ENCODERS
@@ -18,3 +19,5 @@ from .timm_encoder import TimmEncoder as TimmEncoder
 from .vgg16 import Vgg16 as Vgg16
 from .weights import load_weights as load_weights
 from .weights import weights_name as weights_name
+from .weights_spec import weights_spec as weights_spec
+from .weights_spec import with_given as with_given

@@ -220,7 +220,7 @@ def create_backbone(name: str, image_spec: ImageSpec, *, pretrained: bool, **opt
     """
     import timm
 
-    config = _published_config(name)
+    config = published_config(name)
     if pretrained and not config.has_weights:
         raise ValueError(
             f"timm:{name} has no published weights; leave out --pretrained, or give a file: --weights FILE"
@@ -249,7 +249,12 @@ def create_backbone(name: str, image_spec: ImageSpec, *, pretrained: bool, **opt
     raise AssertionError("the last size returns or raises")
 
 
-def _published_config(name: str) -> Any:
+def published_config(name: str) -> Any:
+    """Return what timm says of a network and its published weights.
+
+    Raises:
+        ValueError: timm has no such network, or no such weights of it.
+    """
     import timm
 
     if not timm.is_model(name):

@@ -59,10 +59,10 @@ def xrv_encoder(
 
     Source: Cohen et al., "TorchXRayVision: A library of chest X-ray datasets and models", 2022, arXiv:2111.00595.
     """
-    network, size_px = lookup(XRV_WEIGHTS, weights, what="weights of xrv")
+    network = lookup(XRV_WEIGHTS, weights, what="weights of xrv")[0]
     encoder = TimmEncoder(
         network,
-        ImageSpec(size_px=size_px) if image_spec is None else image_spec,
+        xrv_spec(weights) if image_spec is None else image_spec,
         embedding_dim=embedding_dim,
         output=output,
         dropout=dropout,
@@ -75,6 +75,16 @@ def xrv_encoder(
     if pretrained:
         take_weights(encoder, _published(weights), f"xrv:{weights}")
     return encoder
+
+
+def xrv_spec(weights: str) -> ImageSpec:
+    """Return what the images of these weights were.
+
+    Raises:
+        ValueError: unknown weights.
+    """
+    size_px = lookup(XRV_WEIGHTS, weights, what="weights of xrv")[1]
+    return ImageSpec(size_px=size_px, mean=_MEAN, std=_STD)
 
 
 def _published(weights: str) -> dict[str, Tensor]:

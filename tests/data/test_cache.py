@@ -74,6 +74,7 @@ def test_the_recipe_is_part_of_the_key(tmp_path, records, reads):
 
 def test_every_field_that_changes_pixels_is_in_the_key(tmp_path, records, reads):
     options = [{"top_crop": 0.08}, {"top_crop": 1 / 6}, {"border_crop": 0.08}, {"top_crop": 0.08, "border_crop": 0.08}]
+    options += [{"crop": "pad"}, {"resize": "bicubic"}]
     for option in options:
         spec = ImageSpec(size_px=16, **option)
         films = cache_films(records[:3], spec, folder=tmp_path / "cache", n_workers=1)

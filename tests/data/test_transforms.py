@@ -1,11 +1,13 @@
 import math
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.nn import functional
 from torchvision.transforms.functional import adjust_brightness, adjust_contrast
 
-from fewshot_cxr.data import Augmentation, augment, standardise, to_images
+from fewshot_cxr.data import Augmentation, augment, standardise, to_images, to_square
 from fewshot_cxr.image_spec import ImageSpec
 
 OFF = {"rotation_degrees": 0, "shift": 0, "zoom": (1, 1), "flip": 0, "gamma": (1, 1), "crop": 1}
@@ -18,6 +20,29 @@ def generator(seed=0):
 @pytest.fixture
 def images():
     return torch.rand(6, 1, 33, 33, generator=generator(9))
+
+
+@pytest.fixture
+def film():
+    return np.random.default_rng(0).integers(1, 256, (60, 40), dtype=np.uint8)
+
+
+def test_bicubic_is_pillows(film):
+    whole = ImageSpec(size_px=24, crop="none", resize="bicubic")
+    expected = np.array(Image.fromarray(film).resize((24, 24), Image.Resampling.BICUBIC))
+    np.testing.assert_array_equal(to_square(film, whole), expected)
+    assert (to_square(film, ImageSpec(size_px=24, crop="none")) != expected).any()
+
+
+def test_pad_keeps_the_whole_film_in_its_shape(film):
+    padded = to_square(film, ImageSpec(size_px=60, crop="pad"))
+    np.testing.assert_array_equal(padded[:, 10:50], film)
+    assert not padded[:, :10].any()
+    assert not padded[:, 50:].any()
+    cut = to_square(film, ImageSpec(size_px=40, crop="pad", top_crop=1 / 3))
+    np.testing.assert_array_equal(cut, film[20:])
+    bordered = to_square(film, ImageSpec(size_px=30, crop="pad", border_crop=0.25))
+    np.testing.assert_array_equal(bordered[:, 0:30], film[15:45, 5:35])
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from fewshot_cxr.encoders.weight_files import read_state_dict
 from fewshot_cxr.encoders.weights import take_weights
 from fewshot_cxr.image_spec import ImageSpec
 
-LITE0_SPEC = ImageSpec(size_px=224, n_channels=3, mean=(0.5,), std=(0.5,))
+LITE0_SPEC = ImageSpec(size_px=224, n_channels=3, mean=(0.5,), std=(0.5,), resize="bicubic")
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 _NAME = "efficientnet_lite0"
 _STAGES = (1, 2, 2, 3, 3, 4, 1)  # blocks of each

@@ -1,0 +1,89 @@
+"""What the images were that an encoder's weights were trained on, asked before the encoder is built."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fewshot_cxr.encoders.card import check_header
+from fewshot_cxr.encoders.published.lite0 import LITE0_SPEC
+from fewshot_cxr.encoders.timm_encoder import published_config, read_folder, read_hub
+from fewshot_cxr.encoders.weights import KIND
+from fewshot_cxr.encoders.xrv_encoder import xrv_spec
+from fewshot_cxr.image_spec import RESIZES, ImageSpec
+from fewshot_cxr.storage import is_foreign, is_safetensors, load_tensors
+
+_OF_TIMM = {
+    "densenet121": "densenet121.tv_in1k",
+    "efficientnet_attention": "efficientnet_b0",
+    "resnet18": "resnet18.tv_in1k",
+    "resnet50": "resnet50.tv_in1k",
+    "vgg16": "vgg16.tv_in1k",
+}
+
+
+def weights_spec(name: str, *, weights: str | Path | None = None, pretrained: bool = False) -> ImageSpec | None:
+    """Return what images the weights of an encoder were made for; None where nobody says, or there are no weights.
+
+    Size, channels, mean, std and the filter that resizes are theirs. The crop of the middle, by which pictures of
+    ImageNet are evaluated, is not taken over: on films it would cut into the lungs.
+
+    Args:
+        name: of the encoder, as for `build_encoder`.
+        weights: the file that it is to start from; one of ours says itself what its images were.
+        pretrained: it is to start from published weights.
+
+    Raises:
+        ValueError: unknown name.
+        OSError: the description is elsewhere, and cannot be read.
+    """
+    if weights is not None and (own := _spec_in(Path(weights))) is not None:
+        return own
+    return _published_spec(name) if pretrained or weights is not None else None
+
+
+def _spec_in(path: Path) -> ImageSpec | None:
+    """Return the spec that a file of ours holds; None for any other file."""
+    if not path.is_file() or not is_safetensors(path) or is_foreign(path):
+        return None
+    header = load_tensors(path, kind=KIND)[1]
+    check_header(header, str(path))
+    spec = ImageSpec.from_json(header["image_spec"])
+    # The mean film comes with the weights; a run that measures none has no use for it.
+    return replace(spec, per_pixel=False, mean=ImageSpec().mean, std=ImageSpec().std) if spec.per_pixel else spec
+
+
+def _published_spec(name: str) -> ImageSpec | None:
+    if name == "efficientnet_lite0":
+        return LITE0_SPEC
+    if name.startswith("xrv:"):
+        return xrv_spec(name.removeprefix("xrv:"))
+    for family, read in _DESCRIBED.items():
+        if name.startswith(family):
+            return _spec_of(read(name.removeprefix(family), False)[3])
+    if name in _OF_TIMM or name.startswith("timm:"):
+        config = published_config(_OF_TIMM.get(name, name.removeprefix("timm:")))
+        return _spec_of(config.to_dict()) if config.has_weights else None
+    return None
+
+
+_DESCRIBED: dict[str, Callable[[str, bool], Any]] = {"timm:hf-hub:": read_hub, "timm:local-dir:": read_folder}
+
+
+def _spec_of(config: Mapping[str, Any]) -> ImageSpec | None:
+    """Return the spec that a description in timm's format gives; what it does not say is the usual."""
+    size, mean, std = (config.get(name) for name in ("input_size", "mean", "std"))
+    resize = config.get("interpolation")
+    said: dict[str, Any] = {"n_channels": 3}
+    said |= {"size_px": int(size[-1])} if size else {}
+    said |= {"mean": tuple(mean), "std": tuple(std)} if mean and std else {}
+    said |= {"resize": resize} if resize in RESIZES else {}
+    return ImageSpec(**said)
+
+
+def with_given(spec: ImageSpec, given: Mapping[str, Any]) -> ImageSpec:
+    """Return a spec with what was given in place of its own; mean and std of three channels are averaged for one."""
+    given = dict(given)
+    if given.get("n_channels") == 1 and spec.n_channels != 1:
+        given = {name: (sum(getattr(spec, name)) / len(getattr(spec, name)),) for name in ("mean", "std")} | given
+    return replace(spec, **given)
