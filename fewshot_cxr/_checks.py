@@ -6,7 +6,7 @@ import inspect
 import reprlib
 import sys
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sized
 from difflib import get_close_matches
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,6 +17,10 @@ if TYPE_CHECKING:  # the command line checks names before it loads torch
 T = TypeVar("T")
 _LARGEST = 3.4e38  # of 32 bits, in which networks reckon
 _LARGEST_WHOLE = 2**63 - 1
+MOST_READ = 2_000  # findings of a data set: Omniglot, on which few-shot learning is compared, has 1,623 characters
+MOST_JUDGED = (
+    256  # findings of an evaluation: PadChest names 193; each of 200 parts of the patients has a matrix of them
+)
 _LONGEST_NAME = 200  # of which a message says all; what a file holds may be as long as the file
 
 
@@ -81,6 +85,21 @@ def check_bool(value: Any, name: str) -> None:
     """Refuse what is neither True nor False."""
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, got {value!r}")
+
+
+def check_few_findings(findings: Sized, most: int, name: str) -> None:
+    """Refuse more findings than are worked with, before the work: its cost grows with their square.
+
+    Args:
+        findings: that are there.
+        most: of them; MOST_READ or MOST_JUDGED.
+        name: of what holds them, for the message.
+    """
+    if len(findings) > most:
+        raise ValueError(
+            f"{name} has {len(findings):,} different findings, at most {most:,} are taken: name the column "
+            "that holds the finding, or choose fewer findings"
+        )
 
 
 def check_list(values: Any, name: str) -> None:

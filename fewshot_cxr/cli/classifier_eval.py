@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from fewshot_cxr._checks import MOST_JUDGED, check_few_findings
 from fewshot_cxr.cli.console import bars_for, say_problems
 from fewshot_cxr.cli.exemplars import of_split, refuse_shared_patients
 from fewshot_cxr.cli.sources import Reading, read_films, reader_and_path
@@ -46,6 +47,7 @@ def classifier_result(
         compute: where it is done.
     """
     classifier = load_classifier(path)
+    check_few_findings(classifier.findings, MOST_JUDGED, str(path))
     is_closed = _is_closed(classifier)
     if not is_closed and calibrate_split is not None:
         raise click.UsageError("--calibrate-split does not go with this classifier: it tells each finding for itself")

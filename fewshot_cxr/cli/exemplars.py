@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from fewshot_cxr._checks import lookup
+from fewshot_cxr._checks import MOST_JUDGED, check_few_findings, lookup
 from fewshot_cxr.cli.console import say, say_notes, say_problems
 from fewshot_cxr.cli.flags import ALL, Flag, as_one, count_or_all, name_in
 from fewshot_cxr.cli.sources import Reading, choose_findings, read_each, reader_and_path
@@ -130,7 +130,9 @@ def read_test_and_support(
     for part, reader in zip(known, readers[1:], strict=True):
         parts = {name: (films, readers[0]) for name, films in judged.items()}
         refuse_shared_patients({"support": (part, reader), **parts})
-    return test, _drawn(_merged(known, readers[1:]), support.n_exemplars, seed), others
+    exemplars = _drawn(_merged(known, readers[1:]), support.n_exemplars, seed)
+    check_few_findings(exemplars.findings, MOST_JUDGED, "the support")
+    return test, exemplars, others
 
 
 def read_support(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from fewshot_cxr._checks import MOST_JUDGED, check_few_findings
 from fewshot_cxr._html import counts_table, facts_text, html_table
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.evaluation.film_rows import answer_values
@@ -54,7 +55,8 @@ class Answers:
     patients numbered by their first film. Two are equal that say the same of the same films.
 
     Raises:
-        ValueError: shapes do not fit, a finding or a film occurs twice, or a table holds another value.
+        ValueError: shapes do not fit, a finding or a film occurs twice, a table holds another value, or there are more
+            than 256 findings.
     """
 
     findings: tuple[str, ...]
@@ -75,6 +77,7 @@ class Answers:
 
     def __post_init__(self) -> None:
         findings, paths = tuple(self.findings), tuple(map(str, self.paths))
+        check_few_findings(findings, MOST_JUDGED, "an evaluation")
         patients, has_patient = known_patients(len(paths), self.patient_ids, self.has_patient)
         if not paths or not findings or len(patients) != len(paths) or len(set(findings)) != len(findings):
             raise ValueError(

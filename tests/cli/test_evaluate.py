@@ -256,6 +256,7 @@ def test_films_of_the_training_are_refused_as_far_as_the_card_tells(place, capsy
             ["--classifier, --data does not go with --predictions: the decisions are made"],
         ),
         (("--classifier", "run"), ["run is an encoder without a classifier; judge it by labelled films"]),
+        (("--classifier", "many.safetensors"), ["many.safetensors has 257 different findings, at most 256 are taken"]),
         (("--calibrate-split", "test"), ["of the test and film", "of the calibration are of one patient"]),
         (("--classifier", "two.safetensors"), ["the classifier does not know cardiomegaly, which films to judge show"]),
         (
@@ -272,6 +273,7 @@ def test_wrong_use_of_a_classifier_is_one_line(place, capsys, monkeypatch, more,
     save_classifier(place, "softmax.safetensors")
     save_classifier(place, "two.safetensors", ("normal", "effusion"))
     save_classifier(place, "sigmoid.safetensors", activation="sigmoid")
+    save_classifier(place, "many.safetensors", tuple(map(str, range(257))))
     save_classifier(place, "strange.safetensors", ("Effusion", "Mass"), activation="sigmoid")
     monkeypatch.chdir(place)
     failure(capsys, 2, ("evaluate", "--classifier", "softmax.safetensors", "--data", place / "split.csv", *more), words)
@@ -280,3 +282,12 @@ def test_wrong_use_of_a_classifier_is_one_line(place, capsys, monkeypatch, more,
 def test_a_classifier_needs_films(place, capsys):
     file = save_classifier(place, "softmax.safetensors")
     failure(capsys, 2, ("evaluate", "--classifier", file), ["name the films that the classifier is to judge (--data)"])
+
+
+def test_a_support_of_too_many_findings_is_refused_before_a_film_is_embedded(place, tmp_path, capsys):
+    film = next((place / "films").rglob("*.png"))
+    for number in range(257):
+        (tmp_path / "many" / str(number)).mkdir(parents=True)
+        (tmp_path / "many" / str(number) / f"{number}.png").hardlink_to(film)
+    asked = ("--checkpoint", place / "run", "--data", place / "split.csv", "--support", tmp_path / "many")
+    failure(capsys, 2, ("evaluate", *asked), ["the support has 257 different findings, at most 256 are taken"])

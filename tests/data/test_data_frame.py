@@ -112,6 +112,9 @@ def test_wrong_input_stops_at_the_door(folder):
         Records.from_dataframe([("a.png", "x")], root=folder)
     with pytest.raises(ValueError, match="the data frame has no label column .* it has path, age"):
         Records.from_dataframe(pandas.DataFrame({"path": ["a.png"], "age": [3]}), root=folder)
+    many = pandas.DataFrame({"path": ["a.png"], "label": ["|".join(map(str, range(2_001)))]})
+    with pytest.raises(ValueError, match="the data frame has 2,001 different findings, at most 2,000 are taken"):
+        Records.from_dataframe(many, root=folder)
     with pytest.raises(FileNotFoundError, match=r"the data frame: .*gone\.png.*missing"):
         Records.from_dataframe(pandas.DataFrame({"path": ["gone.png"], "label": ["x"]}), root=folder)
     two = pandas.DataFrame({"path": ["a.png", "b.png"], "label": "x", "patient": 1, "split": ["train", "test"]})

@@ -98,3 +98,13 @@ def _outcome(name, path):
     except ValueError as error:
         return str(error)
     return "\n".join(f"{problem.kind}: {problem.path}" for problem in reversed(records.problems))
+
+
+def test_a_column_of_too_many_findings_is_refused(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"film")
+    for n_findings in (2_000, 2_001):
+        (tmp_path / "m.csv").write_text(f"path,label\na.png,{'|'.join(map(str, range(n_findings)))}\n")
+        if n_findings == 2_000:
+            assert len(read_dataset("manifest", tmp_path / "m.csv").findings) == n_findings
+    with pytest.raises(ValueError, match="m.csv has 2,001 different findings, at most 2,000 .*: name the column that"):
+        read_dataset("manifest", tmp_path / "m.csv")

@@ -1,6 +1,9 @@
+import time
+
 import numpy as np
 import pytest
 
+from fewshot_cxr.evaluation import Answers
 from fewshot_cxr.evaluation.films import evaluate_closed_set
 from fewshot_cxr.evaluation.films.prediction_file import read_predictions
 
@@ -105,3 +108,27 @@ def test_a_film_of_two_rows_is_refused_however_it_is_spelt(tmp_path, again, labe
     text = f"path,label,predicted\na.png,normal,normal\nb.png,effusion,normal\n{again},{label},normal\n"
     with pytest.raises(ValueError, match=f"row 4: .*a.png is named in row 2{told}; name each film once"):
         read_predictions(write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "path,finding,predicted\na.png,a," + "|".join(f"t{n}" for n in range(5_000)) + "\nb.png,b,a\n",
+        "path,finding,predicted\n" + "".join(f"{n}.png,f{n},f{n}\n" for n in range(5_002)),
+        "path,finding," + ",".join(f"c{n}" for n in range(5_002)) + "\na.png,c0,1" + ",0" * 5_001 + "\n",
+    ],
+    ids=["ties", "true", "columns"],
+)
+def test_too_many_findings_are_refused_before_the_work(tmp_path, text):
+    file, started = write(tmp_path, text), time.process_time()
+    with pytest.raises(ValueError, match=r"predictions.csv has 5,00\d different findings, at most 256 are taken"):
+        read_predictions(file)
+    assert time.process_time() - started < 2
+
+
+def test_as_many_findings_as_there_may_be_are_read(tmp_path):
+    names = [f"c{n:03d}" for n in range(256)]
+    text = "path,finding,predicted\n" + "".join(f"{name}.png,{name},{name}\n" for name in names)
+    assert list(read_predictions(write(tmp_path, text)).findings) == names
+    with pytest.raises(ValueError, match="an evaluation has 257 different findings"):
+        Answers(findings=[*names, "d"], truth=[0], probabilities=np.eye(257)[:1], paths=["x"])

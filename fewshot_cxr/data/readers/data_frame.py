@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePath
 from typing import Any
 
+from fewshot_cxr._checks import MOST_READ, check_few_findings
 from fewshot_cxr.data.readers.repeated_rows import AGREE
 from fewshot_cxr.data.readers.whole_table import films_of_table
 from fewshot_cxr.records import Records
@@ -59,6 +60,7 @@ def read_dataframe(
         rows=rows,
         allow_leak=allow_leak,
     )
+    check_few_findings(records.findings, MOST_READ, "the data frame")
     return with_unknown_noted(records)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fewshot_cxr._checks import lookup
+from fewshot_cxr._checks import MOST_READ, check_few_findings, lookup
 from fewshot_cxr.data.readers.chestxray14 import read_chestxray14
 from fewshot_cxr.data.readers.coronahack import read_coronahack
 from fewshot_cxr.data.readers.covid19_radiography import read_covid19_radiography
@@ -39,7 +39,9 @@ def read_dataset(name: str, path: str | Path, **options: Any) -> Records:
         unknown.
 
     Raises:
-        ValueError: unknown reader, or one of the reader's own errors.
+        ValueError: unknown reader, more than 2,000 findings, or one of the reader's own errors.
         FileNotFoundError: nothing is readable there.
     """
-    return with_unknown_noted(lookup(READERS, name, what="reader")(Path(path), **options))
+    records = lookup(READERS, name, what="reader")(Path(path), **options)
+    check_few_findings(records.findings, MOST_READ, str(path))
+    return with_unknown_noted(records)

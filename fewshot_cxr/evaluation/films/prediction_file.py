@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fewshot_cxr._checks import nearest
+from fewshot_cxr._checks import MOST_JUDGED, check_few_findings, nearest
 from fewshot_cxr.data import patient_ids
 from fewshot_cxr.data.readers.cells import says_nothing
 from fewshot_cxr.data.readers.columns import COLUMNS
@@ -54,7 +54,8 @@ def read_predictions(path: str | Path) -> Answers:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a column is missing, or a row is not as it should be; its number is named.
+        ValueError: a column is missing, there are more than 256 findings, or a row is not as it should be; its number
+            is named.
     """
     table = _read_table(Path(path))
     places = {kind: table.place(kind) for kind in COLUMNS}
@@ -138,6 +139,7 @@ def _refuse_twice(table: _Table, records: Sequence[Record]) -> None:
 def _probabilities(
     table: _Table, columns: list[int], findings: tuple[str, ...], true: Sequence[str], notes: list[str]
 ) -> np.ndarray:
+    check_few_findings(findings, MOST_JUDGED, f"{table.path}")
     if lacking := sorted(set(true) - set(findings)):
         raise ValueError(
             f"{table.path} has no column of probabilities for {', '.join(lacking)}{nearest(lacking[0], findings)}; "
@@ -178,6 +180,7 @@ def _credits(table: _Table, place: int, true: Sequence[str]) -> tuple[tuple[str,
             raise table.fail(number, f"predicted is {cells[place]!r}; one finding was expected, or ties as A|B")
         answers.append(names)
     findings = tuple(sorted({*true, *(name for names in answers for name in names)}))
+    check_few_findings(findings, MOST_JUDGED, f"{table.path}")
     credits = np.zeros((len(answers), len(findings)))
     for row, names in enumerate(answers):
         credits[row, [findings.index(name) for name in names]] = 1 / len(names)
