@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import numpy as np
 
 JPEG_2000 = b"\xff\x4f\xff\x51"  # the first two markers
-_SCAN, _TILE_DATA, _END = b"\xff\xda", b"\xff\x93", b"\xff\xd9"
+END = b"\xff\xd9"
+_SCAN, _TILE_DATA = b"\xff\xda", b"\xff\x93"
 # Frame headers; among the markers C0..CF are also C4, C8 and CC: Huffman tables, reserved, arithmetic conditioning.
 _SIZES = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
 _PROGRESSIVE, _LOSSLESS = (0xC2, 0xC6, 0xCA, 0xCE), (0xC3, 0xC7, 0xCB, 0xCF)
@@ -127,8 +128,8 @@ def codestream_size(frame: bytes) -> tuple[int, int, int] | None:
 def _end(frame: bytes) -> int:
     """Return where the end marker is, below 0 if nowhere."""
     if frame.startswith(JPEG_2000):
-        return frame.find(_END, max(frame.rfind(_TILE_DATA), 0))
-    return frame.find(_END, _first_scan(frame))
+        return frame.find(END, max(frame.rfind(_TILE_DATA), 0))
+    return frame.find(END, _first_scan(frame))
 
 
 def _first_scan(frame: bytes) -> int:

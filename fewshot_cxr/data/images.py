@@ -8,13 +8,13 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
-from fewshot_cxr.data.codestream import ANY_CODES, check_parts, check_scans, lengthened, may_lack_data
 from fewshot_cxr.data.deep_colour import deep_colour_gray, is_deep_colour
 from fewshot_cxr.data.dicom import HEAD_BYTES, decode_dicom, is_dicom
 from fewshot_cxr.data.dicom_gray import BIT_DEPTHS
 from fewshot_cxr.data.film import DecodedFilm, DecodingFacts
 from fewshot_cxr.data.plain_file import MOST_FILE_BYTES, open_plain
 from fewshot_cxr.data.quiet import quiet
+from fewshot_cxr.data.whole_picture import check_after, check_before
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima", ".dic"})
 _PICTURE_SUFFIXES = """
@@ -25,7 +25,6 @@ SUFFIXES = frozenset(_PICTURE_SUFFIXES.split()) | DICOM_SUFFIXES
 _DEEP_MODES = ("I", "F")  # and every mode that begins with "I;16"
 # What is found under those suffixes. Pillow's others stay shut: one of them calls a program (EPS starts Ghostscript).
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "DIB", "GIF", "WEBP", "JPEG2000", "PPM")
-_JPEGS = ("JPEG", "MPO")
 _HEADS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"GIF8", b"\0\0\0\x0cjP  ")
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # TIFF 6.0, section 8
 _PAGE_KIND, _SMALLER_COPY = 254, 1  # the same, NewSubfileType
@@ -100,12 +99,11 @@ def _load(content: bytes) -> tuple[np.ndarray, bool]:
             # Pillow itself only warns of these, up to twice the limit.
             if picture.width * picture.height > (Image.MAX_IMAGE_PIXELS or math.inf):
                 raise Image.DecompressionBombError
-            if picture.format in _JPEGS:
-                check_scans(content)
             n_frames = _count_frames(picture)
             # Pillow turns the 8-bit ones of these over by itself, the 16-bit ones not.
             is_negative = getattr(picture, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO
             if n_frames == 1:
+                check_before(picture, content)
                 return _upright(picture, content), is_negative
     except UnidentifiedImageError as error:
         raise OSError("not a picture that can be read (PNG, JPEG, TIFF, BMP, GIF, WebP, PNM or DICOM)") from error
@@ -135,22 +133,11 @@ def _count_frames(picture: Image.Image) -> int:
 def _upright(picture: ImageFile, content: bytes) -> np.ndarray:
     if not is_deep_colour(picture):
         picture.load()
-        if picture.format in _JPEGS:
-            _check_data(picture, content)
+        check_after(picture, content)
         return _pixels(ImageOps.exif_transpose(picture))
     gray = Image.fromarray(deep_colour_gray(content, _FORMATS))
     gray.info = {"exif": picture.getexif().tobytes()}
     return np.asarray(ImageOps.exif_transpose(gray))
-
-
-def _check_data(picture: Image.Image, content: bytes) -> None:
-    """Insist that a JPEG's data does for the whole picture; of one that is not Pillow makes up the rest."""
-    check_parts(content)
-    last = ((picture.width - 1) // 8 * 8, (picture.height - 1) // 8 * 8, *picture.size)
-    if may_lack_data(content, np.asarray(picture.crop(last))):
-        with Image.open(BytesIO(lengthened(content, ANY_CODES)), formats=_FORMATS) as other:
-            if not np.array_equal(np.asarray(other), np.asarray(picture)):
-                raise OSError("its data ends before its picture does")
 
 
 def _pixels(picture: Image.Image) -> np.ndarray:

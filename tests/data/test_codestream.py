@@ -1,11 +1,13 @@
 """A picture that is cut short is never taken for a whole one."""
 
 from contextlib import suppress
+from io import BytesIO
 
 import numpy as np
 import pytest
 from made_dicom import encapsulated, jpeg
 from made_hostile import cuts, textured, whole_dicoms, whole_frames, whole_pictures, zero_tails
+from PIL import Image
 
 from fewshot_cxr.data import read_gray
 from fewshot_cxr.data.dicom import read_dicom
@@ -53,6 +55,31 @@ def test_a_cut_dicom(name):
     assert _n_believed(read_dicom, DICOMS[name], cuts(DICOMS[name])) == 0
     if name not in BARE:
         assert _n_believed(read_dicom, DICOMS[name], zero_tails(DICOMS[name])) == 0
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_cut_picture(tmp_path, name):
+    def read(content):
+        (tmp_path / name).write_bytes(content)
+        return read_gray(tmp_path / name)
+
+    assert _n_believed(read, PICTURES[name], cuts(PICTURES[name])) == 0
+    if name not in BARE:
+        assert _n_believed(read, PICTURES[name], zero_tails(PICTURES[name])) == 0
+
+
+@pytest.mark.parametrize("is_lossless", [False, True])
+@pytest.mark.parametrize("n_flat", [1, 7, 30, 50])
+def test_a_webp_with_a_flat_end_is_read_and_refused_without_it(tmp_path, n_flat, is_lossless):
+    film, stream = textured(), BytesIO()
+    film[-n_flat:] = 128
+    Image.fromarray(film).save(stream, "WEBP", lossless=is_lossless, quality=90, method=0)
+    whole = stream.getvalue()
+    (tmp_path / "film.webp").write_bytes(whole)
+    assert np.abs(read_gray(tmp_path / "film.webp").astype(int) - film).mean() <= 4
+    (tmp_path / "film.webp").write_bytes(whole[: len(whole) // 3] + bytes(len(whole) - len(whole) // 3))
+    with pytest.raises(OSError, match="its data ends before its picture does"):
+        read_gray(tmp_path / "film.webp")
 
 
 @pytest.mark.parametrize("name", ["plain.jpg", "progressive.jpg", "restarts.jpg"])
