@@ -14,7 +14,7 @@ import click
 
 from fewshot_cxr._checks import nearest
 from fewshot_cxr._visible import UNSEEN, escaped, visible
-from fewshot_cxr.cli.ending import answering, exit_code, interrupt
+from fewshot_cxr.cli.ending import answering, exit_code, interrupt, is_interrupted
 from fewshot_cxr.cli.failures import WRONG_USE, described, fail
 from fewshot_cxr.cli.signals import leave_at_once
 from fewshot_cxr.cli.words import called_command, in_flags, spoken
@@ -40,6 +40,7 @@ COMMANDS = {
     "plot": ("fewshot_cxr.cli.plot", "Draw one figure from a result, a run, embeddings or films."),
     "report": ("fewshot_cxr.cli.report", "Write one page on runs and results, to read, print and send."),
 }
+_INTERRUPTED = "interrupted; a training run goes on with --resume"
 # Colours and bars of our own libraries pass, and ends of lines; whatever else a terminal would obey is shown.
 _OWN_CONTROLS = re.compile(rf"(\x1b\[(?:[0-9;]*m|[0-9]*[AK]|\?25[hl])|[\n\r\t])|{UNSEEN}")
 
@@ -173,8 +174,10 @@ def _main() -> NoReturn:
     except click.ClickException as error:
         fail(error.format_message(), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        fail("interrupted; a training run goes on with --resume", exit_code())
+        fail(_INTERRUPTED, exit_code())
     except Exception as error:  # one line, whatever it is
+        if is_interrupted():
+            fail(_INTERRUPTED, exit_code())
         if len(words) < len(sys.argv[1:]) or os.environ.get("FSCXR_TRACEBACK"):
             traceback.print_exc()
         text, code = described(error)

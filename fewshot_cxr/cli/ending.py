@@ -27,6 +27,11 @@ def interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def is_interrupted() -> bool:
+    """Return whether a signal has come, which a library may have turned into an error of its own."""
+    return bool(_received)
+
+
 def exit_code() -> int:
     """Return the code of the signal that came last, as a shell gives it: 130 for Ctrl-C, 143 for SIGTERM."""
     return 128 + (_received[-1] if _received else signal.SIGINT)
@@ -39,6 +44,7 @@ def answering(handler: Handler) -> Iterator[None]:
         yield
         return
     before = {number: signal.getsignal(number) for number in ENDING}
+    _received.clear()
     take_signals(handler)
     try:
         yield

@@ -26,6 +26,22 @@ def test_a_signal_ends_a_command_with_its_own_code(name, monkeypatch, capsys):
     assert [signal.getsignal(number) for number in ENDING.values()] == before
 
 
+def test_a_signal_that_a_library_turns_into_its_own_error_is_still_one(monkeypatch, capsys):
+    def turn(*_, **__):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        except KeyboardInterrupt as error:
+            raise TypeError("object type 'torch.storage.UntypedStorage'") from error
+
+    monkeypatch.setattr(app.fscxr, "main", turn)
+    assert run() == 143
+    assert capsys.readouterr().err == "fscxr: error: interrupted; a training run goes on with --resume\n"
+    monkeypatch.undo()
+    assert run("data", "read", "image_folder:absent", "--out", "absent.csv") == 2
+    assert "absent" in capsys.readouterr().err
+
+
 def test_what_nohup_ignores_stays_ignored(monkeypatch):
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
