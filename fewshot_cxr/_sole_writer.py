@@ -23,10 +23,10 @@ _WRITTEN_WITHIN = 1.0  # seconds: who has a lock says at once who he is
 
 
 @contextmanager
-def only_writer(place: Path, *, is_folder: bool = True) -> Iterator[None]:
+def only_writer(place: Path, *, is_folder: bool = True) -> Iterator[bool]:
     """Be the only one that writes a run folder, or a file, while the block lasts; in the block it may be asked again.
 
-    What a process that was killed has left is taken over with a warning.
+    What a process that was killed has left is taken over with a warning; the block is told whether there was one.
 
     Args:
         place: the folder, which is made, or the file.
@@ -37,19 +37,19 @@ def only_writer(place: Path, *, is_folder: bool = True) -> Iterator[None]:
     """
     target = place.resolve() if is_folder else file_to_replace(place)
     if target is None:  # a device or a stream, which nobody replaces
-        yield
+        yield False
         return
     file = target / _LOCK if is_folder else target.with_name(f".{target.name}{_LOCK}")
     if file in _HELD.get():
-        yield
+        yield False
         return
     is_new = not file.parent.exists()
-    handle = _locked(file, place)
+    handle, was_killed = _locked(file, place)
     token = _HELD.set(_HELD.get() | {file})
     try:
         if is_folder:
             sweep_parts(place)
-        yield
+        yield was_killed
     finally:
         _HELD.reset(token)
         if handle is not None:
@@ -60,8 +60,13 @@ def only_writer(place: Path, *, is_folder: bool = True) -> Iterator[None]:
                 file.parent.rmdir()
 
 
-def _locked(file: Path, place: Path) -> int | None:
-    """Return the handle of a lock that was taken, with our name in it; None: there are no locks here."""
+def is_written(folder: Path) -> bool:
+    """Return whether a run folder is being written, or was when its writer was killed."""
+    return (folder / _LOCK).exists()
+
+
+def _locked(file: Path, place: Path) -> tuple[int | None, bool]:
+    """Return the handle of a lock that was taken (None: there are no locks here), and whether it was of one killed."""
     while True:
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -79,14 +84,14 @@ def _locked(file: Path, place: Path) -> int | None:
         os.close(handle)
         if is_taken is None:
             file.unlink(missing_ok=True)
-            return None
+            return None, False
     if owner := _owner(handle):
         warnings.warn(f"{place} has a lock of {owner}, which was killed, or it is a copy: taken over", stacklevel=4)
     now = datetime.datetime.now().astimezone().isoformat(" ", timespec="seconds")
     os.lseek(handle, 0, os.SEEK_SET)
     os.ftruncate(handle, 0)
     os.write(handle, json.dumps({"pid": os.getpid(), "host": platform.node(), "since": now}).encode())
-    return handle
+    return handle, bool(owner)
 
 
 def _owner(handle: int, *, wait: float = 0.0) -> str:

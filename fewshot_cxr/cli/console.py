@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fewshot_cxr._kinds import begins
-from fewshot_cxr._sole_writer import only_writer
+from fewshot_cxr._sole_writer import is_written, only_writer
 from fewshot_cxr._visible import visible
 from fewshot_cxr.cli.outputs import check_folder
 from fewshot_cxr.cli.words import spoken
@@ -186,8 +186,8 @@ def run_folder(folder: Path, *, resume: bool = False, more: Iterable[str] = ()) 
     written, is_new = (*RUN_FILES, *more), not folder.exists()
     if not (resume and (folder / LAST).exists()):
         check_folder(folder, written, mark=PROVENANCE_FILE, is_ours=begins(b'{\n  "command": "fscxr'))
-    with only_writer(folder):
-        check_no_run(folder, resume=resume)  # another may have begun and ended since
+    with only_writer(folder) as was_killed:
+        check_no_run(folder, resume=resume, was_killed=was_killed)  # another may have begun and ended since
         before = {name for name in written if (folder / name).exists()}
         if not (resume and PROVENANCE_FILE in before):
             write_json(folder / PROVENANCE_FILE, provenance(_typed()))
@@ -199,13 +199,22 @@ def run_folder(folder: Path, *, resume: bool = False, more: Iterable[str] = ()) 
             raise
 
 
-def check_no_run(folder: Path, *, resume: bool) -> None:
+def check_no_run(folder: Path, *, resume: bool, was_killed: bool | None = None) -> None:
     """Refuse a folder that holds a run already, where none is to go on.
+
+    Args:
+        folder: of the run.
+        resume: a run is to go on.
+        was_killed: whether the one before was killed, which before its first `last.ckpt` has left no run but pieces;
+            None: as the lock in the folder says, whose owner may still be at work.
 
     Raises:
         click.UsageError: it does.
     """
-    if not resume and any((folder / name).exists() for name in (LAST, ENCODER_FILE)):
+    if was_killed is None:
+        was_killed = is_written(folder)
+    kept = (LAST,) if was_killed else (LAST, ENCODER_FILE)
+    if not resume and any((folder / name).exists() for name in kept):
         raise click.UsageError(f"--out {folder} holds a run already: add --resume, or name another folder")
 
 

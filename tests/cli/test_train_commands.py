@@ -186,3 +186,17 @@ def test_a_folder_that_another_run_writes_is_refused_before_any_film_is_read(tmp
         thread.join()
     assert codes == [1]
     assert f"{tmp_path / 'run'} is being written by process {os.getpid()} on" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("default:.*which was killed:UserWarning")
+def test_what_a_run_left_that_was_killed_before_its_first_checkpoint_is_no_run(place, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert train("siamese", place, out) == 0
+    (out / "last.ckpt").unlink()  # killed between the two: the best encoder is written first
+    assert train("siamese", place, out) == 2
+    assert "holds a run already" in capsys.readouterr().err
+    (out / ".fscxr.lock").write_text('{"pid": 1, "host": "here", "since": "today"}')
+    assert train("siamese", place, out) == 0
+    assert "which was killed, or it is a copy: taken over" in capsys.readouterr().err
+    assert (out / "last.ckpt").is_file()
+    assert not (out / ".fscxr.lock").exists()
