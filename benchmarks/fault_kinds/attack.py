@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from fewshot_cxr.cli import app
+from fewshot_cxr.cli.signals import ENDING, leave_at_once, take_signals
 
 REFUSED, HARMLESS = "refused", "harmless"  # as it should be: said in one line that names the file, or nothing differs
 CRASH, HANG, SILENT, LOST = "crash", "hang", "silent", "lost"
@@ -67,9 +68,11 @@ def call(
         limit: seconds after which it is killed; then the code is -SIGKILL.
     """
     streams = [os.pipe(), os.pipe()]
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # until the command answers them
     pid = os.fork()
     if pid == 0:
         _be_command(arguments, cwd, env or {}, before, [writer for _, writer in streams])
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     texts = [bytearray(), bytearray()]
     for reader, writer in streams:
         os.close(writer)
@@ -113,6 +116,9 @@ def _be_command(
 ) -> None:
     code = 1
     try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        take_signals(leave_at_once)  # as cli/start.py does
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
         os.chdir(cwd)
         for stream, pipe in zip((1, 2), streams, strict=True):
             os.dup2(pipe, stream)
@@ -120,7 +126,6 @@ def _be_command(
         sys.stdout, sys.stderr = (os.fdopen(stream, "w", encoding="utf-8", closefd=False) for stream in (1, 2))
         for name, value in env.items():
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})
-        signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.argv = ["fscxr", *map(str, arguments)]
         if before is not None:
             before()
@@ -131,8 +136,8 @@ def _be_command(
         traceback.print_exc()
     finally:
         try:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            for stream in filter(None, (sys.stdout, sys.stderr)):
+                stream.flush()
         finally:
             os._exit(code)
 

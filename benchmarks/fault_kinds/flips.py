@@ -69,14 +69,14 @@ def pieces(made: Path, draw: np.random.Generator, share: float) -> Iterator[Atta
     card = json.loads((made / "run" / "card.json").read_text(encoding="utf-8"))
     films = Embeddings.load(made / "test.safetensors")
     readers: dict[Path, Callable[[Path], Any]] = {
-        _small_encoder(made): _encoder_says,
         made / "classifier" / "encoder.safetensors": _classifier_says,
         made / "all.safetensors": _embeddings_say,
         made / "test.episodes": partial(_episodes_say, films),
         made / "run" / "last.ckpt": partial(_checkpoint_says, card),
     }
     for file, read in readers.items():
-        others = [other.read_bytes() for other in (*readers, made / "split.csv", made / "run.json") if other != file]
+        foreign = (made / name for name in ("run/encoder.safetensors", "split.csv", "run.json"))
+        others = [other.read_bytes() for other in (*readers, *foreign) if other != file]
         yield from pieces_of(file, read, others, None if share == 1 else 2)
 
 

@@ -188,6 +188,7 @@ def _drain(fifo: Path) -> None:
 
 def _close(stream: int) -> None:
     os.close(stream)
+    setattr(sys, ("stdin", "stdout", "stderr")[stream], None)  # as Python finds it at its start
 
 
 def _lose_folder() -> None:

@@ -18,7 +18,19 @@ from made_hostile import cuts, textured, whole_dicoms, whole_pictures, zero_tail
 from PIL import Image
 from pydicom import Dataset, dcmread, dcmwrite
 
-from fault_kinds.attack import CRASH, HANG, HARMLESS, LOST, MEGABYTES, REFUSED, SECONDS, SILENT, Attack, call
+from fault_kinds.attack import (
+    CRASH,
+    HANG,
+    HARMLESS,
+    LOST,
+    MEGABYTES,
+    REFUSED,
+    SECONDS,
+    SILENT,
+    Attack,
+    call,
+    in_process,
+)
 from fewshot_cxr.data import read_gray
 
 N_FUZZED, N_IN_BATCH = 3_000, 40
@@ -57,7 +69,8 @@ def fuzzed(made: Path, draw: np.random.Generator, share: float) -> Iterator[Atta
 def costly(made: Path, draw: np.random.Generator, share: float) -> Iterator[Attack]:
     """Small files that ask for much work or memory."""
     for name, make in islice(BOMBS.items(), None if share == 1 else 2):
-        yield name, lambda name=name, make=make: _fuzzed(made, name, make())
+        # Each in a process of its own: the peak of one would hide that of the next.
+        yield name, lambda name=name, make=make: in_process(partial(_fuzzed, made, name, make()))
         yield f"{name} among whole ones", lambda name=name, make=make: _among_whole(made, {name: make()})
 
 
