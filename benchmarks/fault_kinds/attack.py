@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import shutil
 import signal
 import sys
 import time
@@ -140,6 +141,14 @@ def _be_command(
                 stream.flush()
         finally:
             os._exit(code)
+
+
+def fresh(made: Path, name: str) -> Path:
+    """Return an empty folder of this process alone."""
+    place = made / f"{name}_{os.getpid()}"
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    return place
 
 
 def in_process(work: Callable[[], Any]) -> Any:

@@ -3,7 +3,6 @@
 import ctypes
 import os
 import resource
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fault_kinds.attack import CRASH, HARMLESS, LOST, REFUSED, SILENT, Attack, Finished, call
+from fault_kinds.attack import CRASH, HARMLESS, LOST, REFUSED, SILENT, Attack, Finished, call, fresh
 from fault_kinds.jobs import JOBS, Job, files_in, parts_in, prints
 
 N_FULL = 7  # disks for each command
@@ -24,7 +23,7 @@ def full(made: Path, draw: np.random.Generator, share: float) -> Iterator[Attack
     """Run each command with an output on a disk that has no room for all of it."""
     fill = _mounted if _may_mount(made) else _limited
     for job in JOBS if share == 1 else JOBS[2:4]:
-        place = _new(made, "roomy")
+        place = fresh(made, "roomy")
         done = _run(made, job, place)
         if done.code:
             raise RuntimeError(f"{job.name}: {done.err}")
@@ -40,8 +39,8 @@ def read_only(made: Path, draw: np.random.Generator, share: float) -> Iterator[A
 
 
 def _into_read_only(made: Path, job: Job) -> str:
-    place = _new(made, "read_only")
-    cache = _new(made, "open_cache")
+    place = fresh(made, "read_only")
+    cache = fresh(made, "open_cache")
     place.chmod(0o555)
     done = call(*job.to(place), cwd=made, env={"FSCXR_CACHE": str(cache)}, before=_heed_modes)
     place.chmod(0o755)
@@ -61,13 +60,13 @@ def _heed_modes() -> None:
 
 
 def _mounted(made: Path, job: Job, n_bytes: int, truth: dict[str, bytes]) -> str:
-    place = _new(made, "disk")
+    place = fresh(made, "disk")
     with _disk(place, n_bytes):
         return _outcome(_run(made, job, place), place, truth)
 
 
 def _limited(made: Path, job: Job, n_bytes: int, truth: dict[str, bytes]) -> str:
-    place = _new(made, "limited")
+    place = fresh(made, "limited")
     limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (n_bytes, resource.RLIM_INFINITY))
     return _outcome(_run(made, job, place, before=limit), place, truth)
 
@@ -109,14 +108,7 @@ def _disk(place: Path, n_bytes: int) -> Iterator[None]:
 
 def _may_mount(made: Path) -> bool:
     try:
-        with _disk(_new(made, "tried"), 1 << 20):
+        with _disk(fresh(made, "tried"), 1 << 20):
             return True
     except (OSError, subprocess.CalledProcessError):
         return False
-
-
-def _new(made: Path, name: str) -> Path:
-    place = made / f"{name}_{os.getpid()}"
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir()
-    return place

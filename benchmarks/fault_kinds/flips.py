@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from made_hostile import cuts, zero_tails
 
-from fault_kinds.attack import Attack, believed, fingerprint, in_process
+from fault_kinds.attack import Attack, believed, fingerprint, fresh, in_process
 from fewshot_cxr import Embeddings, ImageSpec, build_encoder, load_encoder
 from fewshot_cxr.data import cache_films, read_dataset
 from fewshot_cxr.encoders import load_head, save_encoder
@@ -153,9 +153,8 @@ def _believed(content: bytes, file: Path, read: Callable[[Path], Any], truth: by
 
 
 def _flip_cache(films: Any, whole: Path, name: Path, bit: int, truth: bytes) -> str:
-    folder = whole.parent / f"flipped_cache_{os.getpid()}"
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(whole, folder)
+    folder = fresh(whole.parent, "flipped_cache")
+    shutil.copytree(whole, folder, dirs_exist_ok=True)
     file, date = folder / name, (whole / name).stat()
     file.write_bytes(_with_bit(file.read_bytes(), bit))
     os.utime(file, ns=(date.st_atime_ns, date.st_mtime_ns))

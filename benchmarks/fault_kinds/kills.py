@@ -1,7 +1,5 @@
 """Commands that are killed at a random moment, and run again: nothing is half, and in the end all is as it would be."""
 
-import os
-import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -10,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fault_kinds.attack import CRASH, HARMLESS, LOST, SILENT, Attack, Finished, call
+from fault_kinds.attack import CRASH, HARMLESS, LOST, SILENT, Attack, Finished, call, fresh
 from fault_kinds.jobs import JOBS, Job, parts_in, prints, results
 
 KILLED = JOBS[:6]
@@ -22,7 +20,7 @@ ENDS = {signal.SIGKILL: {-signal.SIGKILL}, signal.SIGTERM: {143}, signal.SIGINT:
 def kills(made: Path, draw: np.random.Generator, share: float) -> Iterator[Attack]:
     """Kill commands; a training goes on with --resume where there is a checkpoint."""
     for job in KILLED if share == 1 else KILLED[2:4]:
-        whole = _new(made, "whole")
+        whole = fresh(made, "whole")
         begun = time.monotonic()
         done = _run(made, job, whole)
         took = time.monotonic() - begun
@@ -36,7 +34,7 @@ def kills(made: Path, draw: np.random.Generator, share: float) -> Iterator[Attac
 
 
 def _kill(made: Path, job: Job, number: signal.Signals, moment: float, truth: dict[str, bytes]) -> str:
-    place = _new(made, "killed")
+    place = fresh(made, "killed")
     first = _run(made, job, place, kill=(number, moment))
     if first.code and (first.is_crash or first.code not in ENDS[number]):
         return f"{CRASH}: ended with {first.code}: {first.err.strip()[-200:]}"
@@ -57,10 +55,3 @@ def _kill(made: Path, job: Job, number: signal.Signals, moment: float, truth: di
 
 def _run(made: Path, job: Job, place: Path, *more: str, kill: tuple[int, float] | None = None) -> Finished:
     return call(*job.to(place), *more, cwd=made, env={"FSCXR_CACHE": str(place / "cache")}, kill=kill)
-
-
-def _new(made: Path, name: str) -> Path:
-    place = made / f"{name}_{os.getpid()}"
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir()
-    return place

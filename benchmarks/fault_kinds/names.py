@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fault_kinds.attack import LOST, REFUSED, SILENT, Attack, Finished, call, command_outcome
+from fault_kinds.attack import LOST, REFUSED, SILENT, Attack, Finished, call, command_outcome, fresh
 from fault_kinds.made import CLASSIFIER, PROCESSOR, TEST
 
 # Controls of both sets but tab and newline, marks that turn the direction of text, and halves of characters.
@@ -241,9 +241,7 @@ def _surrounded(made: Path, env: dict[str, str | None], before: Before, command:
 
 
 def _copy(made: Path) -> Path:
-    place = made / f"named_{os.getpid()}"
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir()
+    place = fresh(made, "named")
     for name in ("films", "run", "classifier"):
         shutil.copytree(made / name, place / name)
     for name in ("split.csv", "films.csv", "closed.json"):

@@ -2,7 +2,6 @@
 
 import os
 import resource
-import shutil
 import struct
 import time
 import warnings
@@ -29,6 +28,7 @@ from fault_kinds.attack import (
     SILENT,
     Attack,
     call,
+    fresh,
     in_process,
 )
 from fewshot_cxr.data import read_gray
@@ -136,8 +136,7 @@ def _fuzz(content: bytes, other: bytes, draw: np.random.Generator) -> tuple[str,
 
 
 def _among_whole(made: Path, batch: dict[str, bytes]) -> str:
-    place = made / f"batch_{os.getpid()}"
-    shutil.rmtree(place, ignore_errors=True)
+    place = fresh(made, "batch")
     (place / "films" / "some").mkdir(parents=True)
     for number in range(6):
         Image.fromarray(textured(seed=100 + number)).save(place / "films" / "some" / f"whole{number}.png")

@@ -46,6 +46,7 @@ RAW = {
     "digits": "9" * 5_000,
     "deep": "[" * 4_000 + "]" * 4_000,
 }
+MISSING = "missing"
 N_RESULTS, N_CARDS, N_TABLES = 250, 600, 300
 # File that is spoilt -> the commands that read it.
 READERS = {
@@ -57,23 +58,8 @@ READERS = {
 }
 OUT = {"plot": "p.png", "report": "p.html", "data": "s.csv"}
 CELLS = ("", " ", "nan", "=1+1", "../../etc/passwd", "/etc/passwd", "a\x00b", "\x1b]0;x\x07", "x" * 70_000, '"', "a\nb")
-CELLS += (
-    "1e999",
-    "-1",
-    "é" * 300,
-    "\u202etxt",
-    "\ufeff",
-    "|",
-    "a|b",
-    "None",
-    "NULL",
-    "true",
-    ".",
-    "..",
-    "~",
-    "con",
-    "%s{0}",
-)
+CELLS += ("1e999", "-1", "é" * 300, "\u202etxt", "\ufeff", "|", "a|b", "None", "NULL", "true")
+CELLS += (".", "..", "~", "con", "%s{0}")
 
 
 def results(made: Path, draw: np.random.Generator, share: float) -> Iterator[Attack]:
@@ -103,8 +89,8 @@ def cards(made: Path, draw: np.random.Generator, share: float) -> Iterator[Attac
         tensors, header = load_tensors(made / name, kind=kind)
         for _ in range(max(1, round(N_CARDS * share / len(readers)))):
             path = _draw_path(header, draw)
-            what = [*WRONG, "missing"][draw.integers(len(WRONG) + 1)]
-            spoilt = _without(header, path) if what == "missing" else _with(header, path, WRONG[what])
+            what = [*WRONG, MISSING][draw.integers(len(WRONG) + 1)]
+            spoilt = _with(header, path, WRONG.get(what, MISSING))
             save = partial(save_tensors, tensors=tensors, kind=kind, header=spoilt)
             yield f"{name}: {'.'.join(map(str, path))} is {what}", partial(_load, made, name, save, read)
 
@@ -132,26 +118,20 @@ def _draw_path(value: Any, draw: np.random.Generator) -> list[Any]:
 
 
 def _with(value: Any, path: list[Any], new: Any) -> Any:
+    """Return a copy with something new at a place; MISSING: with nothing there."""
     value = deepcopy(value)
     place = value
     for key in path[:-1]:
         place = place[key]
     place[path[-1]] = new
-    return value
-
-
-def _without(value: Any, path: list[Any]) -> Any:
-    value = deepcopy(value)
-    place = value
-    for key in path[:-1]:
-        place = place[key]
-    del place[path[-1]]
+    if new is MISSING:
+        del place[path[-1]]
     return value
 
 
 def _spoilt(value: Any, path: list[Any], draw: np.random.Generator) -> tuple[str, str]:
     if draw.random() < 0.15:
-        return "missing", json.dumps(_without(value, path))
+        return MISSING, json.dumps(_with(value, path, MISSING))
     names = [*WRONG, *RAW]
     what = names[draw.integers(len(names))]
     if what in RAW:
