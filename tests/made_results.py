@@ -3,7 +3,8 @@
 from dataclasses import fields, replace
 
 from fewshot_cxr.evaluation.episodic.assemble import OVERLAP
-from fewshot_cxr.evaluation.result import EpisodeFacts, Replicates, Result
+from fewshot_cxr.evaluation.replicates import Replicates
+from fewshot_cxr.evaluation.result import EpisodeFacts, Result
 from fewshot_cxr.evaluation.scores import Calibration, OpenSet, Reliability, Scores
 from fewshot_cxr.metrics import Estimate, numbers_in
 

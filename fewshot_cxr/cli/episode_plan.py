@@ -8,6 +8,7 @@ from typing import Any
 import click
 import numpy as np
 
+from fewshot_cxr._checks import check_form
 from fewshot_cxr.cli.flags import as_one, comma_names, file_path, given_flags, name_in
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.episodes import POLICIES, PREVALENCES, SavedEpisodes, save_episodes
@@ -63,6 +64,7 @@ class EpisodeFlags:
 def _replayed(episodes: SavedEpisodes, seen: Sequence[str] | None, name: str) -> Plan:
     """Say anew what this encoder was trained on: another one may be judged in the same episodes."""
     asked = episodes.protocol.get("drawn_for", {"protocol": "closed", "seen": [], "novel": [], "notes": []})
+    check_form(asked, {"protocol": str, "seen": [str], "novel": [str], "notes": [str]}, f"{name}: protocol.drawn_for")
     protocol, notes = asked["protocol"], [*asked["notes"], f"the episodes were replayed from {name}"]
     if seen is None:
         return Plan(protocol, episodes, tuple(asked["seen"]), tuple(asked["novel"]), tuple(notes))

@@ -10,13 +10,27 @@ from typing import Any
 
 import numpy as np
 
+from fewshot_cxr._checks import check_form
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.storage import map_tensors
 
 KIND = "episodes"
 TENSORS = {"class_ids": 2, "support": 3, "query": 3, "outside": 2}
 """Tensor of an episodes file -> its number of dimensions; `outside` may be absent."""
-_HEADER: dict[str, type] = {"protocol": dict, "hash": str, "notes": list, "class_names": list, "films": dict}
+_NUMBERS = ("n_way", "n_query", "n_outside", "n_episodes", "n_may_support", "n_may_query", "n_folds", "n_repeats")
+_HEADER: dict[str, Any] = {
+    "protocol": {
+        "seed": int,
+        **{f"{name}?": (int, None) for name in _NUMBERS},
+        **{f"{name}?": [str] for name in ("always", "never", "notes")},
+        **{f"{name}?": str for name in ("prevalence", "if_too_small")},
+        "allow_patient_overlap?": bool,
+    },
+    "hash": str,
+    "notes": [str],
+    "class_names": [str],
+    "films": {"findings": [str], "finding_of_film": [int], "paths": ([str], None)},
+}
 
 
 def open_episodes(path: str | Path, films: Embeddings) -> tuple[dict[str, np.ndarray], dict[str, Any], np.ndarray]:
@@ -33,20 +47,23 @@ def open_episodes(path: str | Path, films: Embeddings) -> tuple[dict[str, np.nda
         tensors, header = map_tensors(path, kind=KIND)
         if not header.keys() >= _HEADER.keys() or not _are_episodes(tensors, header):
             raise ValueError(f"{path} holds no episodes that this version can read; make it anew")
-        if not _is_whole(header):
-            raise OSError(damaged)
+        _check_header(path, header)
         return tensors, header, _listed_rows(path, header["films"], films)
     except (AttributeError, IndexError, KeyError, TypeError) as error:
         raise OSError(damaged) from error
 
 
-def _is_whole(header: Mapping[str, Any]) -> bool:
-    texts = [header["hash"], *header["notes"], *header["class_names"]]
-    return (
-        all(isinstance(header[name], kind) for name, kind in _HEADER.items())
-        and all(isinstance(text, str) for text in texts)
-        and isinstance(header["protocol"]["seed"], int)
-    )
+def _check_header(path: str | Path, header: Mapping[str, Any]) -> None:
+    """Refuse a header whose values are not what those who use them take for granted; the text names the key."""
+    check_form(header, _HEADER, f"{path}: the header")
+    shots = header["protocol"].get("n_shot")
+    shots = list(shots.values()) if isinstance(shots, dict) else [shots]
+    check_form(shots, [(int, None)], f"{path}: the header.protocol.n_shot")
+    films = header["films"]
+    rows, n_findings = films["finding_of_film"], len(films["findings"])
+    n_paths = len(rows if films["paths"] is None else films["paths"])
+    if not all(0 <= index < n_findings for index in rows) or n_paths != len(rows):
+        raise ValueError(f"{path}: the header's films must have a path each, or none, and one of {n_findings} findings")
 
 
 def _are_episodes(tensors: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> bool:

@@ -23,9 +23,9 @@ from .films import decide_by_exemplars as decide_by_exemplars
 from .films import evaluate_closed_set as evaluate_closed_set
 from .films import evaluate_multi_label as evaluate_multi_label
 from .films import read_predictions as read_predictions
+from .replicates import Replicates as Replicates
 from .result import EpisodeFacts as EpisodeFacts
 from .result import FindingScores as FindingScores
-from .result import Replicates as Replicates
 from .result import Result as Result
 from .result import result_from_json as result_from_json
 from .scores import Calibration as Calibration

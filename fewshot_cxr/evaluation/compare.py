@@ -37,7 +37,7 @@ def compare_results(first: Result, second: Result, *, names: tuple[str, str] = (
         rows, common_hash = episode_differences(first, second), first.episodes.episodes_hash
         if any(row.reason == EPISODES_ONLY for row in rows):
             warnings.insert(0, f"some differences have an {EPISODES_ONLY}")
-        if first.episodes.protocol["seen"] != second.episodes.protocol["seen"]:
+        if first.episodes.protocol.get("seen") != second.episodes.protocol.get("seen"):
             notes.append("the two encoders were trained on different findings")
     elif first.answers is not None and second.answers is not None:
         _check_same_films(first, second, names)
@@ -75,6 +75,10 @@ def _check_same_episodes(first: Result, second: Result, names: tuple[str, str]) 
     if len(set(patients)) > 1:
         raise ValueError(
             f"compare: {names[0]} knows other patients than {names[1]}; embed both from one list of films and patients"
+        )
+    if first.replicates and second.replicates and not first.replicates.have_shape_of(second.replicates):
+        raise ValueError(
+            f"compare: {names[0]} has replicates of another shape than {names[1]}; run both anew with one version"
         )
 
 

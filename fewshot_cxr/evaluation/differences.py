@@ -9,7 +9,8 @@ from fewshot_cxr.evaluation.comparison import Difference
 from fewshot_cxr.evaluation.episodic.patients import paired_variances
 from fewshot_cxr.evaluation.films.jackknife import jackknife_variance
 from fewshot_cxr.evaluation.films.numbers import FilmNumbers
-from fewshot_cxr.evaluation.result import Replicates, Result
+from fewshot_cxr.evaluation.replicates import Replicates
+from fewshot_cxr.evaluation.result import Result
 from fewshot_cxr.metrics import NUMBERS, delong, mcnemar, t_test
 from fewshot_cxr.metrics.intervals import NO_CHANCE
 

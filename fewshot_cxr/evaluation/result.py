@@ -8,29 +8,15 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 import numpy as np
 
+from fewshot_cxr._checks import check_form
 from fewshot_cxr._html import counts_table, facts_text, html_table
 from fewshot_cxr.evaluation.answers import Answers
 from fewshot_cxr.evaluation.plain_values import read_plain, take, to_plain
+from fewshot_cxr.evaluation.replicates import Replicates
 from fewshot_cxr.evaluation.scores import Calibration, OpenSet, Scores, overall_key, read_scores
 from fewshot_cxr.evaluation.shown import result_facts
 from fewshot_cxr.metrics import Estimate
 from fewshot_cxr.unknown_patients import over_patients
-
-
-@dataclass(frozen=True)
-class Replicates:
-    """What a paired comparison needs: how each number moves when patients are left out, and in parts of the episodes.
-
-    `influence[number][part][unit]` is the change of the number when the unit (patients, in a fixed order) is left out,
-    as the episodes of that part see it: parts are independent, so products of different parts carry no Monte-Carlo
-    noise. `batches[number]` are means over as many equal shares of the episodes. `units_hash` names the units.
-    """
-
-    units_hash: str = ""
-    n_patients: int = 0
-    degrees: int = 1
-    influence: dict[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict)
-    batches: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,6 +233,11 @@ _KEYS: dict[str, tuple[str, ...]] = {
 }
 
 
+# What those who show and compare results take for granted of the protocol of episodes.
+_PROTOCOL = {"name?": str, "seen?": [str], "novel?": [str], "prevalence?": str, "allow_patient_overlap?": bool}
+_PROTOCOL |= {"n_folds?": int, "n_repeats?": int}
+
+
 def _read(kind: str, value: Mapping[str, Any]) -> Result:
     types, names = get_type_hints(Result), set(_KEYS[kind]) & value.keys()
     told = {item.name: take(types[item.name], value, item.name) for item in fields(Result) if item.name in names}
@@ -263,6 +254,8 @@ def _read(kind: str, value: Mapping[str, Any]) -> Result:
 
 def _check_whole(result: Result) -> None:
     """Refuse parts that do not go together, or that no evaluation gives."""
+    if result.episodes is not None:
+        check_form(result.episodes.protocol, _PROTOCOL, "protocol")
     for name in ("accuracy", "balanced_accuracy", "macro_f1", "auroc"):
         one = result.scores.overall.get(name)
         if one is not None and one.mean is not None and not 0 <= one.mean <= 1:

@@ -276,6 +276,7 @@ def test_damaged_foreign_and_newer_files_are_refused(tmp_path):
         path.write_bytes(damaged)
         with pytest.raises((OSError, ValueError), match=message):
             SavedEpisodes.load(path, SIX)
+    path.unlink()
     SIX.save(path)
     with pytest.raises(ValueError, match="e holds embeddings, episodes was expected"):
         SavedEpisodes.load(path, SIX)
@@ -316,6 +317,13 @@ def test_files_that_contradict_themselves_are_refused(tmp_path):
         {"films": {}},
         {"films": {"findings": ["a"], "finding_of_film": [7], "paths": ["x"], "hash": ""}},
         {"films": {"findings": ["a"], "finding_of_film": [0], "paths": 5, "hash": ""}},
+        {"films": {"findings": ["a"], "finding_of_film": [-1], "paths": ["x"], "hash": ""}},
+        {"films": {"findings": ["a"], "finding_of_film": {}, "paths": ["x"], "hash": ""}},
+        {"films": {"findings": ["a"], "finding_of_film": [0], "paths": [], "hash": ""}},
+        {"films": {"findings": ["a"], "finding_of_film": [], "paths": ["x"], "hash": ""}},
+        *({"protocol": {"seed": 0, name: "x"}} for name in ("n_way", "n_shot", "n_episodes", "always", "n_folds")),
+        {"protocol": {"seed": 0, "n_shot": {"a": None, "b": "x"}}},
+        {"protocol": {"seed": 0, "allow_patient_overlap": 1}},
     ],
 )
 def test_a_header_that_makes_no_sense_is_damage(tmp_path, changes):
@@ -323,7 +331,10 @@ def test_a_header_that_makes_no_sense_is_damage(tmp_path, changes):
     tensors, header = load_tensors(tmp_path / "e", kind=KIND)
     plain = {name: tensor.int() for name, tensor in tensors.items()}
     save_tensors(tmp_path / "e", plain, kind=KIND, header=header | changes)
-    with pytest.raises((OSError, ValueError), match=r"e(: the list| is damaged: its header| holds no)"):
+    with pytest.raises(
+        (OSError, ValueError),
+        match=r"e(: the header's films must|: the header.* (must be|lacks)| is damaged: its header| holds no)",
+    ):
         SavedEpisodes.load(tmp_path / "e", SIX)
     for name in header:
         some = {key: value for key, value in header.items() if key != name}

@@ -177,6 +177,14 @@ def test_the_same_episodes_twice_differ_by_nothing(episodic):
         assert (row.difference, row.ci95, row.p_value) == (0, (0, 0), 1)
 
 
+def test_replicates_of_other_shapes_are_not_compared(episodic):
+    first, _ = episodic
+    moved = {name: shares[:-1] for name, shares in first.replicates.batches.items()}
+    other = replace(first, replicates=replace(first.replicates, batches=moved))
+    with pytest.raises(ValueError, match="compare: A has replicates of another shape than B; run both anew"):
+        compare_results(first, other)
+
+
 def test_without_replicates_the_interval_is_over_episodes_and_a_warning_says_so(episodic):
     kept = replace(episodic[1].replicates, influence={})
     over_episodes = compare_results(episodic[0], replace(episodic[1], replicates=kept))

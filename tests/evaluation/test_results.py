@@ -63,6 +63,28 @@ def test_another_value_is_no_result(result):
         Result.from_json(plain)
 
 
+@pytest.mark.parametrize(
+    ("place", "value", "words"),
+    [
+        (("replicates", "batches", "accuracy"), [], "replicates.batches must have equally many shares of each number"),
+        (("replicates", "influence", "accuracy", 0), [], "replicates.influence must have equally many units"),
+        (("replicates", "influence", "accuracy"), [], "replicates.influence must have equally many units"),
+        (("protocol", "seen"), "x", "protocol.seen must be a list, got 'x'"),
+        (("protocol", "novel"), [7], "protocol.novel, an item, must be a text, got 7"),
+        (("protocol", "name"), {}, "protocol.name must be a text"),
+        (("protocol", "allow_patient_overlap"), "no", "protocol.allow_patient_overlap must be true or false"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_by_its_key(result, place, value, words):
+    plain = json.loads(json.dumps(result.to_json()))
+    inner = plain
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    with pytest.raises(ValueError, match=f"this result is not whole: {words}"):
+        Result.from_json(plain)
+
+
 def test_an_estimate_without_a_number_says_why():
     absent = Estimate(None, reason="nobody was asked")
     assert absent.to_json() == {
