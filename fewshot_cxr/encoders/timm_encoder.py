@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from textwrap import shorten
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from fewshot_cxr._checks import nearest
 from fewshot_cxr.encoders.base import Encoder
+from fewshot_cxr.encoders.hub import asking_the_hub
 from fewshot_cxr.encoders.weights import load_weights, take_weights
 from fewshot_cxr.image_spec import ImageSpec
 
@@ -78,8 +80,9 @@ def read_hub(repository: str, pretrained: bool) -> Description:
 
     name = f"timm:hf-hub:{repository}"
     try:
-        config, architecture, arguments = load_model_config_from_hf(repository)
-        tensors = load_state_dict_from_hf(repository, weights_only=True) if pretrained else {}
+        with asking_the_hub():
+            config, architecture, arguments = load_model_config_from_hf(repository)
+            tensors = load_state_dict_from_hf(repository, weights_only=True) if pretrained else {}
     except Exception as error:  # the hub's client, its transport, JSON and pickle each have their own
         reason = shorten(str(error), 120, placeholder="...")
         raise OSError(
@@ -231,9 +234,10 @@ def create_backbone(name: str, image_spec: ImageSpec, *, pretrained: bool, **opt
         sizes = [{"dynamic_img_size": True}, {"img_size": image_spec.size_px}]
     for size in sizes:
         try:
-            backbone: nn.Module = timm.create_model(
-                name, pretrained=pretrained, num_classes=0, in_chans=image_spec.n_channels, **options, **size
-            )
+            with asking_the_hub() if pretrained else nullcontext():
+                backbone: nn.Module = timm.create_model(
+                    name, pretrained=pretrained, num_classes=0, in_chans=image_spec.n_channels, **options, **size
+                )
             return backbone
         except TypeError:
             if size is sizes[-1]:

@@ -1,8 +1,11 @@
 """Networks in timm's format, from a folder and from the hub's cache: what is built, loaded, remembered, refused."""
 
 import json
+import logging
 import re
+import time
 
+import huggingface_hub.constants
 import pytest
 import timm
 import torch
@@ -92,6 +95,20 @@ def test_offline_the_way_out_is_named(monkeypatch, tmp_path):
         build_encoder("timm:hf-hub:owner/name")
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 350
+
+
+def test_a_hub_out_of_reach_is_one_line_at_once(monkeypatch, tmp_path, caplog):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")  # nothing listens there
+    begun = time.monotonic()
+    for name in ("timm:hf-hub:owner/name", "timm:resnet10t"):
+        with pytest.raises(OSError, match=r"ConnectionError: nothing answers at http://127.0.0.1:9, nor was it "):
+            build_encoder(name, image_spec=SMALL, pretrained=True)
+    assert time.monotonic() - begun < 10
+    assert not caplog.records
+    assert not huggingface_hub.constants.HF_HUB_OFFLINE
+    assert logging.getLogger("huggingface_hub").level != logging.ERROR
 
 
 def test_pickles_of_the_hub_are_not_run(hub, tmp_path, monkeypatch):
