@@ -9,10 +9,11 @@ from typing import Any
 from fewshot_cxr._checks import lookup
 from fewshot_cxr.encoders.base import Encoder
 from fewshot_cxr.encoders.covidnet import CovidNet
+from fewshot_cxr.encoders.described import described_encoder, read_folder, read_hub
 from fewshot_cxr.encoders.efficientnet_attention import EfficientNetAttention
 from fewshot_cxr.encoders.published.lite0 import efficientnet_lite0
 from fewshot_cxr.encoders.resnet9 import ResNet9
-from fewshot_cxr.encoders.timm_encoder import TimmEncoder, described_encoder, read_folder, read_hub
+from fewshot_cxr.encoders.timm_encoder import TimmEncoder
 from fewshot_cxr.encoders.vgg16 import Vgg16
 from fewshot_cxr.encoders.weights import load_weights, weights_name
 from fewshot_cxr.encoders.xrv_encoder import xrv_encoder

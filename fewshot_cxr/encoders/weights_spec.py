@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from fewshot_cxr.encoders.card import check_header
+from fewshot_cxr.encoders.described import read_folder, read_hub
 from fewshot_cxr.encoders.published.lite0 import LITE0_SPEC
-from fewshot_cxr.encoders.timm_encoder import published_config, read_folder, read_hub
+from fewshot_cxr.encoders.timm_encoder import published_config
 from fewshot_cxr.encoders.weights import KIND
 from fewshot_cxr.encoders.xrv_encoder import xrv_spec
 from fewshot_cxr.image_spec import RESIZES, ImageSpec
