@@ -13,6 +13,7 @@ from fewshot_cxr.encoders.base import TASK_HEAD, Encoder, refuse_diverged
 from fewshot_cxr.encoders.card import check_header
 from fewshot_cxr.encoders.own_module import OWN, as_encoder
 from fewshot_cxr.encoders.table import build_encoder, is_built_in
+from fewshot_cxr.encoders.timm_encoder import TimmEncoder
 from fewshot_cxr.encoders.weight_files import foreign_kind
 from fewshot_cxr.encoders.weights import KIND, copy_weights
 from fewshot_cxr.image_spec import ImageSpec
@@ -142,9 +143,12 @@ def _rebuilt(path: Path, recipe: Mapping[str, Any], spec: ImageSpec, *, n_number
         )
     try:
         with _Bounded(2 * n_numbers + _LEAST_BOUND):
-            return build_encoder(name, image_spec=spec, **options)
+            encoder = build_encoder(name, image_spec=spec, **options)
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: its encoder cannot be rebuilt by this version: {_short(error)}") from error
+    if "pool" not in options and isinstance(encoder, TimmEncoder):
+        encoder.pool_as_before()
+    return encoder
 
 
 def _short(error: Exception) -> str:

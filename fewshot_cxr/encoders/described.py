@@ -27,6 +27,7 @@ def described_encoder(
     image_spec: ImageSpec | None = None,
     *,
     pretrained: bool = False,
+    pool: str = "native",
     embedding_dim: int | None = None,
     output: str = "head",
     dropout: float = 0.0,
@@ -40,6 +41,7 @@ def described_encoder(
         place: where the description is.
         image_spec: how films become images; see `Encoder`.
         pretrained: take its weights too: safetensors, or a .bin of which plain weights alone are read.
+        pool: what is read of it; see `TimmEncoder`.
         embedding_dim: width of the head; see `Encoder`.
         output: "head" or "pooled"; see `Encoder`.
         dropout: share of the pooled features; see `Encoder`.
@@ -53,7 +55,9 @@ def described_encoder(
     others = {key: value for key, value in (arguments or {}).items() if key not in _OWN_ARGUMENTS}
     if others:
         raise ValueError(f"{name} is built with {others}, which an encoder does not take; choose another repository")
-    encoder = TimmEncoder(architecture, image_spec, embedding_dim=embedding_dim, output=output, dropout=dropout)
+    encoder = TimmEncoder(
+        architecture, image_spec, pool=pool, embedding_dim=embedding_dim, output=output, dropout=dropout
+    )
     said = {key: config[key] for key in ("mean", "std", "classifier") if config.get(key)}
     encoder.backbone.pretrained_cfg = encoder.backbone.pretrained_cfg | said
     encoder.recipe = {"encoder": f"timm:{architecture}"}

@@ -1,70 +1,135 @@
 """Any network of timm as an encoder, with weights from a file or from the hub."""
 
+from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from fewshot_cxr._checks import nearest
+from fewshot_cxr._checks import lookup, nearest
 from fewshot_cxr.encoders.base import Encoder
 from fewshot_cxr.encoders.hub import asking_the_hub
 from fewshot_cxr.image_spec import ImageSpec
+
+POOLS = ("native", "cls", "mean", "cls+mean")
+_OWN = "own"  # by the network's own head
+_HEAT = "last_patches"
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network of timm that is built otherwise than its name says.
+
+    Args:
+        name: as timm gives it.
+        arguments: of timm's function beside the usual.
+        n_projected: width of a linear layer without bias behind the pooling; 0: there is none.
+    """
+
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    n_projected: int = 0
 
 
 class TimmEncoder(Encoder):
     """A convolutional network or a vision transformer of timm, without its classifier.
 
-    Of a transformer the map holds the patch tokens, and pooling averages them: the class token is left out, so that
-    the embedding follows from the map.
+    Of a transformer the map holds the patch tokens. Where the pooling reads class tokens too, they stand behind the
+    channels of the patches, alike at every place, so that the embedding follows from the map; heat is then looked for
+    among the patches that the last block reads.
 
     Args:
-        name: as timm gives it, "resnet18" or, with a choice of published weights, "resnet18.a1_in1k".
+        name: as timm gives it, "resnet18" or, with a choice of published weights, "resnet18.a1_in1k"; or a `Network`.
         image_spec: how films become images; see `Encoder`. With published weights, their mean
             and std are taken unless the spec names its own.
+        pool: what is read. "native" is what the network's makers read (of a transformer its class token, attention
+            pooling or mean); "cls" the class token; "mean" the mean of the patches, or of the map; or "cls+mean", one
+            behind the other.
         embedding_dim: width of the head; see `Encoder`.
         output: "head" or "pooled"; see `Encoder`.
         dropout: share of the pooled features; see `Encoder`.
         pretrained: take the published weights from timm's hub; for one channel, the first filters are summed.
 
     Raises:
-        ValueError: timm has no such network, it has no published weights, or it does not take this image size.
+        ValueError: timm has no such network, it has no published weights, no class token, or it does not take this
+            image size.
         OSError: the weights cannot be downloaded.
     """
 
     def __init__(
         self,
-        name: str,
+        name: str | Network,
         image_spec: ImageSpec | None = None,
         *,
         pretrained: bool = False,
+        pool: str = "native",
         embedding_dim: int | None = None,
         output: str = "head",
         dropout: float = 0.0,
     ) -> None:
-        backbone: Any = create_backbone(name, image_spec or ImageSpec(), pretrained=pretrained)
-        # A class token or registers come before the patches.
+        lookup(dict.fromkeys(POOLS), pool, what="pool")
+        network = name if isinstance(name, Network) else Network(name)
+        spec = image_spec or ImageSpec()
+        backbone: Any = create_backbone(network.name, spec, pretrained=pretrained, **network.arguments)
+        # Class tokens and registers come before the patches.
         self._n_prefix = int(getattr(backbone, "num_prefix_tokens", 0))
-        n_features = int(backbone.num_features if self._n_prefix else backbone.head_hidden_size)
-        super().__init__(image_spec, n_features=n_features, embedding_dim=embedding_dim, output=output, dropout=dropout)
+        self._pool = _native_pool(network.name, backbone) if pool == "native" else pool
+        if "cls" in self._pool and getattr(backbone, "cls_token", None) is None:
+            raise ValueError(f"timm:{network.name} has no class token to pool: take pool native or mean")
+        width = int(backbone.head_hidden_size if self._pool == _OWN else backbone.num_features)
+        n_read = width * (2 if self._pool == "cls+mean" else 1)
+        n_projected = network.n_projected if pool == "native" else 0
+        super().__init__(
+            spec, n_features=n_projected or n_read, embedding_dim=embedding_dim, output=output, dropout=dropout
+        )
         self.backbone: Any = backbone
-        self._name = name
+        self.projection: nn.Module = nn.Linear(n_read, n_projected, bias=False) if n_projected else nn.Identity()
+        self._name = network.name
         self._layout = self._find_layout()
+        self._show_patches()
         if pretrained:
             self.adopt_statistics(backbone.pretrained_cfg["mean"], backbone.pretrained_cfg["std"])
 
     def pool(self, features: Tensor) -> Tensor:
-        """Return what timm's own head makes of the map; where there is a class token, the mean of the patch tokens."""
-        if self._n_prefix:
+        """Return what the pooling reads of the map; see the class."""
+        pooled: Tensor
+        if self._pool == _OWN:
+            pooled = self.backbone.forward_head(self._as_timm_has_it(features), pre_logits=True).flatten(1)
+        elif not self._n_prefix:
+            pooled = features.mean((2, 3))
+        else:
             norm: nn.Module = getattr(self.backbone, "fc_norm", None) or nn.Identity()
-            pooled: Tensor = norm(features.mean((2, 3)))
-            return pooled
+            patches, carried = self._parts(features)
+            read = {"cls": lambda: carried[:, 0], "mean": lambda: patches.mean((2, 3))}
+            pooled = torch.cat([norm(read[part]()) for part in self._pool.split("+")], dim=1)
+        projected: Tensor = self.projection(pooled)
+        return projected
+
+    def pool_as_before(self) -> None:
+        """Pool the patches alone where there is a class token, as encoders of before `pool` was an option do."""
+        if self._n_prefix:
+            self._pool, self.heat_layer = "mean", "features"
+
+    @property
+    def _n_carried(self) -> int:
+        """How many of the tokens before the patches the map carries."""
+        return self._n_prefix if self._pool == _OWN else int("cls" in self._pool)
+
+    def _parts(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the patches (N, c, h, w), and the tokens that are carried, (N, n, c)."""
+        n_channels = features.shape[1] // (1 + self._n_carried)
+        return features[:, :n_channels], features[:, n_channels:, 0, 0].reshape(
+            len(features), self._n_carried, n_channels
+        )
+
+    def _as_timm_has_it(self, features: Tensor) -> Tensor:
         if self._layout == "NLC":
-            features = features.flatten(2).transpose(1, 2)
-        elif self._layout == "NHWC":
-            features = features.permute(0, 2, 3, 1)
-        pooled = self.backbone.forward_head(features, pre_logits=True)
-        return pooled.flatten(1)
+            patches, carried = self._parts(features) if self._n_carried else (features, None)
+            tokens = patches.flatten(2).transpose(1, 2)
+            return tokens if carried is None else torch.cat([carried, tokens], dim=1)
+        return features.permute(0, 2, 3, 1) if self._layout == "NHWC" else features
 
     def _feature_map(self, images: Tensor) -> Tensor:
         raw = self._raw_features(images)
@@ -72,12 +137,29 @@ class TimmEncoder(Encoder):
             return raw
         if self._layout == "NHWC":
             return raw.permute(0, 3, 1, 2)
-        tokens = raw[:, self._n_prefix :]
-        height, width = images.shape[2:]
-        n_rows = round((tokens.shape[1] * height / width) ** 0.5)
-        if not n_rows or tokens.shape[1] % n_rows:
-            raise ValueError(f"timm:{self._name} makes {tokens.shape[1]} tokens of an image, which fill no grid")
-        return tokens.transpose(1, 2).reshape(len(tokens), -1, n_rows, tokens.shape[1] // n_rows)
+        patches = _as_map(raw[:, self._n_prefix :], images.shape[2] / images.shape[3])
+        if patches is None:
+            n_tokens = raw.shape[1] - self._n_prefix
+            raise ValueError(f"timm:{self._name} makes {n_tokens} tokens of an image, which fill no grid")
+        if not self._n_carried:
+            return patches
+        carried = raw[:, : self._n_carried].flatten(1)[:, :, None, None].expand(-1, -1, *patches.shape[2:])
+        return torch.cat([patches, carried], dim=1)
+
+    def _show_patches(self) -> None:
+        """Let the patches that the last block reads pass, as a map, through a module that Grad-CAM can look at."""
+        blocks = getattr(self.backbone, "blocks", None)
+        if self._layout == "NLC" and self._n_carried and isinstance(blocks, nn.Sequential | nn.ModuleList):
+            self.last_patches, self.heat_layer = nn.Identity(), _HEAT
+            blocks[-1].register_forward_pre_hook(self._through_patches)
+
+    def _through_patches(self, block: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+        tokens = inputs[0]
+        patches = _as_map(tokens[:, self._n_prefix :], 1.0)
+        if patches is None:  # images that are no squares
+            return None
+        shown = self.last_patches(patches).flatten(2).transpose(1, 2)
+        return (torch.cat([tokens[:, : self._n_prefix], shown], dim=1), *inputs[1:])
 
     def _raw_features(self, images: Tensor) -> Tensor:
         try:
@@ -105,6 +187,24 @@ class TimmEncoder(Encoder):
         width = self.backbone.num_features
         is_said = getattr(self.backbone, "output_fmt", "") == "NHWC"
         return "NHWC" if raw.shape[3] == width and (is_said or raw.shape[1] != width) else "NCHW"
+
+
+def _native_pool(name: str, backbone: Any) -> str:
+    """Return how a network's makers pool, where that is one of ours."""
+    if not getattr(backbone, "num_prefix_tokens", 0) or hasattr(backbone, "dist_token"):
+        return _OWN
+    if "dinov3" in name:  # of which timm averages the patches unless told otherwise
+        return "cls"
+    return {"token": "cls", "avg": "mean"}.get(backbone.global_pool, _OWN)
+
+
+def _as_map(tokens: Tensor, ratio: float) -> Tensor | None:
+    """Return tokens (N, n, c) of an image that is `ratio` times as high as wide as a map; None: they fill no grid."""
+    n_tokens = tokens.shape[1]
+    n_rows = round((n_tokens * ratio) ** 0.5)
+    if not n_rows or n_tokens % n_rows:
+        return None
+    return tokens.transpose(1, 2).reshape(len(tokens), -1, n_rows, n_tokens // n_rows)
 
 
 def create_backbone(name: str, image_spec: ImageSpec, *, pretrained: bool, **options: Any) -> nn.Module:
