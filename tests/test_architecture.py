@@ -37,6 +37,7 @@ FLOORS = (
         "_progress",
         "_sole_writer",
         "_state",
+        "_told_paths",
         "_version",
         "_visible",
     },
@@ -51,6 +52,7 @@ FLOOR_OF = {room: number for number, floor in enumerate(FLOORS, start=1) for roo
 DOORS = {
     "pytorch_metric_learning": {"objectives"},
     "lightning": {"training"},
+    "tensorboard": {"training"},
     "timm": {"encoders"},
     "huggingface_hub": {"encoders"},
     "torchxrayvision": {"encoders"},

@@ -9,6 +9,7 @@ from fewshot_cxr.cli.flags import json_flag
 from fewshot_cxr.evaluation import compare_results
 from fewshot_cxr.report.compare_tables import comparison_table
 from fewshot_cxr.workflows.run_files import read_result
+from fewshot_cxr.workflows.short_names import short_names
 
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -26,8 +27,8 @@ def command(*, first: Path, second: Path, json_file: str | None) -> None:
     \b
     Example: fscxr compare resnet9.json covidnet.json
     """
-    names = (first.stem, second.stem) if first.stem != second.stem else (str(first), str(second))
-    comparison = compare_results(read_result(first), read_result(second), names=names)
+    name, other = short_names([first, second])
+    comparison = compare_results(read_result(first), read_result(second), names=(name, other))
     show_tables([comparison_table(comparison)], to_stderr=json_file == "-")
     say_notes(comparison.notes)
     for warning in comparison.warnings:

@@ -21,12 +21,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from fewshot_cxr._kinds import begins
 from fewshot_cxr._sole_writer import is_written, only_writer
+from fewshot_cxr._told_paths import told_text, told_value
 from fewshot_cxr._visible import visible
-from fewshot_cxr.cli.outputs import check_folder
+from fewshot_cxr.cli.outputs import check_folder, keeps_paths
 from fewshot_cxr.cli.words import spoken
 from fewshot_cxr.encoders.checkpoint import ENCODER_FILE
 from fewshot_cxr.records import Records, count_reasons
-from fewshot_cxr.storage import write_json
+from fewshot_cxr.storage import write_json, write_text
 from fewshot_cxr.unknown_patients import records_text
 from fewshot_cxr.workflows.run_files import LAST, PROVENANCE_FILE, RUN_FILES, provenance
 
@@ -159,6 +160,7 @@ def show_tables(tables: Iterable[Table], *, to_stderr: bool) -> None:
 
 def write_result(value: Any, target: str | None) -> None:
     """Write JSON to a file, or to standard output for "-"; a result that says its kind says how it was made, too."""
+    value = value if keeps_paths() else told_value(value)
     if isinstance(value, dict) and "kind" in value:
         value = {**value, "made_by": provenance(_typed())}
     if target == "-":
@@ -166,6 +168,11 @@ def write_result(value: Any, target: str | None) -> None:
         click.echo(json.dumps(value, indent=2, ensure_ascii=ascii_only, allow_nan=False), file=sys.stdout)
     elif target is not None:
         write_json(target, value)
+
+
+def write_page(file: Path, page: str) -> None:
+    """Write a page, which names no folder of this machine unless it is to (--keep-paths)."""
+    write_text(file, page if keeps_paths() else told_text(page))
 
 
 @contextmanager
@@ -227,5 +234,6 @@ def _remove(paths: Iterable[Path]) -> None:
 
 
 def _typed() -> str:
-    """Return the command as it was typed."""
-    return shlex.join(["fscxr", *sys.argv[1:]])
+    """Return the command as it was typed, but for where things lie on this machine."""
+    typed = shlex.join(["fscxr", *sys.argv[1:]])
+    return typed if keeps_paths() else told_text(typed)

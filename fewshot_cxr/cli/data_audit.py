@@ -6,13 +6,12 @@ import click
 
 from fewshot_cxr import report  # each name loads when it is asked for: no page, no jinja2
 from fewshot_cxr._checks import lookup
-from fewshot_cxr.cli.console import progress_bars, say, say_notes, say_records, show_tables, write_result
+from fewshot_cxr.cli.console import progress_bars, say, say_notes, say_records, show_tables, write_page, write_result
 from fewshot_cxr.cli.flags import comma_names, decoding_flag, json_flag, seed_flag
 from fewshot_cxr.cli.outputs import page_file
 from fewshot_cxr.cli.sources import Reading, read_sources, reading_flags
 from fewshot_cxr.evaluation import CHECKS, audit_films
 from fewshot_cxr.report import checks_table, confounding_table, counts_table
-from fewshot_cxr.storage import write_text
 
 CHECK_FAILED = 3
 
@@ -66,7 +65,7 @@ def command(
     say_notes(audit.notes)
     write_result(audit.to_json(), json_file)
     if html_file is not None:
-        write_text(html_file, report.render_page(report.audit_page(audit, records)))
+        write_page(html_file, report.render_page(report.audit_page(audit, records)))
         say(f"written: {html_file}")
     failed = audit.failed(fail_on or ())
     if failed:

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from fewshot_cxr.cli.console import progress_bars, say, say_notes, say_problems, show_table, write_result
-from fewshot_cxr.cli.flags import decoding_flag, json_flag, keep_paths_flag, seed_flag
-from fewshot_cxr.cli.outputs import check_manifest, manifest_file
+from fewshot_cxr.cli.flags import decoding_flag, json_flag, seed_flag
+from fewshot_cxr.cli.outputs import check_manifest, keeps_paths, manifest_file
 from fewshot_cxr.cli.sources import Reading, choose_findings, read_sources, reader_and_path, reading_flags, told_sources
 from fewshot_cxr.data import (
     assert_no_leak,
@@ -34,7 +34,6 @@ _MOST_COLUMNS = 4
 @click.option("--verify/--no-verify", default=True, show_default=True, help="Decode every film.")
 @click.option("--strict", is_flag=True, help="Fail if any row cannot be used.")
 @decoding_flag
-@keep_paths_flag
 @seed_flag
 @partial(reading_flags, are_shown=True)
 @json_flag
@@ -48,7 +47,6 @@ def command(
     verify: bool,
     strict: bool,
     n_workers: int | None,
-    keep_paths: bool,
     seed: int,
     reading: Reading,
     json_file: str | None,
@@ -62,7 +60,7 @@ def command(
     Example: fscxr data read covidx:/data/COVIDx --version 9A --out films.csv
              fscxr data read coronahack:/data/corona image_folder:/data/ours --map bacteria=pneumonia --out films.csv
     """
-    names, told = _renamings(renamings), told_sources(sources, keep_paths=keep_paths)
+    names, told = _renamings(renamings), told_sources(sources, keep_paths=keeps_paths())
     if out is not None:
         check_manifest(out, [reader_and_path(source)[1] for source in sources], {"read": told})
     # Chosen by the new names, so after renaming.
@@ -85,7 +83,7 @@ def command(
         raise FileNotFoundError(f"none of {len(records.problems)} films is readable; the first reasons are above")
     if out is not None:
         header = {"read": told, "n_left_out": len(records.problems)}
-        write_manifest(records, out, header=header, keep_paths=keep_paths)
+        write_manifest(records, out, header=header, keep_paths=keeps_paths())
         say(f"written: {out} (next: fscxr data audit {out} --json audit.json;")
         say(f"  fscxr data split {out} --audit audit.json --out split.csv)")
     write_result(summarise(records), json_file)

@@ -12,8 +12,8 @@ import click
 from fewshot_cxr import evaluation  # each name loads when it is asked for: no SciPy without an audit
 from fewshot_cxr._sole_writer import only_writer
 from fewshot_cxr.cli.console import say, say_notes, say_records, show_table, write_result
-from fewshot_cxr.cli.flags import comma_names, file_path, json_flag, keep_paths_flag, seed_flag
-from fewshot_cxr.cli.outputs import check_manifest, manifest_file
+from fewshot_cxr.cli.flags import comma_names, file_path, json_flag, seed_flag
+from fewshot_cxr.cli.outputs import check_manifest, keeps_paths, manifest_file
 from fewshot_cxr.cli.sources import Reading, read_films, reader_and_path, reading_flags, told_sources
 from fewshot_cxr.data import (
     fixed_counts,
@@ -62,7 +62,6 @@ class _Split:
 @click.option("--audit", "audit_file", type=file_path, help="Of SOURCE, by data audit --json: copies stay together.")
 @click.option("--copies", type=click.Choice(["group", "drop"]), help="Exact ones: keep all or one.  [default: group]")
 @click.option("--out", required=True, type=manifest_file, help="The manifest to write.")
-@keep_paths_flag
 @seed_flag
 @reading_flags
 @json_flag
@@ -77,7 +76,6 @@ def command(
     audit_file: Path | None,
     copies: str | None,
     out: Path,
-    keep_paths: bool,
     seed: int,
     reading: Reading,
     json_file: str | None,
@@ -120,12 +118,12 @@ def command(
         splits = [_Split("", split_by_patient(records, shares, seed=seed), header)]
     # Folds share their notes, and a source's say whose they are.
     say_notes(dict.fromkeys(f"{split.whose}{note}" for split in splits for note in _new_notes(records, split)))
-    read = {"read": told_sources([source], keep_paths=keep_paths)}
+    read = {"read": told_sources([source], keep_paths=keeps_paths())}
     splits = [replace(split, header={**read, **split.header, **used}) for split in splits]
     with only_writer(out, is_folder=False):  # folds of two draws do not go together
         for split in splits:
             check_manifest(split.file(out), [reader_and_path(source)[1]], split.header)
-        written = [_write(records, split, out, keep_paths=keep_paths, to_stderr=json_file == "-") for split in splits]
+        written = [_write(records, split, out, to_stderr=json_file == "-") for split in splits]
     one = {name: value for name, value in written[0].items() if name != "file"} if len(written) == 1 else {}
     write_result({**one, "manifests": written}, json_file)
 
@@ -162,11 +160,11 @@ def _new_notes(records: Records, split: _Split) -> list[str]:
     return list(dict.fromkeys(note for part in split.parts for note in part.notes if note not in records.notes))
 
 
-def _write(records: Records, split: _Split, out: Path, *, keep_paths: bool, to_stderr: bool) -> dict[str, Any]:
+def _write(records: Records, split: _Split, out: Path, *, to_stderr: bool) -> dict[str, Any]:
     """Write one manifest, print its table, and return what the JSON says of it."""
     whole = Records(tuple(film for part in split.parts for film in part), records.root, records.problems)
     file = split.file(out)
-    write_manifest(whole, file, header=split.header, keep_paths=keep_paths)
+    write_manifest(whole, file, header=split.header, keep_paths=keeps_paths())
     _show(split, records.findings, f"Films by split: {file.name}" if split.ending else "Films by split", to_stderr)
     say(f"written: {file}")
     by_split = whole.count_by(lambda film: film.split)

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from fewshot_cxr import report  # each name loads when it is asked for: no page, no matplotlib
-from fewshot_cxr.cli.console import bars_for, say, say_problems, write_result
+from fewshot_cxr.cli.console import bars_for, say, say_problems, write_page, write_result
 from fewshot_cxr.cli.episode_plan import EpisodeFlags, episode_flags
 from fewshot_cxr.cli.exemplars import of_split, rule_flags, split_flag, training_films_flag
 from fewshot_cxr.cli.flags import batch_compute_flags, checkpoint_flag, data_flag, json_flag
@@ -97,7 +97,7 @@ def command(
         write_text(csv_file, report.numbers_csv(result))
     if html_file is not None:
         facts = (("checkpoint", str(checkpoint)), ("films", source))
-        write_text(html_file, report.render_page(report.episode_page(result, facts=facts)))
+        write_page(html_file, report.render_page(report.episode_page(result, facts=facts)))
     show_result(result, to_stderr=json_file == "-")
     for file in (csv_file, html_file):
         if file is not None:

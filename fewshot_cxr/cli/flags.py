@@ -10,12 +10,13 @@ import click
 from click.core import ParameterSource
 
 from fewshot_cxr._checks import lookup
-from fewshot_cxr.cli.outputs import json_file, overwrite_flag
+from fewshot_cxr.cli.outputs import json_file, keep_paths_flag, overwrite_flag
 from fewshot_cxr.encoders.checkpoint import ENCODER_FILE
 from fewshot_cxr.image_spec import CROPS, RESIZES
 from fewshot_cxr.workflows.compute import Compute
 
 ALL = "all"
+_OF_FILES = ("overwrite", "keep_paths")  # flags by which nothing else is found
 Flag = Callable[[Callable[..., Any]], Callable[..., Any]]
 """What adds a flag, or several, to a command."""
 
@@ -57,7 +58,7 @@ def given_flags() -> dict[str, str]:
     context = click.get_current_context()
     is_typed = ParameterSource.COMMANDLINE
     typed = [one for one in context.command.params if context.get_parameter_source(one.name or "") is is_typed]
-    return {one.name or "": one.opts[0] for one in typed if one.name != "overwrite"}
+    return {one.name or "": one.opts[0] for one in typed if one.name not in _OF_FILES}
 
 
 def comma_names(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
@@ -128,9 +129,7 @@ json_flag = several(
         "--json", "json_file", metavar="FILE", type=json_file, help="Write the result as JSON; - is standard output."
     ),
     overwrite_flag,
-)
-keep_paths_flag = click.option(
-    "--keep-paths", is_flag=True, help="Name folders of this machine in what is written.  [default: leave them out]"
+    keep_paths_flag,
 )
 seed_flag = click.option("--seed", default=0, show_default=True, help="Of every draw.")
 device_flag = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import click
 from fewshot_cxr._kinds import EMBEDDINGS, NOT_OURS, IsKind, begins, is_figure, is_page, is_taken, refuse_other_kind
 from fewshot_cxr.whole_files import check_writable
 
-_OVERWRITE = "fewshot_cxr.overwrite"
+_OVERWRITE, _KEEP_PATHS = "fewshot_cxr.overwrite", "fewshot_cxr.keep_paths"
 _WAYS = "name another file, or add --overwrite"
 # What the JSON of a command holds that does not say by which one it was made.
 _KEYS = {
@@ -78,8 +78,13 @@ class _JsonFile(OutFile):
         return given
 
 
-def _take_overwrite(context: click.Context, parameter: click.Parameter, value: bool) -> None:
-    context.meta[_OVERWRITE] = value
+def _noted(key: str) -> Callable[[click.Context, click.Parameter, bool], None]:
+    """Return what notes a flag for whoever writes later in this command."""
+
+    def take(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+        context.meta[key] = value
+
+    return take
 
 
 overwrite_flag = click.option(
@@ -87,8 +92,16 @@ overwrite_flag = click.option(
     is_flag=True,
     is_eager=True,
     expose_value=False,
-    callback=_take_overwrite,
+    callback=_noted(_OVERWRITE),
     help="Replace the JSON of another command, a manifest of other films or settings; never a file of another kind.",
+)
+keep_paths_flag = click.option(
+    "--keep-paths",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_noted(_KEEP_PATHS),
+    help="Name folders of this machine in what is written.  [default: leave them out]",
 )
 json_file = _JsonFile()
 page_file = OutFile({".html": is_page, ".htm": is_page})
@@ -97,6 +110,11 @@ numbers_file = OutFile({".csv": begins(b"number,finding,mean")})
 embeddings_file = OutFile(EMBEDDINGS)
 _is_manifest = begins(b"# {")
 manifest_file = OutFile({".csv": _is_manifest})  # see `check_manifest`, too
+
+
+def keeps_paths() -> bool:
+    """Return whether what is written may name folders of this machine (--keep-paths)."""
+    return bool(getattr(click.get_current_context(silent=True), "meta", {}).get(_KEEP_PATHS))
 
 
 def check_place(file: str | Path) -> None:

@@ -6,15 +6,14 @@ from pathlib import Path
 import click
 
 from fewshot_cxr._checks import lookup
-from fewshot_cxr.cli.console import bars_for, say, say_problems
+from fewshot_cxr.cli.console import bars_for, say, say_problems, write_page
 from fewshot_cxr.cli.flags import as_one, batch_compute_flags, encoder_path, given_flags, seed_flag
-from fewshot_cxr.cli.outputs import figure_file, overwrite_flag
+from fewshot_cxr.cli.outputs import figure_file, keep_paths_flag, overwrite_flag
 from fewshot_cxr.cli.sources import READING, Reading, read_films, read_sources, reading_flags
 from fewshot_cxr.distances import DISTANCES
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.encoders import load_encoder
 from fewshot_cxr.report import save_figure
-from fewshot_cxr.storage import write_text
 from fewshot_cxr.visualise import THEMES
 from fewshot_cxr.visualise.projection import DISTANCES as MAP_DISTANCES
 from fewshot_cxr.workflows.compute import Compute
@@ -81,6 +80,7 @@ def _check_suffix(kind: str, plot: PlotKind, out: Path) -> None:
 @click.option("--data", help="Films of the embeddings: manifest CSV, image folder, or NAME:PATH (data read --help).")
 @click.option("--split", help="--checkpoint: embed the films of this split only.")
 @overwrite_flag
+@keep_paths_flag
 @batch_compute_flags
 @reading_flags
 def command(
@@ -122,7 +122,7 @@ def command(
             progress=compute.report(kind),
         )
         if plot.explore is not None and out.suffix.lower() == ".html":
-            write_text(out, plot.explore(inputs, look))
+            write_page(out, plot.explore(inputs, look))
             say(f"written: {out}, {kind} of {inputs.name}, to explore in a browser")
             return
         figure = plot.draw(inputs, look)

@@ -18,6 +18,7 @@ from fewshot_cxr.cli.console import (
     write_result,
 )
 from fewshot_cxr.cli.flags import compute_flags, json_flag, resume_flag, run_folder_flag, seed_flag, there_path
+from fewshot_cxr.cli.outputs import keeps_paths
 from fewshot_cxr.cli.results import show_warnings
 from fewshot_cxr.cli.sources import reader_and_path
 from fewshot_cxr.report.finding_tables import result_tables
@@ -148,6 +149,7 @@ def run(
             resume=resume,
             seed=seed,
             compute=compute,
+            keep_paths=keeps_paths(),
         )
     _show(done, to_stderr=json_file == "-")
     write_result(done.result.to_json(), json_file)

@@ -4,15 +4,14 @@ from pathlib import Path
 
 import click
 
-from fewshot_cxr.cli.console import bars_for, say, say_notes, say_problems
+from fewshot_cxr.cli.console import bars_for, say, say_notes, say_problems, write_page
 from fewshot_cxr.cli.exemplars import of_split, refuse_shared_patients
 from fewshot_cxr.cli.flags import compute_flags, seed_flag
-from fewshot_cxr.cli.outputs import overwrite_flag, page_file
+from fewshot_cxr.cli.outputs import keep_paths_flag, overwrite_flag, page_file
 from fewshot_cxr.cli.sources import Reading, read_films, reader_and_path, reading_flags
 from fewshot_cxr.data import support_films
 from fewshot_cxr.report import render_page
 from fewshot_cxr.report.run_page import LEFT_OUT
-from fewshot_cxr.storage import write_text
 from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.run_report import GivenFilms, report_page
 
@@ -25,6 +24,7 @@ from fewshot_cxr.workflows.run_report import GivenFilms, report_page
 @click.option("--support-split", help="Labelled films for heat maps.  [default: train, where there is one]")
 @click.option("--title", default="", help="Of the page.  [default: the names of the runs and results]")
 @overwrite_flag
+@keep_paths_flag
 @seed_flag
 @compute_flags
 @reading_flags
@@ -58,7 +58,7 @@ def command(
     with bars_for(compute) as compute:
         page = report_page(sources, given=given, title=title, seed=seed, compute=compute)
         text = render_page(page)
-    write_text(out, text)
+    write_page(out, text)
     for section in (part for whole in page.sections for part in whole.parts()):
         if section.heading == LEFT_OUT:
             say_notes(section.paragraphs)

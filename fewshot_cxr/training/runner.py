@@ -10,11 +10,11 @@ from typing import Any, cast
 
 import lightning
 from lightning.fabric.utilities.warnings import PossibleUserWarning
-from lightning.pytorch.loggers import TensorBoardLogger
 
 from fewshot_cxr._sole_writer import only_writer
 from fewshot_cxr.inference import choose_device, native_precision
 from fewshot_cxr.training.callbacks import RunKeeper
+from fewshot_cxr.training.event_file import EventFile
 from fewshot_cxr.training.last_checkpoint import LastCheckpoint, refusing_what_does_not_fit
 from fewshot_cxr.training.module import Batch, TrainingModule
 
@@ -45,7 +45,7 @@ def run_lightning(
             precision=cast(Any, native_precision(device) if precision == "auto" else precision),
             max_epochs=module.settings.n_epochs,
             callbacks=[keeper],
-            logger=False if out is None else TensorBoardLogger(out, name="logs", version=""),
+            logger=False if out is None else EventFile(out),
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,

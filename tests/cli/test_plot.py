@@ -241,7 +241,7 @@ def test_films_are_coloured_by_what_they_have_in_common(place, colour):
         (("roc", "result.json", "episodes.json"), 2, ["got 2 sources"]),
         (("roc", "absent.json"), 4, ["absent.json: no such file or folder; roc is drawn from a result"]),
         (("roc", "run"), 4, ["run has no result.json; `fscxr evaluate --json FILE`"]),
-        (("roc", "split.csv"), 2, ["split.csv is no JSON", "`fscxr evaluate --json FILE`"]),
+        (("roc", "split.csv"), 2, ["split.csv is no JSON", "write it again, a result with `--json FILE`"]),
         (("roc", "run/card.json"), 2, ["run/card.json: this is no result of episode-eval or evaluate"]),
         (("learning", "split.csv"), 2, ["split.csv is no table of numbers; name a run folder of `fscxr train`"]),
         (("learning", "films"), 4, ["films has no history.csv; `fscxr train` writes it"]),

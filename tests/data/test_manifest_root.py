@@ -63,7 +63,7 @@ def test_films_elsewhere_are_named_by_a_key_of_this_user_alone(films, state, tmp
     write_manifest(films, path)
     assert path.read_bytes() == first
     assert [item.name for item in state.iterdir()] == [lead(path)["root_key"]]
-    assert state.stat().st_mode & 0o077 == 0
+    assert [item.stat().st_mode & 0o077 for item in (state, *state.iterdir())] == [0, 0]
     another_user(monkeypatch, tmp_path)
     with pytest.raises(ValueError, match=r"m.csv was written by another user or on another machine.*--root PATH \(`fs"):
         read_dataset("manifest", path)

@@ -101,6 +101,7 @@ def _keep(root: Path) -> str:
     folder, kept = _folder(), _kept()
     key = next((key for key, known in kept.items() if known == root), "") or secrets.token_hex(16)
     write_bytes(folder / key, os.fsencode(root))
+    (folder / key).chmod(0o600)
     if len(kept) >= _MOST_KEPT:
         by_age = sorted((folder / name for name in kept), key=lambda file: file.stat().st_mtime_ns)
         for file in by_age[: len(kept) - _MOST_KEPT + 1]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fewshot_cxr._told_paths import told_text
 from fewshot_cxr.data import write_manifest
 from fewshot_cxr.encoders import ENCODER_FILE
 from fewshot_cxr.evaluation import Result
@@ -59,6 +60,7 @@ def run_recipe(
     resume: bool = False,
     seed: int = 0,
     compute: Compute | None = None,
+    keep_paths: bool = False,
 ) -> RecipeResult:
     """Read, divide by patient, train, and judge on the test films, once.
 
@@ -75,6 +77,7 @@ def run_recipe(
         resume: go on from `out`/last.ckpt, exactly as if never stopped.
         seed: of every draw: of films, split, training, exemplars, episodes.
         compute: device, cache and progress.
+        keep_paths: say in recipe.toml where weights lie on this machine; else by their name alone.
 
     Raises:
         ValueError: an unknown setting, other data than the recipe wants, a patient on two sides, or one that
@@ -93,7 +96,8 @@ def run_recipe(
     out.mkdir(parents=True, exist_ok=True)
     trained = trainer.fit(division.train, division.val, out=out, resume=resume, progress=compute.progress)
     header = {"recipe": recipe.name, "seed": seed, "published": published, "smoke": smoke}
-    _write_what_it_was(recipe, division, out, header)
+    settings_text = recipe.to_toml()
+    _write_what_it_was(settings_text if keep_paths else told_text(settings_text), division, out, header)
     evaluated = evaluate_test_films(recipe, trained, division, out=out, seed=seed, compute=compute)
     _write(evaluated, recipe, trained, division, out=out, seed=seed)
     return RecipeResult(
@@ -132,13 +136,13 @@ def _run_folder(start_from: Path) -> Path:
     return start_from if start_from.is_dir() else start_from.parent
 
 
-def _write_what_it_was(recipe: Recipe, division: Division, out: Path, header: dict[str, Any]) -> None:
+def _write_what_it_was(settings: str, division: Division, out: Path, header: dict[str, Any]) -> None:
     """Write split and settings, after training: a folder whose run is refused to be resumed keeps its own.
 
     And remove what an earlier evaluation in this folder may have written and this one may not.
     """
     write_manifest(listed(division.together()), out / SPLIT_FILE, header=header)
-    write_text(out / RECIPE_FILE, recipe.to_toml())
+    write_text(out / RECIPE_FILE, settings)
     for pattern in (EPISODES_FILE, "figures/rank_*.png", "tables/rank_*"):
         for file in out.glob(pattern):
             file.unlink()

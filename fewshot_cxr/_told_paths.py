@@ -1,0 +1,63 @@
+"""What is mailed does not say where things lie on the machine that made it."""
+
+import json
+import os
+import re
+from typing import Any
+
+# An absolute path, one from a home folder, or one that climbs; not a part of another word, an address or a tag.
+_BEGINS = re.compile(r"(?:(?<![\w+./<~])|(?<=file://))(?:/|~[\w.-]*/|(?:\./)*(?:\.\./)+)(?=[^\s/])")
+_FOLDERS = re.compile(r"(?:[^\s/'\"<>|,;()]+/)*")
+_LONGEST = 4096  # characters that a path may have
+
+
+def told_path(path: str | os.PathLike[str]) -> str:
+    """Return a path as the working folder sees it, or by its name alone where it lies outside."""
+    below = _below_here(os.fspath(path))
+    return (os.path.basename(os.path.abspath(path)) or ".") if below is None else below or "."
+
+
+def told_text(text: str) -> str:
+    """Return a text in which each path that leads into a folder of this machine is told as by `told_path`.
+
+    Folders are known by being there, so that a name with blanks goes whole, and what only looks like a path stays.
+    """
+    parts, done = [], 0
+    for found in _BEGINS.finditer(text):
+        end = 0 if found.start() < done else _folder_end(text, found.start())
+        if end:
+            below = _below_here(text[found.start() : end])
+            parts += [text[done : found.start()], f"{below}/" if below else ""]
+            more = _FOLDERS.match(text, end) if below is None else None  # folders that are not there
+            done = more.end() if more else end
+    return "".join((*parts, text[done:]))
+
+
+def told_value(value: Any) -> Any:
+    """Return plain JSON values with every text, keys too, as `told_text` tells it."""
+    text = json.dumps(value, ensure_ascii=False)
+    told = told_text(text)
+    return value if told == text else json.loads(told)
+
+
+def _folder_end(text: str, start: int) -> int:
+    """Return where the longest folder of this machine ends, behind its slash, that the text names there; 0: none."""
+    stop = text.find("\n", start, start + _LONGEST)
+    stop = min(len(text), start + _LONGEST) if stop < 0 else stop
+    at, longest, is_first = text.find("/", start + 1, stop), 0, True
+    while at >= 0:
+        if os.path.isdir(os.path.expanduser(text[start:at])):
+            longest = at + 1
+        elif is_first:  # nothing of this machine begins so
+            return 0
+        at, is_first = text.find("/", at + 1, stop), False
+    return longest
+
+
+def _below_here(path: str) -> str | None:
+    """Return a path relative to the working folder, "" for that itself; None: it lies outside."""
+    whole = os.path.abspath(os.path.expanduser(path))
+    for here in (os.path.abspath(os.curdir), os.path.realpath(os.curdir)):
+        if whole == here or whole.startswith(os.path.join(here, "")):
+            return whole[len(here) :].strip(os.sep).replace(os.sep, "/")
+    return None

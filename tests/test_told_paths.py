@@ -1,0 +1,73 @@
+"""What is mailed says nothing of where things lie: paths are told from the working folder, or by their name alone."""
+
+import json
+
+import pytest
+
+from fewshot_cxr._told_paths import told_path, told_text, told_value
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    home = tmp_path / "home of anna"
+    for name in ("work/sub", "films, old"):
+        (home / name).mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(home / "work")
+    return home
+
+
+def test_a_path_is_told_from_here_or_by_its_name(place):
+    assert told_path(place / "work" / "sub" / "a.csv") == "sub/a.csv"
+    assert told_path("sub/a.csv") == "sub/a.csv"
+    assert told_path(place / "films, old") == told_path("../films, old") == "films, old"
+    assert told_path(place / "work") == "."
+    assert told_path(place / "work" / "..") == "home of anna"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{home}/films, old/a.csv was written elsewhere", "a.csv was written elsewhere"),
+        ("fscxr train --data 'covidx:{home}/films, old' --out={home}/work/sub/run", "... 'covidx:films, old' ..."),
+        ("paths start from {home}/films, old, not from here", "paths start from films, old, not from here"),
+        ("{home}/work/a.csv and {home}/work/sub/b.csv", "a.csv and sub/b.csv"),
+        ("{home}/work/new/run and ({home}/new/run)", "new/run and (run)"),
+        ("../films, old/a.csv ~/films, old/b.csv ./../work/c.csv", "a.csv b.csv c.csv"),
+        ('{{"path": "{home}/films, old/a.png", "n": 1}}', '{{"path": "a.png", "n": 1}}'),
+        ("<dd>{home}/work/run</dd>", "<dd>run</dd>"),
+        ("file://{home}/work/run", "file://run"),
+    ],
+)
+def test_paths_in_a_text(place, text, told):
+    found = told_text(text.format(home=place))
+    if told.startswith("..."):
+        assert found == "fscxr train --data 'covidx:films, old' --out=sub/run"
+    else:
+        assert found == told.format()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "normal/abnormal, 3/4 and a / b",
+        r"--patient-pattern '/(\d+)_'",
+        "https://example.org/tmp/x",
+        "</div></body>",
+        "/no-such-folder/of/this/machine",
+        "covidx/films/a.png",
+        "data:image/png;base64,//tmp/aa+/tmp/bb=",
+        "/",
+        "",
+    ],
+)
+def test_what_is_no_path_of_this_machine_stays(place, text):
+    assert told_text(text) == text
+
+
+def test_values_are_told_with_their_keys_and_kept_where_nothing_is_told(place):
+    value = {str(place / "work" / "a"): [f"{place}/films, old/x", 1.5, None], "é": {"b": True}}
+    assert told_value(value) == {"a": ["x", 1.5, None], "é": {"b": True}}
+    same = {"a": (1, "x")}
+    assert told_value(same) is same
+    assert str(place) not in json.dumps(told_value(value))
