@@ -15,7 +15,7 @@ class _Counted:
 
     @property
     def is_spent(self) -> bool:
-        """Whether more was asked for than is given."""
+        """Whether more was asked for than is given: libraries turn the error into their own."""
         return self.n_reads > MOST_READS
 
     def _count(self) -> None:

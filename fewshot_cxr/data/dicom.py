@@ -6,7 +6,6 @@ An error of pydicom may quote the header, and so a patient. So its text never be
 import struct
 import zlib
 from dataclasses import replace
-from io import BytesIO
 from typing import BinaryIO
 
 import numpy as np
@@ -33,6 +32,7 @@ from pydicom.uid import (
 )
 
 from fewshot_cxr.data.codestream import ANY_CODES, NO_CODES, check_parts, lengthened, may_lack_data
+from fewshot_cxr.data.counted_reads import TOO_MANY_PARTS, CountedBytes
 from fewshot_cxr.data.dicom_checks import check_film, check_pixel_data
 from fewshot_cxr.data.dicom_gray import to_gray
 from fewshot_cxr.data.dicom_kind import LATERAL_VIEWS, doubts_of, view_of, why_no_chest_film
@@ -56,6 +56,7 @@ _PLUGINS = {
 _HUFFMAN = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1)
 _MOST_HEADER_BYTES = 2**24
 _PIXEL_GROUP = 0x7FE0
+_MOST_VALUE_BYTES = 2**20  # but for the pixels; the tables of gray, of 128 KB, are the largest that are used
 
 
 def is_dicom(head: bytes) -> bool:
@@ -108,7 +109,7 @@ def decode_dicom(content: bytes, *, bit_depth: int | None = None) -> DecodedFilm
     if not is_dicom(content[:HEAD_BYTES]):
         raise OSError("not a DICOM")
     with quiet:
-        header = open_header(BytesIO(content))
+        header = open_header(CountedBytes(content))
         try:
             check_film(header)
             notes = check_pixel_data(header)
@@ -139,10 +140,12 @@ def open_header(stream: BinaryIO, tags: list[str] | None = None) -> Dataset:
             is_implicit, is_little = header.original_encoding
             explicit = ExplicitVRLittleEndian if is_little else ExplicitVRBigEndian
             header.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if is_implicit else explicit
-        return header
+        return _without_large_values(header)
     except MemoryError:
         raise OSError("the picture does not fit into the memory") from None
-    except Exception:  # as above
+    except Exception as error:  # as above
+        if str(error) == TOO_MANY_PARTS:
+            raise OSError(TOO_MANY_PARTS) from None
         raise OSError("damaged or cut short: its DICOM header cannot be parsed") from None
 
 
@@ -153,7 +156,7 @@ def _inflated(deflated: bytes, meta: Dataset, tags: list[str] | None) -> Dataset
     """
     most = _MOST_HEADER_BYTES + (0 if tags else 2 * (Image.MAX_IMAGE_PIXELS or 2**30))
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    content = BytesIO(inflater.decompress(deflated, most))
+    content = CountedBytes(inflater.decompress(deflated, most))
     if not (inflater.eof or inflater.unconsumed_tail):
         raise EOFError
     stop = None if tags is None else lambda tag, vr, length: tag.group >= _PIXEL_GROUP
@@ -161,6 +164,16 @@ def _inflated(deflated: bytes, meta: Dataset, tags: list[str] | None) -> Dataset
     header.set_original_encoding(False, True)
     header.file_meta = FileMetaDataset(meta)
     header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian  # as it lies here now
+    return _without_large_values(header)
+
+
+def _without_large_values(header: Dataset) -> Dataset:
+    """Leave out what is larger than any value that is used: pydicom would make a million numbers or items of it."""
+    for tag in list(header.keys()):
+        element = header.get_item(tag)
+        value = None if element is None else element.value
+        if tag.group != _PIXEL_GROUP and isinstance(value, bytes) and len(value) > _MOST_VALUE_BYTES:
+            del header[tag]
     return header
 
 

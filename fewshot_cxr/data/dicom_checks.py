@@ -10,6 +10,7 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID, RLELossless
 
 from fewshot_cxr.data.codestream import JPEG_2000, check_codestream, codestream_size
+from fewshot_cxr.data.counted_reads import CountedBytes
 from fewshot_cxr.data.dicom_elements import Elements
 
 _NEEDED = ("SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored", "PixelRepresentation")
@@ -63,14 +64,15 @@ def check_pixel_data(header: Dataset) -> tuple[str, ...]:
     header.NumberOfFrames = 1  # by now; it may be no number
     if not syntax.is_encapsulated:
         _cut_padding(header, rows, columns, samples)
-    elif syntax != RLELossless:
-        _check_frame(header, (rows, columns, samples))
+    else:
+        frame = next(generate_frames(CountedBytes(header.PixelData), number_of_frames=1))
+        if syntax != RLELossless:
+            _check_frame(header, frame, (rows, columns, samples))
     return _mend_high_bit(header)
 
 
-def _check_frame(header: Dataset, size: tuple[int, int, int]) -> None:
+def _check_frame(header: Dataset, frame: bytes, size: tuple[int, int, int]) -> None:
     """Insist on a whole codestream of a size, and leave nothing else of the pixel data."""
-    frame = next(generate_frames(header.PixelData, number_of_frames=1))
     if frame[4:8] == b"jP  " and (at := frame.find(JPEG_2000)) > 0:
         # PS3.5, 8.2.4 forbids JPEG 2000 the boxes of a JP2 file, and on damaged ones pydicom 3.0 never ends.
         frame = frame[at:]

@@ -1,13 +1,13 @@
 """Any file of a film to uint8 gray: DICOM; pictures of 8 and 16 bit, colour, palette, alpha, EXIF rotation."""
 
 import math
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
+from fewshot_cxr.data.counted_reads import TOO_MANY_PARTS, CountedBytes
 from fewshot_cxr.data.deep_colour import deep_colour_gray, is_deep_colour
 from fewshot_cxr.data.dicom import HEAD_BYTES, decode_dicom, is_dicom
 from fewshot_cxr.data.dicom_gray import BIT_DEPTHS
@@ -94,8 +94,9 @@ def is_read_anew(path: Path) -> bool:
 
 def _load(content: bytes) -> tuple[np.ndarray, bool]:
     """Return 8-bit gray, or deep pixels as they are and whether 0 means white in them."""
+    stream = CountedBytes(content)
     try:
-        with quiet, Image.open(BytesIO(content), formats=_FORMATS) as picture:
+        with quiet, Image.open(stream, formats=_FORMATS) as picture:
             # Pillow itself only warns of these, up to twice the limit.
             if picture.width * picture.height > (Image.MAX_IMAGE_PIXELS or math.inf):
                 raise Image.DecompressionBombError
@@ -112,6 +113,8 @@ def _load(content: bytes) -> tuple[np.ndarray, bool]:
     except NotImplementedError as error:
         raise OSError(str(error)) from error
     except Exception as error:  # a damaged file makes Pillow raise anything: struct.error, KeyError, ValueError, ...
+        if stream.is_spent or str(error) == TOO_MANY_PARTS:
+            raise OSError(TOO_MANY_PARTS) from error
         raise OSError(f"damaged or cut short: {' '.join(str(error).split()) or type(error).__name__}") from error
     raise OSError(f"holds {n_frames} frames; a film is one: save each frame as its own file")
 

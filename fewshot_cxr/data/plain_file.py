@@ -2,8 +2,10 @@
 
 import os
 import stat
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
+
+from fewshot_cxr.data.counted_reads import CountedFile
 
 # The largest picture that is decoded, 89 million pixels, takes 0.7 GB with 16 bits in each of four channels.
 MOST_FILE_BYTES = 2**30
@@ -24,7 +26,7 @@ def check_plain(found: os.stat_result) -> None:
         )
 
 
-def open_plain(path: str | Path) -> BinaryIO:
+def open_plain(path: str | Path) -> CountedFile:
     """Open a film's file for reading.
 
     Raises:
@@ -32,6 +34,6 @@ def open_plain(path: str | Path) -> BinaryIO:
     """
     try:
         check_plain(os.stat(path))
-        return Path(path).open("rb")
+        return CountedFile(FileIO(path))
     except OSError as error:
         raise type(error)(f"the file cannot be opened: {error.strerror or error}") from error

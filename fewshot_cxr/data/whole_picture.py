@@ -26,6 +26,8 @@ _JPEGS = ("JPEG", "MPO")
 # TIFF 6.0, sections 8, 15 and 22, and technical note 2: how strips or tiles are packed, where they are, how long.
 _PACKING, _OLD_JPEG, _JPEG, _TABLES = 259, 6, 7, 347
 _PLACES, _LENGTHS = (273, 324), (279, 325)
+# Numbers in text are read at 7 MB a second.
+_TEXTS, _MOST_TEXT_BYTES = (b"P1", b"P2", b"P3"), 2**23
 # Behind its last code an encoder of WebP writes fewer bytes than these, by the codec, and without one that is needed
 # libwebp refuses the picture. Many zeros are made of flat parts alone.
 _SPARE, _MANY_ZEROS = {b"VP8 ": 6, b"VP8L": 4}, 12
@@ -120,7 +122,11 @@ def _packed_webp(content: bytes) -> bytes:
 
 def _check_text(picture: ImageFile, content: bytes) -> None:
     """Insist on a blank behind the last number of a PGM or PPM in text, or a digit of it may be lost."""
-    if content[:2] in (b"P2", b"P3") and not content[-1:].isspace():
+    if content[:2] not in _TEXTS:
+        return
+    if len(content) > _MOST_TEXT_BYTES:
+        raise OSError(f"more than {_MOST_TEXT_BYTES >> 20} MB of numbers in text are not read; save it as PNG")
+    if content[:2] != _TEXTS[0] and not content[-1:].isspace():
         raise OSError("its last number may not be whole; end it with a new line")
 
 
