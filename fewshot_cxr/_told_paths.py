@@ -11,14 +11,8 @@ _FOLDERS = re.compile(r"(?:[^\s/'\"<>|,;()]+/)*")
 _LONGEST = 4096  # characters that a path may have
 
 
-def told_path(path: str | os.PathLike[str]) -> str:
-    """Return a path as the working folder sees it, or by its name alone where it lies outside."""
-    below = _below_here(os.fspath(path))
-    return (os.path.basename(os.path.abspath(path)) or ".") if below is None else below or "."
-
-
 def told_text(text: str) -> str:
-    """Return a text in which each path that leads into a folder of this machine is told as by `told_path`.
+    """Return a text in which each path of this machine is told from the working folder, or by its name where outside.
 
     Folders are known by being there, so that a name with blanks goes whole, and what only looks like a path stays.
     """
@@ -42,16 +36,12 @@ def told_value(value: Any) -> Any:
 
 def _folder_end(text: str, start: int) -> int:
     """Return where the longest folder of this machine ends, behind its slash, that the text names there; 0: none."""
-    stop = text.find("\n", start, start + _LONGEST)
-    stop = min(len(text), start + _LONGEST) if stop < 0 else stop
-    at, longest, is_first = text.find("/", start + 1, stop), 0, True
-    while at >= 0:
-        if os.path.isdir(os.path.expanduser(text[start:at])):
-            longest = at + 1
-        elif is_first:  # nothing of this machine begins so
-            return 0
-        at, is_first = text.find("/", at + 1, stop), False
-    return longest
+    end = 0
+    while (at := text.find("/", max(end, start + 1), start + _LONGEST)) >= 0:
+        if not os.path.isdir(os.path.expanduser(text[start:at])):
+            break
+        end = at + 1
+    return end
 
 
 def _below_here(path: str) -> str | None:
