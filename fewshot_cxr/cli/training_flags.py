@@ -79,6 +79,13 @@ def _encoder_flags(default: Trainer) -> Flag:
             callback=_groups,
             help="So many groups of layers from the stem on, or backbone.  [default: none]",
         ),
+        click.option(
+            "--frozen-views",
+            default=1,
+            show_default=True,
+            type=click.IntRange(1),
+            help="Of a training film where the head alone is trained: as it is, and augmented.",
+        ),
         click.option("--layer-decay", default=1.0, show_default=True, help="Of the rate, from the head to the stem."),
         image_flags(default.image_spec),
         click.option("--standardisation", default="spec", show_default=True, help=choices(STANDARDISATIONS)),

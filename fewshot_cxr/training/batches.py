@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -84,14 +85,24 @@ class BatchSampler(Protocol):
         """Say which epoch the next iteration is."""
 
 
+class Rows(Protocol):
+    """What batches are gathered from: `XrayDataset` (images), or `FilmVectors` in their place."""
+
+    @property
+    def group_ids(self) -> np.ndarray:
+        """The patient of each row."""
+
+    def __getitems__(self, rows: list[int]) -> tuple[Tensor, Tensor]: ...
+
+
 class BatchLoader:
-    """Iterate over (images uint8 (N, S, S), class_ids (N,) or float (N, n_findings), group_ids (N,)).
+    """Iterate over (images uint8 (N, S, S) or stored vectors, class_ids (N,) or float (N, n_findings), group_ids (N,)).
 
     No worker processes: a batch is one gather from memory-mapped uint8, which costs far less than its transport
     between processes would.
     """
 
-    def __init__(self, films: XrayDataset, sampler: BatchSampler) -> None:
+    def __init__(self, films: Rows, sampler: BatchSampler) -> None:
         self.films = films
         self.sampler = sampler
 

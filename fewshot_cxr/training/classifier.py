@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -126,15 +127,17 @@ class ClassifierTrainer(TrainingSettings):
             n_batches=self.n_batches,
             seed=self.seed,
         )
+        vectors = run.embed_once(learner.encoder)
         keeper = run.fit(
             learner,
             sampler,
+            vectors=vectors,
             distance="euclidean",
             head=classifier_head_card(classifier),
-            validate=partial(_validate, XrayDataset(run.val, findings, is_multi_label=several)),
+            validate=partial(_validate, XrayDataset(run.val, findings, is_multi_label=several).class_ids),
             monitor=self.monitor,
         )
-        notes = (*run.notes, *run.problem_notes, *keeper.stop_notes)
+        notes = (*run.notes, *(vectors.notes if vectors else ()), *run.problem_notes, *keeper.stop_notes)
         return TrainedClassifier(classifier, classifier.encoder.card, tuple(keeper.history), notes)
 
     def _learner(self, dataset: XrayDataset) -> Learner:
@@ -159,6 +162,6 @@ def _classifier(learner: Learner, findings: tuple[str, ...]) -> Classifier:
     return Classifier(learner.encoder, learner.objective.head, findings)
 
 
-def _validate(films: XrayDataset, learner: Learner) -> dict[str, float]:
+def _validate(class_ids: np.ndarray, learner: Learner, vectors: np.ndarray) -> dict[str, float]:
     assert isinstance(learner.objective, ClassifierObjective)
-    return classifier_scores(_classifier(learner, films.class_names), films, learner.objective.loss)
+    return classifier_scores(learner.objective.head, learner.objective.loss, vectors, class_ids)

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import Dataset
 
@@ -14,6 +15,8 @@ from fewshot_cxr._checks import lookup
 from fewshot_cxr.data import CachedFilms, DatasetFilms, XrayDataset, cache_films, film_statistics
 from fewshot_cxr.data.film_digests import film_digests, write_training_films
 from fewshot_cxr.encoders import ENCODER_FILE, Encoder, as_encoder, build_encoder, load_encoder, load_head, save_encoder
+from fewshot_cxr.inference import choose_device
+from fewshot_cxr.inference.embed import film_vectors
 from fewshot_cxr.records import Records
 from fewshot_cxr.storage import write_json
 from fewshot_cxr.training.batches import BatchLoader, BatchSampler, training_parts
@@ -22,8 +25,11 @@ from fewshot_cxr.training.last_checkpoint import LAST, check_best, resumed_epoch
 from fewshot_cxr.training.module import Learner, TrainingModule
 from fewshot_cxr.training.runner import run_lightning
 from fewshot_cxr.training.settings import BACKBONE, TrainingSettings
+from fewshot_cxr.training.vectors import FilmVectors, embed_once, head_vectors, trains_head_alone
+from fewshot_cxr.training.views import Augmenter
 
 Progress = Callable[[str, int, int], None]
+Validate = Callable[[Learner, np.ndarray], dict[str, float]]
 Data = Records | Dataset[Any]
 CARD = "card.json"
 _MOST_NOTES = 5
@@ -104,14 +110,35 @@ class Run:
             progress=progress,
         )
 
+    @property
+    def _augmenter(self) -> Augmenter:
+        settings = self.settings
+        chosen = _augmented_ids(self.train.class_names, settings.augment_findings)
+        return Augmenter(settings.augmentation, settings.seed, chosen)
+
+    def embed_once(self, encoder: Encoder) -> FilmVectors | None:
+        """Embed the films of the run, where the head alone is trained; None where more is."""
+        if not trains_head_alone(encoder):
+            return None
+        return embed_once(
+            encoder,
+            self.train,
+            self.val,
+            augmenter=self._augmenter,
+            n_views=self.settings.frozen_views,
+            device=choose_device(self.settings.device),
+            progress=None if self.progress is None else partial(self.progress, "embedding films"),
+        )
+
     def fit(
         self,
         learner: Learner,
         sampler: BatchSampler,
         *,
+        vectors: FilmVectors | None,
         distance: str,
         head: dict[str, Any] | None,
-        validate: Callable[[Learner], dict[str, float]] | None,
+        validate: Validate | None,
         monitor: str,
     ) -> RunKeeper:
         """Train, and leave the best epoch in the learner, on the processor and in eval mode.
@@ -119,17 +146,19 @@ class Run:
         Args:
             learner: trained in place.
             sampler: of the batches.
+            vectors: of `embed_once`.
             distance: by which embeddings are to be compared.
             head: what the card says of the head, if there is one.
-            validate: see `RunKeeper`.
+            validate: takes the learner and its embeddings of the validation films; see `RunKeeper`.
             monitor: see `RunKeeper`.
         """
         settings, films = self.settings, (self.train.films.records, self.val.records)
         plain = settings.settings()
         card = run_card(learner.encoder, *films, given_hash=self.given_hash, distance=distance, settings=plain)
         card |= {} if head is None else {"head": head}
-        chosen = _augmented_ids(self.train.class_names, settings.augment_findings)
-        module = TrainingModule(learner, settings, augmented_ids=chosen, steps_per_epoch=len(sampler))
+        module = TrainingModule(
+            learner, settings, augmenter=self._augmenter, steps_per_epoch=len(sampler), on_vectors=vectors is not None
+        )
         module.run_card = card
         if self.checkpoint is not None:
             sampler.set_epoch(resumed_epoch(self.checkpoint, card))
@@ -137,12 +166,12 @@ class Run:
         keeper = RunKeeper(
             self.out,
             settings,
-            validate=validate,
+            validate=None if validate is None else partial(self._validate, validate, vectors),
             monitor=monitor,
             save=None if self.out is None else partial(_save_best, self.out, card, film_digests(self.train.films)),
             progress=None if self.progress is None else partial(self.progress, "training"),
         )
-        run_lightning(module, BatchLoader(self.train, sampler), keeper, checkpoint=self.checkpoint)
+        run_lightning(module, BatchLoader(vectors or self.train, sampler), keeper, checkpoint=self.checkpoint)
         if self.out is None:
             learner.load_state_dict(keeper.best_state)
             learner.encoder.card = best_card(card, keeper.best_row or {})
@@ -150,6 +179,12 @@ class Run:
             _load_best(self.out, learner)
         learner.cpu().eval()
         return keeper
+
+    def _validate(self, validate: Validate, vectors: FilmVectors | None, learner: Learner) -> dict[str, float]:
+        encoder = learner.encoder
+        if vectors is not None:
+            return validate(learner, head_vectors(encoder, vectors.val))
+        return validate(learner, film_vectors(encoder, self.val, device=str(next(encoder.parameters()).device)))
 
 
 def prepare_encoder(

@@ -7,11 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from fewshot_cxr.data import Augmentation, augment, scale_films, standardise
+from fewshot_cxr.data import scale_films, standardise
 from fewshot_cxr.encoders import Encoder
-from fewshot_cxr.seeding import seeded_torch, torch_generator
+from fewshot_cxr.seeding import seeded_torch
 from fewshot_cxr.training.objective import Objective, clip_gradient, make_optimizer, step_schedule
 from fewshot_cxr.training.settings import TrainingSettings
+from fewshot_cxr.training.vectors import stored_view
+from fewshot_cxr.training.views import Augmenter
 
 Batch = tuple[Tensor, Tensor, Tensor]
 
@@ -30,8 +32,9 @@ class TrainingModule(lightning.LightningModule):
     Args:
         learner: trained in place.
         settings: how the training goes.
-        augmented_ids: class ids whose films alone are augmented; None: all.
+        augmenter: makes the training films' views.
         steps_per_epoch: batches in an epoch.
+        on_vectors: the batches hold pooled features, embedded once, in place of images; see `FilmVectors`.
     """
 
     def __init__(
@@ -39,12 +42,13 @@ class TrainingModule(lightning.LightningModule):
         learner: Learner,
         settings: TrainingSettings,
         *,
-        augmented_ids: tuple[int, ...] | None,
+        augmenter: Augmenter,
         steps_per_epoch: int,
+        on_vectors: bool = False,
     ) -> None:
         super().__init__()
         self.learner, self.settings = learner, settings
-        self.augmented_ids, self.steps_per_epoch = augmented_ids, steps_per_epoch
+        self.augmenter, self.steps_per_epoch, self.on_vectors = augmenter, steps_per_epoch, on_vectors
         self.averaged = None if settings.averaging is None else _moving_average(learner, settings.averaging)
         self.lr_scale, self.last_lr = 1.0, 0.0
         self.run_card: dict[str, Any] = {}
@@ -65,14 +69,11 @@ class TrainingModule(lightning.LightningModule):
         return self.averaged.module
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of one batch of (images, class_ids, group_ids)."""
+        """Return the loss of one batch of (images or stored vectors, class_ids, group_ids)."""
         films, class_ids, group_ids = batch
         step, encoder, objective = self.global_step, self.learner.encoder, self.learner.objective
-        plain = scale_films(films)
-        views = torch.cat([self._augmented(plain, class_ids, step, view) for view in range(objective.n_views)])
-        images = standardise(views, encoder.image_spec).to(memory_format=torch.channels_last)
         with seeded_torch(self.settings.seed, "dropout", step):
-            pooled = encoder.pool(encoder.features(images))
+            pooled = self._pooled(films, class_ids, step)
             embeddings = encoder.head(encoder.dropout(pooled)).float()
             loss: Tensor
             loss, values = objective(pooled, embeddings, class_ids, group_ids, step=step)
@@ -82,25 +83,16 @@ class TrainingModule(lightning.LightningModule):
         self.step_values.append({"loss": loss.detach(), **values})
         return loss
 
-    def _augmented(self, images: Tensor, class_ids: Tensor, step: int, view: int) -> Tensor:
-        seed, augmentation, chosen = self.settings.seed, self.settings.augmentation, self._chosen(class_ids)
-        if augmentation is None:
-            return images
+    def _pooled(self, films: Tensor, class_ids: Tensor, step: int) -> Tensor:
+        views = range(self.learner.objective.n_views)
+        if self.on_vectors:
+            return torch.cat([stored_view(films, self.settings.seed, step, view) for view in views])
+        encoder, plain = self.learner.encoder, scale_films(films)
         # The first view is drawn as where there is but one.
-        key = ("augment", step) if view == 0 else ("augment", step, view)
-        if isinstance(augmentation, Augmentation):
-            return augment(images, augmentation, generator=torch_generator(seed, *key), chosen=chosen)
-        with seeded_torch(seed, *key):
-            made = torch.stack([augmentation(image) for image in images])
-        if made.shape != images.shape:
-            raise ValueError(f"augmentation must keep the shape {tuple(images.shape[1:])}, got {tuple(made.shape[1:])}")
-        return made if chosen is None else torch.where(chosen.view(-1, 1, 1, 1), made, images)
-
-    def _chosen(self, class_ids: Tensor) -> Tensor | None:
-        if self.augmented_ids is None:
-            return None
-        wanted = torch.tensor(self.augmented_ids, device=class_ids.device)
-        return torch.isin(class_ids, wanted) if class_ids.ndim == 1 else (class_ids[:, wanted] == 1).any(dim=1)
+        keys = [("augment", step) if view == 0 else ("augment", step, view) for view in views]
+        images = torch.cat([self.augmenter(plain, class_ids, *key) for key in keys])
+        images = standardise(images, encoder.image_spec).to(memory_format=torch.channels_last)
+        return encoder.pool(encoder.features(images))
 
     def configure_optimizers(self) -> Any:
         """Return the optimiser and the schedule that advances by step."""

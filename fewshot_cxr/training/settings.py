@@ -25,6 +25,7 @@ _WHOLE = {
     "n_epochs": 1,
     "n_batches": 1,
     "n_workers": 1,
+    "frozen_views": 1,
     "restart_every": 1,
     "patience": 1,
     "plateau_patience": 0,
@@ -59,7 +60,10 @@ class TrainingSettings:
         clip_norm: largest norm of the gradient; None: not clipped.
         clip_value: largest value in the gradient; None: not clipped.
         restart_every: after so many epochs the optimiser forgets its moments; None: never.
-        freeze: groups of layers that are not trained, from the stem on, or "backbone".
+        freeze: groups of layers that are not trained, from the stem on, or "backbone". Where the head alone is trained,
+            each film is embedded once, and the head is trained on the vectors.
+        frozen_views: how often each training film is then embedded: as it is, and augmented anew all other times; a
+            step takes one of these views of each.
         layer_decay: each group of layers learns at the rate of the one after it, times this.
         averaging: decay of a moving average of the weights, which is what is validated and kept; None for none.
         schedule: "one_cycle", "warm_restarts", "plateau" (by validation) or "constant".
@@ -92,6 +96,7 @@ class TrainingSettings:
     clip_value: float | None = None
     restart_every: int | None = None
     freeze: int | str = 0
+    frozen_views: int = 1
     layer_decay: float = 1.0
     averaging: float | None = 0.98
     schedule: str = "one_cycle"

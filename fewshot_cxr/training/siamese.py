@@ -11,16 +11,17 @@ import numpy as np
 
 from fewshot_cxr._checks import check_above, check_whole, lookup
 from fewshot_cxr._progress import Auto, bars_of
-from fewshot_cxr.data import CachedFilms, XrayDataset
+from fewshot_cxr.data import XrayDataset
 from fewshot_cxr.encoders import Encoder
 from fewshot_cxr.inference import RULES
-from fewshot_cxr.inference.embed import film_vectors, with_facts
+from fewshot_cxr.inference.embed import with_facts
 from fewshot_cxr.objectives import CrossBatchMemory, build_auxiliary, build_loss, build_miner
+from fewshot_cxr.records import Records
 from fewshot_cxr.training.batches import choose_sampler
 from fewshot_cxr.training.fitting import Data, Progress, Run, prepare_encoder
 from fewshot_cxr.training.module import Learner
 from fewshot_cxr.training.objective import MetricObjective
-from fewshot_cxr.training.settings import TrainingSettings
+from fewshot_cxr.training.settings import BACKBONE, TrainingSettings
 from fewshot_cxr.training.validation import EpisodePlan, plan_validation, validation_accuracy
 
 _MONITOR = "val_accuracy"
@@ -133,6 +134,7 @@ class SiameseTrainer(TrainingSettings):
             n_episodes=self.val_n_episodes,
         )
         objective, learner = self._learner(run.train)
+        vectors = run.embed_once(learner.encoder)
         sampler = choose_sampler(
             self.sampler or objective.loss.batches,
             run.train,
@@ -146,12 +148,14 @@ class SiameseTrainer(TrainingSettings):
         keeper = run.fit(
             learner,
             sampler,
+            vectors=vectors,
             distance=self.distance,
             head=None if head is None else {"kind": "weighted_l1", "is_nonnegative": head.is_nonnegative},
-            validate=None if plan is None else partial(self._validate, run.val, plan),
+            validate=None if plan is None else partial(self._validate, run.val.records, plan),
             monitor=_MONITOR,
         )
-        notes = (*run.notes, *((_UNSEEN,) if plan is None else plan.notes), *run.problem_notes, *keeper.stop_notes)
+        notes = (*run.notes, *((_UNSEEN,) if plan is None else plan.notes), *(vectors.notes if vectors else ()))
+        notes = (*notes, *run.problem_notes, *keeper.stop_notes)
         return TrainedEncoder(learner.encoder, learner.encoder.card, tuple(keeper.history), notes)
 
     def _learner(self, dataset: XrayDataset) -> tuple[MetricObjective, Learner]:
@@ -191,18 +195,22 @@ class SiameseTrainer(TrainingSettings):
             raise ValueError(
                 "aux compares two views of a film, which without augmentation are the same: leave one of them"
             )
+        if self.aux is not None and self.freeze == BACKBONE and self.frozen_views < 2:
+            raise ValueError(
+                "aux compares two views of a film, and with a frozen backbone there is one: embed more, frozen_views "
+                "(--frozen-views)"
+            )
 
-    def _validate(self, films: CachedFilms, plan: EpisodePlan, learner: Learner) -> dict[str, float]:
+    def _validate(self, films: Records, plan: EpisodePlan, learner: Learner, vectors: np.ndarray) -> dict[str, float]:
         assert isinstance(learner.objective, MetricObjective)
-        encoder, head = learner.encoder, learner.objective.loss.head
+        head = learner.objective.loss.head
         rule, options = self.val_rule, {}
         if head is not None and rule in (None, "template"):
             rule, options = "template", {"weights": head.weights.detach().cpu(), "bias": head.bias.item()}
-        vectors = film_vectors(encoder, films, device=str(next(encoder.parameters()).device))
         if not np.isfinite(vectors).all():
             return {_MONITOR: float("nan")}
         accuracy = validation_accuracy(
-            with_facts(vectors, films.records),
+            with_facts(vectors, films),
             plan,
             rule=rule or "mean_distance",
             rule_options=options,

@@ -12,11 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fewshot_cxr.data import XrayDataset
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.episodes import Episodes, support_group_count
 from fewshot_cxr.evaluation import evaluate_episodes
-from fewshot_cxr.inference import Classifier, classify_films
 from fewshot_cxr.metrics import confusion_scores, log_odds, one_vs_rest, ranking_scores
 
 MONITORS = ("val_loss", "val_accuracy", "val_balanced_accuracy", "val_auroc")
@@ -116,22 +114,24 @@ def validation_accuracy(
     return result.accuracy.value
 
 
-def classifier_scores(classifier: Classifier, films: XrayDataset, loss: nn.Module) -> dict[str, float]:
+def classifier_scores(head: nn.Module, loss: nn.Module, vectors: np.ndarray, class_ids: np.ndarray) -> dict[str, float]:
     """Return the columns of the history; a number that these films leave undefined is absent.
 
     Args:
-        classifier: stays on its device and in its mode.
-        films: for validation, with the classifier's findings.
+        head: embeddings to logits; stays on its device.
         loss: takes (logits, targets).
+        vectors: embeddings of the validation films, float32, shape (N, dim).
+        class_ids: what they show, as `XrayDataset` has it.
 
     Returns:
         val_loss, val_accuracy, val_balanced_accuracy, val_auroc, all over the films as they are. With several findings
         a film, accuracy counts entries (threshold 0.5), and the others are means over the findings. All are NaN where
         a logit is not finite.
     """
-    device = next(classifier.encoder.parameters()).device
-    logits = torch.from_numpy(classify_films(classifier, films.films, device=str(device)))
-    targets = torch.from_numpy(films.class_ids)
+    device = next(head.parameters()).device
+    targets = torch.from_numpy(class_ids)
+    with torch.inference_mode():
+        logits: Tensor = head(torch.from_numpy(vectors).to(device)).cpu()
     if not logits.isfinite().all():
         return dict.fromkeys(MONITORS, math.nan)
     with torch.no_grad():

@@ -170,6 +170,7 @@ def test_a_pickle_in_place_of_the_checkpoint_runs_nothing(films, tmp_path):
         ("siamese", {"loss": "triplet", "distance": "euclidean", "memory": 24, "restart_every": 2}),
         ("siamese", {"loss": "proxy_anchor", "schedule": "plateau", "aux": "simclr"}),
         ("siamese", {"loss": "pair_bce", "distance": "l1", "standardisation": "per_pixel"}),
+        ("siamese", {"freeze": "backbone", "memory": 24, "aux": "simclr", "frozen_views": 2}),
         (
             "classifier",
             {"balance": "inverse", "averaging": 0.9, "plateau_patience": 1, "freeze": 2, "restart_every": 3},
@@ -201,7 +202,7 @@ def test_killed_thrice_and_resumed_is_as_never_killed(films, tmp_path, kind, set
     assert last[0]["state_dict"].keys() == last[1]["state_dict"].keys()
     assert all(torch.equal(value, last[1]["state_dict"][name]) for name, value in last[0]["state_dict"].items())
     assert last[0]["global_step"] == last[1]["global_step"]
-    if kind == "classifier" or settings["loss"] == "pair_bce":
+    if kind == "classifier" or settings.get("loss") == "pair_bce":
         heads = [load_head(tmp_path / name)[0] for name in ("whole", "killed")]
         assert all(torch.equal(value, heads[1][name]) for name, value in heads[0].items())
 
