@@ -1,8 +1,8 @@
 """What is mailed does not say where things lie on the machine that made it."""
 
-import json
 import os
 import re
+from html import unescape
 from typing import Any
 
 # An absolute path, one from a home folder, or one that climbs; not a part of another word, an address or a tag.
@@ -29,16 +29,19 @@ def told_text(text: str) -> str:
 
 def told_value(value: Any) -> Any:
     """Return plain JSON values with every text, keys too, as `told_text` tells it."""
-    text = json.dumps(value, ensure_ascii=False)
-    told = told_text(text)
-    return value if told == text else json.loads(told)
+    if isinstance(value, dict):
+        return {told_value(name): told_value(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [told_value(one) for one in value]
+    return told_text(value) if isinstance(value, str) and "/" in value else value
 
 
 def _folder_end(text: str, start: int) -> int:
     """Return where the longest folder of this machine ends, behind its slash, that the text names there; 0: none."""
     end = 0
     while (at := text.find("/", max(end, start + 1), start + _LONGEST)) >= 0:
-        if not os.path.isdir(os.path.expanduser(text[start:at])):
+        folder = os.path.expanduser(text[start:at])
+        if not (os.path.isdir(folder) or os.path.isdir(unescape(folder))):  # the text may be a page
             break
         end = at + 1
     return end

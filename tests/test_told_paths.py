@@ -2,6 +2,7 @@
 
 import json
 import time
+from html import escape
 
 import pytest
 
@@ -61,9 +62,17 @@ def test_what_is_no_path_of_this_machine_stays(place, text):
 def test_values_are_told_with_their_keys_and_kept_where_nothing_is_told(place):
     value = {str(place / "work" / "a"): [f"{place}/films, old/x", 1.5, None], "é": {"b": True}}
     assert told_value(value) == {"a": ["x", 1.5, None], "é": {"b": True}}
-    same = {"a": (1, "x")}
-    assert told_value(same) is same
+    assert told_value({"a": (1, "x/y"), "b": -0.5}) == {"a": [1, "x/y"], "b": -0.5}
     assert str(place) not in json.dumps(told_value(value))
+
+
+@pytest.mark.parametrize("name", ["o'hara", "a & b", 'say "x"', "<b>", "é, ü"])
+def test_odd_names_of_folders_go_whole(place, name):
+    (place / name / "inner").mkdir(parents=True)
+    file = f"{place}/{name}/inner/a.csv"
+    for told in (told_text(file), told_text(escape(f"see {file} here")), told_value([file])[0]):
+        assert told.removeprefix("see ").removesuffix(" here") == "a.csv"
+    assert told_text(f"--data=covidx:{file}") == "--data=covidx:a.csv"
 
 
 def test_many_films_cost_little(place):

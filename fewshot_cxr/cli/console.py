@@ -235,5 +235,4 @@ def _remove(paths: Iterable[Path]) -> None:
 
 def _typed() -> str:
     """Return the command as it was typed, but for where things lie on this machine."""
-    typed = shlex.join(["fscxr", *sys.argv[1:]])
-    return typed if keeps_paths() else told_text(typed)
+    return shlex.join(["fscxr", *(word if keeps_paths() else told_text(word) for word in sys.argv[1:])])

@@ -19,8 +19,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unpainted")]
 
 @pytest.fixture(scope="module")
 def laid(tmp_path_factory):
-    """Films, a list of them in another folder, networks: all below a folder, whose name has a blank, in a home."""
-    base = tmp_path_factory.mktemp("place") / f"home {MARK}"
+    """Films, a list of them in another folder, networks: all below a folder of an odd name, in a home."""
+    base = tmp_path_factory.mktemp("place") / f"o'hara & {MARK}"
     place = SimpleNamespace(base=base, **{name: base / name for name in ("data", "lists", "nets", "out", "work")})
     for folder in vars(place).values():
         folder.mkdir()
