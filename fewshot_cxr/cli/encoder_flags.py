@@ -7,10 +7,10 @@ from typing import Any
 import click
 
 from fewshot_cxr.cli.flags import Flag, several
-from fewshot_cxr.encoders import ENCODERS, weights_spec, with_given
+from fewshot_cxr.encoders import ENCODERS, PUBLISHED, weights_spec, with_given
 from fewshot_cxr.image_spec import CROPS, EQUALISERS, RESIZES, ImageSpec
 
-ENCODER_NAMES = (*ENCODERS, "timm:<any name>", "timm:hf-hub:<owner/name>", "xrv:<weights>")
+ENCODER_NAMES = (*ENCODERS, *PUBLISHED, "timm:<any name>", "timm:hf-hub:<owner/name>", "xrv:<weights>")
 _OF_THE_IMAGE = ("size_px", "n_channels", "crop", "top_crop", "border_crop", "equalise", "bit_depth", "resize")
 _HAVE_FLAGS = {"seed": "--seed", "image_spec": "--image-size and its like"}
 

@@ -11,6 +11,7 @@ from .efficientnet_attention import PUBLISHED_GATES as PUBLISHED_GATES
 from .efficientnet_attention import EfficientNetAttention as EfficientNetAttention
 from .frozen import frozen_card as frozen_card
 from .own_module import as_encoder as as_encoder
+from .published.models import PUBLISHED as PUBLISHED
 from .resnet9 import ResNet9 as ResNet9
 from .table import ENCODERS as ENCODERS
 from .table import build_encoder as build_encoder

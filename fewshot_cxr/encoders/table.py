@@ -12,6 +12,7 @@ from fewshot_cxr.encoders.covidnet import CovidNet
 from fewshot_cxr.encoders.described import described_encoder, read_folder, read_hub
 from fewshot_cxr.encoders.efficientnet_attention import EfficientNetAttention
 from fewshot_cxr.encoders.published.lite0 import efficientnet_lite0
+from fewshot_cxr.encoders.published.models import PUBLISHED, published_encoder
 from fewshot_cxr.encoders.resnet9 import ResNet9
 from fewshot_cxr.encoders.timm_encoder import TimmEncoder
 from fewshot_cxr.encoders.vgg16 import Vgg16
@@ -43,8 +44,8 @@ def build_encoder(name: str, *, seed: int = 0, weights: str | Path | None = None
     """Build an encoder, in training mode.
 
     Args:
-        name: in ENCODERS; "timm:" and a name of timm, "hf-hub:<owner>/<name>" or "local-dir:<folder>"; or "xrv:" and a
-            name in XRV_WEIGHTS.
+        name: in ENCODERS or PUBLISHED; "timm:" and a name of timm, "hf-hub:<owner>/<name>" or "local-dir:<folder>"; or
+            "xrv:" and a name in XRV_WEIGHTS.
         seed: of the initial weights; torch's global generator is left as it was.
         weights: start from this file, of `save_encoder`, timm or torchvision; see `load_weights`.
         options: of the encoder; a misspelt one is Python's own TypeError.
@@ -91,6 +92,9 @@ def encoder_options(name: str) -> tuple[str, ...]:
 def _maker(name: str) -> Callable[..., Encoder]:
     if name in ENCODERS:
         return ENCODERS[name]
+    published = {known: partial(published_encoder, known) for known in PUBLISHED}
+    if name in published:
+        return published[name]
     for family, make in _FAMILIES.items():
         if isinstance(name, str) and name.startswith(f"{family}:"):
             return partial(make, name.removeprefix(f"{family}:"))
@@ -98,4 +102,5 @@ def _maker(name: str) -> Callable[..., Encoder]:
 
     if timm.is_model(name):
         raise ValueError(f"unknown encoder {name!r} (did you mean 'timm:{name}'?)")
-    return lookup(ENCODERS | {f"{known}:<any name>": make for known, make in _FAMILIES.items()}, name, what="encoder")
+    families = {f"{known}:<any name>": make for known, make in _FAMILIES.items()}
+    return lookup({**ENCODERS, **published, **families}, name, what="encoder")

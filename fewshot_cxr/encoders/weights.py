@@ -2,8 +2,11 @@
 
 import hashlib
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import redirect_stdout
+from io import StringIO
 from itertools import chain
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from torch import Tensor, nn
 
 from fewshot_cxr.encoders.base import TASK_HEAD, Encoder, refuse_diverged
 from fewshot_cxr.encoders.card import check_header
+from fewshot_cxr.encoders.published.names import PROJECTION, named_by_timm
 from fewshot_cxr.encoders.weight_files import read_state_dict
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.storage import is_foreign, is_safetensors, load_tensors
@@ -21,7 +25,7 @@ _N_NAMED = 3
 # What belongs to a run rather than to the network is taken if it fits.
 _TAKEN_IF_FITTING = (("head",), ("pixel_mean", "pixel_std"))
 _VGG_LAYERS = {"classifier.0.": "pre_logits.fc1.", "classifier.3.": "pre_logits.fc2.", "classifier.6.": "head.fc."}
-_CLASSIFIERS = ("fc", "classifier", "head", "heads", "linear", "last_linear", "logits")
+_CLASSIFIERS = ("fc", "classifier", "head", "heads", "linear", "last_linear", "logits", PROJECTION)
 _OLD_DENSE_LAYER = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
 
 
@@ -70,11 +74,12 @@ def take_weights(
             if not _fits(parts, wanted, tensors):
                 wanted, tensors = _without(parts, wanted), _without(parts, tensors)
     else:
-        wanted = backbone
+        projection = getattr(encoder, PROJECTION, nn.Identity()).state_dict()
+        wanted = backbone | {f"{PROJECTION}.{name}": weight for name, weight in projection.items()}
         classifier = published.get("classifier") or ()
         classifier = {*_CLASSIFIERS, *((classifier,) if isinstance(classifier, str) else classifier)}
         last = {name for name in classifier if not _without((name,), wanted).keys() < wanted.keys()}
-        tensors = _without(last, _named_as(wanted, tensors))
+        tensors = _without(last, _as_timm_loads(encoder.backbone, _named_as(wanted, named_by_timm(tensors))))
         _refuse_numbers(encoder.backbone, tensors, source)
     copy_weights({name: _shaped_as(wanted.get(name), t) for name, t in tensors.items()}, wanted, source)
     if spec is not None and spec.per_pixel and not encoder.image_spec.per_pixel:
@@ -131,6 +136,23 @@ def _named_as(wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> di
         for theirs, ours in _VGG_LAYERS.items():
             tensors = {re.sub(f"^{re.escape(theirs)}", ours, name): tensor for name, tensor in tensors.items()}
     return tensors
+
+
+def _as_timm_loads(backbone: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of a transformer as timm's own loading takes them.
+
+    It knows further names (EVA's, DINOv2's and DINOv3's), drops what only the training had, and stretches the positions
+    to the network's grid.
+    """
+    load = getattr(sys.modules[type(backbone).__module__], "checkpoint_filter_fn", None)
+    if load is None or not hasattr(backbone, "patch_embed"):
+        return tensors
+    try:
+        with redirect_stdout(StringIO()):  # it prints what it meets
+            loaded: dict[str, Tensor] = load(dict(tensors), backbone)
+    except (AttributeError, KeyError, RuntimeError, TypeError):  # of weights of another network, which are named below
+        return tensors
+    return loaded
 
 
 def _starts(name: str) -> list[int]:

@@ -8,6 +8,7 @@ from typing import Any
 from fewshot_cxr.encoders.card import check_header
 from fewshot_cxr.encoders.described import read_folder, read_hub
 from fewshot_cxr.encoders.published.lite0 import LITE0_SPEC
+from fewshot_cxr.encoders.published.models import PUBLISHED
 from fewshot_cxr.encoders.timm_encoder import published_config
 from fewshot_cxr.encoders.weights import KIND
 from fewshot_cxr.encoders.xrv_encoder import xrv_spec
@@ -57,6 +58,8 @@ def _spec_in(path: Path) -> ImageSpec | None:
 def _published_spec(name: str) -> ImageSpec | None:
     if name == "efficientnet_lite0":
         return LITE0_SPEC
+    if name in PUBLISHED:
+        return PUBLISHED[name].image_spec
     if name.startswith("xrv:"):
         return xrv_spec(name.removeprefix("xrv:"))
     for family, read in _DESCRIBED.items():

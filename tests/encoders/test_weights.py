@@ -71,7 +71,7 @@ def test_recipe_names_every_option():
     options = {"width": 32, "stem_pool": 2, "embedding_dim": 16, "output": "head", "dropout": 0.0, "weights": None}
     assert encoder.recipe == {"encoder": "resnet9", "options": options}
     assert build_encoder("timm:resnet10t", image_spec=SMALL).recipe["options"].keys() == {
-        "pretrained", "embedding_dim", "output", "dropout", "weights"
+        "pretrained", "pool", "embedding_dim", "output", "dropout", "weights"
     }  # fmt: skip
     assert json.loads(json.dumps(encoder.recipe)) == encoder.recipe
 
@@ -202,9 +202,11 @@ def test_file_of_a_transformer(tmp_path, size_px):
     file = tmp_path / "vit.pth"
     network = timm_file(file, "test_vit")
     spec = ImageSpec(size_px=size_px, n_channels=3)
-    encoder = build_encoder("timm:test_vit", image_spec=spec, output="pooled", weights=file).eval()
     images = torch.rand(2, 3, 160, 160, generator=torch_generator(0))
-    torch.testing.assert_close(encoder(images), network.forward_features(images)[:, 1:].mean(1))
+    tokens = network.forward_features(images)
+    for pool, expected in {"native": tokens[:, 0], "mean": tokens[:, 1:].mean(1)}.items():
+        encoder = build_encoder("timm:test_vit", image_spec=spec, output="pooled", pool=pool, weights=file).eval()
+        torch.testing.assert_close(encoder(images), expected)
 
 
 def test_file_with_the_state_dict_inside(tmp_path):
