@@ -49,8 +49,12 @@ def _folder_end(text: str, start: int) -> int:
 
 def _below_here(path: str) -> str | None:
     """Return a path relative to the working folder, "" for that itself; None: it lies outside."""
+    try:
+        places = (os.path.abspath(os.curdir), os.path.realpath(os.curdir))
+    except FileNotFoundError:  # the working folder is gone, and nothing lies below it
+        return None
     whole = os.path.abspath(os.path.expanduser(path))
-    for here in (os.path.abspath(os.curdir), os.path.realpath(os.curdir)):
+    for here in places:
         if whole == here or whole.startswith(os.path.join(here, "")):
             return whole[len(here) :].strip(os.sep).replace(os.sep, "/")
     return None

@@ -1,6 +1,7 @@
 """What is mailed says nothing of where things lie: paths are told from the working folder, or by their name alone."""
 
 import json
+import os
 import time
 from html import escape
 
@@ -17,6 +18,13 @@ def place(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.chdir(home / "work")
     return home
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a working folder can be removed on POSIX alone")
+def test_of_a_working_folder_that_is_gone_names_alone_are_told(place):
+    (place / "work" / "sub").rmdir()
+    (place / "work").rmdir()
+    assert told_text(f"in {place / 'films, old'}/a.csv") == "in a.csv"
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,11 @@ def _that_open(prediction: Prediction, root: Path) -> Prediction:
 
 
 def _from_here(path: str, root: Path) -> str:
-    file, here = (root / path).resolve(), Path.cwd()
+    file = (root / path).resolve()
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:  # the working folder is gone: what opens from anywhere is the whole path
+        return file.as_posix()
     if Path(path).resolve() == file:
         return path
     return (file.relative_to(here) if file.is_relative_to(here) else file).as_posix()

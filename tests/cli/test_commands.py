@@ -98,6 +98,18 @@ def test_a_film_and_its_16_bit_copy_are_predicted_alike(place, capsys, tmp_path)
         assert [exemplar["path"] for exemplar in other["exemplars"]] == [e["path"] for e in first["exemplars"]]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="a working folder can be removed on POSIX alone")
+def test_predict_works_from_a_folder_that_is_gone(place, tmp_path, monkeypatch, capsys):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    film = next((place / "films").glob("*/*.png"))
+    support = ("--checkpoint", place / "run", "--support", place / "split.csv")
+    assert run("predict", film, *support, "--json", tmp_path / "p.json") == 0
+    assert f"  {place / 'films'}" in capsys.readouterr().out
+    assert json.loads((tmp_path / "p.json").read_text())
+
+
 def test_predict_takes_folders_and_leaves_out_what_it_cannot_read(place, capsys, tmp_path):
     shutil.copy(next((place / "films" / "normal").glob("*.png")), tmp_path / "good.png")
     (tmp_path / "bad.png").write_bytes(b"no picture")
