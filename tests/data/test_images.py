@@ -4,12 +4,15 @@ import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from io import BytesIO
 
 import numpy as np
 import pytest
+from made_hostile import whole_pictures
 from PIL import Image
 
 from fewshot_cxr.data import is_image_name, read_gray
+from fewshot_cxr.data.quiet import _setters_of_libtiff
 
 
 @pytest.fixture
@@ -296,3 +299,16 @@ def test_a_smaller_copy_in_a_tiff_is_no_second_film(tmp_path, film):
     small.encoderinfo = {"tiffinfo": {254: 1}}
     Image.fromarray(film).save(tmp_path / "film.tif", save_all=True, append_images=[small])
     assert np.array_equal(read_gray(tmp_path / "film.tif"), film)
+
+
+def test_libtiff_is_silent_and_speaks_again_after(tmp_path, capfd):
+    whole = whole_pictures()["lzw.tif"]
+    damaged = whole[:1000] + bytes(2000) + whole[3000:]
+    (tmp_path / "film.tif").write_bytes(damaged)
+    with pytest.raises(OSError, match="damaged or cut short"):
+        read_gray(tmp_path / "film.tif")
+    assert capfd.readouterr().err == ""
+    with suppress(OSError), Image.open(BytesIO(damaged)) as picture:
+        picture.load()
+    if _setters_of_libtiff():
+        assert "LZW" in capfd.readouterr().err
