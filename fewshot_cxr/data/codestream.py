@@ -7,13 +7,12 @@ import re
 import struct
 from collections.abc import Iterator
 
-import numpy as np
-
 JPEG_2000 = b"\xff\x4f\xff\x51"  # the first two markers
 END = b"\xff\xd9"
 _SCAN, _TILE_DATA = b"\xff\xda", b"\xff\x93"
 # Frame headers; among the markers C0..CF are also C4, C8 and CC: Huffman tables, reserved, arithmetic conditioning.
 _SIZES = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
+_RESTARTS = 0xDD  # defines their interval
 _PROGRESSIVE, _LOSSLESS = (0xC2, 0xC6, 0xCA, 0xCE), (0xC3, 0xC7, 0xCB, 0xCF)
 _RESTART = re.compile(rb"\xff+[\xd0-\xd7]")  # fill bytes may go before any marker
 # Each scan of a progressive JPEG goes over the whole picture again: encoders make about 10 of them.
@@ -54,16 +53,17 @@ def lengthened(frame: bytes, filler: bytes) -> bytes:
     return frame[:start] + packed + filler + frame[end:]
 
 
-def may_lack_data(frame: bytes, last_block: np.ndarray) -> bool:
+def may_lack_data(frame: bytes, is_flat: bool) -> bool:
     """Return whether a JPEG may have been cut short before its end marker: libjpeg-turbo leaves the rest flat.
 
     Args:
         frame: of several scans, or parts of one, any may be cut; else the last block tells.
-        last_block: of 8 x 8 pixels or fewer, as decoded, shape (h, w) or (h, w, C).
+        is_flat: whether the last block of 8 x 8 pixels is, as decoded.
     """
-    start = _first_scan(frame)
-    is_flat = bool((last_block == last_block[0, 0]).all())
-    return is_flat or frame.count(_SCAN, start) > 1 or bool(_RESTART.search(frame, start))
+    if is_flat:
+        return True
+    segments = dict(_segments(frame))
+    return _RESTARTS in segments or frame.count(_SCAN, segments.get(_SCAN[1], len(frame))) > 1
 
 
 def check_parts(frame: bytes) -> None:
@@ -74,17 +74,17 @@ def check_parts(frame: bytes) -> None:
 
     Source: ITU-T T.81, B.2.4.4 (restart interval), G.1.1.1 (spectral selection, successive approximation).
     """
-    start, segments = _first_scan(frame), dict(_segments(frame))
+    segments = dict(_segments(frame))
     marker = next((marker for marker in segments if marker in _SIZES), None)
-    if marker is None:
+    if marker is None or not (marker in _PROGRESSIVE or _RESTARTS in segments):
         return
-    at, n_scans = segments[marker], frame.count(_SCAN, start)
+    at, start = segments[marker], segments.get(_SCAN[1], len(frame))
     if marker in _PROGRESSIVE:
         scans = (start + found.start() for found in re.finditer(_SCAN, frame[start:]))
         is_whole = len({band for scan in scans for band in _final_bands(frame[scan:], frame[at + 10])}) == 64
     else:
-        interval = int.from_bytes(frame[segments[0xDD] + 4 :][:2]) if 0xDD in segments else 0
-        n_restarts = len(_RESTART.findall(frame, start, _end(frame)))
+        interval = int.from_bytes(frame[segments[_RESTARTS] + 4 :][:2])
+        n_scans, n_restarts = frame.count(_SCAN, start), len(_RESTART.findall(frame, start, _end(frame)))
         is_whole = not interval or n_scans > 1 or n_restarts >= (_n_units(frame[at:]) - 1) // interval
     if not is_whole:
         raise OSError("cut short: parts of its compressed picture are not there")

@@ -20,7 +20,7 @@ class _Counted:
 
     def _count(self) -> None:
         self.n_reads += 1
-        if self.is_spent:
+        if self.n_reads > MOST_READS:
             raise OSError(TOO_MANY_PARTS)
 
 

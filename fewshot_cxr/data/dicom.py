@@ -215,7 +215,8 @@ def _pixels(header: Dataset, plugin: str) -> np.ndarray:
     if plugin == "pillow":
         pixels = pixel_array(header, raw=False, decoding_plugin=plugin)
         height, width = pixels.shape[:2]
-        if not may_lack_data(frame, pixels[(height - 1) // 8 * 8 :, (width - 1) // 8 * 8 :]):
+        last = pixels[(height - 1) // 8 * 8 :, (width - 1) // 8 * 8 :]
+        if not may_lack_data(frame, bool((last == last[0, 0]).all())):
             return pixels
     header.PixelData = encapsulate([lengthened(frame, ANY_CODES if plugin == "pillow" else NO_CODES)])
     again = pixel_array(header, raw=False, decoding_plugin=plugin)

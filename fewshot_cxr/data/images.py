@@ -1,6 +1,7 @@
 """Any file of a film to uint8 gray: DICOM; pictures of 8 and 16 bit, colour, palette, alpha, EXIF rotation."""
 
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +68,7 @@ def decode_film(path: str | Path, *, bit_depth: int | None = None) -> DecodedFil
     if bit_depth is not None and not 8 <= bit_depth <= 16:
         raise ValueError(f"bit_depth must be in 8..16, got {bit_depth}")
     with open_plain(path) as opened:
-        content = opened.read(MOST_FILE_BYTES)  # it may grow
+        content = opened.read(min(os.fstat(opened.fileno()).st_size, MOST_FILE_BYTES))  # it may grow
     if not content:
         raise OSError("the file is empty")
     if is_dicom(content[:HEAD_BYTES]):
@@ -137,7 +138,8 @@ def _upright(picture: ImageFile, content: bytes) -> np.ndarray:
     if not is_deep_colour(picture):
         picture.load()
         check_after(picture, content)
-        return _pixels(ImageOps.exif_transpose(picture))
+        ImageOps.exif_transpose(picture, in_place=True)
+        return _pixels(picture)
     gray = Image.fromarray(deep_colour_gray(content, _FORMATS))
     gray.info = {"exif": picture.getexif().tobytes()}
     return np.asarray(ImageOps.exif_transpose(gray))
@@ -152,7 +154,7 @@ def _pixels(picture: Image.Image) -> np.ndarray:
         picture = Image.alpha_composite(black, picture).convert("RGB")
     elif picture.mode == "P":
         picture = picture.convert("RGB")
-    return np.array(picture.convert("L"))
+    return np.array(picture if picture.mode == "L" else picture.convert("L"))
 
 
 def _bits(values: np.ndarray, bit_depth: int | None) -> int:
