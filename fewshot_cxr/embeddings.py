@@ -174,7 +174,9 @@ class Embeddings:
         refuse_other_kind(path, EMBEDDINGS[form or ".safetensors"])
         if form in (".csv", ".npy"):
             with whole_file(path) as part, part.open("wb") as file:
-                file.write(self._table().encode()) if form == ".csv" else np.save(file, self.vectors)
+                file.write(self._table().encode(errors="backslashreplace")) if form == ".csv" else np.save(
+                    file, self.vectors
+                )
             return
         tensors = {name: torch.from_numpy(getattr(self, name)) for name in _ARRAYS}
         header = {name: getattr(self, name) for name in _FACTS}

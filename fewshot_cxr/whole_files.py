@@ -102,8 +102,12 @@ def write_bytes(path: str | Path, content: bytes) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a text file whole or not at all (UTF-8)."""
-    write_bytes(path, text.encode())
+    r"""Write a text file whole or not at all (UTF-8).
+
+    A byte of a file's name that is no UTF-8 is half of a surrogate pair in a text: it is written as \udce9, which JSON
+    reads back as it was.
+    """
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -233,3 +233,11 @@ def test_a_file_that_is_being_written_is_locked_and_a_whole_one_is_not(tmp_path)
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
     with (tmp_path / "x").open("rb") as other:
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_a_name_that_is_no_utf_8_is_written_as_json_reads_it(tmp_path):
+    name = os.fsdecode(b"caf\xe9")
+    write_json(tmp_path / "a.json", {name: [name, "caf\xe9"]})
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {name: [name, "caf\xe9"]}
+    write_text(tmp_path / "a.txt", name)
+    assert (tmp_path / "a.txt").read_bytes() == b"caf\\udce9"

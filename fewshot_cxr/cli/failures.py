@@ -46,6 +46,8 @@ def described(error: Exception) -> tuple[str, int]:
     text, kind = str(error), type(error).__name__
     if isinstance(error, MemoryError) or kind == "OutOfMemoryError" or "can't allocate memory" in text:
         return f"out of memory{text and ': '}{text}", FAILED
+    if isinstance(error, FileNotFoundError) and error.filename is None and _is_homeless():
+        return "the folder that the command was called in was removed: change into one that is there", FAILED
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     if _is_foreseen(error, frames[-1]):
         return text or kind, code
@@ -53,6 +55,13 @@ def described(error: Exception) -> tuple[str, int]:
     at = "" if file is None or str(file) in text else f" (at {file})"
     where = "--traceback shows where" if kept is None else f"{kept} holds its traceback, and --traceback shows it"
     return f"unforeseen {kind}{text and ': '}{text}{at}; {where}", code
+
+
+def _is_homeless() -> bool:
+    try:
+        return not os.getcwd()
+    except FileNotFoundError:
+        return True
 
 
 def _is_foreseen(error: Exception, frame: FrameType) -> bool:

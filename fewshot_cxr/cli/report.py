@@ -62,7 +62,7 @@ def command(
     for section in (part for whole in page.sections for part in whole.parts()):
         if section.heading == LEFT_OUT:
             say_notes(section.paragraphs)
-    say(f"written: {out}, {len(text.encode()) / 1e6:.1f} MB")
+    say(f"written: {out}, {len(text.encode(errors='backslashreplace')) / 1e6:.1f} MB")
 
 
 def _films(source: str, split: str | None, support_split: str | None, reading: Reading) -> GivenFilms:

@@ -145,3 +145,14 @@ def test_a_full_disk_behind_standard_output_is_said(unbuffered):
 def test_closed_streams_end_no_command():
     for closed in (">&-", "2>&-", ">&- 2>&-"):
         assert subprocess.run(["sh", "-c", f'"$@" {closed}', "sh", *FSCXR, "--help"], check=False).returncode == 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows removes no folder that somebody is in")
+def test_a_working_folder_that_was_removed_is_named(files, tmp_path, monkeypatch, capsys):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    monkeypatch.setattr(compare, "read_result", lambda file: os.getcwd())
+    assert run("compare", *files) == 1
+    told = "fscxr: error: the folder that the command was called in was removed: change into one that is there\n"
+    assert capsys.readouterr().err == told
