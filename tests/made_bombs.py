@@ -7,11 +7,12 @@ from collections.abc import Callable
 from io import BytesIO
 
 import numpy as np
-from made_dicom import content_of, dataset
+from made_dicom import content_of, dataset, encapsulated
 from made_hostile import textured, whole_dicoms
 from PIL import Image
 from pydicom import Dataset, dcmread, dcmwrite
-from pydicom.uid import ImplicitVRLittleEndian, JPEGBaseline8Bit
+from pydicom.encaps import encapsulate
+from pydicom.uid import JPEG2000, ImplicitVRLittleEndian, JPEGBaseline8Bit, RLELossless
 
 
 def _gif_of_frames() -> bytes:
@@ -133,6 +134,28 @@ def _many_numbers(n_numbers: int) -> bytes:
     return content[:place] + more + content[place:]
 
 
+def _run_lengths(n_runs: int) -> bytes:
+    packed = struct.pack("<16I", 1, 64, *[0] * 14) + b"\x81\0" * n_runs
+    return encapsulated(packed, textured(), RLELossless)
+
+
+def jpeg_2000(side: int, precinct: int, code_block: int = 0) -> bytes:
+    """Return a codestream without data that states the exponents of the sides of its precincts and code blocks."""
+    size = struct.pack(">H8IHBBB", 0, side, side, 0, 0, side, side, 0, 0, 1, 7, 1, 1)
+    style = struct.pack(">BBHB5B", 1, 0, 1, 0, 5, code_block, code_block, 0, 1) + bytes([precinct * 17] * 6)
+    steps = b"\x40" + bytes([0x48] * 16)
+    segments = ((0x51, size), (0x52, style), (0x5C, steps), (0x90, struct.pack(">HIBB", 0, 0, 0, 1)))
+    head = b"".join(struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body for marker, body in segments)
+    return b"\xff\x4f" + head + b"\xff\x93" + bytes(40) + b"\xff\xd9"
+
+
+def _precincts_in_dicom(side: int) -> bytes:
+    header = dataset(textured(), syntax=JPEG2000, Rows=side, Columns=side)
+    header.PixelData = encapsulate([jpeg_2000(side, 1)])
+    header["PixelData"].is_undefined_length = True
+    return content_of(header)
+
+
 BOMBS: dict[str, Callable[[], bytes]] = {
     "wide.png": lambda: _png(60_000, 60_000, zlib.compress(bytes(60_001))),
     "empty.png": lambda: _png(0, 0, b""),
@@ -163,5 +186,9 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "strips.tif": lambda: _strips_of_one_place(60_000),
     "fragments.dcm": lambda: _many_fragments(1_000_000),
     "items.dcm": lambda: _with_elements(_plain_dicom(), [_items(1_000_000)]),
+    "runs.dcm": lambda: _run_lengths(8_000_000),
+    "precincts.j2k": lambda: jpeg_2000(9_000, 1),
+    "blocks.j2k": lambda: jpeg_2000(9_000, 15),
+    "precincts.dcm": lambda: _precincts_in_dicom(9_000),
     "numbers.dcm": lambda: _many_numbers(4_000_000),
 }

@@ -7,6 +7,8 @@ import re
 import struct
 from collections.abc import Iterator
 
+from fewshot_cxr.data.jpeg2000 import check_blocks
+
 JPEG_2000 = b"\xff\x4f\xff\x51"  # the first two markers
 END = b"\xff\xd9"
 _SCAN, _TILE_DATA = b"\xff\xda", b"\xff\x93"
@@ -22,14 +24,17 @@ ANY_CODES = bytes(range(1, 250, 7)) * 4
 
 
 def check_codestream(frame: bytes) -> None:
-    """Insist on an end marker, behind which all is padding, and on what `check_scans` does.
+    """Insist on an end marker, behind which all is padding, and on what `check_scans` and `check_blocks` do.
 
     Raises:
-        OSError: there is none.
+        OSError: there is none, or it asks for too much work.
     """
     if _end(frame) < 0:
         raise OSError("cut short: its compressed picture has no end marker")
-    check_scans(frame)
+    if frame.startswith(JPEG_2000):
+        check_blocks(frame)
+    else:
+        check_scans(frame)
 
 
 def check_scans(frame: bytes) -> None:

@@ -15,6 +15,7 @@ from fewshot_cxr.data.dicom_elements import Elements
 
 _NEEDED = ("SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored", "PixelRepresentation")
 _OFFSETS = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")
+_RLE_HEAD = 64  # bytes: DICOM PS3.5, G.5
 _HALVED = "YBR_FULL_422"  # of two pixels the colours are there once
 
 
@@ -66,6 +67,9 @@ def check_pixel_data(header: Dataset) -> tuple[str, ...]:
         _cut_padding(header, rows, columns, samples)
     else:
         frame = next(generate_frames(CountedBytes(header.PixelData), number_of_frames=1))
+        # Run lengths unpack to 64 times as much as is there; a picture takes 129 bytes for 128 at most.
+        if syntax == RLELossless and len(frame) > _RLE_HEAD + 2 * rows * columns * samples * header.BitsAllocated // 8:
+            raise OSError("damaged: its run lengths are longer than its picture")
         if syntax != RLELossless:
             _check_frame(header, frame, (rows, columns, samples))
     return _mend_high_bit(header)

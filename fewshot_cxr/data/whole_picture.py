@@ -21,6 +21,7 @@ from fewshot_cxr.data.codestream import (
     may_lack_data,
 )
 from fewshot_cxr.data.counted_reads import CountedBytes
+from fewshot_cxr.data.jpeg2000 import check_blocks
 
 _JPEGS = ("JPEG", "MPO")
 # TIFF 6.0, sections 8, 15 and 22, and technical note 2: how strips or tiles are packed, where they are, how long.
@@ -150,8 +151,13 @@ def _check_strips(picture: ImageFile, content: bytes) -> None:
         check_codestream(content[place : place + length])
 
 
+def _check_jpeg_2000(picture: ImageFile, content: bytes) -> None:
+    check_blocks(content)
+
+
 _CHECKS: dict[str, Callable[[ImageFile, bytes], None]] = {
     **dict.fromkeys(_JPEGS, _check_jpeg),
+    "JPEG2000": _check_jpeg_2000,
     "PNG": _check_png,
     "PPM": _check_text,
     "TIFF": _check_strips,
