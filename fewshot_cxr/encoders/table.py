@@ -92,7 +92,7 @@ def encoder_options(name: str) -> tuple[str, ...]:
 def _maker(name: str) -> Callable[..., Encoder]:
     if name in ENCODERS:
         return ENCODERS[name]
-    published = {known: partial(published_encoder, known) for known in PUBLISHED}
+    published: dict[str, Callable[..., Encoder]] = {known: partial(published_encoder, known) for known in PUBLISHED}
     if name in published:
         return published[name]
     for family, make in _FAMILIES.items():
@@ -103,4 +103,4 @@ def _maker(name: str) -> Callable[..., Encoder]:
     if timm.is_model(name):
         raise ValueError(f"unknown encoder {name!r} (did you mean 'timm:{name}'?)")
     families = {f"{known}:<any name>": make for known, make in _FAMILIES.items()}
-    return lookup({**ENCODERS, **published, **families}, name, what="encoder")
+    return lookup(ENCODERS | published | families, name, what="encoder")

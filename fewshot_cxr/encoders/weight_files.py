@@ -31,6 +31,12 @@ _WRAPPERS = (
     *("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model", "net", "network", "module"),
     *("teacher", "student", "encoder", "backbone", "weights", "params"),
 )
+# Unpickles, so it is nothing that is done here unasked.
+_CONVERT = (
+    "python -c \"import torch; c = torch.load(%r, 'cpu', weights_only=False); "
+    "c = next((c[k] for k in ('state_dict', 'model') if k in c), c) if isinstance(c, dict) else c; "
+    "torch.save(getattr(c, 'state_dict', lambda: c)(), 'plain.pth')\""
+)
 _CLASS = re.compile(rb"c((?:\w+\.)*\w+)\n(\w+)\n")
 _HARMLESS = ("torch", "collections", "torch._utils")
 
@@ -124,15 +130,16 @@ def _unreadable(path: Path) -> str:
     else:
         with path.open("rb") as file:
             pickled = file.read(_PICKLE)
+    convert = f"where you trust it, convert it: {_CONVERT % path.name}"
     if b"torch.nn.modules" in pickled:
         save = 'torch.save(model.state_dict(), "new.pth")'
-        return f"holds a whole model; save its state_dict(), where it was made, with {save}"
+        return f"holds a whole model; save its state_dict(), where it was made, with {save}; or, {convert}"
     classes = dict.fromkeys(f"{module.decode()}.{name.decode()}" for module, name in _CLASS.findall(pickled))
     others = [name for name in classes if name.partition(".")[0] not in _HARMLESS]
     if others:
         return (
             f"holds no plain weights but objects of {', '.join(others[:3])}, which nothing here unpickles; "
-            "save the state dict alone, where it was made"
+            f"save the state dict alone, where it was made, or, {convert}"
         )
     return f"holds no plain weights, or is damaged; {_AGAIN}, or save a state dict"
 

@@ -14,7 +14,16 @@ from torch.utils.data import Dataset
 from fewshot_cxr._checks import lookup
 from fewshot_cxr.data import CachedFilms, DatasetFilms, XrayDataset, cache_films, film_statistics
 from fewshot_cxr.data.film_digests import film_digests, write_training_films
-from fewshot_cxr.encoders import ENCODER_FILE, Encoder, as_encoder, build_encoder, load_encoder, load_head, save_encoder
+from fewshot_cxr.encoders import (
+    ENCODER_FILE,
+    Encoder,
+    as_encoder,
+    build_encoder,
+    frozen_card,
+    load_encoder,
+    load_head,
+    save_encoder,
+)
 from fewshot_cxr.inference import choose_device
 from fewshot_cxr.inference.embed import film_vectors
 from fewshot_cxr.records import Records
@@ -33,6 +42,10 @@ Validate = Callable[[Learner, np.ndarray], dict[str, float]]
 Data = Records | Dataset[Any]
 CARD = "card.json"
 _MOST_NOTES = 5
+_AS_IT_IS = (
+    "nothing is trained: the backbone is frozen and its pooled features are the embeddings, as `fscxr encoder make` has "
+    "them without films; a head behind them (--encoder-option output=head) would be"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +122,15 @@ class Run:
             checkpoint=checkpoint,
             progress=progress,
         )
+
+    def keep_as_it_is(self, encoder: Encoder, *, distance: str) -> tuple[str, ...]:
+        """Keep an encoder of which nothing is trained; its card knows no finding. Return notes that say so."""
+        card = frozen_card(encoder) | {"distance": distance, "best_epoch": None, "val_accuracy": None}
+        encoder.cpu().eval().card = card
+        if self.out is not None:
+            save_encoder(encoder, self.out / ENCODER_FILE, card=card)
+            write_json(self.out / CARD, card)
+        return (*self.problem_notes, _AS_IT_IS)
 
     @property
     def _augmenter(self) -> Augmenter:

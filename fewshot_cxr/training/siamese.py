@@ -112,6 +112,9 @@ class SiameseTrainer(TrainingSettings):
     ) -> TrainedEncoder:
         """Train and return the encoder of the best epoch.
 
+        Where a backbone is frozen and its pooled features are the embeddings there is nothing to train: the encoder is
+        kept as it is, and a note says so.
+
         Args:
             train: single-label films with patients (`split_by_patient` makes them); or a Dataset, see `DatasetFilms`.
             val: films of other patients; None: carved from `train` by patient, and noted.
@@ -134,6 +137,9 @@ class SiameseTrainer(TrainingSettings):
             n_episodes=self.val_n_episodes,
         )
         objective, learner = self._learner(run.train)
+        if not any(weight.requires_grad for weight in learner.parameters()):
+            notes = run.keep_as_it_is(learner.encoder, distance=self.distance)
+            return TrainedEncoder(learner.encoder, learner.encoder.card, (), notes)
         vectors = run.embed_once(learner.encoder)
         sampler = choose_sampler(
             self.sampler or objective.loss.batches,

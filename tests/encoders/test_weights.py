@@ -3,6 +3,9 @@
 import json
 import pickle
 import re
+import shlex
+import subprocess
+import sys
 import zipfile
 from argparse import Namespace
 from dataclasses import replace
@@ -509,7 +512,23 @@ def test_what_is_no_file_of_weights_is_named(tmp_path):
     for name, what in told.items():
         with pytest.raises(OSError, match=re.escape(f"{name} {what}")) as error:
             build_encoder("resnet18", weights=tmp_path / name)
-        assert "weights_only" not in str(error.value)
+        assert "safe_globals" not in str(error.value)
+        assert ("where you trust it, convert it: python -c" in str(error.value)) == (
+            "objects" in what or "whole" in what
+        )
+
+
+def test_the_command_that_converts_a_whole_model_does(tmp_path):
+    network = timm.create_model("resnet10t")
+    torch.save(network, tmp_path / "whole.pt")
+    torch.save({"model": network.state_dict(), "args": Namespace(lr=1)}, tmp_path / "run.pt")
+    for name in ("whole.pt", "run.pt"):
+        with pytest.raises(OSError, match="where you trust it") as error:
+            build_encoder("timm:resnet10t", image_spec=SMALL, weights=tmp_path / name)
+        command = str(error.value).partition("convert it: ")[2].replace("python", shlex.quote(sys.executable), 1)
+        subprocess.run(command, shell=True, check=True, cwd=tmp_path)
+        made = build_encoder("timm:resnet10t", image_spec=SMALL, weights=tmp_path / "plain.pth")
+        assert torch.equal(made.backbone.conv1[3].weight, network.conv1[3].weight)
 
 
 def test_the_content_decides_and_not_the_suffix(tmp_path):

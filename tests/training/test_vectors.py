@@ -3,7 +3,7 @@ import torch
 from made_runs import make_films
 
 from fewshot_cxr.data import Augmentation
-from fewshot_cxr.encoders import build_encoder
+from fewshot_cxr.encoders import build_encoder, load_encoder
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.training import ClassifierTrainer, SiameseTrainer, fitting
 from fewshot_cxr.training.vectors import stored_view, trains_head_alone
@@ -114,3 +114,13 @@ def test_a_run_says_that_its_films_were_embedded_once(films):
     assert any(
         "each film was embedded once" in note for note in fit(ClassifierTrainer(**SMALL, **HEAD), films)[1].notes
     )
+
+
+def test_where_nothing_is_left_to_train_the_encoder_is_kept_as_it_is(films, tmp_path):
+    pooled = {"encoder": "resnet9", "encoder_options": {"width": 4, "output": "pooled"}}
+    trained = SiameseTrainer(**SMALL, **EPISODES, **pooled).fit(films, out=tmp_path / "run", progress=None)
+    assert not trained.history
+    assert trained.notes[-1].startswith("nothing is trained: the backbone is frozen and its pooled features are")
+    loaded, built = load_encoder(tmp_path / "run"), build_encoder("resnet9", image_spec=SPEC, width=4, output="pooled")
+    assert all(torch.equal(loaded.state_dict()[name], weight) for name, weight in built.state_dict().items())
+    assert loaded.card["findings"] == trained.card["findings"] == []
