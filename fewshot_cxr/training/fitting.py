@@ -43,8 +43,8 @@ Data = Records | Dataset[Any]
 CARD = "card.json"
 _MOST_NOTES = 5
 _AS_IT_IS = (
-    "nothing is trained: the backbone is frozen and its pooled features are the embeddings, as `fscxr encoder make` has "
-    "them without films; a head behind them (--encoder-option output=head) would be"
+    "nothing is trained: the backbone is frozen and its pooled features are the embeddings, as `fscxr encoder make` "
+    "has them without films; a head behind them (--encoder-option output=head) would be"
 )
 
 

