@@ -20,6 +20,7 @@ PRECISIONS = ("auto", "32-true", "bf16-mixed")
 SCHEDULES = ("one_cycle", "warm_restarts", "plateau", "constant")
 STANDARDISATIONS = ("spec", "scalar", "per_pixel")
 BACKBONE = "backbone"
+_IN_A_FOLDER = "timm:local-dir:"
 # Settings that are whole numbers, and their minima.
 _WHOLE = {
     "n_epochs": 1,
@@ -163,4 +164,6 @@ class TrainingSettings:
         weights = self.encoder_options.get("weights")
         if weights is not None:  # what they are, not where this machine keeps them
             plain["encoder_options"] = {**self.encoder_options, "weights": weights_name(weights)}
+        if isinstance(self.encoder, str) and self.encoder.startswith(_IN_A_FOLDER):
+            plain["encoder"] = _IN_A_FOLDER + Path(self.encoder.removeprefix(_IN_A_FOLDER)).name
         return dict(json.loads(json.dumps(plain, default=class_name)))

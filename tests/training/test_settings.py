@@ -32,6 +32,11 @@ def test_a_misspelt_keyword_is_pythons_own_error(trainer):
         trainer(n_epoch=3)
 
 
+def test_a_folder_of_this_machine_is_told_by_its_name():
+    trainer = SiameseTrainer(encoder="timm:local-dir:/home/anna/net", encoder_options={"pretrained": True})
+    assert trainer.settings()["encoder"] == "timm:local-dir:net"
+
+
 @pytest.mark.parametrize("name", ["resnet9", "resnet18", "covidnet"])
 def test_layer_decay_gives_every_layer_its_rate_and_the_rest_the_whole(name):
     encoder = build_encoder(name, image_spec=ImageSpec(size_px=64))
