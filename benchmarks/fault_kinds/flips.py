@@ -1,6 +1,5 @@
 """One bit of a file turned over: every bit of the header, some of the tensors; what is read then must not differ."""
 
-import json
 import os
 import shutil
 import warnings
@@ -12,15 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from made_hostile import cuts, zero_tails
 
-from fault_kinds.attack import Attack, believed, fingerprint, fresh, in_process
+from fault_kinds.attack import Attack, believed, fingerprint, fresh
 from fewshot_cxr import Embeddings, ImageSpec, build_encoder, load_encoder
 from fewshot_cxr.data import cache_films, read_dataset
 from fewshot_cxr.encoders import load_head, save_encoder
 from fewshot_cxr.episodes import SavedEpisodes
-from fewshot_cxr.training.last_checkpoint import resumed_epoch
+from fewshot_cxr.training.last_checkpoint import read_checkpoint
 
 N_TENSOR_BITS = 1_000
 SPEC = ImageSpec(size_px=32)
@@ -46,7 +44,7 @@ def episodes(made: Path, draw: np.random.Generator, share: float) -> Iterator[At
 def checkpoint(made: Path, draw: np.random.Generator, share: float) -> Iterator[Attack]:
     """Flip bits of a last.ckpt: what stands around its tensors, and the tensors."""
     file = made / "run" / "last.ckpt"
-    content, card = file.read_bytes(), json.loads((made / "run" / "card.json").read_text())
+    content = file.read_bytes()
     with zipfile.ZipFile(file) as archive:
         is_tensor = np.zeros(len(content), dtype=bool)
         for member in archive.infolist():
@@ -61,18 +59,17 @@ def checkpoint(made: Path, draw: np.random.Generator, share: float) -> Iterator[
     around = draw.permutation(np.flatnonzero(~is_tensor))
     chosen = [*around[: int(4_000 * share)], *draw.choice(np.flatnonzero(is_tensor), int(N_TENSOR_BITS * share))]
     bits = 8 * np.array(chosen) + draw.integers(0, 8, len(chosen))
-    yield from _each(file, bits.tolist(), partial(_checkpoint_says, card))
+    yield from _each(file, bits.tolist(), _checkpoint_says)
 
 
 def pieces(made: Path, draw: np.random.Generator, share: float) -> Iterator[Attack]:
     """Cut each form, end it with zeros as after a loss of power, leave nothing of it, and put another in its place."""
-    card = json.loads((made / "run" / "card.json").read_text(encoding="utf-8"))
     films = Embeddings.load(made / "test.safetensors")
     readers: dict[Path, Callable[[Path], Any]] = {
         made / "classifier" / "encoder.safetensors": _classifier_says,
         made / "all.safetensors": _embeddings_say,
         made / "test.episodes": partial(_episodes_say, films),
-        made / "run" / "last.ckpt": partial(_checkpoint_says, card),
+        made / "run" / "last.ckpt": _checkpoint_says,
     }
     for file, read in readers.items():
         foreign = (made / name for name in ("run/encoder.safetensors", "split.csv", "run.json"))
@@ -153,13 +150,14 @@ def _believed(content: bytes, file: Path, read: Callable[[Path], Any], truth: by
 
 
 def _flip_cache(films: Any, whole: Path, name: Path, bit: int, truth: bytes) -> str:
-    folder = fresh(whole.parent, "flipped_cache")
+    folder = fresh(whole.parent, f"flipped_{name.suffix}_{bit}")  # a pack is tested once in each process
     shutil.copytree(whole, folder, dirs_exist_ok=True)
     file, date = folder / name, (whole / name).stat()
     file.write_bytes(_with_bit(file.read_bytes(), bit))
     os.utime(file, ns=(date.st_atime_ns, date.st_mtime_ns))
-    # A pack is tested once in each process.
-    return believed(partial(in_process, partial(_cache_says, films, folder)), truth, file)
+    outcome = believed(partial(_cache_says, films, folder), truth, file)
+    shutil.rmtree(folder)
+    return outcome
 
 
 def _with_bit(content: bytes, bit: int) -> bytes:
@@ -187,9 +185,8 @@ def _episodes_say(films: Embeddings, file: Path) -> Any:
     return [blocks, saved.to_json(), saved.n_way, saved.n_episodes, saved.seed, saved.hash, saved.notes]
 
 
-def _checkpoint_says(card: dict[str, Any], file: Path) -> Any:
-    # All that a resumed run checks, then all that it takes.
-    return [resumed_epoch(file, card), torch.load(file, map_location="cpu", weights_only=True)]
+def _checkpoint_says(file: Path) -> Any:
+    return read_checkpoint(file)
 
 
 def _cache_says(films: Any, folder: Path) -> Any:

@@ -25,7 +25,7 @@ HOSTILE = (
     "a\rOK",
     "a\u202egnp",
     "a\x08\x08b",
-    "a[red]x[/red]",
+    "a[red]x[bold]",
     "-rf",
     "a\nfscxr: error: b",
 )
