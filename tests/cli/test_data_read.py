@@ -1,12 +1,15 @@
 """`fscxr data read` on every layout, made-up and real, and training from each of them."""
 
 import json
+import os
 from collections import Counter
 from inspect import signature
 
+import numpy as np
 import pytest
 from command_line import run
 from made_layouts import LAYOUTS, N_PATIENTS, N_ROWS
+from PIL import Image
 
 from fewshot_cxr.data import READERS, read_dataset
 
@@ -275,3 +278,20 @@ def test_a_finding_goes_to_the_folders_that_have_films_without_one(tmp_path, cap
     assert (code, report["by_finding"]) == (0, {"a": 1, "b": 1, "new": 1})
     assert run("data", "read", tmp_path / "known", "--no-verify", "--finding", "new") == 2
     assert "--finding new has no effect" in capsys.readouterr().err
+
+
+def test_a_folder_whose_name_is_no_utf_8_is_read_and_found_again(tmp_path, capsys):
+    root = tmp_path / "elsewhere" / os.fsdecode(b"caf\xe9")
+    try:
+        (root / "a").mkdir(parents=True)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    for name in ("1", "2", "3"):
+        Image.fromarray(np.full((8, 8), 99, dtype=np.uint8)).save(root / "a" / f"{name}.png")
+    for place in (tmp_path / "here", root.parent):
+        for command in ("read", "split"):
+            manifest = place / f"{command}.csv"
+            assert run("data", command, root, "--out", manifest) == 0
+            assert run("data", "read", manifest, "--json", place / f"{command}.json") == 0
+            assert json.loads((place / f"{command}.json").read_text(encoding="utf-8"))["n_records"] == 3
+    assert "error" not in capsys.readouterr().err

@@ -70,6 +70,16 @@ def test_films_elsewhere_are_named_by_a_key_of_this_user_alone(films, state, tmp
     assert read_dataset("manifest", path, root=films.root).films == films.films
 
 
+def test_a_key_is_drawn_anew_by_each_user_and_follows_from_no_path(films, tmp_path, monkeypatch):
+    keys = set()
+    for user in ("one", "two", "three"):
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / user))
+        write_manifest(films, tmp_path / "run" / "m.csv")
+        keys.add(lead(tmp_path / "run" / "m.csv")["root_key"])
+    assert len(keys) == 3
+    assert all(len(key) == 32 for key in keys)
+
+
 def test_kept_paths_are_believed_where_they_were_kept(films, tmp_path, monkeypatch):
     path = tmp_path / "run" / "m.csv"
     write_manifest(films, path, keep_paths=True)

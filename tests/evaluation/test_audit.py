@@ -70,6 +70,8 @@ def test_json_holds_every_key_and_rebuilds_the_audit(clean_audit):
         ValueError, match=r"this is no whole audit: films.children.n_adults is -1, a count was expected"
     ):
         Audit.from_json(plain | {"films": {**plain["films"], "children": {"assessed": True, "n_adults": -1}}})
+    with pytest.raises(ValueError, match="no whole audit: confounding.balanced_accuracy.source is missing"):
+        Audit.from_json(plain | {"confounding": {**plain["confounding"], "balanced_accuracy": {}}})
 
 
 def test_negatives_and_equalised_films_are_found_as_copies(copied):

@@ -14,6 +14,7 @@ from fewshot_cxr.metrics import Estimate
 STRONG_V = 0.5
 # How far above chance a classifier that sees nothing of the lungs must surely be before a study is called confounded.
 CLEAR_MARGIN = 0.1
+_TRIVIAL = ("source", "size", "border")  # what a finding is guessed from, and what it is not to follow from
 
 
 @dataclass(frozen=True)
@@ -222,6 +223,9 @@ class Audit:
         """
         try:
             made: Audit = read_plain(cls, value)
+            for name in _TRIVIAL:
+                if name not in made.confounding.balanced_accuracy:
+                    raise ValueError(f"confounding.balanced_accuracy.{name} is missing")
         except ValueError as error:
             raise ValueError(f"this is no whole audit: {error}; `fscxr data audit --json FILE` writes one") from error
         return made
@@ -246,7 +250,7 @@ class Audit:
 def _is_confounded(audit: Audit) -> bool:
     accuracy = audit.confounding.balanced_accuracy
     by_v = (audit.confounding.cramers_v.corrected or 0) >= STRONG_V
-    return by_v or any(accuracy[name].is_clearly_above_chance for name in ("source", "size", "border"))
+    return by_v or any(accuracy[name].is_clearly_above_chance for name in _TRIVIAL)
 
 
 def _has_mark(mark: str) -> Callable[[Audit], bool]:
