@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
+from fewshot_cxr.cli.console import say_notes
 from fewshot_cxr.cli.flags import Flag, several
-from fewshot_cxr.encoders import ENCODERS, PUBLISHED, weights_spec, with_given
+from fewshot_cxr.encoders import ENCODERS, PUBLISHED, unsaid_statistics, weights_spec, with_given
 from fewshot_cxr.image_spec import CROPS, EQUALISERS, RESIZES, ImageSpec
 
 ENCODER_NAMES = (*ENCODERS, *PUBLISHED, "timm:<any name>", "timm:hf-hub:<owner/name>", "xrv:<weights>")
@@ -31,6 +32,8 @@ def chosen_spec(flags: dict[str, Any], usual: ImageSpec, name: str, start: Mappi
     """
     given = {field: flags.pop(field) for field in _OF_THE_IMAGE}
     given = {field: value for field, value in given.items() if value is not None}
+    if start.get("weights") and (note := unsaid_statistics(name, start["weights"])):
+        say_notes([note])
     own = weights_spec(name, weights=start.get("weights"), pretrained=bool(start.get("pretrained")))
     return with_given(own or usual, given)
 

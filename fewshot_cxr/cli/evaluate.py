@@ -31,6 +31,7 @@ from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
 from fewshot_cxr.workflows.judging import closed_warnings, embed_exemplars, evaluate_by_exemplars
 from fewshot_cxr.workflows.training_films import count_training_films, with_training_films
+from fewshot_cxr.workflows.weights_seen import weights_notes
 
 _WITH_PREDICTIONS = ("predictions", "json_file")
 _OF_EXEMPLARS = ("checkpoint", "support", "support_split", "n_exemplars", "rule", "distance", "seed")
@@ -138,4 +139,5 @@ def _exemplar_result(
     say_exemplars(support, exemplars.films.records)
     judged = result, films.records, encoder, exemplars.films.records
     result = replace(result, warnings=(*result.warnings, *closed_warnings(*judged)))
+    result = replace(result, notes=(*result.notes, *weights_notes(encoder)))
     return with_training_films(result, n_trained)

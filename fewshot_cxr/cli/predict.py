@@ -15,6 +15,7 @@ from fewshot_cxr.encoders import load_encoder
 from fewshot_cxr.inference import RULES, TRANSDUCTIVE, Prediction, embed_files, predict
 from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
+from fewshot_cxr.workflows.weights_seen import weights_notes, weights_warnings
 
 
 @click.command()
@@ -78,6 +79,10 @@ def command(
     )
     predictions = [_that_open(prediction, exemplars.root) for prediction in predictions]
     say_exemplars(exemplars, cached.records)
+    say_notes(weights_notes(encoder))
+    new = [name for name in exemplars.findings if name not in encoder.card.get("findings", ())]
+    for warning in weights_warnings(encoder, exemplars, new):
+        say(f"warning: {warning}")
     for problem in problems:
         say(f"left out: {problem.path}: {problem.reason}")
     show_prediction(predictions, to_stderr=json_file == "-")

@@ -11,6 +11,7 @@ from .efficientnet_attention import PUBLISHED_GATES as PUBLISHED_GATES
 from .efficientnet_attention import EfficientNetAttention as EfficientNetAttention
 from .frozen import frozen_card as frozen_card
 from .own_module import as_encoder as as_encoder
+from .published.facts import seen_in_training as seen_in_training
 from .published.models import PUBLISHED as PUBLISHED
 from .resnet9 import ResNet9 as ResNet9
 from .table import ENCODERS as ENCODERS
@@ -20,5 +21,6 @@ from .timm_encoder import TimmEncoder as TimmEncoder
 from .vgg16 import Vgg16 as Vgg16
 from .weights import load_weights as load_weights
 from .weights import weights_name as weights_name
+from .weights_spec import unsaid_statistics as unsaid_statistics
 from .weights_spec import weights_spec as weights_spec
 from .weights_spec import with_given as with_given

@@ -107,6 +107,7 @@ class Encoder(nn.Module):
     Attributes:
         recipe: {"encoder": name, "options": {...}}, from which `build_encoder` makes the same again; it sets this.
         card: what a training run says of its encoder; {} for one not trained.
+        origin: what is known of the weights that it started from (`WeightFacts`); {} for random ones.
         n_frozen: how many of `layer_groups` are frozen; see `freeze`. No file keeps it.
         heat_layer: of the class: whose map Grad-CAM looks at unless told otherwise, "features" or a module's name.
     """
@@ -143,6 +144,7 @@ class Encoder(nn.Module):
         self.head: nn.Module = nn.Identity() if output == "pooled" else nn.Linear(n_features, self.embedding_dim)
         self.recipe: dict[str, Any] = {}
         self.card: dict[str, Any] = {}
+        self.origin: dict[str, Any] = {}
         self.n_frozen = 0
         if self.image_spec.per_pixel:
             shape = (1, 1, self.image_spec.size_px, self.image_spec.size_px)

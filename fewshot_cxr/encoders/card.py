@@ -20,6 +20,7 @@ _CARD = {
     "best_epoch?": (int, None),
     "val_accuracy?": (float, None),
     "versions?": dict,
+    "weights?": {"name?": str, "licence?": str, "access?": str, "trained_on?": [str], "sha256?": str},
 }
 
 

@@ -32,7 +32,8 @@ def save_encoder(
     Args:
         encoder: made by `build_encoder`, `as_encoder` or `load_encoder`, which know its recipe.
         path: the file, replaced.
-        card: plain JSON values; `load_encoder` gives them back as `encoder.card`.
+        card: plain JSON values; `load_encoder` gives them back as `encoder.card`. The encoder's `origin` joins them as
+            "weights".
         head: weights of what the task puts behind the embeddings, a classifier or a learned distance; `load_head` gives
             them back, and `card["head"]` says what they are. Whoever loads the encoder does not meet them.
 
@@ -44,7 +45,8 @@ def save_encoder(
     refuse_diverged(encoder, f"{path} is not written: the encoder")
     if head and not all(tensor.isfinite().all() for tensor in head.values()):
         raise ValueError(f"{path} is not written: its head holds NaN or infinity; lower the learning rate (--lr)")
-    header = {"recipe": encoder.recipe, "image_spec": encoder.image_spec.to_json(), "card": dict(card)}
+    card = ({"weights": encoder.origin} if encoder.origin else {}) | dict(card)
+    header = {"recipe": encoder.recipe, "image_spec": encoder.image_spec.to_json(), "card": card}
     behind = {f"{TASK_HEAD}.{name}": tensor for name, tensor in (head or {}).items()}
     save_tensors(path, encoder.state_dict() | behind, kind=KIND, header=header)
 
@@ -79,6 +81,7 @@ def load_encoder(path: str | Path, *, module: nn.Module | None = None) -> Encode
     if encoder.recipe["encoder"] != kind:
         raise ValueError(f"{path} holds the weights of {kind}, the module is {encoder.recipe['encoder']}")
     encoder.recipe, encoder.image_spec, encoder.card = recipe, spec, header["card"]
+    encoder.origin = encoder.card.get("weights", {})
     copy_weights(own, encoder.state_dict(), path)
     refuse_diverged(encoder, f"{path} is of no use: its encoder")
     return encoder.eval()

@@ -19,4 +19,4 @@ def frozen_card(encoder: Encoder) -> dict[str, Any]:
         "image_spec": encoder.image_spec.to_json(),
         "findings": [],
         "distance": "cosine",
-    }
+    } | ({"weights": encoder.origin} if encoder.origin else {})

@@ -11,14 +11,16 @@ from fewshot_cxr.encoders.base import Encoder
 from fewshot_cxr.encoders.covidnet import CovidNet
 from fewshot_cxr.encoders.described import described_encoder, read_folder, read_hub
 from fewshot_cxr.encoders.efficientnet_attention import EfficientNetAttention
+from fewshot_cxr.encoders.published.facts import weight_facts
 from fewshot_cxr.encoders.published.lite0 import efficientnet_lite0
 from fewshot_cxr.encoders.published.models import PUBLISHED, published_encoder
 from fewshot_cxr.encoders.resnet9 import ResNet9
 from fewshot_cxr.encoders.timm_encoder import TimmEncoder
 from fewshot_cxr.encoders.vgg16 import Vgg16
-from fewshot_cxr.encoders.weights import load_weights, weights_name
+from fewshot_cxr.encoders.weights import file_facts, load_weights, weights_name
 from fewshot_cxr.encoders.xrv_encoder import xrv_encoder
 from fewshot_cxr.seeding import seeded_torch
+from fewshot_cxr.storage import tensor_hash
 
 # Where timm has several published weights of a network, torchvision's are taken, as the transfer systems did.
 ENCODERS: dict[str, Callable[..., Encoder]] = {
@@ -65,6 +67,10 @@ def build_encoder(name: str, *, seed: int = 0, weights: str | Path | None = None
         encoder = make(**options)
     if weights is not None:
         load_weights(encoder, weights)
+        encoder.origin = file_facts(name, weights)
+    elif options.get("pretrained"):
+        own = encoder.origin or {"sha256_of_tensors": tensor_hash(encoder.backbone.state_dict())}
+        encoder.origin = weight_facts(name).to_json() | own
     signature = inspect.signature(make)
     defaults = {name: item.default for name, item in signature.parameters.items() if item.default is not item.empty}
     kept = {name: value for name, value in {**defaults, **options}.items() if name != "image_spec"}

@@ -9,12 +9,14 @@ from contextlib import redirect_stdout
 from io import StringIO
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fewshot_cxr.encoders.base import TASK_HEAD, Encoder, refuse_diverged
 from fewshot_cxr.encoders.card import check_header
+from fewshot_cxr.encoders.published.facts import weight_facts
 from fewshot_cxr.encoders.published.names import PROJECTION, named_by_timm
 from fewshot_cxr.encoders.weight_files import read_state_dict
 from fewshot_cxr.image_spec import ImageSpec
@@ -31,8 +33,28 @@ _OLD_DENSE_LAYER = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
 
 def weights_name(path: str | Path) -> str:
     """Return what a card says of a file of weights: its name and its hash, not where this machine keeps it."""
+    return f"{Path(path).name} (sha256 {file_sha256(path)[:16]})"
+
+
+def file_facts(encoder: str, path: str | Path) -> dict[str, Any]:
+    """Return what a card says of weights that came from a file: what is known of the encoder's, and the file's hash.
+
+    A file of ours says itself where its own weights came from.
+
+    Args:
+        encoder: name of the encoder, as for `build_encoder`.
+        path: of the file.
+    """
+    own = {"file": Path(path).name, "sha256": file_sha256(path)}
+    if is_safetensors(path) and not is_foreign(path):
+        return {"name": Path(path).name, **load_tensors(path, kind=KIND)[1]["card"].get("weights", {}), **own}
+    return weight_facts(encoder).to_json() | own
+
+
+def file_sha256(path: str | Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
     with Path(path).open("rb") as file:
-        return f"{Path(path).name} (sha256 {hashlib.file_digest(file, 'sha256').hexdigest()[:16]})"
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_weights(encoder: Encoder, path: str | Path) -> None:

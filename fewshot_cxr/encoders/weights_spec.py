@@ -7,6 +7,7 @@ from typing import Any
 
 from fewshot_cxr.encoders.card import check_header
 from fewshot_cxr.encoders.described import read_folder, read_hub
+from fewshot_cxr.encoders.published.facts import weight_facts
 from fewshot_cxr.encoders.published.lite0 import LITE0_SPEC
 from fewshot_cxr.encoders.published.models import PUBLISHED
 from fewshot_cxr.encoders.timm_encoder import published_config
@@ -42,6 +43,22 @@ def weights_spec(name: str, *, weights: str | Path | None = None, pretrained: bo
     if weights is not None and (own := _spec_in(Path(weights))) is not None:
         return own
     return _published_spec(name) if pretrained or weights is not None else None
+
+
+def unsaid_statistics(name: str, weights: str | Path) -> str:
+    """Say whose size, mean and std are taken where a file of weights does not say its own; "" where it is known.
+
+    Args:
+        name: of the encoder.
+        weights: the file.
+    """
+    if _spec_in(Path(weights)) is not None or weight_facts(name).source:
+        return ""
+    whose = "ours" if _published_spec(name) is None else f"those of the weights that timm publishes for {name}"
+    return (
+        f"{Path(weights).name} does not say what its images were: size, mean and std are {whose}, unless flags say "
+        "otherwise"
+    )
 
 
 def _spec_in(path: Path) -> ImageSpec | None:

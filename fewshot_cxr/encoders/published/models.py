@@ -10,7 +10,7 @@ from fewshot_cxr.encoders.base import Encoder
 from fewshot_cxr.encoders.hub import asking_the_hub
 from fewshot_cxr.encoders.timm_encoder import Network, TimmEncoder
 from fewshot_cxr.encoders.weight_files import read_state_dict
-from fewshot_cxr.encoders.weights import take_weights
+from fewshot_cxr.encoders.weights import file_sha256, take_weights
 from fewshot_cxr.image_spec import ImageSpec
 
 _CLIP = {"mean": (0.48145466, 0.4578275, 0.40821073), "std": (0.26862954, 0.26130258, 0.27577711)}
@@ -122,7 +122,9 @@ def published_encoder(
     spec = own.image_spec
     encoder.backbone.pretrained_cfg = encoder.backbone.pretrained_cfg | {"mean": spec.mean, "std": spec.std}
     if pretrained:
-        take_weights(encoder, read_state_dict(_downloaded(known, own)), known)
+        file = _downloaded(known, own)
+        take_weights(encoder, read_state_dict(file), known)
+        encoder.origin = {"file": own.file, "sha256": file_sha256(file)}
     return encoder
 
 
