@@ -1,6 +1,7 @@
 """Results, predictions and pages warn once where the weights have seen films of what is called new."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from command_line import run
@@ -20,8 +21,6 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("place")
     make_synthetic(folder, n_patients=12, findings=("normal", "effusion"), size_px=48)
     films = read_dataset("image_folder", folder / "films", patient_pattern=r"(p\d+)_")
-    from dataclasses import replace
-
     marked = [replace(film, source={"effusion": "chexpert"}.get(film.findings[0], "here")) for film in films]
     write_manifest(Records(tuple(marked), films.root), folder / "films.csv")
     encoder = build_encoder("resnet9", image_spec=ImageSpec(32), width=4)

@@ -18,7 +18,7 @@ _XRV_SETS = {
 }
 # A set -> what its name is among the sources of films, in small letters and digits alone.
 DATA_SETS: dict[str, re.Pattern[str]] = {
-    NIH: re.compile(r"nih|chestxray(?:8|14)|cxr14|^rsna"),
+    NIH: re.compile(r"^nih|chestxray(?:8|14)|cxr14|^rsna"),
     CHEXPERT: re.compile(r"chexpert"),
     MIMIC: re.compile(r"mimic"),
     PADCHEST: re.compile(r"padchest"),
