@@ -207,8 +207,11 @@ def _write_through(part: Path, path: Path) -> None:
     else:
         sys.stdout.flush()  # what was printed before stands before
         handle = os.dup(stream)
-    with part.open("rb") as source, open(handle, "wb") as target:
-        shutil.copyfileobj(source, target, _COPIED)
+    try:
+        with part.open("rb") as source, open(handle, "wb") as target:
+            shutil.copyfileobj(source, target, _COPIED)
+    except OSError as error:  # of a handle it does not know the name
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _opened(path: Path) -> int:

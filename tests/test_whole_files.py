@@ -6,6 +6,7 @@ import os
 import stat
 import threading
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -241,3 +242,9 @@ def test_a_name_that_is_no_utf_8_is_written_as_json_reads_it(tmp_path):
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {name: [name, "caf\xe9"]}
     write_text(tmp_path / "a.txt", name)
     assert (tmp_path / "a.txt").read_bytes() == b"caf\\udce9"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_device_that_takes_no_more_is_named():
+    with pytest.raises(OSError, match="No space left on device: '/dev/full'"):
+        write_text("/dev/full", "x" * 9)

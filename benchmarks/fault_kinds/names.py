@@ -30,17 +30,18 @@ HOSTILE = (
     "a\nfscxr: error: b",
 )
 NOT_UTF8 = os.fsdecode(b"caf\xe9")
+QUICKLY = ("--deletion", 0, "--overlays", 1)
 COMMANDS = (
     ("data", "read", "image_folder:{}", "--out", "names.csv"),
     ("data", "audit", "{}"),
-    ("data", "split", "{}", "--out", "split.csv"),
+    ("data", "split", "{}", "--out", "s.csv"),
     ("data", "cache", "{}", "--image-size", 32),
     ("embed", "--checkpoint", "run", "--data", "{}", "--out", "e.csv"),
     ("predict", "{}", "--checkpoint", "run", "--support", "split.csv"),
-    ("predict", "films/bright/0_0.png", "--checkpoint", "run", "--support", "{}"),
-    ("evaluate", "--checkpoint", "run", "--data", "{}", "--support", "split.csv", "--allow-training-films"),
+    ("predict", "films/dark/0_0.png", "--checkpoint", "run", "--support", "{}"),
+    ("evaluate", "--classifier", "classifier", "--data", "{}", "--allow-training-films"),
     ("train", "classifier", "--data", "{}", *CLASSIFIER, *PROCESSOR, "--epochs", 1, "--out", "r"),
-    ("explain", "--checkpoint", "run", "--data", "{}", "--support", "split.csv", "--out", "x", "--deletion", 0),
+    ("explain", "--classifier", "classifier", "--data", "{}", "--out", "x", *QUICKLY, *PROCESSOR),
     ("plot", "samples", "{}", "--out", "p.png"),
 )
 
@@ -163,6 +164,8 @@ def _write_to(made: Path, target: str, command: tuple[object, ...]) -> str:
         return f"{SILENT}: nothing was written to what the link names"
     if done.code == 0 and target == "full":
         return f"{SILENT}: nothing tells that the disk is full"
+    if target == "full" and not done.is_crash and str(out) in done.error:
+        return REFUSED  # at the end of the work, whatever that cost
     return command_outcome(done)
 
 
@@ -251,4 +254,4 @@ def _copy(made: Path) -> Path:
 
 def _call(command: tuple[object, ...], source: str, place: Path) -> Finished:
     words = [part.format(source) if isinstance(part, str) else part for part in command]
-    return call(*words, cwd=place, limit=30)
+    return call(*words, cwd=place)
