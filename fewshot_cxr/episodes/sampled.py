@@ -56,6 +56,8 @@ class Episodes:
         never: findings that are only ever `outside`.
         may_support: which films may stand on that side, bool, shape (N,); None: all.
         may_query: the same for the other side.
+        nested_in: draw so many support films of each class, and show the first n_shot of them: episodes of other shots
+            that are nested in as many ask the same queries, and their supports are part of each other. None: n_shot.
 
     Raises:
         TypeError: a number is not whole, a switch not True or False, or a text stands for a list of findings.
@@ -78,6 +80,7 @@ class Episodes:
     never: Sequence[str] = ()
     may_support: np.ndarray | None = None
     may_query: np.ndarray | None = None
+    nested_in: int | None = None
 
     @classmethod
     def draw(
@@ -96,6 +99,7 @@ class Episodes:
         never: Sequence[str] = (),
         may_support: np.ndarray | None = None,
         may_query: np.ndarray | None = None,
+        nested_in: int | None = None,
     ) -> "Episodes":
         """Describe the episodes over labelled embeddings; see the class for arguments and errors."""
         settings: dict[str, Any] = {} if n_way is None else {"n_way": n_way}
@@ -115,6 +119,7 @@ class Episodes:
             never=never,
             may_support=may_support,
             may_query=may_query,
+            nested_in=nested_in,
             **settings,
         )
 
@@ -133,6 +138,13 @@ class Episodes:
         shots = self.n_shot if isinstance(self.n_shot, Mapping) else {"": self.n_shot}
         for name, number in shots.items():
             check_whole(number, f"n_shot of {name}" if name else "n_shot", 1)
+        if self.nested_in is not None:
+            check_whole(self.nested_in, "nested_in", 1)
+            if isinstance(self.n_shot, Mapping) or self.n_shot > self.nested_in:
+                raise ValueError(
+                    f"nested_in is {self.nested_in}, and n_shot {self.n_shot}: it needs one number of shots for all "
+                    "classes, of nested_in at most"
+                )
         check_bool(self.allow_patient_overlap, "allow_patient_overlap")
         for name in ("always", "never"):
             check_list(getattr(self, name), name)
@@ -162,6 +174,7 @@ class Episodes:
             "always": list(self.always),
             "never": list(self.never),
             **{f"n_{name}": None if mask is None else int(np.sum(mask)) for name, mask in masks.items()},
+            **({} if self.nested_in is None else {"nested_in": int(self.nested_in)}),
             "notes": list(self.notes),
         }
 
@@ -188,7 +201,10 @@ class Episodes:
         """
         check_whole(first, "first", 0)
         check_whole(size, "size", 1)
-        return self._draw.block(first, size)
+        block = self._draw.block(first, size)
+        if self.nested_in is None:
+            return block
+        return replace(block, support=np.ascontiguousarray(block.support[:, :, : self.n_shot]))
 
     @cached_property
     def _films(self) -> EpisodeFilms:
@@ -209,7 +225,7 @@ class Episodes:
         asked: int | None = self.n_way
         n_way = max(2, len(names)) if asked is None else asked
         self._check_ways(n_way, names, "films")
-        shots = shots_of(self.n_shot, names, self.class_names)
+        shots = shots_of(self.nested_in or self.n_shot, names, self.class_names)
 
         def share(pools: Sequence[ClassPool]) -> list[ClassPool]:
             most = min(n_way, len(pools))
@@ -241,7 +257,8 @@ class Episodes:
     @property
     def _wish(self) -> str:
         wish = f"episodes with {self.n_query} queries per class{' on average' if self.prevalence == 'natural' else ''}"
-        return f"{wish} and the shots given" if isinstance(self.n_shot, Mapping) else f"{self.n_shot}-shot {wish}"
+        shots = self.nested_in or self.n_shot
+        return f"{wish} and the shots given" if isinstance(shots, Mapping) else f"{shots}-shot {wish}"
 
     def _check_ways(self, n_way: int, names: Sequence[str], what: str) -> None:
         if n_way > len(names):

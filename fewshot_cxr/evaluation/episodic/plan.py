@@ -34,7 +34,8 @@ def draw_again(films: Embeddings, protocol: Mapping[str, Any]) -> Episodes | Fol
     if "n_folds" in protocol:
         return FoldEpisodes.draw(films, **{name: protocol[name] for name in ("n_folds", "n_repeats", "seed", "never")})
     names = ("n_way", "n_shot", "n_query", "n_episodes", "seed", "prevalence", "if_too_small", "always", "never")
-    return Episodes.draw(films, **{name: protocol[name] for name in (*names, "allow_patient_overlap")})
+    told = {name: protocol[name] for name in (*names, "allow_patient_overlap")}
+    return Episodes.draw(films, **told, nested_in=protocol.get("nested_in"))
 
 
 def replay_plan(embeddings: Embeddings, result: Result) -> Plan:
