@@ -40,6 +40,11 @@ def is_figure(start: bytes) -> bool:
     return start.startswith(b"\x89PNG") and b"Software\0fewshot_cxr" in start
 
 
+def is_drawing(start: bytes) -> bool:
+    """Return whether it is an SVG figure that we have drawn."""
+    return start.startswith(b"<?xml") and b"<svg" in start and b"<dc:title>fewshot_cxr</dc:title>" in start
+
+
 def begins(*words: bytes) -> IsKind:
     """Return what tells a text that begins with one of these words."""
     return lambda start: start.startswith(words)

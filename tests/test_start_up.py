@@ -30,6 +30,7 @@ MAY_LOAD = {
     ("predict", "films/normal", "--checkpoint", "run", "--support", "split.csv", "--n-exemplars", "2"): set(),
     ("embed", "--checkpoint", "run", *ON_TEST, "--out", "test.safetensors"): set(),
     ("episode-eval", "--checkpoint", "run", *ON_TEST, *EPISODES): set(),
+    ("learning-curve", "--checkpoint", "run", *ON_TEST, "--shots", "1", *EPISODES[2:]): set(),
     ("evaluate", "--checkpoint", "run", *ON_TEST): {"scipy.sparse"},  # scipy.optimize, which fits the temperature
     ("compare", CLOSED, CLOSED): STATISTICS - {"pandas", "sklearn"},
     ("encoder", "make", "resnet9", "--random", "--out", "made"): set(),

@@ -25,6 +25,10 @@ COMMANDS = {
     "encoder": ("fewshot_cxr.cli.encoder", "Make an encoder from published weights, without training."),
     "train": ("fewshot_cxr.cli.train", "Train an encoder."),
     "episode-eval": ("fewshot_cxr.cli.episode_eval", "Judge an encoder in few-shot episodes."),
+    "learning-curve": (
+        "fewshot_cxr.cli.learning_curve",
+        "Measure how many labelled films are enough, and forecast what more would bring.",
+    ),
     "evaluate": (
         "fewshot_cxr.cli.evaluate",
         "Judge the classification of a test split: by exemplars, a classifier, a file of predictions.",

@@ -8,7 +8,17 @@ from typing import Any
 
 import click
 
-from fewshot_cxr._kinds import EMBEDDINGS, NOT_OURS, IsKind, begins, is_figure, is_page, is_taken, refuse_other_kind
+from fewshot_cxr._kinds import (
+    EMBEDDINGS,
+    NOT_OURS,
+    IsKind,
+    begins,
+    is_drawing,
+    is_figure,
+    is_page,
+    is_taken,
+    refuse_other_kind,
+)
 from fewshot_cxr.whole_files import check_writable
 
 _OVERWRITE, _KEEP_PATHS = "fewshot_cxr.overwrite", "fewshot_cxr.keep_paths"
@@ -105,6 +115,7 @@ keep_paths_flag = click.option(
 )
 json_file = _JsonFile()
 page_file = OutFile({".html": is_page, ".htm": is_page})
+picture_file = OutFile({".png": is_figure, ".svg": is_drawing})
 figure_file = OutFile({".png": is_figure, ".html": is_page})
 numbers_file = OutFile({".csv": begins(b"number,finding,mean")})
 embeddings_file = OutFile(EMBEDDINGS)

@@ -23,6 +23,9 @@ from .films import decide_by_exemplars as decide_by_exemplars
 from .films import evaluate_closed_set as evaluate_closed_set
 from .films import evaluate_multi_label as evaluate_multi_label
 from .films import read_predictions as read_predictions
+from .learning_curve import measure_learning_curve as measure_learning_curve
+from .learning_curve_result import Forecast as Forecast
+from .learning_curve_result import LearningCurve as LearningCurve
 from .replicates import Replicates as Replicates
 from .result import EpisodeFacts as EpisodeFacts
 from .result import FindingScores as FindingScores

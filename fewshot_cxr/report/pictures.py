@@ -9,9 +9,10 @@ from pathlib import Path
 from PIL import Image
 
 from fewshot_cxr._checks import lookup
-from fewshot_cxr._kinds import is_figure, refuse_other_kind
+from fewshot_cxr._kinds import is_drawing, is_figure, refuse_other_kind
 from fewshot_cxr.storage import write_bytes
 from fewshot_cxr.visualise import Figure
+from fewshot_cxr.visualise.style import same_names
 
 _DPI = 200
 _N_COLOURS = 256
@@ -92,6 +93,15 @@ def figure_png(figure: Figure, *, n_colours: int | None = None) -> bytes:
     return smaller.getvalue()
 
 
+def figure_svg(figure: Figure) -> bytes:
+    """Return a figure as SVG, its letters as outlines; the same figure gives the same bytes."""
+    buffer = io.BytesIO()
+    with same_names():
+        metadata = {"Creator": "fewshot_cxr", "Date": None}
+        figure.savefig(buffer, format="svg", facecolor=figure.get_facecolor(), metadata=metadata)
+    return buffer.getvalue()
+
+
 def figure_jpeg(figure: Figure, *, quality: int = 80) -> bytes:
     """Return a figure as JPEG; the same figure gives the same bytes.
 
@@ -106,16 +116,18 @@ def figure_jpeg(figure: Figure, *, quality: int = 80) -> bytes:
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
-    """Write a figure as a PNG file, whole or not at all.
+    """Write a figure as a PNG or SVG file, whole or not at all.
 
     Raises:
-        ValueError: the name does not end in .png.
+        ValueError: the name ends neither in .png nor in .svg.
         FileExistsError: a picture is there that is none of our figures, such as a film.
     """
-    if Path(path).suffix.lower() != ".png":
-        raise ValueError(f"{path}: figures are saved as .png; for other forms use figure.savefig")
-    refuse_other_kind(path, is_figure)
-    write_bytes(path, figure_png(figure))
+    suffix = Path(path).suffix.lower()
+    if suffix not in (".png", ".svg"):
+        raise ValueError(f"{path}: figures are saved as .png or .svg; for other forms use figure.savefig")
+    is_vector = suffix == ".svg"
+    refuse_other_kind(path, is_drawing if is_vector else is_figure)
+    write_bytes(path, figure_svg(figure) if is_vector else figure_png(figure))
 
 
 def data_uri(image: bytes) -> str:

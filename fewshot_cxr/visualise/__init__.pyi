@@ -24,6 +24,7 @@ from .rows import FocusBar as FocusBar
 from .rows import class_counts_figure as class_counts_figure
 from .rows import focus_figure as focus_figure
 from .rows import recall_figure as recall_figure
+from .shots_figure import shots_figure as shots_figure
 from .som import Som as Som
 from .som import class_proximity as class_proximity
 from .som import train_som as train_som

@@ -133,6 +133,13 @@ def drawing(
         figure.draw_without_rendering()
 
 
+@contextmanager
+def same_names() -> Iterator[None]:
+    """Name the parts of an SVG alike each time, inside the block."""
+    with style.context({"svg.hashsalt": "fewshot_cxr"}):
+        yield
+
+
 def fitted(text: str, inches: float, *, size: float, weight: str = "normal", n_lines: int = 2) -> str:
     """Break a text as `wrapped` does, at a width that is measured: a W takes the room of three i.
 

@@ -1,5 +1,6 @@
 """Whether films that are evaluated are those that an encoder was trained on."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,32 @@ from fewshot_cxr.data import CachedFilms
 from fewshot_cxr.data.film_digests import TRAINING_FILMS, film_digests, read_training_films
 from fewshot_cxr.evaluation import Result
 from fewshot_cxr.evaluation.warning_texts import TRAINED_ON
+from fewshot_cxr.records import Records
 
 
-def count_training_films(card: dict[str, Any], checkpoint: Path, films: CachedFilms, *, is_allowed: bool) -> int:
-    """Return how many films the encoder was trained on, as far as its run can tell.
+def find_training_films(card: dict[str, Any], checkpoint: Path, films: CachedFilms) -> list[bool]:
+    """Return which films the encoder was trained on, as far as its run can tell.
 
     A run keeps a digest of each film's pixels. One of before that was kept knows its films by their hash alone: then
     those of the split `train` count.
+
+    Args:
+        card: of the encoder.
+        checkpoint: run folder or encoder file.
+        films: that are evaluated.
+    """
+    file = (checkpoint if checkpoint.is_dir() else checkpoint.parent) / TRAINING_FILMS
+    records = films.records
+    if file.is_file():
+        known = read_training_films(file)
+        return [digest in known for digest in film_digests(films)]
+    if records.data_hash in (card.get("data_hash", {}).get("train"), *card.get("given_hash", ())[:1]):
+        return [True] * len(records)
+    return ["data_hash" in card and film.split == "train" for film in records]
+
+
+def count_training_films(card: dict[str, Any], checkpoint: Path, films: CachedFilms, *, is_allowed: bool) -> int:
+    """Return how many films the encoder was trained on; see `find_training_films`.
 
     Args:
         card: of the encoder.
@@ -25,21 +45,18 @@ def count_training_films(card: dict[str, Any], checkpoint: Path, films: CachedFi
     Raises:
         ValueError: there are some, and they may not be.
     """
-    file = (checkpoint if checkpoint.is_dir() else checkpoint.parent) / TRAINING_FILMS
-    records = films.records
-    if file.is_file():
-        known = read_training_films(file)
-        trained = [digest in known for digest in film_digests(films)]
-    elif records.data_hash in (card.get("data_hash", {}).get("train"), *card.get("given_hash", ())[:1]):
-        trained = [True] * len(records)
-    else:
-        trained = ["data_hash" in card and film.split == "train" for film in records]
+    trained = find_training_films(card, checkpoint, films)
     if any(trained) and not is_allowed:
-        raise ValueError(
-            f"{sum(trained):,} of {len(records):,} films were trained on, such as {records[trained.index(True)].path}; "
-            "name others (--split), or --allow-training-films to measure what the encoder remembers"
-        )
+        raise ValueError(trained_on_text(films.records, trained))
     return sum(trained)
+
+
+def trained_on_text(records: Records, trained: Sequence[bool]) -> str:
+    """Return how many films were trained on, the first of them, and the ways out."""
+    return (
+        f"{sum(trained):,} of {len(records):,} films were trained on, such as {records[trained.index(True)].path}; "
+        "name others (--split), or --allow-training-films to measure what the encoder remembers"
+    )
 
 
 def with_training_films(result: Result, n_training_films: int) -> Result:

@@ -246,6 +246,8 @@ def test_a_figure_is_saved_whole_and_the_same_each_time(tmp_path):
 
 
 def test_another_form_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"curves.pdf: figures are saved as .png; for other forms use figure.savefig"):
+    with pytest.raises(
+        ValueError, match=r"curves.pdf: figures are saved as .png or .svg; for other forms use figure.savefig"
+    ):
         save_figure(learning_curves_figure(HISTORY), tmp_path / "curves.pdf")
     assert not list(tmp_path.iterdir())
