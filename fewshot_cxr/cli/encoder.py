@@ -17,7 +17,11 @@ from fewshot_cxr.workflows.run_files import CARD
 
 @click.group(cls=Group)
 def command() -> None:
-    """Make an encoder from published weights, without training."""
+    """Make an encoder from published weights, without training.
+
+    \b
+    Example: fscxr encoder make efficientnet_lite0 --pretrained --image-size 320 --out lite0
+    """
 
 
 @command.command()
