@@ -55,7 +55,7 @@ KINDS: dict[str, Callable[[Path, np.random.Generator, float], Iterator[Attack]]]
     "full disks": disks.full,
     "read-only folders": disks.read_only,
 }
-# What the same attack, seed 0, found at commit 77b552c, before anything was mended.
+# What the same attack, seed 0, found at commit 77b552c, before anything was mended; what it miscounted is left out.
 BEFORE = {
     "flips: encoder": "28 crash, 328 silent",
     "flips: classifier": "28 crash, 9,015 silent",
@@ -66,7 +66,7 @@ BEFORE = {
     "types: results": "4 crash",
     "types: cards": "45 crash",
     "names on the terminal": "1 hang, 58 silent",
-    "files of no plain kind": "17 hang, 11 silent, 26 lost",
+    "files of no plain kind": "17 hang, 11 silent",
     "kills": "21 crash, 7 lost",
     "full disks": "39 crash",
 }
