@@ -18,6 +18,13 @@ _SIAMESE = SiameseTrainer()
 _CLASSIFIER = ClassifierTrainer()
 
 
+def _number_or_name(context: click.Context, parameter: click.Parameter, value: str | None) -> float | str | None:
+    try:
+        return None if value is None else float(value)
+    except ValueError:
+        return value
+
+
 @click.group(cls=Group)
 def command() -> None:
     """Train an encoder, or a classifier."""
@@ -39,6 +46,11 @@ def command() -> None:
     click.option("--batch-size", default=_SIAMESE.batch_size, show_default=True, type=click.IntRange(4)),
     click.option("--n-way", type=click.IntRange(2), help="Of episodic batches.  [default: all findings]"),
     click.option("--n-shot", default=_SIAMESE.n_shot, show_default=True, help="Of episodic batches."),
+    click.option(
+        "--keep",
+        callback=_number_or_name,
+        help="Keep a published encoder as it is, and fit a head beside it, without training: its weight, or auto.",
+    ),
 )
 @reading_flags
 @json_flag
@@ -91,7 +103,9 @@ def _train(trainer: Trainer, run: Run, reading: Reading, json_file: str | None, 
     seconds = sum(row["seconds"] for row in trained.history)
     accuracy = "" if card["val_accuracy"] is None else f", validation accuracy {100 * card['val_accuracy']:.1f} %"
     if trained.history:
-        say(f"{len(trained.history)} epochs in {seconds:.0f} s; best epoch {card['best_epoch']}{accuracy}")
+        how = "fitted" if "keep" in card else f"{len(trained.history)} epochs"
+        best = "" if "keep" in card else f"; best epoch {card['best_epoch']}"
+        say(f"{how} in {seconds:.0f} s{best}{accuracy}")
     say(f"written: {run.out} (next: fscxr {next_command} {run.out} --data ... --split test)")
     write_result({"card": card, "history": list(trained.history), "notes": list(trained.notes)}, json_file)
 

@@ -10,6 +10,10 @@ from .efficientnet_attention import NORMALISATIONS as NORMALISATIONS
 from .efficientnet_attention import PUBLISHED_GATES as PUBLISHED_GATES
 from .efficientnet_attention import EfficientNetAttention as EfficientNetAttention
 from .frozen import frozen_card as frozen_card
+from .joined import USUAL_KEEP as USUAL_KEEP
+from .joined import JoinedHead as JoinedHead
+from .joined import fit_joined_head as fit_joined_head
+from .joined import join as join
 from .own_module import as_encoder as as_encoder
 from .published.facts import seen_in_training as seen_in_training
 from .published.models import PUBLISHED as PUBLISHED

@@ -170,6 +170,11 @@ class Encoder(nn.Module):
         """Return the pooled features, shape (N, n_features), of a feature map."""
         return features.mean((2, 3))
 
+    @property
+    def pooled_widths(self) -> tuple[int, ...]:
+        """Widths of the groups that the pooled features come in, such as layers of the network: here one group."""
+        return (self.n_features,)
+
     def forward(self, images: Tensor) -> Tensor:
         """Return embeddings, shape (N, embedding_dim); images and errors as for `features`."""
         embeddings: Tensor = self.head(self.dropout(self.pool(self.features(images))))

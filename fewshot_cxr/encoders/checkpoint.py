@@ -11,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from fewshot_cxr.encoders.base import TASK_HEAD, Encoder, refuse_diverged
 from fewshot_cxr.encoders.card import check_header
+from fewshot_cxr.encoders.joined import join_as_told
 from fewshot_cxr.encoders.own_module import OWN, as_encoder
 from fewshot_cxr.encoders.table import build_encoder, is_built_in
 from fewshot_cxr.encoders.timm_encoder import TimmEncoder
@@ -71,6 +72,8 @@ def load_encoder(path: str | Path, *, module: nn.Module | None = None) -> Encode
     kind, own = recipe["encoder"], {name: t for name, t in tensors.items() if not name.startswith(f"{TASK_HEAD}.")}
     if module is not None:
         encoder = as_encoder(module, spec)
+        if isinstance(encoder.head, nn.Identity):
+            join_as_told(encoder, recipe["options"])
     elif kind.startswith(OWN):
         raise ValueError(
             f"{path} holds the weights of a {kind.removeprefix(OWN)}, which no name builds: hand one in, "

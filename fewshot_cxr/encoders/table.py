@@ -11,6 +11,7 @@ from fewshot_cxr.encoders.base import Encoder
 from fewshot_cxr.encoders.covidnet import CovidNet
 from fewshot_cxr.encoders.described import described_encoder, read_folder, read_hub
 from fewshot_cxr.encoders.efficientnet_attention import EfficientNetAttention
+from fewshot_cxr.encoders.joined import join_as_told
 from fewshot_cxr.encoders.published.facts import weight_facts
 from fewshot_cxr.encoders.published.lite0 import efficientnet_lite0
 from fewshot_cxr.encoders.published.models import PUBLISHED, published_encoder
@@ -42,7 +43,15 @@ _FAMILIES: dict[str, Callable[..., Encoder]] = {
 }
 
 
-def build_encoder(name: str, *, seed: int = 0, weights: str | Path | None = None, **options: Any) -> Encoder:
+def build_encoder(
+    name: str,
+    *,
+    seed: int = 0,
+    weights: str | Path | None = None,
+    n_basis: int | None = None,
+    n_directions: int | None = None,
+    **options: Any,
+) -> Encoder:
     """Build an encoder, in training mode.
 
     Args:
@@ -50,6 +59,8 @@ def build_encoder(name: str, *, seed: int = 0, weights: str | Path | None = None
             "xrv:" and a name in XRV_WEIGHTS.
         seed: of the initial weights; torch's global generator is left as it was.
         weights: start from this file, of `save_encoder`, timm or torchvision; see `load_weights`.
+        n_basis: of a saved encoder with a `JoinedHead`, which `join` notes; else None.
+        n_directions: likewise.
         options: of the encoder; a misspelt one is Python's own TypeError.
 
     Returns:
@@ -77,6 +88,7 @@ def build_encoder(name: str, *, seed: int = 0, weights: str | Path | None = None
     kept["weights"] = None if weights is None else weights_name(weights)
     # An encoder that came by a description elsewhere knows a name that needs no network.
     encoder.recipe = {"encoder": encoder.recipe.get("encoder", name), "options": kept}
+    join_as_told(encoder, {"n_basis": n_basis, "n_directions": n_directions})
     return encoder
 
 

@@ -11,9 +11,11 @@ from torch import Tensor, nn
 from fewshot_cxr._checks import lookup, nearest
 from fewshot_cxr.encoders.base import Encoder
 from fewshot_cxr.encoders.hub import asking_the_hub
+from fewshot_cxr.encoders.stages import pool_stages, stage_map, stage_widths
 from fewshot_cxr.image_spec import ImageSpec
 
-POOLS = ("native", "cls", "mean", "cls+mean")
+_STAGES = "stages"
+POOLS = ("native", "cls", "mean", "cls+mean", _STAGES)
 _OWN = "own"  # by the network's own head
 _HEAT = "last_patches"
 
@@ -46,7 +48,7 @@ class TimmEncoder(Encoder):
             and std are taken unless the spec names its own.
         pool: what is read. "native" is what the network's makers read (of a transformer its class token, attention
             pooling or mean); "cls" the class token; "mean" the mean of the patches, or of the map; or "cls+mean", one
-            behind the other.
+            behind the other; "stages" the mean and spread of each channel of the last stages (see `stage_map`).
         embedding_dim: width of the head; see `Encoder`.
         output: "head" or "pooled"; see `Encoder`.
         dropout: share of the pooled features; see `Encoder`.
@@ -79,7 +81,10 @@ class TimmEncoder(Encoder):
         if "cls" in self._pool and getattr(backbone, "cls_token", None) is None:
             raise ValueError(f"timm:{network.name} has no class token to pool: take pool native or mean")
         width = int(backbone.head_hidden_size if self._pool == _OWN else backbone.num_features)
-        n_read = width * (2 if self._pool == "cls+mean" else 1)
+        self._widths: tuple[int, ...] = (width * (2 if self._pool == "cls+mean" else 1),)
+        if self._pool == _STAGES:
+            self._widths = stage_widths(backbone, torch.zeros(1, spec.n_channels, spec.size_px, spec.size_px))
+        n_read = sum(self._widths)
         n_projected = network.n_projected if pool == "native" else 0
         super().__init__(
             spec, n_features=n_projected or n_read, embedding_dim=embedding_dim, output=output, dropout=dropout
@@ -92,9 +97,16 @@ class TimmEncoder(Encoder):
         if pretrained:
             self.adopt_statistics(backbone.pretrained_cfg["mean"], backbone.pretrained_cfg["std"])
 
+    @property
+    def pooled_widths(self) -> tuple[int, ...]:
+        """Widths of the groups that the pooled features come in: with pool "stages" one for each layer's means, ..."""
+        return self._widths if self._pool == _STAGES else (self.n_features,)
+
     def pool(self, features: Tensor) -> Tensor:
         """Return what the pooling reads of the map; see the class."""
         pooled: Tensor
+        if self._pool == _STAGES:
+            return pool_stages(features)
         if self._pool == _OWN:
             pooled = self.backbone.forward_head(self._as_timm_has_it(features), pre_logits=True).flatten(1)
         elif not self._n_prefix:
@@ -132,6 +144,8 @@ class TimmEncoder(Encoder):
         return features.permute(0, 2, 3, 1) if self._layout == "NHWC" else features
 
     def _feature_map(self, images: Tensor) -> Tensor:
+        if self._pool == _STAGES:
+            return stage_map(self.backbone, images)
         raw = self._raw_features(images)
         if self._layout == "NCHW":
             return raw

@@ -19,6 +19,7 @@ from fewshot_cxr.objectives import CrossBatchMemory, build_auxiliary, build_loss
 from fewshot_cxr.records import Records
 from fewshot_cxr.training.batches import choose_sampler
 from fewshot_cxr.training.fitting import Data, Progress, Run, prepare_encoder
+from fewshot_cxr.training.keeping import DISTANCE, check_keep, fit_kept
 from fewshot_cxr.training.module import Learner
 from fewshot_cxr.training.objective import MetricObjective
 from fewshot_cxr.training.settings import BACKBONE, TrainingSettings
@@ -72,6 +73,8 @@ class SiameseTrainer(TrainingSettings):
         val_n_episodes: how many there are.
         val_rule: a name in RULES; None: "template" by the learned distance where the loss has one, else
             "mean_distance".
+        keep: None trains. A number keeps a published encoder as it is and fits a head in closed form, whose weight it
+            is, the encoder's own being 1; "auto" chooses it without any new finding. See `JoinedHead`.
     """
 
     loss: str | Callable[..., Any] = "supcon"
@@ -88,6 +91,7 @@ class SiameseTrainer(TrainingSettings):
     val_n_query: int = 10
     val_n_episodes: int = 500
     val_rule: str | None = None
+    keep: float | str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -98,6 +102,8 @@ class SiameseTrainer(TrainingSettings):
         if self.n_way is not None:
             check_whole(self.n_way, "n_way", 2)
         check_above(self.aux_weight, 0, "aux_weight")
+        if self.keep is not None:
+            check_keep(self, self.keep)
         if self.margin is not None:
             check_above(self.margin, 0, "margin")
 
@@ -129,13 +135,19 @@ class SiameseTrainer(TrainingSettings):
             FloatingPointError: the loss is no longer finite.
             KeyboardInterrupt: Ctrl-C; the last whole epoch is on disk.
         """
-        run = Run.begin(self, train, val, out=out, resume=resume, progress=bars_of(progress))
+        # What is fitted at once has nothing to go on from.
+        has_steps = self.keep is None
+        run = Run.begin(self, train, val, out=out, resume=resume and has_steps, progress=bars_of(progress))
         plan = plan_validation(
             with_facts(np.zeros((len(run.val), 1)), run.val.records),
             n_shot=self.val_n_shot,
             n_query=self.val_n_query,
             n_episodes=self.val_n_episodes,
         )
+        if self.keep is not None:
+            validate = None if plan is None else partial(self._validate_kept, run.val.records, plan)
+            fit = fit_kept(run, keep=self.keep, validate=validate)
+            return TrainedEncoder(fit.encoder, fit.encoder.card, fit.history, fit.notes)
         objective, learner = self._learner(run.train)
         if not any(weight.requires_grad for weight in learner.parameters()):
             notes = run.keep_as_it_is(learner.encoder, distance=self.distance)
@@ -223,4 +235,9 @@ class SiameseTrainer(TrainingSettings):
             distance=self.distance,
             n_episodes=self.val_n_episodes,
         )
+        return {_MONITOR: accuracy}
+
+    def _validate_kept(self, films: Records, plan: EpisodePlan, vectors: np.ndarray) -> dict[str, float]:
+        labelled, rule = with_facts(vectors, films), self.val_rule or "prototype"
+        accuracy = validation_accuracy(labelled, plan, rule=rule, distance=DISTANCE, n_episodes=self.val_n_episodes)
         return {_MONITOR: accuracy}
