@@ -23,6 +23,7 @@ from fewshot_cxr.encoders import (
 from fewshot_cxr.storage import write_json, write_text
 from fewshot_cxr.training.callbacks import HISTORY, best_card, history_csv, run_card
 from fewshot_cxr.training.fitting import CARD, Run, prepare_encoder
+from fewshot_cxr.training.keep_weight import KeepChoice, choose_keep
 from fewshot_cxr.training.settings import TrainingSettings
 from fewshot_cxr.training.vectors import FilmVectors, head_vectors
 
@@ -75,7 +76,7 @@ def fit_kept(run: Run, *, keep: float | str, validate: Callable[[np.ndarray], di
     encoder = _frozen(run)
     vectors = run.embed_once(encoder)
     assert vectors is not None, "nothing of it is trained"
-    head, how = _fit_head(vectors, encoder.pooled_widths, keep)
+    head, how = _fit_head(run, vectors, encoder.pooled_widths, keep)
     join(encoder.cpu().eval().requires_grad_(True), head.eval())
     row = {"epoch": 0.0, **(validate(head_vectors(encoder, vectors.val)) if validate else {})}
     row["seconds"] = time.monotonic() - begun
@@ -95,14 +96,15 @@ def _frozen(run: Run) -> Encoder:
     return prepare_encoder(settings, run.train.films, usual=usual).requires_grad_(False)
 
 
-def _fit_head(vectors: FilmVectors, widths: tuple[int, ...], keep: float | str) -> tuple[JoinedHead, str]:
+def _fit_head(run: Run, vectors: FilmVectors, widths: tuple[int, ...], keep: float | str) -> tuple[JoinedHead, str]:
     n_films, n_views, n_features = vectors.train.shape
     class_ids = torch.from_numpy(vectors.class_ids).repeat_interleave(n_views)
     head = fit_joined_head(vectors.train.reshape(n_films * n_views, n_features), class_ids, widths)
-    if keep == AUTO:
-        return head, "the usual one"
-    head.keep.fill_(float(keep))
-    return head, "as asked"
+    choice = KeepChoice(float(keep), "as asked") if keep != AUTO else None
+    if choice is None:
+        choice = choose_keep(vectors.train[:, 0], run.train.films.records, widths, seed=run.settings.seed)
+    head.keep.fill_(choice.weight)
+    return head, choice.how
 
 
 def _write(run: Run, encoder: Encoder, row: dict[str, float]) -> None:
