@@ -58,7 +58,7 @@ def described_encoder(
     encoder = TimmEncoder(
         architecture, image_spec, pool=pool, embedding_dim=embedding_dim, output=output, dropout=dropout
     )
-    said = {key: config[key] for key in ("mean", "std", "classifier") if config.get(key)}
+    said = {key: config[key] for key in ("mean", "std", "classifier", "license") if config.get(key)}
     encoder.backbone.pretrained_cfg = encoder.backbone.pretrained_cfg | said
     encoder.recipe = {"encoder": f"timm:{architecture}"}
     if pretrained:

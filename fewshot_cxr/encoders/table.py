@@ -81,7 +81,8 @@ def build_encoder(
         encoder.origin = file_facts(name, weights)
     elif options.get("pretrained"):
         own = encoder.origin or {"sha256_of_tensors": tensor_hash(encoder.backbone.state_dict())}
-        encoder.origin = weight_facts(name).to_json() | own
+        said = getattr(encoder.backbone, "pretrained_cfg", {}).get("license")
+        encoder.origin = weight_facts(name, licence=said).to_json() | own
     signature = inspect.signature(make)
     defaults = {name: item.default for name, item in signature.parameters.items() if item.default is not item.empty}
     kept = {name: value for name, value in {**defaults, **options}.items() if name != "image_spec"}

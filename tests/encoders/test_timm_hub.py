@@ -32,7 +32,11 @@ def publish(folder, **changes):
     with seeded_torch(7, "hub"):
         network = timm.create_model("resnet10t", num_classes=5).eval()
     save_file(network.state_dict(), folder / "model.safetensors")
-    config = {"architecture": "resnet10t", "num_classes": 5, "pretrained_cfg": STATISTICS | {"classifier": "fc"}}
+    config = {
+        "architecture": "resnet10t",
+        "num_classes": 5,
+        "pretrained_cfg": STATISTICS | {"classifier": "fc", "license": "mit"},
+    }
     (folder / "config.json").write_text(json.dumps(config | changes))
     return network
 
@@ -69,6 +73,8 @@ def test_repository_of_the_hub_from_end_to_end(hub):
     network = publish(hub)
     encoder = build_encoder("timm:hf-hub:owner/name", image_spec=SMALL, output="pooled", pretrained=True)
     check_same(encoder, network)
+    assert (encoder.origin["name"], encoder.origin["licence"]) == ("timm:hf-hub:owner/name", "mit")
+    assert len(encoder.origin["sha256_of_tensors"]) == 64
     gray = build_encoder("timm:hf-hub:owner/name", image_spec=ImageSpec(size_px=64), pretrained=True)
     assert torch.equal(gray.backbone.conv1[0].weight, network.conv1[0].weight.sum(1, keepdim=True))
     assert gray.image_spec.mean == pytest.approx((0.5,))

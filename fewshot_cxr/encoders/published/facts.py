@@ -81,18 +81,19 @@ _FACTS = {
 }
 
 
-def weight_facts(encoder: str) -> WeightFacts:
+def weight_facts(encoder: str, *, licence: str | None = None) -> WeightFacts:
     """Return what is known of the weights that were published for an encoder, by its name.
 
     Args:
         encoder: as for `build_encoder`.
+        licence: that their description in timm's format names, of weights that are not known here.
     """
     if encoder in _FACTS:
         return _FACTS[encoder]
     if encoder.startswith("xrv:"):
         sets = _XRV_SETS.get(encoder.rpartition("-")[2])
         return WeightFacts(encoder, "Apache-2.0", "open", sets, _XRV)
-    return WeightFacts(encoder)
+    return WeightFacts(encoder, licence or "unknown")
 
 
 def data_set_of(source: str) -> str | None:
