@@ -1,23 +1,38 @@
 """`fscxr data audit`: what ruins studies, found before any training."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from fewshot_cxr import report  # each name loads when it is asked for: no page, no jinja2
 from fewshot_cxr._checks import lookup
-from fewshot_cxr.cli.console import progress_bars, say, say_notes, say_records, show_tables, write_page, write_result
-from fewshot_cxr.cli.flags import comma_names, decoding_flag, json_flag, seed_flag
+from fewshot_cxr.cli.console import (
+    bars_for,
+    print_line,
+    say,
+    say_notes,
+    say_records,
+    show_tables,
+    write_page,
+    write_result,
+)
+from fewshot_cxr.cli.flags import batch_compute_flags, comma_names, encoder_path, json_flag, seed_flag
 from fewshot_cxr.cli.outputs import page_file
 from fewshot_cxr.cli.sources import Reading, read_sources, reading_flags
 from fewshot_cxr.evaluation import CHECKS, audit_films
-from fewshot_cxr.report import checks_table, confounding_table, counts_table
+from fewshot_cxr.report import checks_table, confounding_table, counts_table, embedding_table
+from fewshot_cxr.workflows.compute import Compute
+from fewshot_cxr.workflows.embedding_audits import audit_embedding
 
 CHECK_FAILED = 3
 
 
 @click.command()
 @click.argument("sources", nargs=-1, required=True, metavar="MANIFEST...")
+@click.option(
+    "--checkpoint", type=encoder_path, help="Also measure what this encoder's embedding tells: source, view, age, sex."
+)
 @click.option("--html", "html_file", type=page_file, help="Write a page to look at.")
 @click.option(
     "--fail-on",
@@ -30,17 +45,18 @@ CHECK_FAILED = 3
     is_flag=True,
     help="--fail-on leak, contradictory: pass although patients of films are unknown.",
 )
-@decoding_flag
+@batch_compute_flags
 @seed_flag
 @reading_flags
 @json_flag
 def command(
     *,
     sources: tuple[str, ...],
+    checkpoint: Path | None,
     html_file: Path | None,
     fail_on: tuple[str, ...] | None,
     allow_unknown_patients: bool,
-    n_workers: int | None,
+    compute: Compute,
     seed: int,
     reading: Reading,
     json_file: str | None,
@@ -53,15 +69,22 @@ def command(
     \b
     Example: fscxr data audit films.csv --json audit.json --html audit.html --fail-on leak,duplicates
              fscxr data audit train.csv test.csv --fail-on leak
+             fscxr data audit films.csv --checkpoint run --html audit.html
     """
     for name in fail_on or ():
         lookup(CHECKS, name, what="check")
     records = read_sources(sources, reading, as_splits=True)
     say_records(records)
-    with progress_bars() as progress:
-        audit = audit_films(records, n_workers=n_workers, seed=seed, progress=progress)
+    with bars_for(compute) as compute:
+        audit = audit_films(records, n_workers=compute.n_workers, seed=seed, progress=compute.progress)
+        if checkpoint is not None:
+            audit = replace(audit, embedding=audit_embedding(checkpoint, records, seed=seed, compute=compute))
     by_source = counts_table(audit.confounding.by_source, "Films by finding and source")
-    show_tables((by_source, confounding_table(audit), checks_table(audit)), to_stderr=json_file == "-")
+    tables = [by_source, confounding_table(audit), checks_table(audit)]
+    if audit.embedding is not None:
+        print_line(audit.embedding.first_line, to_stderr=json_file == "-")
+        tables.insert(0, embedding_table(audit.embedding))
+    show_tables(tables, to_stderr=json_file == "-")
     say_notes(audit.notes)
     write_result(audit.to_json(), json_file)
     if html_file is not None:

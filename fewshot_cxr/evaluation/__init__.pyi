@@ -3,6 +3,8 @@ from .answers import Decisions as Decisions
 from .answers import data_hash as data_hash
 from .audit import CHECKS as CHECKS
 from .audit import Audit as Audit
+from .audit import EmbeddingAudit as EmbeddingAudit
+from .audit import assess_embedding as assess_embedding
 from .audit import audit_films as audit_films
 from .audit import join_copies as join_copies
 from .compare import compare_results as compare_results

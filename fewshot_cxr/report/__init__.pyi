@@ -2,6 +2,7 @@ from .audit_checks import checks_table as checks_table
 from .audit_page import audit_page as audit_page
 from .audit_tables import confounding_table as confounding_table
 from .audit_tables import counts_table as counts_table
+from .audit_tables import embedding_table as embedding_table
 from .episode_words import is_alarm as is_alarm
 from .episode_words import patients_text as patients_text
 from .episode_words import protocol_facts as protocol_facts

@@ -8,14 +8,15 @@ import numpy as np
 from PIL import Image
 
 from fewshot_cxr.data import read_gray
-from fewshot_cxr.evaluation.audit.result import Audit, NearDuplicate
+from fewshot_cxr.evaluation.audit.result import Audit, EmbeddingAudit, NearDuplicate
 from fewshot_cxr.records import Record, Records
 from fewshot_cxr.report.audit_checks import FOUND, NONE, checks_table, counted
-from fewshot_cxr.report.audit_tables import confounding_table, counts_table, v_text
+from fewshot_cxr.report.audit_tables import confounding_table, counts_table, embedding_table, v_text
 from fewshot_cxr.report.html import Headline, Page, Section
 from fewshot_cxr.report.pictures import Picture
-from fewshot_cxr.report.tables import UNKNOWN, Table
+from fewshot_cxr.report.tables import UNKNOWN, Table, interval_text, value_text
 from fewshot_cxr.unknown_patients import of_patients
+from fewshot_cxr.visualise.text import percent
 
 _Show = Callable[[Sequence[str], str], Picture]
 _MOST_PICTURES = 12
@@ -39,7 +40,10 @@ def audit_page(audit: Audit, records: Records, title: str = "Audit of the films"
     )
     by_view = counts_table(audit.films.views.by_finding, "Films by finding and view")
     lists = Section("What was found, one by one", folded=(*_list_sections(audit), *_mark_sections(audit, show)))
+    known = () if audit.embedding is None else (embedding_section(audit.embedding),)
+    first = () if audit.embedding is None else (audit.embedding.first_line,)
     sections = (
+        *known,
         *_check_sections(audit),
         *(_pairs_section(heading, pairs, show) for heading, pairs in found if pairs),
         _confounding_section(audit),
@@ -47,7 +51,9 @@ def audit_page(audit: Audit, records: Records, title: str = "Audit of the films"
         Section("Films", table=by_view, facts=_facts(audit)),
     )
     # The first note says what is counted as contradictory: it stands with the patients.
-    return Page(title, lead=(_lead(audit),), headlines=_headlines(audit), cautions=audit.notes[1:], sections=sections)
+    return Page(
+        title, lead=(*first, _lead(audit)), headlines=_headlines(audit), cautions=audit.notes[1:], sections=sections
+    )
 
 
 def _headlines(audit: Audit) -> tuple[Headline, ...]:
@@ -97,9 +103,37 @@ def audit_section(audit: Audit, name: str, *, hashes: Collection[str] = ()) -> S
             f"The audit was of another list of films (hash {audit.data_hash[:12]}) than the runs of this page: other "
             "films, or other splits of the same ones."
         )
-    tables = (checks_table(audit), confounding_table(audit))
+    known = () if audit.embedding is None else (embedding_table(audit.embedding),)
+    told[:0] = [] if audit.embedding is None else [audit.embedding.first_line]
+    tables = (*known, checks_table(audit), confounding_table(audit))
     facts = (("hash of the audited films", audit.data_hash), *(("note", note) for note in audit.notes))
     return Section(f"Audit of the films: {name}", tuple(told), tables=tables, facts=facts)
+
+
+def embedding_section(embedding: EmbeddingAudit) -> Section:
+    """Show what the embedding tells beside the finding, and how to read it."""
+    paragraphs = (
+        embedding.first_line,
+        "An embedding that tells the source as well as the finding may owe its accuracy to the hospital. Among films "
+        "of one finding no difference of findings helps: what it tells there is the hospital itself.",
+        *(
+            [f"{counted(embedding.n_training_films, 'film', 'films')} that the encoder was trained on took no part."]
+            if embedding.n_training_films
+            else []
+        ),
+        *embedding.notes,
+    )
+    return Section("Is it the disease or the hospital?", paragraphs, tables=(embedding_table(embedding),))
+
+
+def embedding_headline(embedding: EmbeddingAudit) -> Headline:
+    """Return how well the source is told from the embedding, to stand beside an accuracy."""
+    source = embedding.tells["source"]
+    if source.number.mean is None:
+        return Headline(UNKNOWN, "source told from the embedding", source.number.reason or "")
+    ends = interval_text(source.number.ci95)
+    note = f"95 % over patients {ends}; chance {percent(source.chance or 0)}"
+    return Headline(value_text(source.number), "source told from the embedding", note)
 
 
 def audit_text(audit: Audit) -> str:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 
-from fewshot_cxr.evaluation.audit.result import Audit, Measure
+from fewshot_cxr.evaluation.audit.result import Audit, EmbeddingAudit, Measure
 from fewshot_cxr.report.tables import UNKNOWN, Table, interval_text
 from fewshot_cxr.visualise.text import percent
 
@@ -17,23 +17,35 @@ _SEES = {
 
 def confounding_table(audit: Audit) -> Table:
     """Return how well the finding follows from what is no sign of it."""
+    measures = {_SEES.get(name, name): one for name, one in audit.confounding.balanced_accuracy.items()}
+    caption = "How far the finding follows from what is no sign of it, cross-validated by patient group"
+    return _measures_table("a classifier that sees only", measures, caption)
+
+
+def embedding_table(embedding: EmbeddingAudit) -> Table:
+    """Return what the embedding tells of films beside their finding."""
+    measures = dict(embedding.tells)
+    measures |= {f"source, among films of {name}": one for name, one in embedding.within.items()}
+    caption = "What the embedding tells, by a linear discriminant, cross-validated by patient group"
+    return _measures_table("the embedding tells", measures, caption)
+
+
+def _measures_table(head: str, measures: Mapping[str, Measure], caption: str) -> Table:
     rows: list[tuple[str, ...]] = []
     below: dict[str, list[str]] = {}
-    for name, measure in audit.confounding.balanced_accuracy.items():
+    for name, measure in measures.items():
         number = measure.number
         told: tuple[str, ...] = (UNKNOWN, "", "", "")
         if number.mean is not None:
             chance = percent(measure.chance or 0)
             told = (percent(number.mean), interval_text(number.ci95), chance, f"{measure.n_films:,}")
-        rows.append((_SEES.get(name, name), *told))
+        rows.append((name, *told))
         for why in (number.reason, *measure.notes):
-            below.setdefault(why or "", []).append(_SEES.get(name, name))
+            below.setdefault(why or "", []).append(name)
     below.pop("", None)
     n_rows = len(rows)
     open_rows = tuple(("each" if len(names) == n_rows > 1 else "; ".join(names), why) for why, names in below.items())
-    columns = ("a classifier that sees only", "balanced accuracy", "95 % interval", "chance", "films")
-    caption = "How far the finding follows from what is no sign of it, cross-validated by patient group"
-    return Table(columns, tuple(rows), caption, open_rows)
+    return Table((head, "balanced accuracy", "95 % interval", "chance", "films"), tuple(rows), caption, open_rows)
 
 
 def counts_table(counts: Mapping[str, Mapping[str, int]], caption: str, *, most_columns: int = 6) -> Table:

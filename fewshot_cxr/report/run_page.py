@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from fewshot_cxr.evaluation.audit.result import Audit
 from fewshot_cxr.evaluation.comparison import Comparison
 from fewshot_cxr.evaluation.result import Result
-from fewshot_cxr.report.audit_page import audit_section, audit_text
+from fewshot_cxr.report.audit_page import audit_section, audit_text, embedding_headline
 from fewshot_cxr.report.comparison_section import comparison_section, comparison_sections, kind_text, overview_section
 from fewshot_cxr.report.episode_words import is_alarm, judged_text, protocol_facts, protocol_text
 from fewshot_cxr.report.html import Headline, Page, Section
@@ -44,12 +44,12 @@ def run_page(parts: PageParts, *, title: str = "Report") -> Page:
     """
     if not (parts.runs or parts.results or parts.comparisons or parts.audits):
         raise ValueError("a report needs a run, a result, a comparison or an audit, got none")
-    warnings = _warnings(parts)
+    warnings, known = _warnings(parts), [one for _, audit in parts.audits if (one := audit.embedding) is not None]
     return Page(
         title,
         lead=_lead(parts),
         alarms=tuple(text for text, alarms in warnings.items() if alarms),
-        headlines=_headlines(parts.results),
+        headlines=(*_headlines(parts.results), *(embedding_headline(one) for one in known)),
         cautions=tuple(text for text, alarms in warnings.items() if not alarms),
         sections=tuple(_sections(parts)),
     )
@@ -137,7 +137,8 @@ def _headlines(results: Sequence[ShownResult]) -> tuple[Headline, ...]:
 
 def _warnings(parts: PageParts) -> dict[str, bool]:
     """Return what to beware of, with the name of its result where there are several, and whether it is an alarm."""
-    told = {}
+    # Whether it is the disease at all comes before every other doubt.
+    told = {audit.embedding.first_line: False for _, audit in parts.audits if audit.embedding is not None}
     for shown in parts.results:
         name = _full_name(shown, parts.results)
         for text in shown.result.warnings:

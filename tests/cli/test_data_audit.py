@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from command_line import run
+from made_goldens import save_networks
 from PIL import Image
 
 from fewshot_cxr.data import read_dataset, write_manifest
@@ -178,3 +179,18 @@ def test_no_gate_on_leaks_where_there_is_no_split(tmp_path):
     films = make_synthetic(tmp_path, n_patients=2, findings=("normal", "effusion"), size_px=64)
     write_manifest(films.each(lambda film: replace(film, patient_id=None)), tmp_path / "films.csv")
     assert run("data", "audit", tmp_path / "films.csv", "--fail-on", "leak") == 0
+
+
+def test_an_encoder_is_asked_what_it_tells(place, tmp_path, capsys):
+    save_networks(tmp_path)
+    out = tmp_path / "a.json"
+    flags = ("--checkpoint", tmp_path / "run", "--json", out, "--html", tmp_path / "a.html", "--device", "cpu")
+    assert run("data", "audit", place / "films.csv", *flags) == 0
+    said = capsys.readouterr()
+    audit = Audit.from_json(json.loads(out.read_text()))
+    assert said.out.splitlines()[0].startswith(audit.embedding.first_line[:40])
+    assert set(audit.embedding.tells) == {"finding", "source", "view", "age", "sex"}
+    page = (tmp_path / "a.html").read_text()
+    assert "Is it the disease or the hospital?" in page
+    assert run("report", out, "--out", tmp_path / "report.html") == 0
+    assert "source told from the embedding" in (tmp_path / "report.html").read_text()

@@ -6,7 +6,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 
 from fewshot_cxr.data.film import DecodingFacts
-from fewshot_cxr.evaluation.audit import confounding as module
+from fewshot_cxr.evaluation.audit import cross_validation as module
 from fewshot_cxr.evaluation.audit.confounding import assess_confounding
 from fewshot_cxr.evaluation.audit.film_pass import FilmFacts, border_means
 from fewshot_cxr.metrics import Estimate
@@ -82,7 +82,7 @@ def test_row_order_and_names_of_patients_change_no_number():
 def test_the_balanced_accuracy_equals_scikit_learns():
     draw = np.random.default_rng(0)
     labels, predicted = draw.integers(0, 3, 200), draw.integers(0, 3, 200)
-    case = module._Case((), (), labels, draw.integers(0, 50, 200), labels, ("a", "b", "c"), ())
+    case = module.Case(labels, labels, draw.integers(0, 50, 200), labels, ("a", "b", "c"), ())
     found = module._balanced_accuracy(case, predicted == labels, draw)
     value, (low, high) = found.value, found.ci95
     assert value == pytest.approx(balanced_accuracy_score(labels, predicted))

@@ -1,22 +1,26 @@
 """Does the finding follow from what is no sign of it? Trivial classifiers try."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from sklearn.covariance import LedoitWolf
-from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.tree import DecisionTreeClassifier
 
 from fewshot_cxr.data import patient_groups
+from fewshot_cxr.evaluation.audit.cross_validation import (
+    MAX_FILMS,
+    Case,
+    Classify,
+    make_case,
+    measure,
+    sampled_rows,
+)
 from fewshot_cxr.evaluation.audit.film_pass import FilmFacts
 from fewshot_cxr.evaluation.audit.patients import association, tabulate
 from fewshot_cxr.evaluation.audit.result import Confounding, Measure
-from fewshot_cxr.metrics import Estimate
 from fewshot_cxr.records import Record, Records
-from fewshot_cxr.seeding import generator, hashed_bits, text_key
-
-Classify = Callable[[np.ndarray, np.ndarray, np.ndarray, int], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -115,29 +119,6 @@ SHORTCUTS: dict[str, Shortcut] = {
 }
 
 
-MAX_FILMS = 20_000
-N_FOLDS = 5
-FEWEST_GROUPS = 5  # of each finding, below which resampled patients say nothing of others
-_N_DRAWS = 1000
-
-
-@dataclass(frozen=True, eq=False)
-class _Case:
-    """Films that can be classified: class of each, group of each, the fold it is tested in.
-
-    `too_few` says why there can be no interval: findings of few patients; "" where there can.
-    """
-
-    films: tuple[Record, ...]
-    facts: tuple[FilmFacts, ...]
-    labels: np.ndarray
-    groups: np.ndarray
-    folds: np.ndarray
-    findings: tuple[str, ...]
-    notes: tuple[str, ...]
-    too_few: str = ""
-
-
 def assess_confounding(
     records: Records, facts: Sequence[FilmFacts | None], *, seed: int = 0, max_films: int = MAX_FILMS
 ) -> Confounding:
@@ -160,17 +141,30 @@ def assess_confounding(
     v = association([name for name, _ in stated], [source for _, source in stated], what="source")
     groups = patient_groups(records)
     usable = sorted((row for row in single if facts[row] is not None), key=lambda row: records[row].path)
-    sample = _sample(records, usable, seed, max_films)
+    sample = [usable[place] for place in sampled_rows([records[row].path for row in usable], seed, max_films)]
     if len(sample) < len(usable):
         notes += (f"balanced accuracies are from {len(sample)} films, sampled from {len(usable)}",)
+    everything = _case(records, groups, sample, seed)
     with_source = [row for row in sample if records[row].source]
-    everything = _case(records, facts, groups, sample, seed)
-    sourced = everything if with_source == sample else _case(records, facts, groups, with_source, seed)
+    sourced = everything if with_source == sample else _case(records, groups, with_source, seed)
+
+    def measured(case: Case | str, name: str) -> Measure:
+        return measure(case, partial(_seen, records, facts, name), SHORTCUTS[name].classify, name, seed)
+
     why = v.number.reason
-    by_source = Measure.impossible(why.partition(": ")[2]) if why else _measure(sourced, "source", seed)
-    accuracies = {"source": by_source}
-    accuracies |= {name: _measure(everything, name, seed) for name in ("size", "border", "thumbnail")}
+    accuracies = {"source": Measure.impossible(why.partition(": ")[2]) if why else measured(sourced, "source")}
+    accuracies |= {name: measured(everything, name) for name in ("size", "border", "thumbnail")}
     return Confounding(v, tabulate(records, "source"), accuracies, notes)
+
+
+def _case(records: Records, groups: np.ndarray, rows: list[int], seed: int) -> Case | str:
+    return make_case(rows, [records[row].finding for row in rows], groups, seed, "finding")
+
+
+def _seen(records: Records, facts: Sequence[FilmFacts | None], name: str, rows: np.ndarray) -> np.ndarray:
+    places = rows.tolist()
+    known = [found for row in places if (found := facts[row]) is not None]
+    return SHORTCUTS[name].see([records[row] for row in places], known)
 
 
 def _notes(records: Records, n_single: int) -> tuple[str, ...]:
@@ -183,102 +177,3 @@ def _notes(records: Records, n_single: int) -> tuple[str, ...]:
     if records and not any(film.patient_id or film.group_id for film in records):
         notes += ("no patient is stated: every film counts as one, so balanced accuracies may be too high",)
     return notes
-
-
-def _sample(records: Records, rows: list[int], seed: int, max_films: int) -> list[int]:
-    if len(rows) <= max_films:
-        return rows
-    keys = np.array([text_key(records[row].path) for row in rows], dtype=np.uint64)
-    kept = np.argsort(hashed_bits(seed, text_key("confounding"), keys), kind="stable")[:max_films]
-    return [rows[place] for place in np.sort(kept).tolist()]
-
-
-def _case(
-    records: Records, facts: Sequence[FilmFacts | None], groups: np.ndarray, rows: list[int], seed: int
-) -> _Case | str:
-    """Leave out findings of one group and draw the folds; a text says why that is impossible."""
-    members: dict[str, set[int]] = {}
-    for row in rows:
-        members.setdefault(records[row].finding, set()).add(int(groups[row]))
-    # Findings of few patients would cost all others their folds and their interval.
-    fewest = FEWEST_GROUPS if sum(len(own) >= FEWEST_GROUPS for own in members.values()) > 1 else 2
-    findings = tuple(sorted(name for name, own in members.items() if len(own) >= fewest))
-    if len(findings) < 2:
-        return "fewer than two findings have films of two patients"
-    lone = [f"{name} {len(members[name])}" for name in sorted(set(members) - set(findings))]
-    notes: tuple[str, ...] = (f"left out, films of fewer than {fewest} patients: {', '.join(lone)}",) if lone else ()
-    kept = [row for row in rows if records[row].finding in findings]
-    labels = np.array([findings.index(records[row].finding) for row in kept], dtype=np.int64)
-    # Renumbered by first film: the folds are then the same in whatever order the films were listed.
-    first_of = {group: number for number, group in enumerate(dict.fromkeys(groups[kept].tolist()))}
-    own_groups = np.array([first_of[group] for group in groups[kept].tolist()], dtype=np.int64)
-    n_folds = min(N_FOLDS, *(len(members[name]) for name in findings))
-    if n_folds < N_FOLDS:
-        notes += (f"{n_folds} folds instead of {N_FOLDS}: a finding has no more groups of patients",)
-    splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=_number(seed, "folds"))
-    folds = np.empty(len(kept), dtype=np.int64)
-    for fold, (_, test) in enumerate(splitter.split(labels, labels, own_groups)):
-        folds[test] = fold
-    films = tuple(records[row] for row in kept)
-    known = tuple(found for row in kept if (found := facts[row]) is not None)
-    few = [f"{name} {len(members[name])}" for name in findings if len(members[name]) < FEWEST_GROUPS]
-    too_few = f"no interval, patients are too few: {', '.join(few)} ({FEWEST_GROUPS} are needed)" if few else ""
-    return _Case(films, known, labels, own_groups, folds, findings, notes, too_few)
-
-
-def _measure(case: _Case | str, name: str, seed: int) -> Measure:
-    if isinstance(case, str):
-        return Measure.impossible(case)
-    shortcut = SHORTCUTS[name]
-    features = shortcut.see(case.films, case.facts)
-    predicted = np.empty_like(case.labels)
-    for fold in np.unique(case.folds).tolist():
-        test = case.folds == fold
-        rule_seed = _number(seed, name, fold)
-        predicted[test] = shortcut.classify(features[~test], case.labels[~test], features[test], rule_seed)
-    number = _balanced_accuracy(case, predicted == case.labels, generator(seed, "resample", name))
-    if case.too_few:
-        number = replace(number, ci95_patients=None, reason=case.too_few)
-    return Measure(
-        number,
-        chance=1 / len(case.findings),
-        n_films=len(case.labels),
-        n_groups=int(case.groups.max()) + 1,
-        findings=case.findings,
-        notes=case.notes,
-    )
-
-
-def _balanced_accuracy(case: _Case, is_hit: np.ndarray, draw: np.random.Generator) -> Estimate:
-    """Return the mean recall, and its 95 % interval over groups resampled within their rarest finding.
-
-    Resampling alone takes the classifiers as given, though the folds share their films: where nothing can be learned,
-    its interval misses chance in about one set of seven. So it is stretched, as Nadeau and Bengio correct the variance.
-
-    Source: Nadeau, Bengio, "Inference for the Generalization Error", 2003, section 3.
-    """
-    n_classes, n_groups = len(case.findings), int(case.groups.max()) + 1
-    cells = case.groups * n_classes + case.labels
-    counts = np.bincount(cells, minlength=n_groups * n_classes).reshape(n_groups, n_classes)
-    hits = np.bincount(cells, weights=is_hit, minlength=n_groups * n_classes).reshape(n_groups, n_classes)
-    value = float((hits.sum(axis=0) / counts.sum(axis=0)).mean())
-    rarest = np.where(counts > 0, counts.sum(axis=0), np.inf).argmin(axis=1)
-    table = np.concatenate([hits, counts], axis=1)
-    drawn = np.zeros((_N_DRAWS, 2 * n_classes))
-    for class_id in range(n_classes):
-        own = table[rarest == class_id]
-        for number in range(_N_DRAWS if len(own) else 0):
-            drawn[number] += np.bincount(draw.integers(0, len(own), len(own)), minlength=len(own)) @ own
-    drawn_hits, drawn_counts = np.split(drawn, 2, axis=1)
-    # A finding whose films all hang on patients of a rarer one may be missing from a draw; it then does not count.
-    is_there = drawn_counts > 0
-    recalls = np.divide(drawn_hits, drawn_counts, out=np.zeros_like(drawn_hits), where=is_there)
-    low, high = np.quantile(recalls.sum(axis=1) / is_there.sum(axis=1), (0.025, 0.975))
-    n_folds = len(np.unique(case.folds))
-    stretch = (1 + n_folds / (n_folds - 1)) ** 0.5
-    ends = max(0.0, value - stretch * (value - float(low))), min(1.0, value + stretch * (float(high) - value))
-    return Estimate(value, ci95_patients=ends)
-
-
-def _number(seed: int, *key: int | str) -> int:
-    return int(generator(seed, *key).integers(2**31))

@@ -127,6 +127,22 @@ class Confounding:
 
 
 @dataclass(frozen=True)
+class EmbeddingAudit:
+    """What an encoder's embedding tells of films, cross-validated by patient: of `assess_embedding`.
+
+    `first_line` says whether disease and hospital can be told apart at all. `tells`: "finding", "source", "view",
+    "age", "sex"; `within`: the source among films of a finding that has two. `n_training_films` were left out.
+    """
+
+    first_line: str
+    tells: dict[str, Measure]
+    within: dict[str, Measure]
+    n_films: int
+    n_training_films: int = 0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Views:
     """Films by finding and view, and how strongly the two go together."""
 
@@ -202,6 +218,7 @@ class Audit:
     seed: int
     seconds: float
     notes: tuple[str, ...] = ()
+    embedding: EmbeddingAudit | None = None
 
     def __repr__(self) -> str:
         return facts_text("Audit", audit_facts(self))
@@ -211,7 +228,8 @@ class Audit:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; `from_json` rebuilds an equal audit."""
-        plain: dict[str, Any] = to_plain(vars(self))
+        parts = {name: value for name, value in vars(self).items() if name != "embedding" or value is not None}
+        plain: dict[str, Any] = to_plain(parts)
         return plain
 
     @classmethod
