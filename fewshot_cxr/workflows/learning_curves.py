@@ -13,6 +13,7 @@ from fewshot_cxr.records import Records
 from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
 from fewshot_cxr.workflows.training_films import find_training_films, trained_on_text
+from fewshot_cxr.workflows.weights_seen import with_weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +82,7 @@ def measure_curve_of_films(
         device=compute.device,
         progress=compute.report("episodes"),
     )
+    curve = with_weights(curve, encoder, records, curve.novel)
     if is_out.any():
         note = f"{_counted(records, is_out)} were trained on, and are no support"
         curve = replace(curve, notes=(note, *curve.notes))

@@ -2,10 +2,13 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import TypeVar
 
 from fewshot_cxr.encoders import Encoder, seen_in_training
-from fewshot_cxr.evaluation import Result
+from fewshot_cxr.evaluation import LearningCurve, Result
 from fewshot_cxr.records import Records
+
+Told = TypeVar("Told", Result, LearningCurve)
 
 
 def weights_notes(encoder: Encoder) -> Iterator[str]:
@@ -33,7 +36,8 @@ def weights_warnings(encoder: Encoder, films: Records, new: Iterable[str]) -> It
         yield told
 
 
-def with_weights(result: Result, encoder: Encoder, films: Records, new: Iterable[str]) -> Result:
-    """Return a result with what is to be said of the encoder's weights; arguments as for `weights_warnings`."""
-    notes, told = weights_notes(encoder), weights_warnings(encoder, films, new)
-    return replace(result, notes=(*result.notes, *notes), warnings=(*result.warnings, *told))
+def with_weights(result: Told, encoder: Encoder, films: Records, new: Iterable[str]) -> Told:
+    """Return a result or a learning curve with what is to be said of the weights; arguments as `weights_warnings`."""
+    notes = (*result.notes, *weights_notes(encoder))
+    warnings = (*result.warnings, *weights_warnings(encoder, films, new))
+    return replace(result, notes=notes, warnings=warnings)

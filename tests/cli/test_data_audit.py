@@ -189,6 +189,9 @@ def test_an_encoder_is_asked_what_it_tells(place, tmp_path, capsys):
     said = capsys.readouterr()
     audit = Audit.from_json(json.loads(out.read_text()))
     assert said.out.splitlines()[0].startswith(audit.embedding.first_line[:40])
+    plain = audit.to_json()
+    with pytest.raises(ValueError, match=r"no whole audit: embedding.tells.source is missing"):
+        Audit.from_json(plain | {"embedding": {**plain["embedding"], "tells": {}}})
     assert set(audit.embedding.tells) == {"finding", "source", "view", "age", "sex"}
     page = (tmp_path / "a.html").read_text()
     assert "Is it the disease or the hospital?" in page

@@ -40,6 +40,14 @@ def test_episodes_and_the_page_of_them_warn(place, tmp_path):
     assert WARNING in (tmp_path / "r.html").read_text()
 
 
+def test_learning_curves_warn(place, tmp_path):
+    given = ("--checkpoint", place / "run", "--data", place / "films.csv", *ON_TEST[:2], *ON_TEST[4:], "--shots", 1)
+    assert run("learning-curve", *given, "--json", tmp_path / "c.json") == 0
+    curve = json.loads((tmp_path / "c.json").read_text())
+    assert curve["warnings"].count(WARNING) == 1
+    assert "the encoder started from the weights made; licence MIT; access open" in curve["notes"]
+
+
 def test_predictions_warn(place, tmp_path, capsys):
     make_synthetic(tmp_path / "others", n_patients=2, findings=("normal",), size_px=48, seed=7)
     given = ("--checkpoint", place / "run", "--support", place / "films.csv", "--n-exemplars", 2)

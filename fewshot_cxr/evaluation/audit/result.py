@@ -244,6 +244,8 @@ class Audit:
             for name in _TRIVIAL:
                 if name not in made.confounding.balanced_accuracy:
                     raise ValueError(f"confounding.balanced_accuracy.{name} is missing")
+            if made.embedding is not None and "source" not in made.embedding.tells:
+                raise ValueError("embedding.tells.source is missing")
         except ValueError as error:
             raise ValueError(f"this is no whole audit: {error}; `fscxr data audit --json FILE` writes one") from error
         return made
