@@ -42,8 +42,8 @@ def command(
 ) -> None:
     """Write one page on runs and results: numbers, curves, films, where the network looks, comparisons.
 
-    It takes run folders and JSON files of episode-eval, evaluate, compare and data audit, in any mix. The page needs no
-    network and prints. What is missing is told on it, with the flag that brings it in.
+    It takes run folders and JSON files of episode-eval, evaluate, compare, learning-curve and data audit, in any mix.
+    The page needs no network and prints. What is missing is told on it, with the flag that brings it in.
 
     \b
     Example: fscxr report run --out report.html

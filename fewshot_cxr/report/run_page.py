@@ -5,11 +5,13 @@ from dataclasses import dataclass, replace
 
 from fewshot_cxr.evaluation.audit.result import Audit
 from fewshot_cxr.evaluation.comparison import Comparison
+from fewshot_cxr.evaluation.learning_curve_result import LearningCurve
 from fewshot_cxr.evaluation.result import Result
 from fewshot_cxr.report.audit_page import audit_section, audit_text, embedding_headline
 from fewshot_cxr.report.comparison_section import comparison_section, comparison_sections, kind_text, overview_section
 from fewshot_cxr.report.episode_words import is_alarm, judged_text, protocol_facts, protocol_text
 from fewshot_cxr.report.html import Headline, Page, Section
+from fewshot_cxr.report.learning_curve_section import learning_curve_section
 from fewshot_cxr.report.result_sections import baseline_headlines, episodic_headlines, main_number, result_sections
 from fewshot_cxr.report.run_sections import ShownResult, ShownRun, result_facts, run_section
 from fewshot_cxr.report.sections import training_section
@@ -24,14 +26,15 @@ _MOST_HEADLINES = 4
 class PageParts:
     """What a page is made of.
 
-    `comparisons` and `audits` are (name, value) pairs; `films` are the sections that need films; `left_out` says what
-    the page lacks, and which flag brings it in.
+    `comparisons`, `audits` and `curves` are (name, value) pairs; `films` are the sections that need films; `left_out`
+    says what the page lacks, and which flag brings it in.
     """
 
     runs: tuple[ShownRun, ...] = ()
     results: tuple[ShownResult, ...] = ()
     comparisons: tuple[tuple[str, Comparison], ...] = ()
     audits: tuple[tuple[str, Audit], ...] = ()
+    curves: tuple[tuple[str, LearningCurve], ...] = ()
     films: tuple[Section, ...] = ()
     left_out: tuple[str, ...] = ()
 
@@ -42,8 +45,8 @@ def run_page(parts: PageParts, *, title: str = "Report") -> Page:
     Raises:
         ValueError: there is nothing to show.
     """
-    if not (parts.runs or parts.results or parts.comparisons or parts.audits):
-        raise ValueError("a report needs a run, a result, a comparison or an audit, got none")
+    if not (parts.runs or parts.results or parts.comparisons or parts.audits or parts.curves):
+        raise ValueError("a report needs a run, a result, a comparison, a learning curve or an audit, got none")
     warnings, known = _warnings(parts), [one for _, audit in parts.audits if (one := audit.embedding) is not None]
     return Page(
         title,
@@ -76,6 +79,8 @@ def _sections(parts: PageParts) -> Iterator[Section]:
         yield replace(overview_section(parts.results), folded=tuple(compared))
     elif compared:
         yield Section("Results compared", folded=tuple(compared))
+    curves = [learning_curve_section(curve, name) for name, curve in parts.curves]
+    yield from curves if len(curves) < 2 else [Section("How many films are enough", folded=tuple(curves))]
     yield from parts.films
     yield from _sections_of_results(parts.results)
     hashes = [str(run.split["hash"]) for run in parts.runs if "hash" in run.split]
@@ -113,7 +118,7 @@ def _making(parts: PageParts) -> Iterator[Section]:
 def _lead(parts: PageParts) -> tuple[str, ...]:
     if len(parts.results) != 1:
         counts = {"run": len(parts.runs), "result": len(parts.results), "audit": len(parts.audits)}
-        counts["comparison"] = len(parts.comparisons)
+        counts |= {"comparison": len(parts.comparisons), "learning curve": len(parts.curves)}
         return (", ".join(f"{n} {name}{'s' * (n > 1)}" for name, n in counts.items() if n) + ".",)
     result = parts.results[0].result
     if result.episodes is not None:
@@ -143,6 +148,7 @@ def _warnings(parts: PageParts) -> dict[str, bool]:
         name = _full_name(shown, parts.results)
         for text in shown.result.warnings:
             told[text if name is None else f"{name}: {text}"] = is_alarm(text)
+    told |= {text: is_alarm(text) for _, curve in parts.curves for text in curve.warnings}
     return told | {audit_text(audit): False for _, audit in parts.audits if audit.failed()}
 
 

@@ -61,6 +61,15 @@ def test_it_writes_what_was_asked_for_and_again_in_its_place(measure, tmp_path):
     assert float(rows[0]["mean"]) == curve.points[0].accuracy.mean
 
 
+def test_a_report_shows_it(measure, place, tmp_path):
+    assert measure("--novel", NEW, "--json", tmp_path / "curve.json")[0] == 0
+    assert run("report", place / "run", tmp_path / "curve.json", "--out", tmp_path / "page.html") == 0
+    page = (tmp_path / "page.html").read_text()
+    assert "How many films are enough: curve" in page
+    assert "50 shots left out" in page
+    assert run("report", tmp_path / "curve.json", "--out", tmp_path / "alone.html") == 0
+
+
 def test_support_of_other_splits_is_what_the_encoder_never_saw(measure):
     code, said = measure("--support-split", "train,val")
     assert code == 0

@@ -271,7 +271,7 @@ def test_the_audit_warns_on_top(tmp_path):
 
 
 def test_nothing_to_show_is_refused():
-    with pytest.raises(ValueError, match="a report needs a run, a result, a comparison or an audit, got none"):
+    with pytest.raises(ValueError, match="a report needs a run, a result, a comparison, a learning curve or an audit"):
         run_page(PageParts())
 
 

@@ -9,7 +9,8 @@ from fewshot_cxr._json import read_json
 from fewshot_cxr.data.readers.csv_table import read_text, split_lead
 from fewshot_cxr.data.readers.manifest import lead_facts
 from fewshot_cxr.encoders import ENCODER_FILE, load_card
-from fewshot_cxr.evaluation import Audit, Comparison, result_from_json
+from fewshot_cxr.evaluation import Audit, Comparison, LearningCurve, result_from_json
+from fewshot_cxr.evaluation.learning_curve_result import LEARNING_CURVE
 from fewshot_cxr.evaluation.plain_values import read_plain
 from fewshot_cxr.report.run_page import PageParts
 from fewshot_cxr.report.run_sections import ShownResult, ShownRun
@@ -18,10 +19,11 @@ from fewshot_cxr.workflows.short_names import short_names
 
 _RESULTS = ("episodes.json", RESULT)  # of a run folder, as the recipes write them
 _PARTS = {"episodes": "results", "closed_set": "results", "multi_label": "results"}
-_PARTS |= {"comparison": "comparisons", "audit": "audits"}
+_PARTS |= {"comparison": "comparisons", "audit": "audits", LEARNING_CURVE: "curves"}
+_READERS = {"audits": Audit.from_json, "comparisons": Comparison.from_json, "curves": LearningCurve.from_json}
 _WAYS = (
-    "fscxr train and recipes write run folders; episode-eval, evaluate, compare and data audit write such a file "
-    "with --json"
+    "fscxr train and recipes write run folders; episode-eval, evaluate, compare, learning-curve and data audit write "
+    "such a file with --json"
 )
 
 
@@ -95,7 +97,7 @@ def read_inputs(sources: Sequence[Path]) -> tuple[PageParts, tuple[Path, ...]]:
                 if (source / file).exists():
                     # A recipe judges in the command that trains.
                     files.setdefault((source / file).resolve(), (source / file, name, run.made_by))
-    found: dict[str, list[Any]] = {"results": [], "comparisons": [], "audits": []}
+    found: dict[str, list[Any]] = {part: [] for part in ("results", *_READERS)}
     for path, name, made_by in files.values():
         part, value = _read_value(path, name, made_by)
         found[part].append(value)
@@ -134,6 +136,6 @@ def _read_value(path: Path, name: str, made_by: Mapping[str, Any]) -> tuple[str,
         if part == "results":
             own = _checked(_MadeBy, plain.get("made_by") or {}, path)
             return part, ShownResult(name, result_from_json(plain), own or made_by)
-        return part, (name, Audit.from_json(plain) if part == "audits" else Comparison.from_json(plain))
+        return part, (name, _READERS[part](plain))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
