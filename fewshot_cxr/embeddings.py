@@ -2,7 +2,7 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,9 @@ from fewshot_cxr.unknown_patients import unknown_part
 
 _MOST_DRAWN = 500
 _ARRAYS = ("vectors", "class_ids", "patient_ids", "has_patient")
-_FACTS = ("class_names", "sources", "paths", "distance")
-_FORM = {"class_names": [str], "sources?": ([str], None), "paths?": ([str], None), "distance?": (str, None)}
+_FACTS = ("class_names", "sources", "paths", "distance", "weights")
+_FORM: dict[str, Any] = {"class_names": [str], "sources?": ([str], None), "paths?": ([str], None)}
+_FORM |= {"distance?": (str, None), "weights?": (dict, None)}
 _SAME = 1e-6  # of the largest value: the last digits of one film differ with the size of a batch
 
 
@@ -40,6 +41,7 @@ class Embeddings:
         paths: N texts, if known; they make a draw independent of the order of rows.
         distance: a name in DISTANCES, the one that their encoder was trained with, by which they want to be compared;
             None: not known.
+        weights: what is known of the weights that their encoder started from (`Encoder.origin`); None: nothing.
         has_patient: N booleans, whether the patient of each row is known, for `patient_ids` that number all of them.
             None: where the id is not None, NaN or an empty text.
 
@@ -57,6 +59,7 @@ class Embeddings:
     sources: tuple[str, ...] | None
     paths: tuple[str, ...] | None
     distance: str | None
+    weights: Mapping[str, Any] | None
     has_patient: np.ndarray
 
     def __init__(
@@ -69,6 +72,7 @@ class Embeddings:
         *,
         paths: Sequence[str] | None = None,
         distance: str | None = None,
+        weights: Mapping[str, Any] | None = None,
         has_patient: Any = None,
     ) -> None:
         rows = np.ascontiguousarray(_array(vectors), dtype=np.float32)
@@ -93,6 +97,7 @@ class Embeddings:
                 raise ValueError(f"{name} has {len(value)} entries for {len(rows)} vectors")
             object.__setattr__(self, name, value)
         object.__setattr__(self, "distance", distance)
+        object.__setattr__(self, "weights", dict(weights) if weights else None)
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -120,7 +125,8 @@ class Embeddings:
         facts |= {"findings": counts_text(counts), "patients": self._patients_text()}
         if self.sources is not None:
             facts["sources"] = counts_text(Counter(self.sources))
-        return [*facts.items(), ("distance", self.distance or "unknown")]
+        whose = [("weights", str(self.weights.get("name", "")))] if self.weights else []
+        return [*facts.items(), ("distance", self.distance or "unknown"), *whose]
 
     def _patients_text(self) -> str:
         n_unknown = self.n_films_without_patient
@@ -145,6 +151,7 @@ class Embeddings:
             None if self.sources is None else [self.sources[row] for row in rows],
             paths=None if self.paths is None else [self.paths[row] for row in rows],
             distance=self.distance,
+            weights=self.weights,
             has_patient=self.has_patient[rows],
         )
 
@@ -179,7 +186,7 @@ class Embeddings:
                 )
             return
         tensors = {name: torch.from_numpy(getattr(self, name)) for name in _ARRAYS}
-        header = {name: getattr(self, name) for name in _FACTS}
+        header = {name: getattr(self, name) for name in _FACTS if name != "weights" or self.weights}
         save_tensors(path, tensors, kind="embeddings", header=header)
 
     def _table(self) -> str:

@@ -165,3 +165,15 @@ def test_vectors_that_are_all_the_same_are_warned_of(tmp_path, vectors):
     assert caught[0].filename == __file__
     films.take([0]).save(tmp_path / "e.safetensors")
     Embeddings.load(tmp_path / "e.safetensors")
+
+
+def test_whose_weights_made_them_is_kept(tmp_path):
+    told = {"name": "made", "licence": "MIT", "trained_on": ["CheXpert"]}
+    films = Embeddings(np.eye(3), ["a", "b", "a"], weights=told)
+    films.take([0, 2]).save(tmp_path / "films.safetensors")
+    loaded = Embeddings.load(tmp_path / "films.safetensors")
+    assert loaded.weights == films.weights
+    assert "weights: made" in repr(loaded)
+    plain = Embeddings(np.eye(3), ["a", "b", "a"], weights={})
+    plain.save(tmp_path / "plain.safetensors")
+    assert "weights" not in load_tensors(tmp_path / "plain.safetensors", kind="embeddings")[1]

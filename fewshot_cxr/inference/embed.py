@@ -1,7 +1,7 @@
 """Films through a trained encoder to embeddings, a batch at a time."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,8 +105,8 @@ def embed_films(
     vectors = film_vectors(encoder, films, batch_size=batch_size, device=device, progress=progress)
     if any((films.rows([row]) != films.rows([0])).any() for row in range(1, len(films))):  # they are no copies of one
         warn_of_collapse(vectors, "embedding")
-    distance = encoder.card.get("distance")
-    return with_facts(vectors, films.records, is_multi_label=is_multi_label, distance=distance)
+    distance, weights = encoder.card.get("distance"), encoder.origin
+    return with_facts(vectors, films.records, is_multi_label=is_multi_label, distance=distance, weights=weights)
 
 
 def film_vectors(
@@ -183,7 +183,12 @@ def embed_files(
 
 
 def with_facts(
-    vectors: np.ndarray, records: Records, *, is_multi_label: bool = False, distance: str | None = None
+    vectors: np.ndarray,
+    records: Records,
+    *,
+    is_multi_label: bool = False,
+    distance: str | None = None,
+    weights: Mapping[str, Any] | None = None,
 ) -> Embeddings:
     """Return vectors with the findings, patient, source and path of the films that they belong to.
 
@@ -192,6 +197,7 @@ def with_facts(
         records: N films.
         is_multi_label: a film may show several findings, or none: it has a row of `findings_table`.
         distance: see `Embeddings`.
+        weights: see `Embeddings`.
     """
     names = records.findings
     return Embeddings(
@@ -203,4 +209,5 @@ def with_facts(
         sources=[film.source or "" for film in records],
         paths=[film.path for film in records],
         distance=distance,
+        weights=weights,
     )
