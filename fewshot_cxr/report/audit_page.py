@@ -128,12 +128,13 @@ def embedding_section(embedding: EmbeddingAudit) -> Section:
 
 def embedding_headline(embedding: EmbeddingAudit) -> Headline:
     """Return how well the source is told from the embedding, to stand beside an accuracy."""
-    source = embedding.tells["source"]
+    source, label = embedding.tells["source"], "source told from the embedding"
+    label += f" of {embedding.encoder}" * bool(embedding.encoder)
     if source.number.mean is None:
-        return Headline(UNKNOWN, "source told from the embedding", source.number.reason or "")
+        return Headline(UNKNOWN, label, source.number.reason or "")
     ends = interval_text(source.number.ci95)
     note = f"95 % over patients {ends}; chance {percent(source.chance or 0)}"
-    return Headline(value_text(source.number), "source told from the embedding", note)
+    return Headline(value_text(source.number), label, note)
 
 
 def audit_text(audit: Audit) -> str:

@@ -1,5 +1,6 @@
 """What an encoder's embedding tells of films, from films to the audit of the embedding."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,4 +35,6 @@ def audit_embedding(checkpoint: Path, films: Records, *, seed: int = 0, compute:
         others = decoded.records.take(np.flatnonzero(~trained).tolist())
         decoded = compute.decode(others, encoder.image_spec, "films not trained on")
     vectors = compute.embed(encoder, decoded, is_multi_label=True).vectors
-    return assess_embedding(vectors, decoded.records, n_training_films=int(trained.sum()), seed=seed)
+    found = assess_embedding(vectors, decoded.records, n_training_films=int(trained.sum()), seed=seed)
+    # Not the whole path, which may name a person or a machine.
+    return replace(found, encoder=(checkpoint if checkpoint.is_dir() else checkpoint.parent).resolve().name)

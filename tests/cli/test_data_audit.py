@@ -196,4 +196,4 @@ def test_an_encoder_is_asked_what_it_tells(place, tmp_path, capsys):
     page = (tmp_path / "a.html").read_text()
     assert "Is it the disease or the hospital?" in page
     assert run("report", out, "--out", tmp_path / "report.html") == 0
-    assert "source told from the embedding" in (tmp_path / "report.html").read_text()
+    assert "source told from the embedding of run" in (tmp_path / "report.html").read_text()

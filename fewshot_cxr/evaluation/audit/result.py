@@ -132,6 +132,7 @@ class EmbeddingAudit:
 
     `first_line` says whether disease and hospital can be told apart at all. `tells`: "finding", "source", "view",
     "age", "sex"; `within`: the source among films of a finding that has two. `n_training_films` were left out.
+    `encoder` is what the encoder is called.
     """
 
     first_line: str
@@ -140,6 +141,7 @@ class EmbeddingAudit:
     n_films: int
     n_training_films: int = 0
     notes: tuple[str, ...] = ()
+    encoder: str = ""
 
 
 @dataclass(frozen=True)
