@@ -1,5 +1,6 @@
 """Films to classify and labelled films to compare with: the flags that name them, and that no patient is in both."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from fewshot_cxr.cli.sources import Reading, choose_findings, read_each, reader_
 from fewshot_cxr.data import merge_records, patient_groups, support_films
 from fewshot_cxr.distances import DISTANCES
 from fewshot_cxr.inference import OWN_DISTANCE, RULES, sample_exemplars
+from fewshot_cxr.inference.penalties import AUTO, PENALTIES
 from fewshot_cxr.records import Records
 from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
 
@@ -27,10 +29,12 @@ def rule_flags(names: Iterable[str], *, measures_anyway: bool = False) -> Flag:
         measures_anyway: the command heeds the distance even where the rule does not.
     """
 
-    def build(rule: str, distance: str | None) -> ExemplarRule:
+    def build(rule: str, distance: str | None, penalty: float | str | None = None) -> ExemplarRule:
+        if penalty is not None and rule not in PENALTIES:
+            raise click.UsageError(f"--penalty is of the rules {', '.join(PENALTIES)}, not of {rule}: leave it out")
         if distance is not None and rule in OWN_DISTANCE and not measures_anyway:
             raise click.UsageError(f"--rule {rule} has its own geometry ({OWN_DISTANCE[rule]}): leave --distance out")
-        return ExemplarRule(rule, distance or "")
+        return ExemplarRule(rule, distance or "", {} if penalty is None else {"penalty": penalty})
 
     names = list(names)
     known = [name.partition(" ")[0] for name in names]
@@ -57,7 +61,27 @@ def rule_flags(names: Iterable[str], *, measures_anyway: bool = False) -> Flag:
             callback=name_in(DISTANCES, "distance"),
             help=f"{', '.join(DISTANCES)}.  [default: as in training]",
         ),
+        *(() if PENALTIES.keys() & refused else (_penalty_flag,)),
     )
+
+
+def _read_penalty(context: click.Context, parameter: click.Parameter, value: str | None) -> float | str | None:
+    if value is None or value == AUTO:
+        return value
+    try:
+        penalty = float(value)
+    except ValueError:
+        penalty = math.nan
+    if not 0 < penalty < math.inf:
+        raise click.BadParameter(f"{value!r} is neither a number above 0 nor {AUTO!r}")
+    return penalty
+
+
+_penalty_flag = click.option(
+    "--penalty",
+    callback=_read_penalty,
+    help="Of linear_probe and ridge; auto chooses it inside each support, each patient left out in turn.  [default: 1]",
+)
 
 
 @dataclass(frozen=True)

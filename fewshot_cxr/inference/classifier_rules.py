@@ -9,6 +9,7 @@ from fewshot_cxr.distances import class_means, pairwise_distances
 
 _MAX_NEWTON_STEPS = 100
 _MAX_HALVINGS = 40
+_MOST_AT_ONCE = 64  # weights whose curvature is solved as one matrix
 _SMALL_GAIN = 1e-14  # of the loss by one more step, as a share of the loss
 
 
@@ -90,7 +91,7 @@ def simpleshot(
 
 
 def ridge(
-    support: Tensor, labels: Tensor, queries: Tensor, *, distance: str = "euclidean", penalty: float = 1.0
+    support: Tensor, labels: Tensor, queries: Tensor, *, distance: str = "euclidean", penalty: float | Tensor = 1.0
 ) -> Tensor:
     """Regress the one-hot labels on the embeddings, with an intercept and a penalty on squared weights.
 
@@ -99,7 +100,8 @@ def ridge(
         labels: class of each; see `Rule`.
         queries: embeddings to decide; see `Rule`.
         distance: not used: the regression is the rule's own geometry.
-        penalty: weight of |W|^2 beside the sum of squared errors (scikit-learn's alpha).
+        penalty: weight of |W|^2 beside the sum of squared errors (scikit-learn's alpha); or one for each episode, shape
+            (...), as `settled` chooses them.
 
     Returns:
         1 - predicted label: near 0 for a sure class; may lie outside 0..1.
@@ -109,8 +111,8 @@ def ridge(
 
     Source: the closed form, as for few shots in Bertinetto et al. 2019, arXiv:1805.08136 (R2-D2).
     """
-    check_above(penalty, 0, "penalty")
-    targets = _one_hot(support, labels)
+    penalty = _checked(penalty, support)
+    targets = one_hot(support, labels)
     centre, mean_target = support.mean(dim=-2, keepdim=True), targets.mean(dim=-2, keepdim=True)
     support, queries, targets = support - centre, queries - centre, targets - mean_target
     n_support, dim = support.shape[-2:]
@@ -123,8 +125,25 @@ def ridge(
     return 1 - mean_target - queries @ weights
 
 
+def fit_ridge(rows: Tensor, targets: Tensor, penalty: Tensor, *, kept: Tensor) -> Tensor:
+    """Return the predictions of all rows by a ridge regression on those that are kept, (..., n, n_way).
+
+    Args:
+        rows: float, shape (..., n, r).
+        targets: one-hot, shape (..., n, n_way).
+        penalty: shape (...).
+        kept: 1, or 0 for a row that is left out, shape (..., n, 1).
+    """
+    n_kept = kept.sum(dim=-2, keepdim=True)
+    centre, mean = (kept * rows).sum(dim=-2, keepdim=True) / n_kept, (kept * targets).sum(dim=-2, keepdim=True) / n_kept
+    rows = rows - centre
+    inner = kept * rows
+    weights: Tensor = torch.linalg.solve(_add_to_diagonal(inner.mT @ inner, penalty), inner.mT @ (targets - mean))
+    return mean + rows @ weights
+
+
 def linear_probe(
-    support: Tensor, labels: Tensor, queries: Tensor, *, distance: str = "euclidean", penalty: float = 1.0
+    support: Tensor, labels: Tensor, queries: Tensor, *, distance: str = "euclidean", penalty: float | Tensor = 1.0
 ) -> Tensor:
     """Fit a multinomial logistic regression to the support of each episode, to convergence.
 
@@ -137,7 +156,7 @@ def linear_probe(
         queries: embeddings to decide; see `Rule`.
         distance: not used: the regression is the rule's own geometry.
         penalty: weight of |W|^2 / 2 beside the sum of the support's losses (1 / C of scikit-learn); the intercepts
-            have none.
+            have none. Or one for each episode, shape (...), as `settled` chooses them.
 
     Returns:
         -log of the class probabilities.
@@ -148,30 +167,48 @@ def linear_probe(
     Source: Chen et al., "A Closer Look at Few-shot Classification", 2019, arXiv:1904.04232 ("Baseline"); convex, so
     that any solver gives the same.
     """
-    check_above(penalty, 0, "penalty")
-    targets = _one_hot(support, labels).double()
-    # The weights lie in the span of the support: an orthonormal basis of it loses nothing and is far smaller.
-    basis = torch.linalg.qr(support.double().mT).Q
-    weights = _fit_logistic(_with_one(support.double() @ basis), targets, penalty)
-    logits = _with_one(queries.double() @ basis) @ weights
+    penalty = _checked(penalty, support)
+    targets, basis = one_hot(support, labels).double(), support_basis(support)
+    weights = fit_logistic(with_one(support.double() @ basis), targets, penalty)
+    logits = with_one(queries.double() @ basis) @ weights
     return -logits.log_softmax(dim=-1).to(support.dtype)
 
 
-def _fit_logistic(rows: Tensor, targets: Tensor, penalty: float) -> Tensor:
-    """Minimise sum of losses + penalty/2 |W|^2; rows (..., n, r) with a last column of ones; W (..., r, n_way)."""
-    penalties = rows.new_full((rows.shape[-1], 1), penalty)
-    penalties[-1] = 0  # the intercept
+def support_basis(support: Tensor) -> Tensor:
+    """Return an orthonormal basis of the span of a support, in which the weights lie: it is far smaller, and exact."""
+    basis: Tensor = torch.linalg.qr(support.double().mT).Q
+    return basis
+
+
+def fit_logistic(
+    rows: Tensor, targets: Tensor, penalty: Tensor, *, kept: Tensor | None = None, small_gain: float = _SMALL_GAIN
+) -> Tensor:
+    """Minimise sum of losses + penalty/2 |W|^2.
+
+    Args:
+        rows: float64, shape (..., n, r), with a last column of ones.
+        targets: one-hot, shape (..., n, n_way).
+        penalty: shape () or (...).
+        kept: 1, or 0 for a row that is left out, shape (..., n, 1); None keeps all.
+        small_gain: of the loss by one more step, as a share of the loss, at which it ends.
+
+    Returns:
+        W, shape (..., r, n_way).
+    """
+    counts = rows.new_ones(rows.shape[-2], 1) if kept is None else kept
+    penalties = penalty.to(rows)[..., None, None].repeat(*(1,) * penalty.ndim, rows.shape[-1], 1)
+    penalties[..., -1, :] = 0  # the intercept
     weights = rows.new_zeros(*rows.shape[:-2], rows.shape[-1], targets.shape[-1])
 
     def loss(weights: Tensor) -> Tensor:
-        losses = -(targets * (rows @ weights).log_softmax(dim=-1)).sum(dim=(-1, -2))
+        losses = -(counts * targets * (rows @ weights).log_softmax(dim=-1)).sum(dim=(-1, -2))
         return losses + (penalties * weights.square()).sum(dim=(-1, -2)) / 2
 
     value = loss(weights)
     for _ in range(_MAX_NEWTON_STEPS):
         shares = (rows @ weights).softmax(dim=-1)
-        gradient = _across_classes(rows.mT @ (shares - targets) + penalties * weights)
-        step = _newton_step(rows, shares, penalties, gradient)
+        gradient = _across_classes(rows.mT @ (counts * (shares - targets)) + penalties * weights)
+        step = _newton_step(rows, shares, penalties, gradient, counts)
         slope = (gradient * step).sum(dim=(-1, -2))
         length = torch.ones_like(value)
         for _ in range(_MAX_HALVINGS):
@@ -181,17 +218,21 @@ def _fit_logistic(rows: Tensor, targets: Tensor, penalty: float) -> Tensor:
                 break
             length = torch.where(is_too_far, length / 2, length)
         weights, value = weights + length[..., None, None] * step, tried
-        if bool((-slope <= _SMALL_GAIN * value).all()):
+        if bool((-slope <= small_gain * value).all()):
             break
     return weights
 
 
-def _newton_step(rows: Tensor, shares: Tensor, penalties: Tensor, gradient: Tensor) -> Tensor:
-    """Solve H step = -gradient by conjugate gradients, each episode with its own numbers."""
+def _newton_step(rows: Tensor, shares: Tensor, penalties: Tensor, gradient: Tensor, counts: Tensor) -> Tensor:
+    """Solve H step = -gradient, each episode with its own numbers: at once where H is small, else step by step."""
+    if gradient.shape[-1] * gradient.shape[-2] <= _MOST_AT_ONCE:
+        step = _solve_at_once(rows, shares, penalties, gradient, counts)
+        if bool(step.isfinite().all()):  # not where shares of 1 and a penalty near 0 leave no curvature
+            return step
 
     def curve(direction: Tensor) -> Tensor:
         change = rows @ direction
-        change = shares * (change - (shares * change).sum(dim=-1, keepdim=True))
+        change = counts * shares * (change - (shares * change).sum(dim=-1, keepdim=True))
         return _across_classes(rows.mT @ change + penalties * direction)
 
     def inner(left: Tensor, right: Tensor) -> Tensor:
@@ -216,18 +257,44 @@ def _newton_step(rows: Tensor, shares: Tensor, penalties: Tensor, gradient: Tens
     return step
 
 
+def _solve_at_once(rows: Tensor, shares: Tensor, penalties: Tensor, gradient: Tensor, counts: Tensor) -> Tensor:
+    n_way = shares.shape[-1]
+    same = torch.eye(n_way, dtype=rows.dtype, device=rows.device)
+    bends = counts[..., None] * shares[..., None] * (same - shares.unsqueeze(-2))  # (..., n, n_way, n_way)
+    each = (rows[..., None, None] * bends.unsqueeze(-3)).flatten(-3)  # (..., n, r * n_way * n_way)
+    blocks = each.mT @ rows
+    curvature = blocks.reshape(*blocks.shape[:-2], -1, n_way, n_way, rows.shape[-1]).movedim(-1, -2)
+    # What moves all classes alike has no curvature of its own, nor is it asked for.
+    alike = torch.full_like(same, 1 / n_way)
+    feature = torch.eye(rows.shape[-1], dtype=rows.dtype, device=rows.device)
+    curvature = curvature + feature[:, None, :, None] * (penalties[..., None, None] * same[:, None] + alike[:, None])
+    step = torch.linalg.solve_ex(curvature.flatten(-2).flatten(-3, -2), -gradient.flatten(-2).unsqueeze(-1)).result
+    return _across_classes(step.view_as(gradient))
+
+
 def _across_classes(values: Tensor) -> Tensor:
     # A change of all classes alike changes no answer: rounding must not send the solver that way.
     return values - values.mean(dim=-1, keepdim=True)
 
 
-def _one_hot(support: Tensor, labels: Tensor) -> Tensor:
+def one_hot(support: Tensor, labels: Tensor) -> Tensor:
+    """Return the labels one-hot, shape (n_support, n_way), in the dtype of `support`."""
     return functional.one_hot(labels, check_dense_labels(labels, name="labels")).to(support.dtype)
 
 
-def _with_one(rows: Tensor) -> Tensor:
+def with_one(rows: Tensor) -> Tensor:
+    """Append a column of ones."""
     return functional.pad(rows, (0, 1), value=1.0)
 
 
-def _add_to_diagonal(matrices: Tensor, value: float) -> Tensor:
-    return matrices + value * torch.eye(matrices.shape[-1], dtype=matrices.dtype, device=matrices.device)
+def _checked(penalty: float | Tensor, support: Tensor) -> Tensor:
+    if isinstance(penalty, Tensor):
+        return penalty.to(support)
+    check_above(penalty, 0, "penalty")
+    return torch.tensor(penalty, dtype=torch.float64, device=support.device)
+
+
+def _add_to_diagonal(matrices: Tensor, value: Tensor) -> Tensor:
+    return matrices + value[..., None, None].to(matrices) * torch.eye(
+        matrices.shape[-1], dtype=matrices.dtype, device=matrices.device
+    )

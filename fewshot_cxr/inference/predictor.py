@@ -12,6 +12,7 @@ from fewshot_cxr._html import facts_text, html_table, short_name
 from fewshot_cxr.data import patient_groups
 from fewshot_cxr.distances import pairwise_distances
 from fewshot_cxr.embeddings import Embeddings
+from fewshot_cxr.inference.penalties import settled
 from fewshot_cxr.inference.rules import RULES, TRANSDUCTIVE
 from fewshot_cxr.records import Records
 from fewshot_cxr.seeding import hashed_bits, text_key
@@ -135,7 +136,10 @@ def predict(
     if len(np.unique(support.class_ids)) < 2:
         raise ValueError(f"the support holds one finding only ({', '.join(support.class_names)}); two are needed")
     films = torch.from_numpy(np.ascontiguousarray(queries, dtype=np.float32))
-    to_exemplars = pairwise_distances(films, torch.from_numpy(support.vectors), distance)
+    exemplars = torch.from_numpy(support.vectors)
+    to_exemplars = pairwise_distances(films, exemplars, distance)
+    labels = torch.from_numpy(np.unique(support.class_ids, return_inverse=True)[1])
+    chosen = settled(rule, options, exemplars, labels, support.patient_ids)
 
     def predict_one(row: int) -> Prediction:
         is_other = ~_is_same_film(queries[row], support.vectors)
@@ -143,7 +147,7 @@ def predict(
         findings, labels = np.unique(support.class_ids[kept], return_inverse=True)
         names = [support.class_names[index] for index in findings]
         known = torch.from_numpy(support.vectors[kept])
-        values = decide(known, torch.from_numpy(labels), films[row : row + 1], distance=distance, **options or {})[0]
+        values = decide(known, torch.from_numpy(labels), films[row : row + 1], distance=distance, **chosen)[0]
         is_nearest = (values == values.min()).tolist()
         near = kept[torch.argsort(to_exemplars[row, torch.from_numpy(kept)])[:n_nearest].numpy()]
         return Prediction(

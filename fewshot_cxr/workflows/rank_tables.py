@@ -11,6 +11,7 @@ from fewshot_cxr.data import CachedFilms
 from fewshot_cxr.distances import pairwise_distances
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.inference import RULES, TRANSDUCTIVE, sample_exemplars
+from fewshot_cxr.inference.penalties import settled
 from fewshot_cxr.seeding import generator
 from fewshot_cxr.visualise import Figure, rank_table_figure
 from fewshot_cxr.workflows.judging import Exemplars
@@ -120,10 +121,10 @@ def _to_findings(exemplars: Exemplars, films: Embeddings, order: np.ndarray) -> 
     # Such a rule looks at all test films at once: a few of them alone would be decided otherwise.
     rows = np.arange(len(films)) if exemplars.rule.name in TRANSDUCTIVE else order
     known, asked = torch.from_numpy(exemplars.embeddings.vectors), torch.from_numpy(films.vectors[rows])
+    rule, classes = exemplars.rule, torch.from_numpy(labels)
+    options = settled(rule.name, rule.options, known, classes, exemplars.embeddings.patient_ids)
     with torch.inference_mode():
-        found = RULES[exemplars.rule.name](
-            known, torch.from_numpy(labels), asked, distance=exemplars.rule.distance, **exemplars.rule.options
-        )
+        found = RULES[rule.name](known, classes, asked, distance=rule.distance, **options)
     names = [exemplars.embeddings.class_names[index] for index in class_ids]
     values = (found[torch.from_numpy(order)] if exemplars.rule.name in TRANSDUCTIVE else found).tolist()
     return [dict(sorted(zip(names, own, strict=True), key=lambda item: item[1])) for own in values]

@@ -178,6 +178,19 @@ def test_a_transductive_rule_says_so(evaluate):
         assert "transductive" in lead.split("┘")[-1]
 
 
+def test_the_penalty_of_a_rule_is_a_number_or_chosen_inside_each_support(evaluate, fail):
+    few = (*SMALL, "--rule", "ridge")
+    usual, large, auto = (
+        evaluate(*few, *flag)[0]["auroc"]["mean"] for flag in ((), ("--penalty", "1e6"), ("--penalty", "auto"))
+    )
+    assert usual != large
+    assert usual != auto
+    assert evaluate(*few, "--penalty", "1")[0]["auroc"]["mean"] == usual
+    for wrong in ("often", "0", "nan", "inf", "-1"):
+        fail(*few, "--penalty", wrong, words=["--penalty", f"{wrong!r} is neither a number above 0 nor 'auto'"])
+    fail(*SMALL, "--penalty", "auto", words=["--penalty is of the rules linear_probe, ridge, not of mean_distance"])
+
+
 @pytest.mark.usefixtures("unpainted")
 def test_a_page_and_a_table_are_written(evaluate, tmp_path):
     result, said = evaluate(*SMALL, "--html", tmp_path / "page.html", "--csv", tmp_path / "numbers.csv")

@@ -1,7 +1,6 @@
 """One rule on one set of embeddings: from the rows of an episode to its distances."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from fewshot_cxr.distances import pairwise_distances
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.episodes import EpisodePart
 from fewshot_cxr.inference.device import choose_device
+from fewshot_cxr.inference.penalties import settled
 from fewshot_cxr.inference.rules import RULES, TRANSDUCTIVE
 
 _N_NEAREST = 5  # exemplars of the kNN score of the open set
@@ -40,8 +40,7 @@ class FilmRule:
         options: Mapping[str, Any] | None = None,
         device: str = "cpu",
     ) -> None:
-        decide = lookup(RULES, rule, what="rule")
-        self._decide: Callable[..., Tensor] = partial(decide, distance=distance, **options or {})
+        self._rule: Callable[..., Tensor] = lookup(RULES, rule, what="rule")
         self.films, self.rule, self.distance, self.options = films, rule, distance, options
         self.device = choose_device(device)
         self._vectors = torch.tensor(films.vectors, device=self.device)
@@ -57,7 +56,7 @@ class FilmRule:
 
     def decide(self, support: np.ndarray, labels: Tensor, query: np.ndarray) -> Tensor:
         """Return the rule's distances of query rows, (..., n_queries, n_way), on the device."""
-        return self._decide(self._embeddings(support), labels.to(self.device), self._embeddings(query))
+        return self._decide(support, labels.to(self.device))(self._embeddings(query))
 
     @torch.inference_mode()
     def distances(self, part: EpisodePart) -> Tensor:
@@ -84,16 +83,24 @@ class FilmRule:
     def _some(
         self, labels: Tensor, support_rows: np.ndarray, query_rows: np.ndarray, outside_rows: np.ndarray | None = None
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        support, queries = self._embeddings(support_rows), self._embeddings(query_rows)
+        queries, decide = self._embeddings(query_rows), self._decide(support_rows, labels)
         if outside_rows is None:
-            return self._decide(support, labels, queries), None, None
+            return decide(queries), None, None
         asked = torch.cat([queries, self._embeddings(outside_rows)], dim=1)
         n_known = queries.shape[1]
-        both = self._decide(support, labels, asked)
+        both = decide(asked)
         # A transductive rule would let the unknown films move its answers to the known ones.
-        known = self._decide(support, labels, queries) if self.rule in TRANSDUCTIVE else both[:, :n_known]
-        nearest = pairwise_distances(asked, support, self.distance).topk(min(_N_NEAREST, len(labels)), largest=False)
+        known = decide(queries) if self.rule in TRANSDUCTIVE else both[:, :n_known]
+        nearest = pairwise_distances(asked, self._embeddings(support_rows), self.distance).topk(
+            min(_N_NEAREST, len(labels)), largest=False
+        )
         return known, both[:, n_known:], nearest.values.mean(dim=-1)
+
+    def _decide(self, rows: np.ndarray, labels: Tensor) -> Callable[[Tensor], Tensor]:
+        """Return what makes distances of queries to the classes of a support."""
+        support = self._embeddings(rows)
+        options = settled(self.rule, self.options, support, labels, self.films.patient_ids[rows])
+        return lambda queries: self._rule(support, labels, queries, distance=self.distance, **options)
 
     def _embeddings(self, rows: np.ndarray) -> Tensor:
         where = torch.from_numpy(rows).to(self.device)

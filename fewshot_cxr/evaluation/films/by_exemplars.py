@@ -13,6 +13,7 @@ from fewshot_cxr.distances import DISTANCES
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.evaluation.answers import Answers
 from fewshot_cxr.evaluation.films.support_temperature import fit_on_exemplars
+from fewshot_cxr.inference.penalties import settled
 from fewshot_cxr.inference.rules import OWN_DISTANCE, RULES, TRANSDUCTIVE
 from fewshot_cxr.metrics import class_probabilities, log_odds, margins
 
@@ -60,7 +61,7 @@ def decide_by_exemplars(
     findings = tuple(names[index] for index in held)
     true_ids = [findings.index(queries.class_names[index]) for index in queries.class_ids.tolist()]
     vectors, known = torch.from_numpy(queries.vectors), torch.from_numpy(support.vectors)
-    decide = partial(decide, distance=distance, **options or {})
+    decide = partial(decide, distance=distance, **settled(rule, options, known, labels, support.patient_ids))
     size = len(queries) if rule in TRANSDUCTIVE else _AT_ONCE
     parts: list[Tensor] = []
     for first in range(0, len(queries), size):
