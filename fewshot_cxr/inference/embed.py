@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from fewshot_cxr._progress import Auto, bar_of
@@ -30,6 +30,8 @@ from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.inference.device import choose_device
 from fewshot_cxr.records import Problem, Record, Records
 
+_PIXELS_AT_ONCE = 800_000  # of a processor
+
 
 def embed_batches(encoder: Encoder, batches: Iterable[np.ndarray], device: torch.device) -> Iterator[np.ndarray]:
     """Yield embeddings, float32 (B, dim), of batches of films, uint8 (B, S, S).
@@ -40,7 +42,21 @@ def embed_batches(encoder: Encoder, batches: Iterable[np.ndarray], device: torch
         for films in batches:
             with torch.inference_mode():
                 images = to_images(torch.from_numpy(films).to(device), encoder.image_spec)
-                yield encoder(images.to(memory_format=torch.channels_last)).float().cpu().numpy()
+                parts = [encoder(part.to(memory_format=torch.channels_last)) for part in portions(images)]
+                yield torch.cat(parts).float().cpu().numpy()
+
+
+def portions(images: Tensor) -> tuple[Tensor, ...]:
+    """Part images that a processor embeds into few at a time.
+
+    Blocks of memory so large that they are asked of the system anew for each layer cost it half of its time.
+
+    Args:
+        images: shape (N, C, S, S), on any device; those of another device stay together.
+    """
+    if images.device.type != "cpu":
+        return (images,)
+    return torch.split(images, max(1, _PIXELS_AT_ONCE // (images.shape[-2] * images.shape[-1])))
 
 
 Progress = Callable[[int, int], None]

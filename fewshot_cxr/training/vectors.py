@@ -10,6 +10,7 @@ from torch import Tensor
 from fewshot_cxr.data import CachedFilms, XrayDataset, scale_films, standardise
 from fewshot_cxr.encoders import Encoder
 from fewshot_cxr.encoders.base import eval_mode
+from fewshot_cxr.inference.embed import portions
 from fewshot_cxr.seeding import torch_generator
 from fewshot_cxr.training.views import Augmenter
 
@@ -78,7 +79,7 @@ def embed_once(
     with eval_mode(encoder.to(device)), torch.inference_mode():
         for images in (batch for one in [*passes, _plain(val)] for batch in one):
             moved = standardise(images.to(device), encoder.image_spec).to(memory_format=torch.channels_last)
-            parts.append(encoder.pool(encoder.features(moved)).float().cpu())
+            parts.append(torch.cat([encoder.pool(encoder.features(part)) for part in portions(moved)]).float().cpu())
             if progress is not None:
                 progress(sum(map(len, parts)), n_all)
     vectors = torch.cat(parts)

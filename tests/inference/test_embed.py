@@ -37,6 +37,16 @@ def test_embeddings_equal_one_film_at_a_time_and_the_mode_returns(films, encoder
     assert len(np.unique(whole.patient_ids)) == len({film.patient_id for film in films})
 
 
+def test_a_processor_embeds_large_films_in_portions_that_change_nothing(films, encoder, monkeypatch):
+    whole = embed(encoder, films)
+    seen = []
+    encoder.backbone.register_forward_hook(lambda _, images, __: seen.append(len(images[0])))
+    monkeypatch.setitem(embed_films.__globals__, "_PIXELS_AT_ONCE", 3 * 32 * 32)
+    np.testing.assert_allclose(embed(encoder, films, device="cpu").vectors, whole.vectors, atol=1e-5)
+    assert max(seen) == 3
+    assert sum(seen) == len(films)
+
+
 def test_every_layer_gets_its_own_mode_back(films, encoder):
     encoder.train()
     held = [module for module in encoder.modules() if isinstance(module, torch.nn.BatchNorm2d)]
