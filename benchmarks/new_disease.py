@@ -201,10 +201,10 @@ def show_rare(points: Mapping[tuple[str, int], Point], films: Films, table) -> N
     """Print what each method reached among the rare findings."""
     patients = {name: {film.group for film in films.records if film.finding == name} for name in RARE}
     counts = (f"{name} {(films.findings == name).sum()} films of {len(patients[name])} patients" for name in RARE)
-    rows = [
-        (name, f"{n_shot}", share(one.accuracy), *(share(one.recalls[of]) for of in RARE), share(one.above, "+"))
-        for (name, n_shot), one in points.items()
-    ]
+    rows = []
+    for (name, n_shot), one in points.items():
+        recalls, above = (share(one.recalls[of]) for of in RARE), "" if name == "pixels" else share(one.above, "+")
+        rows.append((name, f"{n_shot}", share(one.accuracy), *recalls, above))
     heads = ("method", "shots", "accuracy", *(f"recall {name}" for name in RARE), "above pixels")
     table(f"One source, {len(RARE)}-way, 1 query a finding, rule {RULES[0]}: {', '.join(counts)}", heads, rows)
 
