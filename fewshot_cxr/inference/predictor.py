@@ -35,7 +35,8 @@ class Prediction:
 
     `findings` holds one name, or several that are tied for the smallest distance. `distances` gives the rule's value
     for every finding (smaller is closer, in the unit of the embedding; not a probability). `exemplars` are the
-    nearest, closest first. `notes` says what was left out and why.
+    nearest, closest first; where none of them is of the answered finding, its nearest one stands last, so that what
+    decided can be looked at. `notes` says what was left out and why.
     """
 
     path: str
@@ -149,7 +150,7 @@ def predict(
         known = torch.from_numpy(support.vectors[kept])
         values = decide(known, torch.from_numpy(labels), films[row : row + 1], distance=distance, **chosen)[0]
         is_nearest = (values == values.min()).tolist()
-        near = kept[torch.argsort(to_exemplars[row, torch.from_numpy(kept)])[:n_nearest].numpy()]
+        near = _nearest(to_exemplars[row].numpy(), kept, labels, np.flatnonzero(is_nearest), n_nearest)
         return Prediction(
             path=paths[row],
             findings=tuple(name for name, is_tied in zip(names, is_nearest, strict=True) if is_tied),
@@ -159,6 +160,18 @@ def predict(
         )
 
     return [predict_one(row) for row in range(len(paths))]
+
+
+def _nearest(
+    distances: np.ndarray, kept: np.ndarray, labels: np.ndarray, answered: np.ndarray, n_nearest: int
+) -> np.ndarray:
+    """Return the rows of the nearest exemplars; one of an answered finding is always among them."""
+    order = np.argsort(distances[kept], kind="stable")
+    near = order[:n_nearest]
+    if not np.isin(labels[near], answered).any():
+        near = np.append(near[:-1], order[np.isin(labels[order], answered)][:1])
+    rows: np.ndarray = kept[near]
+    return rows
 
 
 def _is_same_film(query: np.ndarray, exemplars: np.ndarray) -> np.ndarray:

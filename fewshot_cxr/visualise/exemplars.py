@@ -61,7 +61,7 @@ def exemplar_figure(
         for rank, (axes, image, (finding, distance)) in enumerate(framed, start=1):
             label = f"{wrapped(finding, 13)}\n{_digits(distance)}"
             draw_framed_film(axes, image, label, frame=colours.line, ink=colours.ink)
-            axes.set_title(f"nearest {rank}")
+            axes.set_title(f"exemplar {rank}")
     return figure
 
 

@@ -28,6 +28,15 @@ def test_the_distance_is_that_of_the_training_unless_another_is_named():
     assert predict(*asked, trained, distance="euclidean")[0].findings == ("a",)
 
 
+def test_an_exemplar_of_the_answered_finding_is_shown_though_others_are_nearer():
+    support = Embeddings([[0.0, 3], [0, -3], [2, 0], [90, 0]], ["a", "a", "b", "b"], paths=["a0", "a1", "b0", "b1"])
+    (found,) = predict(np.array([[0.5, 0.0]]), ["x.png"], support, rule="prototype", n_nearest=1)
+    assert found.findings == ("a",)
+    assert [exemplar.finding for exemplar in found.exemplars] == ["a"]
+    (found,) = predict(np.array([[0.5, 0.0]]), ["x.png"], support, rule="prototype", n_nearest=2)
+    assert [exemplar.finding for exemplar in found.exemplars] == ["b", "a"]
+
+
 def test_a_tie_names_both():
     (found,) = predict(np.array([[5.0, 1.0]]), ["x.png"], SUPPORT)
     assert found.findings == ("a", "b")

@@ -262,7 +262,7 @@ def test_samples_have_a_row_for_each_finding():
 def test_exemplars_show_distances_and_fill_the_smallest_bar():
     figure = DRAWN["exemplars"]()
     found = words(figure)
-    assert {"films/a.png", "normal\n0.5000", "effusion\n0.7500", "nearest 4"} <= set(found)
+    assert {"films/a.png", "normal\n0.5000", "effusion\n0.7500", "exemplar 4"} <= set(found)
     assert {"0.5000  nearest", "0.7500"} <= set(found)
     assert [len(axes.images) for axes in figure.axes] == [1, 1, 1, 1, 1, 0, 0, 0]
     bars = figure.axes[-1].patches
