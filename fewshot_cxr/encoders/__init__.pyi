@@ -21,6 +21,7 @@ from .resnet9 import ResNet9 as ResNet9
 from .table import ENCODERS as ENCODERS
 from .table import build_encoder as build_encoder
 from .table import encoder_options as encoder_options
+from .table import is_built_in as is_built_in
 from .timm_encoder import TimmEncoder as TimmEncoder
 from .vgg16 import Vgg16 as Vgg16
 from .weights import load_weights as load_weights

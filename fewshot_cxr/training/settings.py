@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fewshot_cxr._checks import check_above, check_at_least, check_whole, class_name, lookup
 from fewshot_cxr.data import Augmentation
-from fewshot_cxr.encoders import Encoder, weights_name
+from fewshot_cxr.encoders import Encoder, is_built_in, weights_name, weights_spec
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.inference import choose_device
 
@@ -45,7 +45,8 @@ class TrainingSettings:
         encoder: a name in ENCODERS (or "timm:<name>"), an `Encoder`, or any module of torch whose output is the
             embedding, (N, dim). A module is copied, the copy is trained; it needs `image_spec` beside it.
         encoder_options: what `build_encoder` takes beside a name.
-        image_spec: size, channels and crop of the films; an `Encoder` has its own.
+        image_spec: size, channels and crop of the films; an `Encoder` has its own, as have published weights unless you
+            say otherwise.
         standardisation: "spec" takes the mean and std of `image_spec`, "scalar" those of the training films,
             "per_pixel" a mean and a std image of them.
         loss_options: further keywords of a loss that is given by name.
@@ -142,6 +143,10 @@ class TrainingSettings:
 
     def _check_encoder(self) -> None:
         if isinstance(self.encoder, str):
+            if self.image_spec is _USUAL_SPEC and is_built_in(self.encoder):
+                start = {name: self.encoder_options.get(name) for name in ("weights", "pretrained")}
+                own = weights_spec(self.encoder, weights=start["weights"], pretrained=bool(start["pretrained"]))
+                object.__setattr__(self, "image_spec", own or _USUAL_SPEC)
             return
         what, is_given = type(self.encoder).__name__, self.image_spec is not _USUAL_SPEC
         if self.encoder_options:

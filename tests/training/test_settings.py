@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from fewshot_cxr.encoders import build_encoder
+from fewshot_cxr.encoders.published import LITE0_SPEC
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.training import ClassifierTrainer, SiameseTrainer, TrainingSettings
 from fewshot_cxr.training.callbacks import RunKeeper
@@ -90,3 +91,10 @@ def test_every_number_that_cannot_be_is_refused_by_its_name(trainer, value):
         if (name, value) != ("seed", -1):
             with pytest.raises((TypeError, ValueError), match=rf"^{name} must be .*got "):
                 trainer(**{name: value})
+
+
+def test_published_weights_bring_the_images_they_were_made_for_unless_others_are_asked_for():
+    lite0 = {"encoder": "efficientnet_lite0", "encoder_options": {"pretrained": True}}
+    assert SiameseTrainer(**lite0).image_spec == LITE0_SPEC
+    assert SiameseTrainer(**lite0, image_spec=ImageSpec(size_px=64)).image_spec == ImageSpec(size_px=64)
+    assert SiameseTrainer(encoder="efficientnet_lite0").image_spec == SiameseTrainer().image_spec
