@@ -103,9 +103,7 @@ def _train(trainer: Trainer, run: Run, reading: Reading, json_file: str | None, 
     seconds = sum(row["seconds"] for row in trained.history)
     accuracy = "" if card["val_accuracy"] is None else f", validation accuracy {100 * card['val_accuracy']:.1f} %"
     if trained.history:
-        how = "fitted" if "keep" in card else f"{len(trained.history)} epochs"
-        best = "" if "keep" in card else f"; best epoch {card['best_epoch']}"
-        say(f"{how} in {seconds:.0f} s{best}{accuracy}")
+        say(f"{len(trained.history)} epochs in {seconds:.0f} s; best epoch {card['best_epoch']}{accuracy}")
     say(f"written: {run.out} (next: fscxr {next_command} {run.out} --data ... --split test)")
     write_result({"card": card, "history": list(trained.history), "notes": list(trained.notes)}, json_file)
 

@@ -17,6 +17,7 @@ _CARD = {
     "training?": dict,
     "n_films?": {"train?": int, "val?": int},
     "n_patients?": {"train?": int, "val?": int},
+    "keep?": {"weight": float, "how": str},
     "best_epoch?": (int, None),
     "val_accuracy?": (float, None),
     "versions?": dict,

@@ -56,6 +56,7 @@ def run_section(run: ShownRun) -> Section:
         ("hash of the split", str(split.get("hash", ""))),
         ("seed", str(training.get("seed", _NOT_RECORDED))),
         ("best epoch", _best_text(run)),
+        ("weight of what was taught, beside what is kept", _keep_text(card)),
         ("versions", _versions_text(card.get("versions", {}))),
         *_made_by_facts(run.made_by),
     ]
@@ -119,6 +120,14 @@ def _best_text(run: ShownRun) -> str:
     accuracy = run.card.get("val_accuracy")
     told = "" if accuracy is None else f", validation accuracy {100 * accuracy:.1f} %"
     return f"{run.card['best_epoch']}{n_epochs}{told}"
+
+
+def _keep_text(card: Mapping[str, Any]) -> str:
+    keep, accuracy = card.get("keep"), card.get("val_accuracy")
+    if not keep:
+        return ""
+    told = "" if accuracy is None else f"; validation accuracy {100 * accuracy:.1f} %"
+    return f"{keep['weight']:g} ({keep['how']}){told}"
 
 
 def _versions_text(versions: Mapping[str, Any]) -> str:

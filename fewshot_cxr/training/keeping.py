@@ -20,8 +20,8 @@ from fewshot_cxr.encoders import (
     join,
     save_encoder,
 )
-from fewshot_cxr.storage import write_json, write_text
-from fewshot_cxr.training.callbacks import HISTORY, best_card, history_csv, run_card
+from fewshot_cxr.storage import write_json
+from fewshot_cxr.training.callbacks import run_card
 from fewshot_cxr.training.fitting import CARD, Run, prepare_encoder
 from fewshot_cxr.training.keep_weight import KeepChoice, choose_keep
 from fewshot_cxr.training.settings import TrainingSettings
@@ -39,10 +39,9 @@ _OF_STEPS = (
 
 @dataclass(frozen=True)
 class KeptFit:
-    """What came of it: the encoder in eval mode on the CPU, its one row of history, and what is to be said."""
+    """What came of it: the encoder with its card, in eval mode on the CPU, and what is to be said."""
 
     encoder: Encoder
-    history: tuple[dict[str, float], ...]
     notes: tuple[str, ...]
 
 
@@ -78,15 +77,17 @@ def fit_kept(run: Run, *, keep: float | str, validate: Callable[[np.ndarray], di
     assert vectors is not None, "nothing of it is trained"
     head, how = _fit_head(run, vectors, encoder.pooled_widths, keep)
     join(encoder.cpu().eval().requires_grad_(True), head.eval())
-    row = {"epoch": 0.0, **(validate(head_vectors(encoder, vectors.val)) if validate else {})}
-    row["seconds"] = time.monotonic() - begun
+    scores = validate(head_vectors(encoder, vectors.val)) if validate else {}
     parts = (run.train.films.records, run.val.records)
-    card = run_card(encoder, *parts, given_hash=run.given_hash, distance=DISTANCE, settings=settings.settings())
-    encoder.card = best_card(card | {"keep": {"weight": head.keep.item(), "how": how}}, row)
+    used = {name: value for name, value in settings.settings().items() if name not in _OF_STEPS}
+    card = run_card(encoder, *parts, given_hash=run.given_hash, distance=DISTANCE, settings=used)
+    chosen = {"keep": {"weight": head.keep.item(), "how": how}}
+    encoder.card = card | chosen | {"best_epoch": None, "val_accuracy": scores.get("val_accuracy")}
     if run.out is not None:
-        _write(run, encoder, row)
-    note = f"fitted without training steps: the head's weight is {head.keep.item():g} ({how})"
-    return KeptFit(encoder, (row,), (*run.notes, note, *run.problem_notes))
+        _write(run, encoder)
+    seconds, told = time.monotonic() - begun, ", ".join(f"validation accuracy {score:.1%}" for score in scores.values())
+    note = f"fitted in {seconds:.0f} s, without a step of training: the head's weight is {head.keep.item():g} ({how})"
+    return KeptFit(encoder, (*run.notes, f"{note}; {told}" if told else note, *run.problem_notes))
 
 
 def _frozen(run: Run) -> Encoder:
@@ -107,10 +108,9 @@ def _fit_head(run: Run, vectors: FilmVectors, widths: tuple[int, ...], keep: flo
     return head, choice.how
 
 
-def _write(run: Run, encoder: Encoder, row: dict[str, float]) -> None:
+def _write(run: Run, encoder: Encoder) -> None:
     assert run.out is not None
     with only_writer(run.out):
         save_encoder(encoder, run.out / ENCODER_FILE, card=encoder.card)
         write_json(run.out / CARD, encoder.card)
         write_training_films(run.out, film_digests(run.train.films))
-        write_text(run.out / HISTORY, history_csv([row]))

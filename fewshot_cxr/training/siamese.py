@@ -147,7 +147,7 @@ class SiameseTrainer(TrainingSettings):
         if self.keep is not None:
             validate = None if plan is None else partial(self._validate_kept, run.val.records, plan)
             fit = fit_kept(run, keep=self.keep, validate=validate)
-            return TrainedEncoder(fit.encoder, fit.encoder.card, fit.history, fit.notes)
+            return TrainedEncoder(fit.encoder, fit.encoder.card, (), fit.notes)
         objective, learner = self._learner(run.train)
         if not any(weight.requires_grad for weight in learner.parameters()):
             notes = run.keep_as_it_is(learner.encoder, distance=self.distance)

@@ -27,13 +27,13 @@ from fewshot_cxr.report.run_sections import ShownResult, ShownRun
 from fewshot_cxr.report.sections import draw_prediction
 from fewshot_cxr.report.tables import interval_text, shown_interval, value_text
 from fewshot_cxr.training import TrainedEncoder
-from fewshot_cxr.visualise import learning_curves_figure, sample_grid_figure
+from fewshot_cxr.visualise import sample_grid_figure
 
 _SAMPLES_PER_FINDING = 5
 _CAUTIONS = (
     "The films are synthetic: the numbers show that the parts work together, and say nothing of patients.",
     "The interval over patients says where a number would lie with other drawn patients of the same kind and this same "
-    "encoder. It covers neither another training nor another hospital.",
+    "encoder. It does not cover another hospital.",
     "Split by patient: no patient is in two parts, nor in both support and query. The scanner (the source) is drawn "
     "without regard to the finding, so here the two are not confounded.",
 )
@@ -110,7 +110,6 @@ def save_figures(story: DemoStory, folder: Path) -> None:
     """Write the pictures of the page as files too."""
     figures = {
         "confusion": draw_confusion(story.results["episodes"])(),
-        "learning": learning_curves_figure(story.trained.history),
         "films": sample_grid_figure(story.samples(), theme="dark"),
         "prediction": draw_prediction(*story.asked())(),
     }

@@ -9,11 +9,12 @@ from fewshot_cxr.workflows.demo import NEW_FINDING, run_demo
 @pytest.mark.slow
 def test_the_demo_leaves_a_page_and_what_it_was_made_from(tmp_path, capsys):
     calls = []
-    result = run_demo(tmp_path / "demo", n_patients=36, n_epochs=1, progress=lambda *call: calls.append(call[0]))
+    result = run_demo(tmp_path / "demo", n_patients=36, progress=lambda *call: calls.append(call[0]))
     assert {path.name for path in (tmp_path / "demo").iterdir()} == {
         "films",
         "masks",
         "manifest.csv",
+        "made_by.json",
         "checkpoint",
         "episodes.json",
         "closed_set.json",
@@ -32,8 +33,8 @@ def test_the_demo_leaves_a_page_and_what_it_was_made_from(tmp_path, capsys):
     assert NEW_FINDING not in load_encoder(tmp_path / "demo" / "checkpoint").card["findings"]
     assert result.true_finding == NEW_FINDING
     assert set(result.episodes.per_class_recall) >= {NEW_FINDING, "normal"}
-    assert len(list((tmp_path / "demo" / "figures").glob("*.png"))) == 4
-    assert {"drawing films", "training", "episodes"} <= set(calls)
+    assert len(list((tmp_path / "demo" / "figures").glob("*.png"))) == 3
+    assert {"drawing films", "embedding films", "episodes"} <= set(calls)
     show_result(result.episodes)
     show_prediction([result.prediction])
     printed = capsys.readouterr().out
@@ -46,16 +47,16 @@ def test_the_demo_leaves_a_page_and_what_it_was_made_from(tmp_path, capsys):
 @pytest.mark.slow
 @pytest.mark.usefixtures("unpainted")
 def test_the_smallest_demo_ends_with_its_page_too(tmp_path):
-    result = run_demo(tmp_path, n_patients=20, n_epochs=1)
+    result = run_demo(tmp_path, n_patients=20)
     assert result.report.is_file()
     assert any("too few for 5 shots and 10 queries" in note for note in result.episodes.notes)
     (tmp_path / "mine.csv").write_text("mine")
     with pytest.raises(ValueError, match="holds mine.csv, which is of no demo"):
-        run_demo(tmp_path, n_patients=20, n_epochs=1)
+        run_demo(tmp_path, n_patients=20)
 
 
 @pytest.mark.parametrize("name", ["manifest.csv", "films", "made_by.json"])
 def test_a_folder_that_no_demo_has_begun_is_refused(tmp_path, name):
     (tmp_path / name).mkdir() if name == "films" else (tmp_path / name).write_text("mine")
     with pytest.raises(ValueError, match=f"holds {name}, which is of no demo"):
-        run_demo(tmp_path, n_patients=20, n_epochs=1)
+        run_demo(tmp_path, n_patients=20)
