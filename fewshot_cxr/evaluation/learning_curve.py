@@ -77,8 +77,9 @@ def measure_learning_curve(
     """
     start, wanted = perf_counter(), _checked_shots(shots)
     asked_ahead = None if ahead is None else _checked_shots(ahead, "ahead")
+    films, sides = _of_sides(films, may_support, may_query)
     plan = _plan(films, seen=seen, novel=novel, n_way=n_way, n_query=n_query, n_episodes=n_episodes, seed=seed)
-    plan, allowed, left_out = _largest(plan, wanted, {"may_support": may_support, "may_query": may_query})
+    plan, allowed, left_out = _largest(plan, wanted, sides)
     options: dict[str, Any] = {"rule": rule, "distance": distance, "rule_options": rule_options, "device": device}
     options |= {"n_patient_episodes": n_patient_episodes}
     bar, results = bar_of(progress, "episodes"), {}
@@ -87,11 +88,11 @@ def measure_learning_curve(
         report = bar and partial(_report, bar, place, len(allowed))
         results[n_shot] = evaluate_plan(films, own, **options, progress=report)
     first, told = results[allowed[0]], tuple(novel) or plan.novel
-    sides = [len(films) if mask is None else int(mask.sum()) for mask in (may_support, may_query)]
+    asked = np.flatnonzero(sides["may_query"])
     return LearningCurve(
         points=tuple(_point(n_shot, result) for n_shot, result in results.items()),
         left_out=left_out,
-        forecasts=tuple(_forecasts(results, _patients(films, told), asked_ahead)),
+        forecasts=tuple(_forecasts(results, _patients(films.take(asked), told), asked_ahead)),
         findings=tuple(name for name in first.findings if name in first.scores.per_class),
         novel=told,
         rule=first.rule,
@@ -100,8 +101,8 @@ def measure_learning_curve(
         n_query=n_query,
         n_episodes=n_episodes,
         n_films=len(films),
-        n_support_films=sides[0],
-        n_query_films=sides[1],
+        n_support_films=int(sides["may_support"].sum()),
+        n_query_films=len(asked),
         n_patients=first.n_patients,
         n_films_without_patient=first.n_films_without_patient,
         seed=seed,
@@ -119,6 +120,20 @@ def _checked_shots(shots: Sequence[int], name: str = "shots") -> list[int]:
     if len(set(shots)) < len(shots) or not (shots or name == "ahead"):
         raise ValueError(f"{name} must hold distinct numbers, one at least, got {list(shots)}")
     return sorted(map(int, shots))
+
+
+def _of_sides(
+    films: Embeddings, may_support: np.ndarray | None, may_query: np.ndarray | None
+) -> tuple[Embeddings, dict[str, np.ndarray]]:
+    """Return the films of either side, and who may stand on which: patients of no side say nothing of an interval."""
+    everyone = np.ones(len(films), dtype=bool)
+    sides = {"may_support": may_support, "may_query": may_query}
+    masks = {name: everyone if mask is None else np.asarray(mask, dtype=bool) for name, mask in sides.items()}
+    for name, mask in masks.items():
+        if mask.shape != (len(films),):
+            raise ValueError(f"{name} must say of each of {len(films)} films whether it may, got shape {mask.shape}")
+    used = np.flatnonzero(masks["may_support"] | masks["may_query"])
+    return films.take(used), {name: mask[used] for name, mask in masks.items()}
 
 
 def _plan(films: Embeddings, *, n_way: int | None, seen: Sequence[str] | None, **asked: Any) -> Plan:

@@ -70,11 +70,15 @@ def measure_curve_of_films(
         rows = np.flatnonzero(may_query)
         raise ValueError(trained_on_text(records.take(rows.tolist()), trained[rows].tolist()))
     is_out = trained & may_support & (not allow_training_films)
+    if is_out.any():
+        kept = np.flatnonzero(may_query | (may_support & ~is_out))
+        decoded = compute.decode(records.take(kept.tolist()), encoder.image_spec, "films not trained on")
+        may_query, may_support = may_query[kept], may_support[kept]
     curve = measure_learning_curve(
         compute.embed(encoder, decoded),
         **vars(question),
         seen=encoder.card.get("findings"),
-        may_support=may_support & ~is_out,
+        may_support=may_support,
         may_query=may_query,
         rule=rule.name,
         distance=rule.distance,

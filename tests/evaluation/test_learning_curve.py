@@ -93,6 +93,16 @@ def test_support_and_queries_stay_on_their_sides(monkeypatch):
     assert (curve.n_support_films, curve.n_query_films) == (120, 120)
 
 
+def test_films_of_neither_side_change_nothing():
+    films = make_films(n_patients=30)
+    may_query = np.array([int(path.partition(".")[0]) % 60 < 40 for path in films.paths])
+    asked = FEW | {"shots": (1, 3), "ahead": (), "novel": ("covid19",)}
+    curve = measure_learning_curve(films, may_support=may_query, may_query=may_query, **asked)
+    alone = measure_learning_curve(films.take(np.flatnonzero(may_query)), **asked)
+    assert replace(curve, seconds=0) == replace(alone, seconds=0)
+    assert (curve.n_films, curve.n_patients) == (120, 60)
+
+
 def test_findings_that_were_not_trained_on_are_new_unless_others_are_named():
     films = make_films(n_patients=20)
     asked = FEW | {"shots": (1,), "ahead": ()}
@@ -107,6 +117,7 @@ def test_findings_that_were_not_trained_on_are_new_unless_others_are_named():
         ({"shots": (1, 1)}, "shots must hold distinct numbers"),
         ({"shots": ()}, "shots must hold distinct numbers, one at least"),
         ({"shots": (0, 1)}, "shots must be at least 1, got 0"),
+        ({"may_query": np.ones(3, dtype=bool)}, "may_query must say of each of 120 films whether it may"),
         ({"novel": ("covid",)}, "novel names an unknown finding 'covid'"),
         ({"seen": ("covid19",), "novel": ("covid19",)}, "the encoder was trained on covid19"),
     ],
