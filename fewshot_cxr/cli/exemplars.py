@@ -29,18 +29,21 @@ def rule_flags(names: Iterable[str], *, measures_anyway: bool = False) -> Flag:
         measures_anyway: the command heeds the distance even where the rule does not.
     """
 
-    def build(rule: str, distance: str | None, penalty: float | str | None = None) -> ExemplarRule:
+    def build(rule: str | None, distance: str | None, penalty: float | str | None = None) -> ExemplarRule:
         if penalty is not None and rule not in PENALTIES:
-            raise click.UsageError(f"--penalty is of the rules {', '.join(PENALTIES)}, not of {rule}: leave it out")
+            named = rule or ExemplarRule().name
+            raise click.UsageError(f"--penalty is of the rules {', '.join(PENALTIES)}, not of {named}: leave it out")
         if distance is not None and rule in OWN_DISTANCE and not measures_anyway:
             raise click.UsageError(f"--rule {rule} has its own geometry ({OWN_DISTANCE[rule]}): leave --distance out")
-        return ExemplarRule(rule, distance or "", {} if penalty is None else {"penalty": penalty})
+        return ExemplarRule(rule or "", distance or "", {} if penalty is None else {"penalty": penalty})
 
     names = list(names)
     known = [name.partition(" ")[0] for name in names]
     refused = set(RULES) - set(known)  # now: what a user adds to the table later is taken
 
-    def take_rule(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    def take_rule(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+        if value is None:
+            return None
         lookup(RULES, value, what="rule")
         if value in refused:
             raise click.UsageError(f"--rule {value}: {context.command_path} takes {', '.join(known)}")
@@ -51,10 +54,8 @@ def rule_flags(names: Iterable[str], *, measures_anyway: bool = False) -> Flag:
         build,
         click.option(
             "--rule",
-            default=ExemplarRule().name,
-            show_default=True,
             callback=take_rule,
-            help=f"{', '.join(names)}.",
+            help=f"{', '.join(names)}.  [default: the encoder's, else {ExemplarRule().name}]",
         ),
         click.option(
             "--distance",

@@ -10,6 +10,7 @@ _HEADER = {"recipe": {"encoder": str, "options": dict}, "image_spec": dict, "car
 _HEAD = {"kind": str, "activation?": str, "bias?": bool, "findings?": [str], "is_nonnegative?": bool}
 _CARD = {
     "distance?": str,
+    "rule?": str,
     "findings?": [str],
     "head?": _HEAD,
     "data_hash?": {"train?": str, "val?": str},

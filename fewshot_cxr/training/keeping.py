@@ -28,6 +28,7 @@ from fewshot_cxr.training.settings import TrainingSettings
 from fewshot_cxr.training.vectors import FilmVectors, head_vectors
 
 AUTO = "auto"
+RULE = "prototype"  # one finding's films lie closer together than another's, which mean distances would favour
 DISTANCE = "euclidean"  # of a joined embedding: what the head weighs is the length of its part
 # A run that fits a head takes no step of a training: these play no part, so that none may be given.
 _OF_STEPS = (
@@ -81,7 +82,7 @@ def fit_kept(run: Run, *, keep: float | str, validate: Callable[[np.ndarray], di
     parts = (run.train.films.records, run.val.records)
     used = {name: value for name, value in settings.settings().items() if name not in _OF_STEPS}
     card = run_card(encoder, *parts, given_hash=run.given_hash, distance=DISTANCE, settings=used)
-    chosen = {"keep": {"weight": head.keep.item(), "how": how}}
+    chosen = {"rule": RULE, "keep": {"weight": head.keep.item(), "how": how}}
     encoder.card = card | chosen | {"best_epoch": None, "val_accuracy": scores.get("val_accuracy")}
     if run.out is not None:
         _write(run, encoder)

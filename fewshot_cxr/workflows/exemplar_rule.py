@@ -14,7 +14,7 @@ class ExemplarRule:
     """How labelled films decide what another film shows.
 
     Args:
-        name: in RULES.
+        name: in RULES; "": what the encoder was made for, else mean_distance.
         distance: in DISTANCES; "": as in training.
         options: of the rule.
     """
@@ -24,7 +24,8 @@ class ExemplarRule:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def for_encoder(self, encoder: Encoder, checkpoint: Path) -> "ExemplarRule":
-        """Return it with what the encoder was trained by: its distance, and the weights that a template takes."""
-        learned = template_options(encoder, checkpoint) if self.name == "template" else {}
+        """Return it with what the encoder was trained by: its rule, its distance, the weights that a template takes."""
+        name = self.name or encoder.card.get("rule", ExemplarRule().name)
+        learned = template_options(encoder, checkpoint) if name == "template" else {}
         distance = self.distance or encoder.card.get("distance", "euclidean")
-        return replace(self, distance=distance, options={**self.options, **learned})
+        return replace(self, name=name, distance=distance, options={**self.options, **learned})

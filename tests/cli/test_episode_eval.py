@@ -178,6 +178,26 @@ def test_a_transductive_rule_says_so(evaluate):
         assert "transductive" in lead.split("┘")[-1]
 
 
+def test_an_encoder_that_says_its_rule_is_asked_by_it(place, evaluate, tmp_path):
+    assert evaluate(*SMALL)[0]["rule"] == "mean_distance"
+    kept = ("train", "siamese", "--data", place / "split.csv", "--findings", ",".join(KNOWN), "--keep", "auto")
+    assert run(*kept, "--image-size", 32, "--encoder-option", "width=4", "--out", tmp_path / "kept") == 0
+    asked = (
+        "episode-eval",
+        "--checkpoint",
+        tmp_path / "kept",
+        "--data",
+        place / "split.csv",
+        "--split",
+        "test",
+        *SMALL,
+    )
+    for flags, rule in (((), "prototype"), (("--rule", "nearest"), "nearest")):
+        out = tmp_path / f"{rule}.json"
+        assert run(*asked, *flags, "--json", out) == 0
+        assert json.loads(out.read_text())["rule"] == rule
+
+
 def test_the_penalty_of_a_rule_is_a_number_or_chosen_inside_each_support(evaluate, fail):
     few = (*SMALL, "--rule", "ridge")
     usual, large, auto = (
