@@ -79,7 +79,7 @@ def test_embeddings_keep_which_patients_are_known(kind, tmp_path):
 
 
 def test_files_of_before_take_patients_for_known(tmp_path):
-    tensors = {"vectors": torch.ones(2, 2), "class_ids": torch.arange(2), "patient_ids": torch.arange(2)}
+    tensors = {"vectors": torch.eye(2), "class_ids": torch.arange(2), "patient_ids": torch.arange(2)}
     header = {"class_names": ("a", "b"), "sources": None, "paths": None, "distance": None}
     save_tensors(tmp_path / "e.safetensors", tensors, kind="embeddings", header=header)
     assert not Embeddings.load(tmp_path / "e.safetensors").n_films_without_patient

@@ -12,6 +12,7 @@ from fewshot_cxr.data import Augmentation, XrayDataset, cache_films, mark_unstat
 from fewshot_cxr.encoders import load_encoder, weights_name
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.inference import classify_films, load_classifier
+from fewshot_cxr.inference.embed import film_vectors
 from fewshot_cxr.records import Record, Records
 from fewshot_cxr.training import ClassifierTrainer
 from fewshot_cxr.training.validation import classifier_scores
@@ -81,8 +82,10 @@ def test_the_state_of_the_best_epoch_is_returned_not_the_last(films, tmp_path):
         best = min(trained.history, key=lambda row: (row["val_loss"], row["epoch"]))
         assert len(trained.history) == min(12, best["epoch"] + 3)
         assert trained.card["best_epoch"] == best["epoch"]
-        dataset = XrayDataset(cache_films(val, trained.classifier.encoder.image_spec), trained.classifier.findings)
-        again = classifier_scores(trained.classifier, dataset, torch.nn.CrossEntropyLoss())
+        classifier, encoder = trained.classifier, trained.classifier.encoder
+        dataset = XrayDataset(cache_films(val, encoder.image_spec), classifier.findings)
+        vectors = film_vectors(encoder, dataset.films)
+        again = classifier_scores(classifier.head, torch.nn.CrossEntropyLoss(), vectors, dataset.class_ids)
         assert again["val_loss"] == pytest.approx(best["val_loss"], rel=1e-5)
     assert trained.notes[-1] == "no better validation loss for 3 epochs"
 
