@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -140,6 +141,21 @@ def test_one_seed_draws_one_picture(place, capsys, monkeypatch, tmp_path):
         assert run("plot", "samples", "split.csv", "--seed", seed, "--out", tmp_path / f"{name}.png") == 0
     first, again, other = ((tmp_path / f"{name}.png").read_bytes() for name in "abc")
     assert first == again != other
+
+
+@pytest.mark.filterwarnings("default:left out")
+def test_a_sample_that_cannot_be_read_is_named_and_the_others_are_drawn(place, capsys, monkeypatch, tmp_path):
+    shutil.copytree(place, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    records = read_dataset("manifest", "split.csv")
+    for film in list(records)[::2]:
+        records.file(film).write_bytes(b"no film")
+    assert run("plot", "samples", "split.csv", "--out", "some.png") == 0
+    assert "left out: film " in capsys.readouterr().err
+    for film in records:
+        records.file(film).write_bytes(b"no film")
+    assert run("plot", "samples", "split.csv", "--out", "none.png") == 1
+    assert "not one of the films that were drawn can be read" in capsys.readouterr().err
 
 
 def test_pr_curves_have_the_area_that_the_result_states(place):

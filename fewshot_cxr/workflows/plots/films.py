@@ -1,5 +1,6 @@
 """Figures of films, of a training, and of films beside those that lie near them among the embeddings."""
 
+import warnings
 from functools import cache
 
 import numpy as np
@@ -52,10 +53,18 @@ def draw_class_counts(inputs: PlotInputs, options: PlotOptions) -> Figure:
 
 
 def draw_samples(inputs: PlotInputs, options: PlotOptions) -> Figure:
-    """Draw some films of each finding, of different patients."""
-    films = sample_exemplars(_films(inputs), _N_SAMPLES, seed=options.seed)
-    rows = {name: [_picture(films, film) for film in films if film.finding == name] for name in films.findings}
-    return sample_grid_figure(rows, title=options.title, theme=options.theme)
+    """Draw some films of each finding, of different patients; one that cannot be read is named and left out."""
+    films, rows = sample_exemplars(_films(inputs), _N_SAMPLES, seed=options.seed), dict[str, list[np.ndarray]]()
+    for film in films:
+        try:
+            picture = _picture(films, film)
+        except OSError as error:
+            warnings.warn(f"left out: {error}", stacklevel=2)
+        else:
+            rows.setdefault(film.finding, []).append(picture)
+    if not rows:
+        raise OSError("not one of the films that were drawn can be read: see the warnings")
+    return sample_grid_figure(dict(sorted(rows.items())), title=options.title, theme=options.theme)
 
 
 def draw_neighbours(inputs: PlotInputs, options: PlotOptions) -> Figure:
