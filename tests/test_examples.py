@@ -23,7 +23,7 @@ def start(monkeypatch, capsys):
 
 @pytest.mark.slow
 def test_new_finding(start):
-    assert "recall of effusion" in start("new_finding.py", "--patients", 20, "--epochs", 2)
+    assert "recall of effusion" in start("new_finding.py", "--patients", 20, "--image-size", 64)
 
 
 def test_compare_rules(start, tmp_path):

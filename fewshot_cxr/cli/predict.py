@@ -86,7 +86,8 @@ def command(
     for problem in problems:
         say(f"left out: {problem.path}: {problem.reason}")
     show_prediction(predictions, to_stderr=json_file == "-")
-    write_result([prediction.to_json() for prediction in predictions], json_file)
+    whose = {"weights": encoder.origin} if encoder.origin else {}
+    write_result([prediction.to_json() | whose for prediction in predictions], json_file)
 
 
 def _that_open(prediction: Prediction, root: Path) -> Prediction:

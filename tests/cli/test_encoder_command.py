@@ -51,7 +51,10 @@ def test_commands_take_it(place, command, tmp_path, monkeypatch):
 def test_predict_and_report_take_it(place, tmp_path):
     make_synthetic(tmp_path / "others", n_patients=2, findings=("normal",), size_px=48, seed=7)
     labelled = ("--checkpoint", place / "lite0", "--support", place / "split.csv", "--n-exemplars", 2)
-    assert run("predict", tmp_path / "others", *labelled) == 0
+    assert run("predict", tmp_path / "others", *labelled, "--json", tmp_path / "p.json") == 0
+    card = json.loads((place / "lite0" / "card.json").read_text())
+    told = json.loads((tmp_path / "p.json").read_text())
+    assert {one["weights"]["sha256"] for one in told} == {card["weights"]["sha256"]}
     assert run("report", place / "lite0", "--out", tmp_path / "page.html") == 0
 
 
