@@ -18,33 +18,22 @@ class _Counted:
         """Whether more was asked for than is given: libraries turn the error into their own."""
         return self.n_reads > MOST_READS
 
-    def _count(self) -> None:
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read as the stream does.
+
+        Raises:
+            OSError: it was too often.
+        """
         self.n_reads += 1
         if self.n_reads > MOST_READS:
             raise OSError(TOO_MANY_PARTS)
+        found: bytes = super().read(size)  # type: ignore[misc]  # of the stream
+        return found
 
 
 class CountedBytes(_Counted, BytesIO):
     """Bytes in the memory as a stream of at most `MOST_READS` reads."""
 
-    def read(self, size: int | None = -1, /) -> bytes:
-        """Read as BytesIO does.
-
-        Raises:
-            OSError: it was too often.
-        """
-        self._count()
-        return super().read(size)
-
 
 class CountedFile(_Counted, BufferedReader):
     """A file as a stream of at most `MOST_READS` reads."""
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        """Read as BufferedReader does.
-
-        Raises:
-            OSError: it was too often.
-        """
-        self._count()
-        return super().read(size)

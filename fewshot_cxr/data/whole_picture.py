@@ -72,10 +72,6 @@ def _is_same(picture: ImageFile, content: bytes) -> bool:
         return np.array_equal(np.asarray(other), np.asarray(picture))
 
 
-def _check_jpeg(picture: ImageFile, content: bytes) -> None:
-    check_scans(content)
-
-
 def _check_png(picture: ImageFile, content: bytes) -> None:
     """Compare the checksums of the pixels, which Pillow passes over.
 
@@ -151,13 +147,9 @@ def _check_strips(picture: ImageFile, content: bytes) -> None:
         check_codestream(content[place : place + length])
 
 
-def _check_jpeg_2000(picture: ImageFile, content: bytes) -> None:
-    check_blocks(content)
-
-
 _CHECKS: dict[str, Callable[[ImageFile, bytes], None]] = {
-    **dict.fromkeys(_JPEGS, _check_jpeg),
-    "JPEG2000": _check_jpeg_2000,
+    **dict.fromkeys(_JPEGS, lambda _, content: check_scans(content)),
+    "JPEG2000": lambda _, content: check_blocks(content),
     "PNG": _check_png,
     "PPM": _check_text,
     "TIFF": _check_strips,

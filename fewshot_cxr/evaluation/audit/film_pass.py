@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fewshot_cxr.data import DecodingFacts, decode_film, takes_any_modality
-from fewshot_cxr.data.hashing import file_hash
+from fewshot_cxr.data.packs import file_hash
 from fewshot_cxr.data.reading import read_all
 from fewshot_cxr.evaluation.audit.burnt_in import burnt_in_text, shrink
 from fewshot_cxr.evaluation.audit.near_duplicates import fingerprint
