@@ -1,27 +1,18 @@
 """What a run found, as files: each table as CSV and JSON, each figure as PNG."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-
-import numpy as np
 
 from fewshot_cxr._csv import csv_table
 from fewshot_cxr.evaluation.curves import roc_points
 from fewshot_cxr.evaluation.result import Result
-from fewshot_cxr.metrics import Estimate
 from fewshot_cxr.report import save_figure
+from fewshot_cxr.report.result_figures import draw_confusion, draw_roc, known_areas
 from fewshot_cxr.storage import write_json, write_text
-from fewshot_cxr.visualise import (
-    class_counts_figure,
-    confusion_matrix_figure,
-    learning_curves_figure,
-    roc_figure,
-)
+from fewshot_cxr.visualise import class_counts_figure, learning_curves_figure
 from fewshot_cxr.workflows.rank_tables import RankTable, draw_rank_table
 from fewshot_cxr.workflows.recipes.result_rows import Row, cells, result_tables
-
-Curves = dict[str, tuple[np.ndarray, np.ndarray, Estimate]]  # finding -> false and true positive rates, area
 
 
 def write_outputs(
@@ -60,13 +51,11 @@ def write_outputs(
     Raises:
         ValueError: what a figure refuses, such as a best epoch that the history lacks.
     """
-    counts, curves, figures = counts or {}, _roc_curves(result), {}
+    counts, curved, figures = counts or {}, known_areas(result, "auroc"), {}
     if result.kind == "closed_set":
-        figures["confusion"] = confusion_matrix_figure(np.array(result.confusion), result.findings, title=title)
-    if curves:
-        figures["roc"] = roc_figure(
-            {name: (false, true, (area.value, area.ci95)) for name, (false, true, area) in curves.items()}, title=title
-        )
+        figures["confusion"] = draw_confusion(result)(title=title)
+    if curved:
+        figures["roc"] = draw_roc(result)(title=title)
     if history:
         figures["learning"] = learning_curves_figure(history, best_epoch=best_epoch, title=title)
     if counts:
@@ -79,12 +68,14 @@ def write_outputs(
     about |= {"n_films_without_patient": result.n_films_without_patient, "interval_over": result.interval_over}
     about |= {"seed": seed, "command": command or None, "best_epoch": best_epoch}
     # JSON keeps the areas below the curves: thousands of points are for a plot.
-    areas = [{"finding": name, **cells("auc", area)} for name, (_, _, area) in curves.items()]
+    areas = [{"finding": name, **cells("auc", area)} for name, area in curved.items()]
     files = []
     for name, rows in {**tables, "roc": areas}.items():
         if rows:
             place = out / "tables" / name
-            write_text(csv_file := place.with_suffix(".csv"), csv_table(_points(curves) if name == "roc" else rows))
+            write_text(
+                csv_file := place.with_suffix(".csv"), csv_table(_points(result, curved) if name == "roc" else rows)
+            )
             write_json(json_file := place.with_suffix(".json"), {**about, "rows": rows})
             files += [csv_file, json_file]
     for name, figure in figures.items():
@@ -93,20 +84,11 @@ def write_outputs(
     return files
 
 
-def _roc_curves(result: Result) -> Curves:
-    """Return the curves of the findings that have them."""
-    if result.kind == "multi_label":
-        areas = {finding: one.auroc for finding, one in result.per_finding.items()}
-    else:
-        areas = {finding: numbers["auroc"] for finding, numbers in result.scores.per_class.items()}
-    return {name: (*roc_points(result, name), area) for name, area in areas.items() if area.mean is not None}
-
-
-def _points(curves: Curves) -> list[Row]:
+def _points(result: Result, findings: Iterable[str]) -> list[Row]:
     return [
         {"finding": name, "false_positive_rate": across, "true_positive_rate": up}
-        for name, (false, true, _) in curves.items()
-        for across, up in zip(false.tolist(), true.tolist(), strict=True)
+        for name in findings
+        for across, up in zip(*(side.tolist() for side in roc_points(result, name)), strict=True)
     ]
 
 
