@@ -16,7 +16,7 @@ from fewshot_cxr.inference import Classifier, load_classifier
 from fewshot_cxr.records import Records
 from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.judging import closed_warnings, evaluate_by_classifier
-from fewshot_cxr.workflows.training_films import count_training_films, with_training_films
+from fewshot_cxr.workflows.weights_seen import count_training_films, with_training_films
 
 _CHOSE_EPOCH = "these films chose the epoch that was kept: numbers on them flatter"
 _UNKNOWN_TRAINING = (

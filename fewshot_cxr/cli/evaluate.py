@@ -30,8 +30,7 @@ from fewshot_cxr.records import Records
 from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
 from fewshot_cxr.workflows.judging import closed_warnings, embed_exemplars, evaluate_by_exemplars
-from fewshot_cxr.workflows.training_films import count_training_films, with_training_films
-from fewshot_cxr.workflows.weights_seen import weights_notes
+from fewshot_cxr.workflows.weights_seen import count_training_films, weights_notes, with_training_films
 
 _WITH_PREDICTIONS = ("predictions", "json_file")
 _OF_EXEMPLARS = ("checkpoint", "support", "support_split", "n_exemplars", "rule", "distance", "seed")
