@@ -20,8 +20,8 @@ from fewshot_cxr.data.codestream import (
     lengthened,
     may_lack_data,
 )
-from fewshot_cxr.data.counted_reads import CountedBytes
 from fewshot_cxr.data.jpeg2000 import check_blocks
+from fewshot_cxr.data.plain_file import CountedBytes
 
 _JPEGS = ("JPEG", "MPO")
 # TIFF 6.0, sections 8, 15 and 22, and technical note 2: how strips or tiles are packed, where they are, how long.
