@@ -5,15 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
-from fewshot_cxr._checks import check_at_least, lookup
+from fewshot_cxr._checks import check_at_least
 from fewshot_cxr._html import facts_text, html_table, short_name
 from fewshot_cxr.data import patient_groups
-from fewshot_cxr.distances import pairwise_distances
 from fewshot_cxr.embeddings import Embeddings
-from fewshot_cxr.inference.penalties import settled
-from fewshot_cxr.inference.rules import RULES, TRANSDUCTIVE
+from fewshot_cxr.inference.deciding import Decider
+from fewshot_cxr.inference.rules import TRANSDUCTIVE
 from fewshot_cxr.records import Records
 from fewshot_cxr.seeding import hashed_bits, text_key
 
@@ -127,36 +125,28 @@ def predict(
     Raises:
         ValueError: unknown rule or distance, a transductive rule, embeddings of another dim, fewer than two findings.
     """
-    distance = distance or support.distance or "euclidean"
-    decide = lookup(RULES, rule, what="rule")
     if rule in TRANSDUCTIVE:
         raise ValueError(
             f"rule {rule!r} judges all films together, so that one film's answer would depend on the others; "
             "take an inductive rule such as mean_distance"
         )
-    if len(np.unique(support.class_ids)) < 2:
-        raise ValueError(f"the support holds one finding only ({', '.join(support.class_names)}); two are needed")
-    films = torch.from_numpy(np.ascontiguousarray(queries, dtype=np.float32))
-    exemplars = torch.from_numpy(support.vectors)
-    to_exemplars = pairwise_distances(films, exemplars, distance)
-    labels = torch.from_numpy(np.unique(support.class_ids, return_inverse=True)[1])
-    chosen = settled(rule, options, exemplars, labels, support.patient_ids)
+    decider = Decider(support, rule=rule, distance=distance, options=options)
+    distances, to_exemplars = decider.distances(queries), decider.to_exemplars(queries).double().numpy()
 
     def predict_one(row: int) -> Prediction:
-        is_other = ~_is_same_film(queries[row], support.vectors)
-        kept = np.flatnonzero(is_other)
-        findings, labels = np.unique(support.class_ids[kept], return_inverse=True)
-        names = [support.class_names[index] for index in findings]
-        known = torch.from_numpy(support.vectors[kept])
-        values = decide(known, torch.from_numpy(labels), films[row : row + 1], distance=distance, **chosen)[0]
+        by, is_same = decider, _is_same_film(queries[row], support.vectors)
+        kept, values = np.flatnonzero(~is_same), distances[row]
+        if is_same.any():
+            by = decider.without(is_same)
+            values = by.distances(queries[row : row + 1])[0]
         is_nearest = (values == values.min()).tolist()
-        near = _nearest(to_exemplars[row].numpy(), kept, labels, np.flatnonzero(is_nearest), n_nearest)
+        near = _nearest(to_exemplars[row], kept, by.labels.numpy(), np.flatnonzero(is_nearest), n_nearest)
         return Prediction(
             path=paths[row],
-            findings=tuple(name for name, is_tied in zip(names, is_nearest, strict=True) if is_tied),
-            distances=dict(zip(names, values.tolist(), strict=True)),
+            findings=tuple(name for name, is_tied in zip(by.findings, is_nearest, strict=True) if is_tied),
+            distances=dict(zip(by.findings, values.tolist(), strict=True)),
             exemplars=tuple(_exemplar(support, index, float(to_exemplars[row, index])) for index in near.tolist()),
-            notes=() if is_other.all() else ("the film itself is among the exemplars: left out",),
+            notes=("the film itself is among the exemplars: left out",) if is_same.any() else (),
         )
 
     return [predict_one(row) for row in range(len(paths))]
