@@ -10,10 +10,11 @@ from fewshot_cxr._checks import check_at_least
 from fewshot_cxr._html import facts_text, html_table, short_name
 from fewshot_cxr.data import patient_groups
 from fewshot_cxr.embeddings import Embeddings
+from fewshot_cxr.inference.bank.turns import draw_in_turns, smallest_keys
 from fewshot_cxr.inference.deciding import Decider
 from fewshot_cxr.inference.rules import TRANSDUCTIVE
 from fewshot_cxr.records import Records
-from fewshot_cxr.seeding import hashed_bits, text_key
+from fewshot_cxr.seeding import text_key
 
 _MOST_DISTANCES = 6  # that a line shows
 
@@ -80,22 +81,15 @@ def sample_exemplars(records: Records, n_exemplars: int, *, seed: int = 0) -> Re
         seed: of the draw.
     """
     check_at_least(n_exemplars, 1, "n_exemplars")
-    groups = patient_groups(records).tolist()
-    group_keys: dict[int, int] = {}
-    for group, film in zip(groups, records, strict=True):
-        group_keys[group] = min(group_keys.get(group, 2**64), text_key(film.path))
-    order: dict[str, list[tuple[int, int, int]]] = {}
+    keys = [text_key(film.path) for film in records]
+    patient_keys = smallest_keys(patient_groups(records).tolist(), keys)
+    rows_of: dict[str, list[int]] = {}
     for row, film in enumerate(records):
-        bits = [int(hashed_bits(seed, key)) for key in (group_keys[groups[row]], text_key(film.path))]
-        order.setdefault(film.finding, []).append((bits[0], bits[1], row))
+        rows_of.setdefault(film.finding, []).append(row)
     rows: list[int] = []
-    for ranked in order.values():
-        turns: dict[int, int] = {}
-        keyed = []
-        for group_bits, _, row in sorted(ranked):
-            turns[group_bits] = turns.get(group_bits, -1) + 1
-            keyed.append((turns[group_bits], group_bits, row))
-        rows += [row for _, _, row in sorted(keyed)[:n_exemplars]]
+    for own in rows_of.values():
+        own_keys, own_patients = ([of[row] for row in own] for of in (keys, patient_keys))
+        rows += [own[at] for at in draw_in_turns(own_keys, own_patients, n_exemplars, seed=seed)]
     return records.take(sorted(rows))
 
 

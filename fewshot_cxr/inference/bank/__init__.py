@@ -1,0 +1,5 @@
+"""The support bank: labelled films as exemplars, which ones, and how new films are compared with them."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,2 @@
+from .choosing import CHOICES as CHOICES
+from .choosing import choose as choose
