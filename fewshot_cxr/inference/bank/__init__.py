@@ -1,4 +1,4 @@
-"""The support bank: labelled films as exemplars, which ones, and how new films are compared with them."""
+"""The support bank: labelled films as exemplars, which ones, how new films are compared with them, and how surely."""
 
 import lazy_loader
 
