@@ -16,7 +16,8 @@ Source: Vovk, Gammerman, Shafer, "Algorithmic Learning in a Random World", 2005,
 hierarchical models", 2022, arXiv:1809.07441.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -26,7 +27,7 @@ from fewshot_cxr.distances import class_means, mean_distances, pairwise_distance
 from fewshot_cxr.inference.deciding import Decider
 from fewshot_cxr.metrics import margins
 
-_MOST_AT_ONCE = 1 << 22  # numbers of a block
+_MOST_AT_ONCE, _MOST_QUERIES = 1 << 22, 1 << 11  # numbers, and films, of a block
 _ROUNDING = 1e-9  # of the largest score: patients as strange as the film but for their last digits are as strange
 
 
@@ -125,7 +126,7 @@ class SupportConformal:
         Returns:
             float64, shape (n_queries, n_way), above 0 and up to 1.
         """
-        step = max(1, _MOST_AT_ONCE // len(self._labels))
+        step = min(_MOST_QUERIES, max(1, _MOST_AT_ONCE // max(self._vectors.shape)))
         return torch.cat([self._p_values(block.double(), fewest) for block in torch.split(queries, step)])
 
     def _p_values(self, queries: Tensor, fewest: int) -> Tensor:
@@ -141,10 +142,12 @@ class SupportConformal:
 
     def _scores(self, queries: Tensor, finding: int, rows: Tensor) -> Tensor:
         """Return the scores of some exemplars where each film is one more of a finding, (n_rows, n_queries)."""
-        labels, without = self._labels[rows], self._without[rows].unsqueeze(1).repeat(1, len(queries), 1)
-        without[:, :, finding] = self._distances.with_queries(queries, finding, rows)
-        own = without.gather(2, labels[:, None, None].expand(-1, len(queries), 1)).squeeze(2)
-        others = without.scatter(2, labels[:, None, None].expand(-1, len(queries), 1), torch.inf).amin(dim=2)
+        labels, without = self._labels[rows].unsqueeze(1), self._without[rows]
+        to_finding = self._distances.with_queries(queries, finding, rows)
+        own = torch.where(labels == finding, to_finding, without.gather(1, labels))
+        without[:, finding] = torch.inf
+        others = without.scatter(1, labels, torch.inf).amin(dim=1, keepdim=True)
+        others = torch.where(labels == finding, others, torch.minimum(others, to_finding))
         # Where nobody else has one of the findings nothing is known: as strange as can be, which leaves nothing out.
         return torch.where(own.isfinite() & others.isfinite(), own - others, torch.inf)
 
@@ -181,36 +184,41 @@ class _ToMeans:
     def __init__(self, vectors: Tensor, labels: Tensor, patients: Tensor, distance: str) -> None:
         self._vectors, self._distance = vectors, distance
         self._means = class_means(vectors, labels)
-        findings = torch.nn.functional.one_hot(labels).double()
-        sums, counts = findings.T @ vectors, findings.sum(dim=0)
-        numbers, self._place = torch.unique(patients, return_inverse=True)
-        self._without = []
-        for place in range(len(numbers)):
-            rows = self._place == place
-            self._without.append((sums - findings[rows].T @ vectors[rows], counts - findings[rows].sum(dim=0)))
+        numbers, self._places = torch.unique(patients, return_inverse=True)
+        n_way, dim = self._means.shape
+        cells = self._places * n_way + labels
+        own = vectors.new_zeros(len(numbers) * n_way, dim).index_add_(0, cells, vectors).view(-1, n_way, dim)
+        n_own = cells.bincount(minlength=len(numbers) * n_way).view(-1, n_way)
+        # Of other patients, by the patient who is left out.
+        self._sums, self._counts = own.sum(dim=0) - own, n_own.sum(dim=0) - n_own
 
     def of_queries(self, queries: Tensor) -> Tensor:
         return pairwise_distances(queries, self._means, self._distance)
 
     def by_others(self) -> Tensor:
         """Return the distances of the exemplars by those of other patients, inf where there are none, (n, n_way)."""
-        found = self._vectors.new_empty(len(self._vectors), len(self._means))
-        for place, (sums, counts) in enumerate(self._without):
-            rows = self._place == place
-            means = sums / counts.clamp_min(1).unsqueeze(1)
-            distances = pairwise_distances(self._vectors[rows], means, self._distance)
-            found[rows] = torch.where(counts > 0, distances, torch.inf)
-        return found
+        counts = self._counts[self._places]
+        means = self._sums / self._counts.clamp_min(1).unsqueeze(2)
+        found = [self._to(rows, means[self._places[rows]]) for rows in _blocks(len(counts), means.shape[1:])]
+        return torch.where(counts > 0, torch.cat(found), torch.inf)
 
     def with_queries(self, queries: Tensor, finding: int, rows: Tensor) -> Tensor:
         """Return the same for some exemplars and a finding that has one film more, (n_rows, n_queries)."""
-        found = self._vectors.new_empty(len(rows), len(queries))
-        for place in torch.unique(self._place[rows]).tolist():
-            is_own = self._place[rows] == place
-            sums, counts = self._without[place]
-            means = (sums[finding] + queries) / (counts[finding] + 1)
-            found[is_own] = pairwise_distances(self._vectors[rows[is_own]], means, self._distance)
-        return found
+        found = []
+        for block in _blocks(len(rows), (len(queries), max(queries.shape))):
+            places = self._places[rows[block]]
+            sums, counts = self._sums[places, finding].unsqueeze(1), self._counts[places, finding]
+            found.append(self._to(rows[block], (sums + queries) / (counts + 1)[:, None, None]))
+        return torch.cat(found)
+
+    def _to(self, rows: Tensor, means: Tensor) -> Tensor:
+        """Return the distances of some exemplars, each to means of its own, shape (n_rows, n_means, dim)."""
+        return pairwise_distances(self._vectors[rows].unsqueeze(1), means, self._distance).squeeze(1)
+
+
+def _blocks(n_rows: int, shape: Sequence[int]) -> Sequence[Tensor]:
+    """Return row numbers in parts, for each of which so many numbers a row are not too many."""
+    return torch.split(torch.arange(n_rows), max(1, _MOST_AT_ONCE // math.prod(shape)))
 
 
 SUPPORT_RULES: dict[str, Callable[[Tensor, Tensor, Tensor, str], _ToExemplars | _ToMeans]] = {
