@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fewshot_cxr.data import DecodingFacts, decode_film, takes_any_modality
-from fewshot_cxr.data.film_marks import EMPTY_SHARE, INVERTED_BELOW, LEAST_SPAN, chest_likeness, largest_share
+from fewshot_cxr.data.film_marks import chest_likeness, film_marks
 from fewshot_cxr.data.hashing import file_hash
 from fewshot_cxr.data.reading import read_all
 from fewshot_cxr.evaluation.audit.burnt_in import burnt_in_text, shrink
@@ -36,18 +36,13 @@ def film_faults(gray: NDArray[np.uint8]) -> tuple[str, ...]:
         TypeError: not uint8.
         ValueError: not two-dimensional, or without pixels.
     """
-    if gray.dtype != np.uint8:
-        raise TypeError(f"gray must be uint8, got {gray.dtype}; read_gray gives such films")
-    if gray.ndim != 2 or not gray.size:
-        raise ValueError(f"gray must have shape (H, W), got {gray.shape}; read_gray gives such films")
-    film, _ = shrink(gray)
-    if np.ptp(film) < LEAST_SPAN:
+    marks = film_marks(gray)
+    if marks.is_constant:
         return ("constant",)
-    is_empty = largest_share(film) >= EMPTY_SHARE
     claims = {
-        "nearly_empty": is_empty,
-        "inverted": not is_empty and chest_likeness(film) < INVERTED_BELOW,
-        "burnt_in_text": bool(burnt_in_text(film)),
+        "nearly_empty": marks.is_nearly_empty,
+        "inverted": marks.is_inverted,
+        "burnt_in_text": bool(burnt_in_text(shrink(gray)[0])),
     }
     return tuple(name for name, is_true in claims.items() if is_true)
 
