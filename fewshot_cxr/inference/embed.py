@@ -46,6 +46,22 @@ def embed_batches(encoder: Encoder, batches: Iterable[np.ndarray], device: torch
                 yield torch.cat(parts).float().cpu().numpy()
 
 
+def embed_batches_in_two(
+    encoder: Encoder, batches: Iterable[np.ndarray], device: torch.device
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield pooled features, before the head, and embeddings, float32 (B, n_features) and (B, dim), of batches.
+
+    As `embed_batches` does. A head that gives vectors of unit length takes from a film what tells that it is strange.
+    """
+    with eval_mode(encoder.to(device)):
+        for films in batches:
+            with torch.inference_mode():
+                images = to_images(torch.from_numpy(films).to(device), encoder.image_spec)
+                parts = (part.to(memory_format=torch.channels_last) for part in portions(images))
+                pooled = torch.cat([encoder.pool(encoder.features(part)) for part in parts])
+                yield pooled.float().cpu().numpy(), encoder.head(pooled).float().cpu().numpy()
+
+
 def portions(images: Tensor) -> tuple[Tensor, ...]:
     """Part images that a processor embeds into few at a time.
 
