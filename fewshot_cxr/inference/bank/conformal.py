@@ -218,7 +218,7 @@ class _ToMeans:
 
 def _blocks(n_rows: int, shape: Sequence[int]) -> Sequence[Tensor]:
     """Return row numbers in parts, for each of which so many numbers a row are not too many."""
-    return torch.split(torch.arange(n_rows), max(1, _MOST_AT_ONCE // math.prod(shape)))
+    return torch.split(torch.arange(n_rows), max(1, _MOST_AT_ONCE // max(1, math.prod(shape))))
 
 
 SUPPORT_RULES: dict[str, Callable[[Tensor, Tensor, Tensor, str], _ToExemplars | _ToMeans]] = {

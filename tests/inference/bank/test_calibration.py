@@ -97,6 +97,25 @@ def test_sets_leave_out_what_is_as_rare_as_alpha_and_may_be_empty():
     assert made.sets(p_values.flip(1), FINDINGS[::-1]) == [("pneumonia", "normal"), (), ("normal", "covid19")]
 
 
+@pytest.mark.parametrize("rule", SUPPORT_RULES)
+def test_no_films_have_no_p_values(rule):
+    decider = Decider(films(10, 0), rule=rule)
+    for made in (on_support(decider), on_films(decider=decider)):
+        found = made.p_values(decider, QUERIES[:0])
+        assert found.shape == (0, 3)
+        assert made.sets(found, FINDINGS) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rule", SUPPORT_RULES)
+def test_many_films_are_asked_in_blocks(rule, monkeypatch):
+    made, decider = on_support(), Decider(films(10, 0), rule=rule)
+    many = films(1000, 3).vectors
+    plain = made.p_values(decider, many)
+    monkeypatch.setattr("fewshot_cxr.inference.bank.conformal._MOST_AT_ONCE", 500)
+    assert torch.equal(made.p_values(decider, many[:90]), plain[:90])
+
+
 def test_a_film_far_from_its_kind_fits_nowhere_or_everywhere_by_margins_alone():
     """The set says which findings a film resembles, not that it resembles any: that is for abstaining."""
     made = on_support()
