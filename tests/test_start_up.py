@@ -8,7 +8,7 @@ import pytest
 from made_goldens import lay_films, save_networks
 
 ROOT = Path(__file__).parents[1]
-ON_IMPORT = {"PIL", "jinja2", "lightning", "matplotlib", "numpy", "pandas", "pytorch_metric_learning", "scipy"}
+ON_IMPORT = {"PIL", "faiss", "jinja2", "lightning", "matplotlib", "numpy", "pandas", "pytorch_metric_learning", "scipy"}
 ON_IMPORT |= {"sklearn", "tensorboard", "timm", "torch", "torchvision"}
 
 COMPILER = {"sympy", "torch._dynamo", "torch._inductor"}
@@ -19,7 +19,8 @@ FIGURES = {"matplotlib"}
 PAGES = {"jinja2"}
 HEAT = {"captum"}
 RARE = {"cv2", "fewshot_cxr.evaluation.audit.audit", "umap"}
-EVERYTHING = COMPILER | NETWORKS | TRAINING | STATISTICS | FIGURES | PAGES | HEAT | RARE
+SEARCH = {"faiss"}
+EVERYTHING = COMPILER | NETWORKS | TRAINING | STATISTICS | FIGURES | PAGES | HEAT | RARE | SEARCH
 
 ON_TEST = ("--data", "split.csv", "--split", "test", "--threads", "1", "--device", "cpu")
 FEW_PICTURES = ("--deletion", "0", "--overlays", "1", "--findings", "normal,effusion")

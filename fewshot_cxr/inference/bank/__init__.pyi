@@ -9,3 +9,6 @@ from .choosing import CHOICES as CHOICES
 from .choosing import choose as choose
 from .coverage import coverage_interval as coverage_interval
 from .coverage import patients_needed as patients_needed
+from .index import NearestIndex as NearestIndex
+from .index import knn_by_index as knn_by_index
+from .index import nearest_by_index as nearest_by_index
