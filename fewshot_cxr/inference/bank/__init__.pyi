@@ -12,3 +12,7 @@ from .coverage import patients_needed as patients_needed
 from .index import NearestIndex as NearestIndex
 from .index import knn_by_index as knn_by_index
 from .index import nearest_by_index as nearest_by_index
+from .operating_points import OperatingPoint as OperatingPoint
+from .operating_points import operating_point as operating_point
+from .patient_shares import CalledPatients as CalledPatients
+from .patient_shares import called_patients as called_patients
