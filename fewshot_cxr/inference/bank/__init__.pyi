@@ -16,3 +16,9 @@ from .operating_points import OperatingPoint as OperatingPoint
 from .operating_points import operating_point as operating_point
 from .patient_shares import CalledPatients as CalledPatients
 from .patient_shares import called_patients as called_patients
+from .predictive_values import PredictiveValues as PredictiveValues
+from .predictive_values import predictive_curve as predictive_curve
+from .predictive_values import predictive_values as predictive_values
+from .prevalence import complete_prevalence as complete_prevalence
+from .prevalence import parse_prevalence as parse_prevalence
+from .prevalence import reweighted as reweighted
