@@ -104,7 +104,7 @@ class Decider:
         rows, found = [np.empty(0, dtype=np.int64)], [torch.empty(0, n_way, dtype=torch.float64)]
         for code in range(int(codes.max()) + 1):
             asked, kept = np.flatnonzero(codes == code), np.flatnonzero(codes != code)
-            if len(self.labels[kept].unique()) == n_way:
+            if len(torch.unique(self.labels[kept])) == n_way:
                 rows.append(asked)
                 found.append(self._of(self._vectors[kept], self.labels[kept], self._vectors[asked]))
         return np.concatenate(rows), torch.cat(found)
