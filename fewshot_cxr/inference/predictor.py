@@ -1,6 +1,6 @@
 """Name the finding of a new film by its distance to a few labelled exemplars, and show which ones."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,10 +125,16 @@ def predict(
             "take an inductive rule such as mean_distance"
         )
     decider = Decider(support, rule=rule, distance=distance, options=options)
+    return predict_by(decider, queries, paths, n_nearest=n_nearest)
+
+
+def predict_by(decider: Decider, queries: np.ndarray, paths: Sequence[str], *, n_nearest: int = 3) -> list[Prediction]:
+    """Classify embedded films by what decides already; see `predict`."""
+    vectors = decider.support.vectors
     distances, to_exemplars = decider.distances(queries), decider.to_exemplars(queries).double().numpy()
 
     def predict_one(row: int) -> Prediction:
-        by, is_same = decider, _is_same_film(queries[row], support.vectors)
+        by, is_same = decider, _is_same_film(queries[row], vectors)
         kept, values = np.flatnonzero(~is_same), distances[row]
         if is_same.any():
             by = decider.without(is_same)
@@ -139,7 +145,7 @@ def predict(
             path=paths[row],
             findings=tuple(name for name, is_tied in zip(by.findings, is_nearest, strict=True) if is_tied),
             distances=dict(zip(by.findings, values.tolist(), strict=True)),
-            exemplars=tuple(_exemplar(support, index, float(to_exemplars[row, index])) for index in near.tolist()),
+            exemplars=tuple(_exemplar(decider.support, index, to_exemplars[row, index]) for index in near.tolist()),
             notes=("the film itself is among the exemplars: left out",) if is_same.any() else (),
         )
 
@@ -166,4 +172,4 @@ def _is_same_film(query: np.ndarray, exemplars: np.ndarray) -> np.ndarray:
 
 
 def _exemplar(support: Embeddings, row: int, distance: float) -> Exemplar:
-    return Exemplar(support.film_names[row], support.class_names[support.class_ids[row]], distance)
+    return Exemplar(support.film_names[row], support.class_names[support.class_ids[row]], float(distance))

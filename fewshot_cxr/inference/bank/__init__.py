@@ -1,4 +1,4 @@
-"""The support bank: labelled films as exemplars, which ones, how new films are compared with them, and how surely."""
+"""The support bank: labelled exemplars that answer or abstain, kept in one file that can be mailed and audited."""
 
 import lazy_loader
 

@@ -1,6 +1,9 @@
 from .abstaining import REASONS as REASONS
 from .abstaining import Neighbourhood as Neighbourhood
 from .abstaining import Thresholds as Thresholds
+from .answer import ABSTAINED as ABSTAINED
+from .answer import Answer as Answer
+from .bank import SupportBank as SupportBank
 from .calibrating import calibrate_on_films as calibrate_on_films
 from .calibrating import calibrate_on_support as calibrate_on_support
 from .calibrating import check_patients_apart as check_patients_apart

@@ -150,9 +150,27 @@ class Thresholds:
         Source: the quantile is that of split conformal prediction: Vovk, Gammerman, Shafer, "Algorithmic Learning in a
         Random World", 2005, section 2.2, with patients in place of films.
         """
+        found = neighbourhood.left_out(), neighbourhood.patients
+        return cls.of(*found, k=neighbourhood.k, false_reject_rate=false_reject_rate)
+
+    @classmethod
+    def of(
+        cls, distances: np.ndarray, patient_ids: Any, *, k: int, false_reject_rate: float = USUAL_RATE
+    ) -> "Thresholds":
+        """Set the threshold by films whose relative distances are known, such as films kept apart.
+
+        Args:
+            distances: relative ones, of films of known findings, shape (n_films,).
+            patient_ids: of the films.
+            k: which neighbour they were taken to.
+            false_reject_rate: see `fit`.
+
+        Raises:
+            ValueError: the rate is out of its range, or a distance is not finite.
+        """
         if not 0 < false_reject_rate < 1:
             raise ValueError(f"false_reject_rate must be above 0 and below 1, got {false_reject_rate}")
-        worst = worst_of_patients(neighbourhood.left_out(), neighbourhood.patients)
+        worst = worst_of_patients(distances, patient_codes(patient_ids))
         if not np.isfinite(worst).all():
             raise ValueError("the exemplars are copies of each other: no distance can be called far")
         others = (np.delete(worst, row) for row in range(len(worst)))
@@ -162,7 +180,7 @@ class Thresholds:
             false_reject_rate,
             _share(np.array(is_rejected)),
             len(worst),
-            neighbourhood.k,
+            k,
         )
 
     def measured(self, distances: np.ndarray, patient_ids: Any) -> "Thresholds":
@@ -197,14 +215,7 @@ class Thresholds:
             distance: relative distance of the film.
             marks: of its pixels.
         """
-        if marks.is_nearly_empty:
-            return NEGATIVE_SPACE
-        if marks.is_frontal_negative:
-            return INVERTED
-        is_far = distance > self.unknown_above
-        if marks.is_strange or (is_far and not marks.is_frontal):
-            return NOT_A_FILM
-        return UNKNOWN if is_far else None
+        return reason_of(marks, is_far=distance > self.unknown_above)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for the bank's file."""
@@ -229,6 +240,22 @@ class Thresholds:
         known: Mapping[str, Any] = {name: value[name] for name in _FORM if name != "achieved"}
         low, high = value["achieved"]["ci95"]
         return cls(achieved=Estimate(value["achieved"]["mean"], ci95_patients=(low, high)), **known)
+
+
+def reason_of(marks: FilmMarks, *, is_far: bool) -> str | None:
+    """Say why a film gets no answer; see `Thresholds.reason`.
+
+    Args:
+        marks: of its pixels.
+        is_far: whether it lies too far from the exemplars.
+    """
+    if marks.is_nearly_empty:
+        return NEGATIVE_SPACE
+    if marks.is_frontal_negative:
+        return INVERTED
+    if marks.is_strange or (is_far and not marks.is_frontal):
+        return NOT_A_FILM
+    return UNKNOWN if is_far else None
 
 
 def worst_of_patients(distances: np.ndarray, patients: np.ndarray) -> np.ndarray:
