@@ -25,3 +25,6 @@ from .predictive_values import predictive_values as predictive_values
 from .prevalence import complete_prevalence as complete_prevalence
 from .prevalence import parse_prevalence as parse_prevalence
 from .prevalence import reweighted as reweighted
+from .words import bank_counts as bank_counts
+from .words import bank_json as bank_json
+from .words import bank_warnings as bank_warnings

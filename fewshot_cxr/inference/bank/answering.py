@@ -1,7 +1,7 @@
 """From files to answers: decode, embed, decide, abstain; some films at a time."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,10 +24,15 @@ from fewshot_cxr.inference.bank.abstaining import (
 )
 from fewshot_cxr.inference.bank.answer import ABSTAINED, Answer
 from fewshot_cxr.inference.bank.calibration import Calibration
+from fewshot_cxr.inference.bank.operating_points import OperatingPoint
+from fewshot_cxr.inference.bank.patient_shares import CalledPatients
+from fewshot_cxr.inference.bank.predictive_values import PredictiveValues, predictive_values
+from fewshot_cxr.inference.bank.prevalence import complete_prevalence, reweighted
 from fewshot_cxr.inference.deciding import Decider
 from fewshot_cxr.inference.device import choose_device
 from fewshot_cxr.inference.embed import embed_and_pool
 from fewshot_cxr.inference.predictor import Prediction, predict_by
+from fewshot_cxr.metrics import Estimate, margins
 from fewshot_cxr.records import Record
 
 _DETAILS = {
@@ -51,6 +56,25 @@ class AskedFilm:
 
 
 @dataclass(frozen=True, eq=False)
+class Prevailing:
+    """How often findings are where films come from, in the calibration and there, and what a call is worth there."""
+
+    prior: Mapping[str, float]
+    prevalence: Mapping[str, float]
+    values: Mapping[str, PredictiveValues]
+
+    def on(self, answer: Answer) -> Answer:
+        """Return an answer by the prevalence: its probabilities, and PPV and NPV of each finding."""
+        if not answer.probabilities:
+            return answer
+        names = tuple(answer.probabilities)
+        shares = torch.tensor([answer.probabilities[name] for name in names])
+        found = reweighted(shares, names, self.prior, self.prevalence).tolist()
+        values = {name: (_share_text(one.ppv), _share_text(one.npv)) for name, one in self.values.items()}
+        return replace(answer, probabilities=dict(zip(names, found, strict=True)), values=values)
+
+
+@dataclass(frozen=True, eq=False)
 class Grounds:
     """What a bank answers on: what decides, and what makes it abstain, as far as it has them."""
 
@@ -59,6 +83,24 @@ class Grounds:
     neighbourhood: Neighbourhood | None = None
     thresholds: Thresholds | None = None
     looks_at_pixels: bool = False
+    called: tuple[CalledPatients, ...] = ()
+    points: tuple[OperatingPoint, ...] = ()
+
+    def at_prevalence(self, stated: Mapping[str, float]) -> "Prevailing":
+        """Return what a stated prevalence makes of answers.
+
+        Args:
+            stated: finding -> prevalence; the others share the rest as in the calibration.
+
+        Raises:
+            ValueError: no calibration, or prevalences that cannot be.
+        """
+        if self.calibration is None:
+            raise ValueError("a prevalence reweights probabilities, and the bank has none: calibrate it")
+        n_all = sum(self.calibration.patients.values())
+        prior = {name: n / n_all for name, n in self.calibration.patients.items()}
+        whole = complete_prevalence(stated, prior)
+        return Prevailing(prior, whole, {one.finding: predictive_values(one, whole) for one in self.called})
 
     def reasons(self, films: Sequence[AskedFilm]) -> list[str | None]:
         """Return why each film gets no answer, by its pixels and by its distance to all exemplars."""
@@ -116,8 +158,18 @@ def answer_films(grounds: Grounds, films: Sequence[AskedFilm], *, n_nearest: int
         plain = [_plain(one) for one in predictions]
         reasons = zip(plain, grounds.reasons(read), strict=True)
         told = [one if reason is None else one.abstained(reason, _DETAILS[reason]) for one, reason in reasons]
+        told = [_with_points(one, grounds) for one in told]
         answers = iter(_calibrated(told, grounds.decider, vectors, grounds.calibration))
     return [_unreadable(film) if film.vector is None else next(answers) for film in films]
+
+
+def _with_points(answer: Answer, grounds: Grounds) -> Answer:
+    if not grounds.points:
+        return answer
+    names = tuple(answer.distances)
+    scores = dict(zip(names, margins(torch.tensor([list(answer.distances.values())]))[0].tolist(), strict=True))
+    positive = tuple(one.finding for one in grounds.points if one.apply(scores.get(one.finding, float("nan"))))
+    return replace(answer, positive=positive)
 
 
 def _calibrated(
@@ -136,6 +188,12 @@ def _calibrated(
         named = {} if shares is None else dict(zip(decider.findings, shares[row].tolist(), strict=True))
         made.append(_by_set(replace(answer, probabilities=named, fitting=fitting), calibration.level))
     return made
+
+
+def _share_text(one: Estimate) -> str:
+    if one.mean is None or one.ci95 is None:
+        return "unknown"
+    return f"{one.mean:.2f} ({one.ci95[0]:.2f} to {one.ci95[1]:.2f})"
 
 
 def _by_set(answer: Answer, level: float) -> Answer:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fewshot_cxr._html import counts_text, facts_text, html_table
-from fewshot_cxr.encoders import Encoder
+from fewshot_cxr.encoders import Encoder, load_encoder
 from fewshot_cxr.inference.bank.answer import Answer
 from fewshot_cxr.inference.bank.answering import Grounds, answer_films, asked_films
 from fewshot_cxr.inference.bank.exemplar_table import ExemplarTable
@@ -32,6 +32,7 @@ class SupportBank:
         encoder: for films to come; None: it is looked for when the first one comes.
         notes: what was done, in words.
         receipt: of the last removal.
+        is_self_contained: its file holds the weights of its encoder.
     """
 
     table: ExemplarTable
@@ -40,6 +41,7 @@ class SupportBank:
     encoder: Encoder | None = None
     notes: tuple[str, ...] = ()
     receipt: Receipt | None = None
+    is_self_contained: bool = False
 
     @classmethod
     def build(
@@ -147,8 +149,8 @@ class SupportBank:
 
         Args:
             finding: by name.
-            film: the path that the bank shows.
-            patient: the id that the films were read with.
+            film: its path, as the bank shows it.
+            patient: the id that it was read with.
 
         Raises:
             ValueError: none or several are named, nothing of it is in the bank, or fewer than two findings are left.
@@ -184,8 +186,8 @@ class SupportBank:
             false_reject_rate: the share of patients with a known finding who may be called unknown.
 
         Raises:
-            ValueError: films that the encoder was trained on, or patients who have exemplars; exemplars that were
-                chosen so that they calibrate nothing.
+            ValueError: films that the encoder was trained on, patients who have exemplars, or exemplars that calibrate
+                nothing.
         """
         wanted = replace(self.fitted, level=level, rate=false_reject_rate)
         if films is None:
@@ -194,7 +196,12 @@ class SupportBank:
         return replace(self, fitted=wanted.on_films(self.exemplars, others), notes=notes)
 
     def predict(
-        self, films: str | Path | Sequence[str | Path], *, never_abstain: bool = False, n_nearest: int = 3
+        self,
+        films: str | Path | Sequence[str | Path],
+        *,
+        never_abstain: bool = False,
+        n_nearest: int = 3,
+        prevalence: Mapping[str, float] | None = None,
     ) -> Any:
         """Answer for a film, or for several.
 
@@ -202,12 +209,14 @@ class SupportBank:
             films: a file, or a list of files.
             never_abstain: name the nearest finding whatever is to be said against it; the answer says so.
             n_nearest: exemplars that an answer shows.
+            prevalence: finding -> share of the patients where the films come from; others share the rest.
 
         Returns:
             An `Answer`, or a list of them in the order of the files. A film that cannot be read is one that abstains.
         """
         files: Sequence[str | Path] = [films] if isinstance(films, (str, Path)) else films
-        found = list(self.answers(files, never_abstain=never_abstain, n_nearest=n_nearest))
+        how = {"never_abstain": never_abstain, "n_nearest": n_nearest}
+        found = list(self.answers(files, prevalence=prevalence, **how))  # type: ignore[arg-type]  # of their own types
         return found[0] if isinstance(films, (str, Path)) else found
 
     def answers(
@@ -219,35 +228,34 @@ class SupportBank:
         any_modality: bool = False,
         batch_size: int = 64,
         device: str = "auto",
+        prevalence: Mapping[str, float] | None = None,
     ) -> Iterator[Answer]:
         """Yield an answer for each file, in order and in constant memory; arguments as of `predict`, and of `embed`."""
+        there = None if prevalence is None else self.grounds.at_prevalence(prevalence)
         for films in asked_films(self.own_encoder(), files, batch_size, device=device, any_modality=any_modality):
             found = answer_films(self.grounds, films, n_nearest=n_nearest)
+            found = found if there is None else [there.on(one) for one in found]
             yield from (one.forced() if never_abstain else one for one in found)
 
     def own_encoder(self) -> Encoder:
-        """Return the encoder; one that is not at hand is looked for here and where it is published.
-
-        Raises:
-            FileNotFoundError: it is nowhere.
-        """
+        """Return the encoder; one that is not at hand is looked for here and where it is published, or named."""
         if self.encoder is None:
             object.__setattr__(self, "encoder", find_encoder(self.terms, [Path.cwd()]))
         assert self.encoder is not None
         return self.encoder
 
-    def save(self, path: str | Path, *, self_contained: bool = False) -> None:
+    def save(self, path: str | Path, *, self_contained: bool | None = None) -> None:
         """Write the bank in one file, whole or not at all.
 
         Args:
             path: the file, replaced.
-            self_contained: with the weights of its encoder, for machines that have them not.
+            self_contained: with the weights of its encoder, for machines that have them not; None: as it was read.
 
         Raises:
             OSError: it cannot be written, or another process writes it.
         """
-        encoder = self.own_encoder() if self_contained else None
-        write_bank(path, self.table, self.terms, self.fitted.to_json(), encoder)
+        is_whole = self.is_self_contained if self_contained is None else self_contained
+        write_bank(path, self.table, self.terms, self.fitted.to_json(), self.own_encoder() if is_whole else None)
 
     @classmethod
     def load(
@@ -262,18 +270,16 @@ class SupportBank:
             weights: the file that a published encoder started from.
 
         Raises:
-            FileNotFoundError: there is no such file.
+            OSError: there is no such file, or it is damaged.
             ValueError: it is no bank, of a newer format, or of another encoder.
-            OSError: it is damaged.
         """
         table, terms, told, own = read_bank(path)
+        is_whole = own is not None
         if encoder is not None:
-            own = terms.check(terms_of(encoder, rule=None, distance=None, options=None)[0])
-        elif own is None and weights is not None:
-            own = find_encoder(terms, [], weights=Path(weights))
+            own = terms.check(load_encoder(encoder) if isinstance(encoder, (str, Path)) else encoder)
         elif own is None:
-            own = terms.encoder_near(Path(path).resolve().parent)
-        return cls(table, terms, Fitted.from_json(told), own)
+            own = find_encoder(terms, [], weights=weights) if weights else terms.encoder_near(Path(path).parent)
+        return cls(table, terms, Fitted.from_json(told), own, is_self_contained=is_whole)
 
     def __repr__(self) -> str:
         return facts_text("SupportBank", self.facts())
@@ -282,7 +288,7 @@ class SupportBank:
         return html_table(self.facts(), caption="SupportBank")
 
     def facts(self) -> list[tuple[str, str]]:
-        """Return what it is, in words, line by line."""
+        """Return what it is, in words."""
         return [
             ("exemplars", f"{len(self):,}: {counts_text(Counter(self.table.findings))}"),
             ("encoder", self.terms.encoder_name),

@@ -34,6 +34,8 @@ _FORM = {
     "thresholds": (dict, None),
     "is_stale": bool,
     "why_not": str,
+    "called": [dict],
+    "points": [dict],
     "level": float,
     "rate": float,
 }

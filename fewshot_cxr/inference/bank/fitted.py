@@ -4,14 +4,19 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from torch import Tensor
+
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.inference.bank.abstaining import USUAL_RATE, Neighbourhood, Thresholds
 from fewshot_cxr.inference.bank.answering import Grounds
 from fewshot_cxr.inference.bank.calibrating import calibrate_on_films, calibrate_on_support, check_patients_apart
 from fewshot_cxr.inference.bank.calibration import Calibration
 from fewshot_cxr.inference.bank.exemplar_table import ExemplarTable
+from fewshot_cxr.inference.bank.operating_points import OperatingPoint, operating_point
+from fewshot_cxr.inference.bank.patient_shares import CalledPatients, called_patients
 from fewshot_cxr.inference.bank.terms import BankTerms
 from fewshot_cxr.inference.deciding import Decider
+from fewshot_cxr.metrics import margins
 
 USUAL_LEVEL = 0.9
 
@@ -61,6 +66,8 @@ class Fitted:
         is_stale: exemplars changed since films kept apart calibrated it, so that no probability holds.
         thresholds: from where on a film is none of the findings; None: too few patients set one.
         why_not: why there is no calibration.
+        called: of each finding, how many calibration patients of each finding the nearest one would be.
+        points: from which margin on a film is called a finding, for a stated sensitivity or specificity.
         level: the share of sets that are to hold the true finding.
         rate: the share of patients with a known finding who may be called unknown.
     """
@@ -69,6 +76,8 @@ class Fitted:
     is_stale: bool = False
     thresholds: Thresholds | None = None
     why_not: str = ""
+    called: tuple[CalledPatients, ...] = ()
+    points: tuple[OperatingPoint, ...] = ()
     level: float = USUAL_LEVEL
     rate: float = USUAL_RATE
 
@@ -80,7 +89,9 @@ class Fitted:
         """
         exemplars.terms.refuse_trained(exemplars.table, "exemplars")
         made = calibrate_on_support(exemplars.decider, level=self.level, chosen_by=exemplars.terms.choice)
-        return replace(self, calibration=made, is_stale=False, thresholds=self._limits(exemplars), why_not="")
+        rows, distances = exemplars.decider.left_out()
+        asked = exemplars.embeddings.take(rows)
+        return self._made(made, exemplars, self._limits(exemplars), asked, distances)
 
     def on_films(self, exemplars: Exemplars, films: ExemplarTable) -> "Fitted":
         """Return what films kept apart allow; see `calibrate_on_films`.
@@ -96,8 +107,33 @@ class Fitted:
         check_patients_apart(exemplars.table.groups, films.groups)
         check_patients_apart(exemplars.table.digests, films.digests)
         made = calibrate_on_films(exemplars.decider, films.embeddings, level=self.level)
-        limits = self._limits(exemplars, films)
-        return replace(self, calibration=made, is_stale=False, thresholds=limits, why_not="")
+        distances = exemplars.decider.distances(films.vectors)
+        return self._made(made, exemplars, self._limits(exemplars, films), films.embeddings, distances)
+
+    def _made(
+        self,
+        calibration: Calibration,
+        exemplars: Exemplars,
+        thresholds: Thresholds | None,
+        asked: Embeddings,
+        distances: Tensor,
+    ) -> "Fitted":
+        findings = exemplars.decider.findings
+        truth = [findings.index(asked.class_names[index]) for index in asked.class_ids.tolist()]
+        facts = (truth, asked.patient_ids)
+        nearest, scores = distances.argmin(dim=1).numpy(), margins(distances).numpy()
+        called = [
+            called_patients(nearest == column, *facts, finding=name, findings=findings)
+            for column, name in enumerate(findings)
+            if len(truth)
+        ]
+        points = [
+            operating_point(scores[:, findings.index(one.finding)], *facts, **_wanted(one), findings=findings)
+            for one in self.points
+            if one.finding in findings
+        ]
+        made = {"calibration": calibration, "thresholds": thresholds, "called": tuple(called), "points": tuple(points)}
+        return replace(self, **made, is_stale=False, why_not="")  # type: ignore[arg-type]  # of their own types
 
     def after_change(self, exemplars: Exemplars) -> "Fitted":
         """Return what holds of other exemplars: nothing that films kept apart told, until these are asked again."""
@@ -106,13 +142,28 @@ class Fitted:
         try:
             return self.on_exemplars(exemplars)
         except ValueError as error:
-            return replace(self, calibration=None, thresholds=self._limits(exemplars), why_not=str(error))
+            return replace(
+                self,
+                calibration=None,
+                thresholds=self._limits(exemplars),
+                why_not=str(error),
+                called=(),
+                points=(),
+            )
 
     def grounds(self, exemplars: Exemplars) -> Grounds:
         """Return what a bank of these exemplars answers on."""
         calibration = None if self.is_stale else self.calibration
         near = exemplars.neighbourhood
-        return Grounds(exemplars.decider, calibration, near, self.thresholds, looks_at_pixels=exemplars.are_films)
+        return Grounds(
+            exemplars.decider,
+            calibration,
+            near,
+            self.thresholds,
+            looks_at_pixels=exemplars.are_films,
+            called=() if self.is_stale else self.called,
+            points=() if self.is_stale else self.points,
+        )
 
     def words(self) -> list[tuple[str, str]]:
         """Return what is promised, in words."""
@@ -121,7 +172,7 @@ class Fitted:
         elif self.is_stale:
             told = "stale, since exemplars changed: calibrate again on films kept apart"
         else:
-            told = f"on {self.calibration.basis}, {self.calibration.date}. {self.calibration.promise()}"
+            told = f"on {self.calibration.basis}, {self.calibration.date}\n{_joined(self.calibration.promise())}"
         lines = [("calibration", told)]
         if self.thresholds is None:
             return [*lines, ("unknown", "never said: exemplars of more patients, or films kept apart, set a threshold")]
@@ -135,7 +186,8 @@ class Fitted:
         """Return plain JSON values."""
         parts = {"calibration": self.calibration, "thresholds": self.thresholds}
         plain = {name: None if part is None else part.to_json() for name, part in parts.items()}
-        return plain | {name: getattr(self, name) for name in ("is_stale", "why_not", "level", "rate")}
+        plain |= {name: getattr(self, name) for name in ("is_stale", "why_not", "level", "rate")}
+        return plain | {name: [one.to_json() for one in getattr(self, name)] for name in ("called", "points")}
 
     @classmethod
     def from_json(cls, value: Any) -> "Fitted":
@@ -146,7 +198,10 @@ class Fitted:
         """
         calibration = None if value["calibration"] is None else Calibration.from_json(value["calibration"])
         thresholds = None if value["thresholds"] is None else Thresholds.from_json(value["thresholds"])
-        return cls(calibration, value["is_stale"], thresholds, value["why_not"], value["level"], value["rate"])
+        called = tuple(CalledPatients.from_json(one) for one in value["called"])
+        points = tuple(OperatingPoint.from_json(one) for one in value["points"])
+        told = {name: value[name] for name in ("is_stale", "why_not", "level", "rate")}
+        return cls(calibration=calibration, thresholds=thresholds, called=called, points=points, **told)
 
     def _limits(self, exemplars: Exemplars, films: ExemplarTable | None = None) -> Thresholds | None:
         near, rate = exemplars.neighbourhood, self.rate
@@ -155,8 +210,20 @@ class Fitted:
         try:
             if films is not None:
                 return Thresholds.of(near.distances(films.features), films.groups, k=near.k, false_reject_rate=rate)
-            if exemplars.terms.features_are_frozen(exemplars.table):
-                return Thresholds.fit(near, false_reject_rate=rate)
+            is_told = exemplars.terms.features_are_frozen(exemplars.table)
+            return Thresholds.fit(near, false_reject_rate=rate) if is_told else None
         except ValueError:  # copies of each other tell no distance
             return None
-        return None
+
+
+def _joined(promise: str) -> str:
+    """Say once what is said of several findings alike."""
+    alike: dict[str, list[str]] = {}
+    for line in promise.splitlines():
+        name, _, told = line.rpartition(": ") if ": " in line else ("", "", line)
+        alike.setdefault(told, []).append(name)
+    return "\n".join(": ".join(filter(None, (", ".join(names), told))) for told, names in alike.items())
+
+
+def _wanted(point: OperatingPoint) -> dict[str, Any]:
+    return {"finding": point.finding, point.target: point.value, "per": point.per}

@@ -158,7 +158,7 @@ def merged_terms(first: BankTerms, second: BankTerms) -> BankTerms:
     return replace(first, choice=choice, trained_on=first.trained_on | second.trained_on)
 
 
-def find_encoder(terms: BankTerms, places: list[Path], *, weights: Path | None = None) -> Encoder:
+def find_encoder(terms: BankTerms, places: list[Path], *, weights: str | Path | None = None) -> Encoder:
     """Return the encoder of a bank, known by its hash: one that lies near, or from where it is published.
 
     Args:

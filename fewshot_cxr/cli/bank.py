@@ -1,0 +1,302 @@
+"""`fscxr bank`: exemplars in one file, built, added to, removed from, looked at, calibrated and merged."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fewshot_cxr._sole_writer import only_writer
+from fewshot_cxr.cli.app import Group
+from fewshot_cxr.cli.console import progress_bars, say, say_notes, show_table, write_result
+from fewshot_cxr.cli.encoder_flags import chosen_spec, encoder_option_flag, image_flags, start_flags
+from fewshot_cxr.cli.exemplars import rule_flags
+from fewshot_cxr.cli.flags import (
+    as_one,
+    count_or_all,
+    data_flag,
+    device_flag,
+    encoder_path,
+    json_flag,
+    name_in,
+    seed_flag,
+    several,
+    there_file,
+    there_path,
+    threads_flag,
+)
+from fewshot_cxr.cli.outputs import bank_file
+from fewshot_cxr.cli.sources import Reading, read_films, reading_flags
+from fewshot_cxr.data import takes_finding
+from fewshot_cxr.encoders import Encoder, build_encoder, frozen_card
+from fewshot_cxr.image_spec import ImageSpec
+from fewshot_cxr.inference import RULES, TRANSDUCTIVE
+from fewshot_cxr.inference.bank import CHOICES, SupportBank, bank_counts, bank_json, bank_warnings
+from fewshot_cxr.records import Records
+from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
+
+bank_argument = click.argument("bank_path", metavar="BANK", type=there_file)
+place_flags = several(
+    click.option("--checkpoint", type=encoder_path, help="Run folder of the bank's encoder.  [default: found by hash]"),
+    click.option("--weights", type=there_path, help="The file that its published encoder started from."),
+)
+out_flag = click.option("--out", type=bank_file, help="The bank to write.  [default: BANK itself]")
+split_flag = click.option("--split", metavar="NAME", help="Take the films of this split only.")
+
+
+@click.group(cls=Group)
+def command() -> None:
+    """Keep exemplars in one file that answers for new films, or abstains.
+
+    \b
+    Example: fscxr bank build --encoder efficientnet_lite0 --pretrained --data known/ --out clinic.bank
+             fscxr bank add clinic.bank covid19 five/
+             fscxr predict new/ --bank clinic.bank
+    """
+
+
+@command.command()
+@click.option("--checkpoint", type=encoder_path, help="Run folder of an encoder; or --encoder.")
+@click.option("--encoder", "name", help="A published encoder by name, with --pretrained or --weights.")
+@start_flags
+@encoder_option_flag
+@as_one("image", dict, image_flags(ImageSpec()))
+@data_flag
+@split_flag
+@click.option(
+    "--n-exemplars", metavar="N|all", default="20", show_default=True, callback=count_or_all, help="Of each finding."
+)
+@click.option(
+    "--choice",
+    default="random",
+    show_default=True,
+    callback=name_in(CHOICES, "choice"),
+    help=f"How they are chosen: {', '.join(CHOICES)}.",
+)
+@rule_flags([rule for rule in RULES if rule not in TRANSDUCTIVE])
+@click.option("--thumbnails", is_flag=True, help="Keep small pictures of the exemplars in the file.")
+@click.option("--self-contained", is_flag=True, help="Keep the encoder's weights in the file, too.")
+@click.option("--out", required=True, type=bank_file, help="The bank to write.")
+@seed_flag
+@device_flag
+@threads_flag
+@reading_flags
+@json_flag
+def build(
+    *,
+    checkpoint: Path | None,
+    name: str | None,
+    encoder_options: dict[str, Any],
+    weights: str | None,
+    pretrained: bool,
+    image: dict[str, Any],
+    source: str,
+    split: str | None,
+    n_exemplars: int | None,
+    choice: str,
+    rule: ExemplarRule,
+    thumbnails: bool,
+    self_contained: bool,
+    out: Path,
+    seed: int,
+    device: str,
+    reading: Reading,
+    json_file: str | None,
+) -> None:
+    """Build a bank of labelled films.
+
+    \b
+    Example: fscxr bank build --encoder efficientnet_lite0 --pretrained --image-size 320 --data known/ --out clinic.bank
+             fscxr bank build --checkpoint run --data split.csv --split val --n-exemplars all --out clinic.bank
+    """
+    if (checkpoint is None) == (name is None):
+        raise click.UsageError("say whose embeddings: --checkpoint RUN, or --encoder NAME --pretrained (or --weights)")
+    encoder = checkpoint or _published(
+        name or "", {"weights": weights, "pretrained": pretrained}, encoder_options, image
+    )
+    records = _films(source, split, reading)
+    with progress_bars() as report:
+        bank = SupportBank.build(
+            encoder,
+            records,
+            n_exemplars=n_exemplars,
+            choice=choice,
+            rule=rule.name or None,
+            distance=rule.distance or None,
+            options=rule.options,
+            thumbnails=thumbnails,
+            seed=seed,
+            device=device,
+            progress=lambda done, total: report("embedding exemplars", done, total),
+        )
+    _write(bank, out, json_file, self_contained=self_contained)
+
+
+@command.command()
+@bank_argument
+@click.argument("name", metavar="FINDING")
+@click.argument("films", metavar="FILMS", nargs=-1, required=True, type=there_path)
+@place_flags
+@out_flag
+@reading_flags
+@json_flag
+def add(
+    *,
+    bank_path: Path,
+    name: str,
+    films: tuple[Path, ...],
+    checkpoint: Path | None,
+    weights: Path | None,
+    out: Path | None,
+    reading: Reading,
+    json_file: str | None,
+) -> None:
+    """Add FILMS of a FINDING to a bank: files, or one folder or manifest. No training.
+
+    \b
+    Example: fscxr bank add clinic.bank covid19 five/
+    """
+    with only_writer(out or bank_path, is_folder=False):
+        bank = SupportBank.load(bank_path, checkpoint, weights=weights)
+        grown = bank.add(name, _of_finding(films, name, reading))
+        _write(grown, out or bank_path, json_file)
+
+
+@command.command()
+@bank_argument
+@click.option("--finding", help="All exemplars of a finding.")
+@click.option("--film", help="One exemplar, by the path that `bank show` prints.")
+@click.option("--patient", help="All exemplars of a patient, by the id that they were read with.")
+@out_flag
+@json_flag
+def remove(
+    *,
+    bank_path: Path,
+    finding: str | None,
+    film: str | None,
+    patient: str | None,
+    out: Path | None,
+    json_file: str | None,
+) -> None:
+    """Remove a finding, a film or a patient from a bank, and print a receipt that names no one.
+
+    \b
+    Example: fscxr bank remove clinic.bank --patient p0069
+    """
+    with only_writer(out or bank_path, is_folder=False):
+        smaller = SupportBank.load(bank_path).remove(finding=finding, film=film, patient=patient)
+        _write(smaller, out or bank_path, json_file)
+
+
+@command.command()
+@bank_argument
+@click.option("--exemplars", "lists", is_flag=True, help="List every exemplar.")
+@json_flag
+def show(*, bank_path: Path, lists: bool, json_file: str | None) -> None:
+    """Show what a bank holds: exemplars, patients and sources of each finding, what it promises, what to beware of.
+
+    \b
+    Example: fscxr bank show clinic.bank
+    """
+    bank = SupportBank.load(bank_path)
+    _show(bank, to_stderr=json_file == "-")
+    if lists:
+        table = bank.table
+        rows = list(zip(table.findings, table.films, table.sources, strict=True))
+        show_table("Exemplars", ("finding", "film", "source"), rows, to_stderr=json_file == "-")
+    write_result(bank_json(bank), json_file)
+
+
+@command.command()
+@bank_argument
+@click.option("--data", "source", help="Labelled films of other patients.  [default: the exemplars]")
+@split_flag
+@click.option("--level", default=0.9, show_default=True, help="Share of sets that are to hold the true finding.")
+@click.option("--false-reject-rate", default=0.05, show_default=True, help="Of known findings, called unknown.")
+@place_flags
+@out_flag
+@reading_flags
+@json_flag
+def calibrate(
+    *,
+    bank_path: Path,
+    source: str | None,
+    split: str | None,
+    level: float,
+    false_reject_rate: float,
+    checkpoint: Path | None,
+    weights: Path | None,
+    out: Path | None,
+    reading: Reading,
+    json_file: str | None,
+) -> None:
+    """Fit probabilities, sets and limits on films kept apart, or on the exemplars alone.
+
+    \b
+    Example: fscxr bank calibrate clinic.bank --data split.csv --split val
+    """
+    with only_writer(out or bank_path, is_folder=False):
+        bank = SupportBank.load(bank_path, checkpoint, weights=weights)
+        films = None if source is None else _films(source, split, reading)
+        _write(bank.calibrate(films, level=level, false_reject_rate=false_reject_rate), out or bank_path, json_file)
+
+
+@command.command()
+@click.argument("banks", nargs=-1, required=True, type=there_file)
+@click.option("--out", required=True, type=bank_file, help="The bank to write.")
+@json_flag
+def merge(*, banks: tuple[Path, ...], out: Path, json_file: str | None) -> None:
+    """Merge banks of one encoder; patients of one id are taken for one.
+
+    \b
+    Example: fscxr bank merge here.bank there.bank --out both.bank
+    """
+    first, *others = (SupportBank.load(path) for path in banks)
+    for other in others:
+        first = first.merge(other)
+    _write(first, out, json_file)
+
+
+def _published(name: str, start: dict[str, Any], options: dict[str, Any], image: dict[str, Any]) -> Encoder:
+    start = {key: value for key, value in start.items() if value}
+    if len(start) != 1:
+        raise click.UsageError("random weights tell nothing: say --pretrained, or --weights FILE, beside --encoder")
+    spec = chosen_spec(image, ImageSpec(), name, start)
+    encoder = build_encoder(name, image_spec=spec, **{"output": "pooled", **options, **start}).eval()
+    encoder.card = frozen_card(encoder)
+    return encoder
+
+
+def _films(source: str, split: str | None, reading: Reading) -> Records:
+    records = read_films(source, reading, single_label=True, allow_leak=True)
+    say_notes(records.notes)
+    return records if split is None else records.of_split(split)
+
+
+def _of_finding(films: tuple[Path, ...], finding: str, reading: Reading) -> Records | list[Path]:
+    """Return the films to add: as a reader knows them, with their patients, where one source is given."""
+    place = films[0]
+    if len(films) == 1 and place.is_dir():
+        options = {**reading.options, **({"finding": finding} if takes_finding(place) else {})}
+        return read_films(str(place), replace(reading, options=options), allow_leak=True)
+    return _films(str(place), None, reading) if len(films) == 1 and place.suffix == ".csv" else list(films)
+
+
+def _write(bank: SupportBank, out: Path, json_file: str | None, *, self_contained: bool | None = None) -> None:
+    bank.save(out, self_contained=self_contained)
+    say_notes(bank.notes)
+    _show(bank, to_stderr=json_file == "-")
+    if bank.receipt is not None:
+        say(f"receipt: {bank.receipt.text()}")
+    say(f"written: {out} (next: fscxr predict FILMS --bank {out})")
+    write_result(bank_json(bank), json_file)
+
+
+def _show(bank: SupportBank, *, to_stderr: bool) -> None:
+    rows = [one.row() for one in bank_counts(bank.table)]
+    show_table("Exemplars of each finding", ("finding", "films", "patients", "sources"), rows, to_stderr=to_stderr)
+    for name, text in bank.facts()[1:]:
+        for line in text.splitlines():
+            say(f"{name}: {line}")
+    for warning in bank_warnings(bank):
+        say(f"warning: {warning}")
