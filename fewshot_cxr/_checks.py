@@ -6,7 +6,7 @@ import inspect
 import reprlib
 import sys
 import warnings
-from collections.abc import Iterable, Mapping, Sized
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from difflib import get_close_matches
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,6 +22,11 @@ MOST_JUDGED = (
     256  # findings of an evaluation: PadChest names 193; each of 200 parts of the patients has a matrix of them
 )
 _LONGEST_NAME = 200  # of which a message says all; what a file holds may be as long as the file
+
+
+def first_of(names: Sequence[str], most: int) -> str:
+    """Return the first of some names in a row, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def lookup(table: Mapping[str, T], name: str, what: str) -> T:

@@ -4,6 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from pathlib import Path, PurePath
 from typing import Any, overload
 
@@ -11,6 +12,7 @@ from fewshot_cxr._html import counts_text, cross_picture, facts_text, html_table
 
 # What of a film a manifest and a data frame hold, in this order; "label" is its findings.
 _MOST_REASONS = 5
+_source, _split = attrgetter("source"), attrgetter("split")
 TABLE_COLUMNS = ("path", "label", "patient_id", "group_id", "source", "view", "split", "mask_path", "age_years", "sex")
 
 
@@ -263,14 +265,6 @@ def _cell(film: Record, column: str) -> str | float | None:
     if bad := next((name for name in names if "|" in name), None):
         raise ValueError(f"{film.path}: a table cannot hold the finding {bad!r}, since | separates findings; rename it")
     return "|".join(names)
-
-
-def _source(film: Record) -> str | None:
-    return film.source
-
-
-def _split(film: Record) -> str | None:
-    return film.split
 
 
 def _decisive(film: Record) -> tuple[str, ...]:

@@ -3,9 +3,8 @@
 from dataclasses import fields, replace
 
 from fewshot_cxr.evaluation.episodic.assemble import OVERLAP
-from fewshot_cxr.evaluation.replicates import Replicates
 from fewshot_cxr.evaluation.result import EpisodeFacts, Result
-from fewshot_cxr.evaluation.scores import Calibration, OpenSet, Reliability, Scores
+from fewshot_cxr.evaluation.scores import Calibration, OpenSet, Reliability, Replicates, Scores
 from fewshot_cxr.metrics import Estimate, numbers_in
 
 ESTIMATE = Estimate(0.8123, (0.805, 0.8199), (0.701, 0.8888))

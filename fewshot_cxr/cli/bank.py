@@ -1,6 +1,7 @@
 """`fscxr bank`: exemplars in one file, built, added to, removed from, looked at, calibrated and merged."""
 
 from dataclasses import replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -201,8 +202,7 @@ def show(*, bank_path: Path, lists: bool, json_file: str | None) -> None:
     bank = SupportBank.load(bank_path)
     _show(bank, to_stderr=json_file == "-")
     if lists:
-        table = bank.table
-        rows = list(zip(table.findings, table.films, table.sources, strict=True))
+        rows = list(zip(bank.table.findings, bank.table.films, bank.table.sources, strict=True))
         show_table("Exemplars", ("finding", "film", "source"), rows, to_stderr=json_file == "-")
     write_result(bank_json(bank), json_file)
 
@@ -251,10 +251,7 @@ def merge(*, banks: tuple[Path, ...], out: Path, json_file: str | None) -> None:
     \b
     Example: fscxr bank merge here.bank there.bank --out both.bank
     """
-    first, *others = (SupportBank.load(path) for path in banks)
-    for other in others:
-        first = first.merge(other)
-    _write(first, out, json_file)
+    _write(reduce(SupportBank.merge, map(SupportBank.load, banks)), out, json_file)
 
 
 def _published(name: str, start: dict[str, Any], options: dict[str, Any], image: dict[str, Any]) -> Encoder:

@@ -84,6 +84,13 @@ def say_notes(notes: Iterable[str]) -> None:
         say(f"note: {note}")
 
 
+def say_written(*files: Path | None) -> None:
+    """Print which files were written; None: that one was not asked for."""
+    for file in files:
+        if file is not None:
+            say(f"written: {file}")
+
+
 def say_records(records: Records) -> None:
     """Print what was read, how, and what was left out."""
     counts = ", ".join(f"{name} {count}" for name, count in records.count_findings().items())

@@ -1,24 +1,154 @@
 """`fscxr episode-eval`: an encoder evaluated in few-shot episodes, beside the baselines that it must beat."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
+import numpy as np
 
 from fewshot_cxr import report  # each name loads when it is asked for: no page, no matplotlib
-from fewshot_cxr.cli.console import bars_for, say, say_problems, write_page, write_result
-from fewshot_cxr.cli.episode_plan import EpisodeFlags, episode_flags
+from fewshot_cxr._checks import check_form
+from fewshot_cxr.cli.console import bars_for, say, say_problems, say_written, write_page, write_result
 from fewshot_cxr.cli.exemplars import of_split, rule_flags, split_flag, training_films_flag
-from fewshot_cxr.cli.flags import batch_compute_flags, checkpoint_flag, data_flag, json_flag
+from fewshot_cxr.cli.flags import (
+    as_one,
+    batch_compute_flags,
+    checkpoint_flag,
+    comma_names,
+    data_flag,
+    draw_seed_flag,
+    file_path,
+    given_flags,
+    is_count,
+    json_flag,
+    name_in,
+    novel_flag,
+    ways_flag,
+)
 from fewshot_cxr.cli.outputs import check_place, numbers_file, page_file
 from fewshot_cxr.cli.results import show_result
 from fewshot_cxr.cli.sources import Reading, read_films, reading_flags
+from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.encoders import load_encoder
+from fewshot_cxr.episodes import POLICIES, PREVALENCES, SavedEpisodes, save_episodes
+from fewshot_cxr.evaluation import PROTOCOLS, Plan, plan_episodes
 from fewshot_cxr.inference import RULES, TRANSDUCTIVE
 from fewshot_cxr.records import Records
 from fewshot_cxr.storage import write_text
 from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
-from fewshot_cxr.workflows.judging import evaluate_in_episodes
+from fewshot_cxr.workflows.judging import Planner, evaluate_in_episodes
+
+_TRAINED = ("closed", "novel", "generalized")  # protocols that say what the encoder was trained on
+_COUNT = click.IntRange(1)
+
+
+def _planner(*, file: Path | None, **given: object) -> Planner:
+    """Return what plans the episodes that were asked for, or takes them from the file; what is new is written to it.
+
+    Raises:
+        click.UsageError: a flag of the draw beside a file of episodes that is there, or a file that cannot be written.
+    """
+    typed = [flag for name, flag in given_flags().items() if name in given]
+    if file is not None and file.exists() and typed:
+        raise click.UsageError(
+            f"--episodes-file {file} exists and settles {', '.join(typed)}: leave them out, or name a new file"
+        )
+    if file is not None:
+        check_place(file)
+    draw: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+
+    def planned(films: Embeddings, seen: Sequence[str] | None, progress: Callable[[int, int], None] | None) -> Plan:
+        if file is not None and file.exists():
+            return _replayed(SavedEpisodes.load(file, films), seen, file.name)
+        plan = plan_episodes(films, seen=seen, **draw)
+        if file is not None:
+            asked = {"protocol": plan.protocol, "seen": plan.seen, "novel": plan.novel, "notes": plan.notes}
+            save_episodes(plan.episodes, films, file, drawn_for=asked, progress=progress)
+        return plan
+
+    return planned
+
+
+def _replayed(episodes: SavedEpisodes, seen: Sequence[str] | None, name: str) -> Plan:
+    """Say anew what this encoder was trained on: another one may be judged in the same episodes."""
+    asked = episodes.protocol.get("drawn_for", {"protocol": "closed", "seen": [], "novel": [], "notes": []})
+    check_form(asked, {"protocol": str, "seen": [str], "novel": [str], "notes": [str]}, f"{name}: protocol.drawn_for")
+    protocol, notes = asked["protocol"], [*asked["notes"], f"the episodes were replayed from {name}"]
+    if seen is None:
+        return Plan(protocol, episodes, tuple(asked["seen"]), tuple(asked["novel"]), tuple(notes))
+    class_ids = sorted({int(index) for block in episodes.blocks() for index in np.unique(block.class_ids)})
+    findings = [episodes.class_names[index] for index in class_ids]
+    trained, novel = (tuple(name for name in findings if (name in seen) == is_seen) for is_seen in (True, False))
+    fitting = ("closed",) if not novel else ("novel",) if not trained else ("generalized", "novel")
+    if protocol in _TRAINED and protocol not in fitting:
+        notes = [f"the episodes were replayed from {name}; they were drawn for the protocol {protocol}"]
+        protocol = fitting[0]
+    return Plan(protocol, episodes, trained, novel, tuple(notes))
+
+
+def _shots(context: click.Context, parameter: click.Parameter, text: str | None) -> int | dict[str, int] | None:
+    """Read "5", or "covid19=5,normal=20"."""
+    if text is None:
+        return None
+    parts = [part.strip().rpartition("=") for part in text.split(",")]
+    counts = {name: number for name, _, number in parts}
+    is_one, are_named = len(parts) == 1 and not parts[0][1], all(name and equals for name, equals, _ in parts)
+    if not (is_one or are_named) or len(counts) < len(parts) or not all(map(is_count, counts.values())):
+        raise click.UsageError(f"--n-shot {text}: a number, or finding=number,... was expected, from 1 up")
+    return int(text) if is_one else {name: int(number) for name, number in counts.items()}
+
+
+# Left None: fixed_support takes none of them, and a file of episodes has its own.
+episode_flags = as_one(
+    "episodes",
+    _planner,
+    click.option(
+        "--protocol", callback=name_in(PROTOCOLS, "protocol"), help=f"{', '.join(PROTOCOLS)}.  [default: auto]"
+    ),
+    novel_flag,
+    click.option(
+        "--unknown", metavar="A,B", callback=comma_names, help='Findings in no episode, asked as "none of these".'
+    ),
+    click.option("--support-source", help="cross_source: labelled films are of this source."),
+    click.option("--query-source", help="cross_source: films to classify.  [default: all other sources]"),
+    click.option("--n-folds", type=click.IntRange(2), help="fixed_support: folds.  [default: 5]"),
+    click.option("--n-repeats", type=_COUNT, help="fixed_support: divisions into folds.  [default: 20]"),
+    ways_flag,
+    click.option(
+        "--n-shot",
+        metavar="N|A=N,B=N",
+        callback=_shots,
+        help="Labelled films per finding, or of each by name.  [default: 5]",
+    ),
+    click.option("--n-query", type=_COUNT, help="Films to classify per finding.  [default: 15]"),
+    click.option("--n-episodes", type=_COUNT, help="Episodes.  [default: 1000]"),
+    click.option(
+        "--prevalence",
+        callback=name_in(PREVALENCES, "prevalence"),
+        help=f"Of queries: {', '.join(PREVALENCES)}.  [default: balanced]",
+    ),
+    click.option(
+        "--if-too-small",
+        callback=name_in(POLICIES, "if_too_small"),
+        help=f"Findings with few films: {', '.join(POLICIES)}.  [default: error]",
+    ),
+    click.option(
+        "--allow-patient-overlap",
+        is_flag=True,
+        default=None,
+        help="Let a patient be support and query, to measure that leak only.",
+    ),
+    draw_seed_flag,
+    click.option(
+        "--episodes-file",
+        "file",
+        type=file_path,
+        help="Replay the episodes of this file; where there is none yet, draw them and write it.",
+    ),
+)
+"""The flags of the draw, and --episodes-file, as `episodes`."""
 
 
 @click.command()
@@ -49,7 +179,7 @@ def command(
     source: str,
     split: str | None,
     allow_training_films: bool,
-    episodes: EpisodeFlags,
+    episodes: Planner,
     calibrate_split: str | None,
     rule: ExemplarRule,
     patient_interval: bool,
@@ -70,15 +200,13 @@ def command(
              fscxr episode-eval --checkpoint run --data split.csv --split test --protocol novel --novel covid19
              fscxr episode-eval --checkpoint run --data split.csv --split test --episodes-file test.episodes
     """
-    if episodes.file is not None:
-        check_place(episodes.file)
     encoder = load_encoder(checkpoint)
     test, calibration = _films(source, split, calibrate_split, reading, is_multi_label=multi_label)
     with bars_for(compute) as compute:
         result, films = evaluate_in_episodes(
             encoder,
             test,
-            episodes.plan,
+            episodes,
             rule=rule.for_encoder(encoder, checkpoint),
             calibration=calibration,
             is_multi_label=multi_label,
@@ -99,9 +227,7 @@ def command(
         facts = (("checkpoint", str(checkpoint)), ("films", source))
         write_page(html_file, report.render_page(report.episode_page(result, facts=facts)))
     show_result(result, to_stderr=json_file == "-")
-    for file in (csv_file, html_file):
-        if file is not None:
-            say(f"written: {file}")
+    say_written(csv_file, html_file)
 
 
 def _films(

@@ -1,6 +1,9 @@
 """`fscxr explain`: where a network looks, film by film, with pictures and numbers."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,7 +18,6 @@ from fewshot_cxr.cli.exemplars import (
     rule_flags,
     support_flags,
 )
-from fewshot_cxr.cli.explained_runs import Explained, HeatFlags, explained_run, in_whole_film
 from fewshot_cxr.cli.flags import (
     as_one,
     batch_compute_flags,
@@ -24,26 +26,77 @@ from fewshot_cxr.cli.flags import (
     folder_path,
     given_flags,
     json_flag,
+    refuse_flags,
     seed_flag,
     there_path,
 )
 from fewshot_cxr.cli.outputs import check_folder
 from fewshot_cxr.cli.sources import Reading, read_films, reading_flags
+from fewshot_cxr.data.masks import LungMasks, lung_masks
+from fewshot_cxr.encoders import load_encoder
 from fewshot_cxr.explain import METHODS
+from fewshot_cxr.explain.focus import film_frame_spec
+from fewshot_cxr.image_spec import ImageSpec
+from fewshot_cxr.inference import load_classifier
+from fewshot_cxr.records import Records
 from fewshot_cxr.report.heat_sections import focus_difference_table, focus_table, gain_text
 from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
-from fewshot_cxr.workflows.explaining import EXPLAINED_RULES, QUESTIONS, RunFilms, explain_films
+from fewshot_cxr.workflows.explaining import EXPLAINED_RULES, QUESTIONS, Explainer, RunFilms, explain_films
 from fewshot_cxr.workflows.explaining.erasing import erase_films
 from fewshot_cxr.workflows.explaining.explainer import ATTENTION
 from fewshot_cxr.workflows.explaining.folder import FOCUS, FOCUS_HEAD, PAGE, WRITTEN, Explanation, write_explanation
 from fewshot_cxr.workflows.explaining.paired_runs import compare_runs
+from fewshot_cxr.workflows.judging import embed_exemplars
 from fewshot_cxr.workflows.short_names import short_names
 
+_MOST_PROBLEMS = 3
 _OF_EXEMPLARS = ("support", "support_split", "n_exemplars", "rule", "distance")
 _QUESTIONS = "; ".join(f"{name}: {text}" for name, text in QUESTIONS.items())
 _N_STEPS = 10
 _MOST_AT_ONCE = 64  # films; a map and its gradient take more room than an embedding
+
+
+def _explainer(
+    path: Path, labelled: Records | None, rule: ExemplarRule, heat: Mapping[str, Any], compute: Compute
+) -> Explainer:
+    """Return what explains a run: an encoder beside labelled films or, where there are none, a classifier."""
+    if labelled is None:
+        return Explainer.of_classifier(load_classifier(path), device=compute.device, **heat)
+    encoder = load_encoder(path)
+    exemplars = embed_exemplars(encoder, labelled, rule.for_encoder(encoder, path), compute)
+    return Explainer.of_exemplars(encoder, exemplars, device=compute.device, **heat)
+
+
+def _run_films(
+    name: str, explainer: Explainer, records: Records, mask_folder: Path | None, compute: Compute
+) -> RunFilms:
+    spec = explainer.encoder.image_spec
+    films = compute.decode(records, spec, f"films of {name}")
+    return RunFilms(name, explainer, films, _masks(films.records, spec, mask_folder, compute))
+
+
+def _in_whole_film(run: RunFilms, mask_folder: Path | None) -> RunFilms:
+    """Return a run whose masks lie in the square of the film before any border was cut off."""
+    spec = run.explainer.encoder.image_spec
+    if run.masks is None or not spec.border_crop:
+        return run
+    return replace(run, masks=lung_masks(run.films.records, film_frame_spec(spec), folder=mask_folder))
+
+
+def _masks(films: Records, spec: ImageSpec, folder: Path | None, compute: Compute) -> LungMasks | None:
+    if folder is None and all(film.mask_path is None for film in films):
+        say("note: these films have no lung masks: the share in the lungs stays unknown (--masks)")
+        return None
+    report = compute.report("reading masks")
+    masks = lung_masks(films, spec, folder=folder, n_workers=compute.n_workers, progress=report)
+    for problem in masks.problems[:_MOST_PROBLEMS]:
+        say(f"mask left out: {problem.path}: {problem.reason}")
+    if not masks.has_mask.any():
+        raise FileNotFoundError(
+            f"none of the lung masks that {len(films)} films name can be read; mend them, or name a folder (--masks)"
+        )
+    return masks
 
 
 @click.command()
@@ -58,7 +111,7 @@ _MOST_AT_ONCE = 64  # films; a map and its gradient take more room than an embed
 @rule_flags(EXPLAINED_RULES)
 @as_one(
     "heat",
-    HeatFlags,
+    dict,
     click.option(
         "--question", default="", help=f"{_QUESTIONS}; finding:NAME: for NAME.  [default: contrast; decision for cam]"
     ),
@@ -94,7 +147,7 @@ def command(
     out: Path,
     support: SupportFlags,
     rule: ExemplarRule,
-    heat: HeatFlags,
+    heat: dict[str, Any],
     mask_folder: Path | None,
     n_overlays: int | None,
     n_covered: int,
@@ -118,7 +171,7 @@ def command(
     if (out / PAGE).exists():
         raise click.UsageError(f"{out} holds an explanation already: name another folder (--out)")
     run_path = _one_run(checkpoint, classifier)
-    if heat.method == ATTENTION:  # which explains no number that covering could change
+    if heat["method"] == ATTENTION:  # which explains no number that covering could change
         if n_covered and "n_covered" in given_flags():
             raise click.UsageError("--deletion does not go with --method attention: it explains no number")
         n_covered = 0
@@ -128,9 +181,10 @@ def command(
     else:
         films = of_split(read_films(source, reading, single_label=True, allow_leak=True), split, "test", "--split")
     paths = [run_path] if versus is None else [run_path, versus]
-    asked = Explained(films, exemplars, rule, heat, mask_folder)
     with only_writer(out), bars_for(compute) as compute:
-        runs = [explained_run(name, path, asked, compute) for name, path in zip(short_names(paths), paths, strict=True)]
+        explainers = [_explainer(path, exemplars, rule, heat, compute) for path in paths]
+        named = zip(short_names(paths), explainers, strict=True)
+        runs = [_run_films(name, explainer, films, mask_folder, compute) for name, explainer in named]
         say_problems(runs[0].films.records)
         explanation = _explain(runs, mask_folder, n_covered, seed, compute)
         write_explanation(out, explanation, n_overlays=n_overlays, progress=compute.report("overlays"))
@@ -144,9 +198,8 @@ def _one_run(checkpoint: Path | None, classifier: Path | None) -> Path:
     path = checkpoint or classifier
     if path is None or (checkpoint and classifier):
         raise click.UsageError("name an encoder (--checkpoint) or a classifier (--classifier), one of them")
-    idle = [flag for name, flag in given_flags().items() if classifier and name in _OF_EXEMPLARS]
-    if idle:
-        raise click.UsageError(f"{', '.join(idle)} does not go with --classifier: it compares with no exemplars")
+    if classifier:
+        refuse_flags(lambda name: name in _OF_EXEMPLARS, "--classifier", "it compares with no exemplars")
     return path
 
 
@@ -160,7 +213,7 @@ def _explain(
         covering = compute.report("covering films")
         erasure = erase_films(run, n_films=n_covered, n_steps=_N_STEPS, seed=seed, progress=covering)
     if len(runs) > 1:
-        whole = [in_whole_film(one, mask_folder) for one in runs]
+        whole = [_in_whole_film(one, mask_folder) for one in runs]
         paired = compare_runs(*whole, seed=seed, cache_folder=compute.cache_folder, progress=compute.progress)
     return Explanation(run, report, erasure, paired, seed)
 

@@ -61,6 +61,21 @@ def given_flags() -> dict[str, str]:
     return {one.name or "": one.opts[0] for one in typed if one.name not in _OF_FILES}
 
 
+def refuse_flags(is_idle: Callable[[str], bool], other: str, why: str) -> None:
+    """Refuse typed flags that would change nothing.
+
+    Args:
+        is_idle: takes the name of a parameter.
+        other: flag beside which they are idle.
+        why: for the error.
+
+    Raises:
+        click.UsageError: one or more were typed.
+    """
+    if idle := [flag for name, flag in given_flags().items() if is_idle(name)]:
+        raise click.UsageError(f"{', '.join(idle)} does not go with {other}: {why}")
+
+
 def comma_names(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
     """Take the names out of "A,B,C"; none at all is wrong use of the flag."""
     if value is None:
@@ -72,11 +87,16 @@ def comma_names(context: click.Context, parameter: click.Parameter, value: str |
     return found
 
 
+def is_count(text: str) -> bool:
+    """Return whether a text is a number of 1 or more."""
+    return text.strip().isdecimal() and int(text) > 0
+
+
 def count_or_all(context: click.Context, parameter: click.Parameter, value: str) -> int | None:
     """Take a number of 1 or more, or None for "all"."""
     if value == ALL:
         return None
-    if not value.isdigit() or int(value) < 1:
+    if not is_count(value):
         raise click.BadParameter(f"{value!r} is neither a number of 1 or more nor {ALL!r}")
     return int(value)
 
@@ -164,6 +184,11 @@ data_flag = click.option(
     required=True,
     help="Manifest CSV, image folder, or NAME:PATH (names and flags: data read --help).",
 )
+novel_flag = click.option(
+    "--novel", metavar="A,B", callback=comma_names, help="Findings not trained on.  [default: as the checkpoint says]"
+)
+ways_flag = click.option("--n-way", type=click.IntRange(2), help="Findings in an episode.  [default: all]")
+draw_seed_flag = click.option("--seed", default=0, show_default=True, help="Of the episodes.")
 run_folder_flag = click.option("--out", required=True, type=folder_path, help="The run folder to write.")
 resume_flag = click.option("--resume", is_flag=True, help="Go on from OUT/last.ckpt, with the same settings.")
 crop_flag = click.option(

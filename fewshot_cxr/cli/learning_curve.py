@@ -6,9 +6,21 @@ from pathlib import Path
 import click
 
 from fewshot_cxr import report  # each name loads when it is asked for: no matplotlib without a figure
-from fewshot_cxr.cli.console import bars_for, say, say_notes, say_problems, show_tables, write_result
+from fewshot_cxr.cli.console import bars_for, say_notes, say_problems, say_written, show_tables, write_result
 from fewshot_cxr.cli.exemplars import of_split, rule_flags, split_flag, training_films_flag
-from fewshot_cxr.cli.flags import ALL, as_one, batch_compute_flags, checkpoint_flag, comma_names, data_flag, json_flag
+from fewshot_cxr.cli.flags import (
+    ALL,
+    as_one,
+    batch_compute_flags,
+    checkpoint_flag,
+    comma_names,
+    data_flag,
+    draw_seed_flag,
+    is_count,
+    json_flag,
+    novel_flag,
+    ways_flag,
+)
 from fewshot_cxr.cli.outputs import numbers_file, picture_file
 from fewshot_cxr.cli.results import show_warnings
 from fewshot_cxr.cli.sources import Reading, read_films, reading_flags
@@ -28,7 +40,7 @@ def _counts(context: click.Context, parameter: click.Parameter, value: str | Non
     names = comma_names(context, parameter, value)
     if names is None:
         return None
-    if not all(name.isdecimal() and int(name) > 0 for name in names) or len(set(map(int, names))) < len(names):
+    if not all(map(is_count, names)) or len(set(map(int, names))) < len(names):
         raise click.UsageError(f"{parameter.opts[0]} {value}: distinct numbers from 1 up were expected, as 1,2,5")
     return tuple(map(int, names))
 
@@ -49,24 +61,19 @@ question_flags = as_one(
         show_default=True,
         help="Labelled films of each finding.",
     ),
-    click.option(
-        "--novel",
-        metavar="A,B",
-        callback=comma_names,
-        help="Findings not trained on.  [default: as the checkpoint says]",
-    ),
+    novel_flag,
     click.option(
         "--ahead",
         metavar="N,N",
         callback=_counts,
         help="Forecast these shots.  [default: 20 more than the largest that was measured]",
     ),
-    click.option("--n-way", type=click.IntRange(2), help="Findings in an episode.  [default: all]"),
+    ways_flag,
     click.option(
         "--n-query", type=click.IntRange(1), default=N_QUERY, show_default=True, help="Films to classify per finding."
     ),
     click.option("--n-episodes", type=click.IntRange(1), default=1000, show_default=True, help="Episodes."),
-    click.option("--seed", default=0, show_default=True, help="Of the episodes."),
+    draw_seed_flag,
 )
 
 
@@ -139,9 +146,7 @@ def command(
     show_tables(tables, to_stderr=json_file == "-")
     say_notes(curve.notes)
     show_warnings(curve.warnings)
-    for file in (csv_file, plot_file):
-        if file is not None:
-            say(f"written: {file}")
+    say_written(csv_file, plot_file)
 
 
 def _support(records: Records, splits: tuple[str, ...]) -> Records:

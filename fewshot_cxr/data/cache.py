@@ -24,9 +24,8 @@ import numpy as np
 from fewshot_cxr._json import read_json
 from fewshot_cxr._processors import n_processors
 from fewshot_cxr.data.film import DecodingFacts, notes_of_films, takes_any_modality
-from fewshot_cxr.data.hashing import file_hash
 from fewshot_cxr.data.images import decode_film, is_read_anew
-from fewshot_cxr.data.packs import Facts, Places, read_packs, write_listing
+from fewshot_cxr.data.packs import Facts, Places, file_hash, read_packs, write_listing
 from fewshot_cxr.data.plain_file import check_plain
 from fewshot_cxr.data.transforms import RECIPE_VERSION, to_square
 from fewshot_cxr.image_spec import ImageSpec

@@ -32,11 +32,11 @@ from pydicom.uid import (
 )
 
 from fewshot_cxr.data.codestream import ANY_CODES, NO_CODES, check_parts, lengthened, may_lack_data
-from fewshot_cxr.data.counted_reads import TOO_MANY_PARTS, CountedBytes
 from fewshot_cxr.data.dicom_checks import check_film, check_pixel_data
 from fewshot_cxr.data.dicom_gray import to_gray
 from fewshot_cxr.data.dicom_kind import LATERAL_VIEWS, doubts_of, view_of, why_no_chest_film
 from fewshot_cxr.data.film import LATERAL, DecodedFilm, DecodingFacts
+from fewshot_cxr.data.plain_file import TOO_MANY_PARTS, CountedBytes
 from fewshot_cxr.data.quiet import quiet
 
 HEAD_BYTES = 132  # as many as is_dicom looks at

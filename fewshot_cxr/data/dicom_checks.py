@@ -10,8 +10,8 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID, RLELossless
 
 from fewshot_cxr.data.codestream import JPEG_2000, check_codestream, codestream_size
-from fewshot_cxr.data.counted_reads import CountedBytes
 from fewshot_cxr.data.dicom_elements import Elements
+from fewshot_cxr.data.plain_file import CountedBytes
 
 _NEEDED = ("SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored", "PixelRepresentation")
 _OFFSETS = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")

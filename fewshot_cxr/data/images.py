@@ -8,12 +8,11 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
-from fewshot_cxr.data.counted_reads import TOO_MANY_PARTS, CountedBytes
 from fewshot_cxr.data.deep_colour import deep_colour_gray, is_deep_colour
 from fewshot_cxr.data.dicom import HEAD_BYTES, decode_dicom, is_dicom
 from fewshot_cxr.data.dicom_gray import BIT_DEPTHS
 from fewshot_cxr.data.film import DecodedFilm, DecodingFacts
-from fewshot_cxr.data.plain_file import MOST_FILE_BYTES, open_plain
+from fewshot_cxr.data.plain_file import MOST_FILE_BYTES, TOO_MANY_PARTS, CountedBytes, open_plain
 from fewshot_cxr.data.quiet import quiet
 from fewshot_cxr.data.whole_picture import check_after, check_before
 

@@ -1,5 +1,6 @@
 """Packs of decoded films: each is tested by a checksum, with its list, before any film of it is taken."""
 
+import hashlib
 import json
 import warnings
 import zlib
@@ -13,7 +14,6 @@ from typing import Any
 
 from fewshot_cxr._json import read_json
 from fewshot_cxr.data.film import DecodingFacts
-from fewshot_cxr.data.hashing import file_hash
 from fewshot_cxr.storage import write_json
 from fewshot_cxr.whole_files import sweep_parts
 
@@ -71,11 +71,13 @@ def write_listing(pack: Path, hashes: Sequence[str], facts: Facts, *, checksum: 
     """
     told = {key: asdict(facts[key]) for key in hashes if key in facts}
     entry = {"facts": told, "hashes": list(hashes)}
-    write_json(_listing_of(pack), {"crc32": _sum_of(entry, checksum)} | entry)
+    write_json(pack.with_suffix(".json"), {"crc32": _sum_of(entry, checksum)} | entry)
 
 
-def _listing_of(pack: Path) -> Path:
-    return pack.with_suffix(".json")
+def file_hash(path: str | Path) -> str:
+    """BLAKE2b (hex, 128 bits) over the bytes of a file."""
+    with Path(path).open("rb") as opened:
+        return hashlib.file_digest(opened, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def _read_pack(listing: Path, size_px: int, wanted: set[str]) -> tuple[Places, Facts] | None:

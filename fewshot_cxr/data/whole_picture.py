@@ -20,8 +20,8 @@ from fewshot_cxr.data.codestream import (
     lengthened,
     may_lack_data,
 )
-from fewshot_cxr.data.counted_reads import CountedBytes
 from fewshot_cxr.data.jpeg2000 import check_blocks
+from fewshot_cxr.data.plain_file import CountedBytes
 
 _JPEGS = ("JPEG", "MPO")
 # TIFF 6.0, sections 8, 15 and 22, and technical note 2: how strips or tiles are packed, where they are, how long.
@@ -70,10 +70,6 @@ def _ends_flat(picture: ImageFile) -> bool:
 def _is_same(picture: ImageFile, content: bytes) -> bool:
     with Image.open(BytesIO(content), formats=_JPEGS) as other:
         return np.array_equal(np.asarray(other), np.asarray(picture))
-
-
-def _check_jpeg(picture: ImageFile, content: bytes) -> None:
-    check_scans(content)
 
 
 def _check_png(picture: ImageFile, content: bytes) -> None:
@@ -151,13 +147,9 @@ def _check_strips(picture: ImageFile, content: bytes) -> None:
         check_codestream(content[place : place + length])
 
 
-def _check_jpeg_2000(picture: ImageFile, content: bytes) -> None:
-    check_blocks(content)
-
-
 _CHECKS: dict[str, Callable[[ImageFile, bytes], None]] = {
-    **dict.fromkeys(_JPEGS, _check_jpeg),
-    "JPEG2000": _check_jpeg_2000,
+    **dict.fromkeys(_JPEGS, lambda _, content: check_scans(content)),
+    "JPEG2000": lambda _, content: check_blocks(content),
     "PNG": _check_png,
     "PPM": _check_text,
     "TIFF": _check_strips,

@@ -1,4 +1,5 @@
 from .base import Encoder as Encoder
+from .card import frozen_card as frozen_card
 from .checkpoint import ENCODER_FILE as ENCODER_FILE
 from .checkpoint import encoder_hash as encoder_hash
 from .checkpoint import encoder_of as encoder_of
@@ -11,7 +12,6 @@ from .covidnet import CovidNet as CovidNet
 from .efficientnet_attention import NORMALISATIONS as NORMALISATIONS
 from .efficientnet_attention import PUBLISHED_GATES as PUBLISHED_GATES
 from .efficientnet_attention import EfficientNetAttention as EfficientNetAttention
-from .frozen import frozen_card as frozen_card
 from .joined import USUAL_KEEP as USUAL_KEEP
 from .joined import JoinedHead as JoinedHead
 from .joined import fit_joined_head as fit_joined_head

@@ -5,6 +5,7 @@ from typing import Any
 
 from fewshot_cxr._checks import check_form, lookup
 from fewshot_cxr.distances import DISTANCES
+from fewshot_cxr.encoders.base import Encoder
 
 _HEADER = {"recipe": {"encoder": str, "options": dict}, "image_spec": dict, "card": dict}
 _HEAD = {"kind": str, "activation?": str, "bias?": bool, "findings?": [str], "is_nonnegative?": bool}
@@ -55,3 +56,20 @@ def check_card(card: Any, name: str) -> None:
             lookup(DISTANCES, card["distance"], what="distance")
         except ValueError as error:
             raise ValueError(f"{name}: its card has an {error}") from error
+
+
+def frozen_card(encoder: Encoder) -> dict[str, Any]:
+    """Return the card of an encoder that was built and not trained, for `save_encoder`.
+
+    It knows no finding. Its embeddings are compared by cosine, since the length of pooled features tells exposure and
+    contrast rather than findings.
+
+    Args:
+        encoder: of `build_encoder`.
+    """
+    return {
+        "encoder": encoder.recipe,
+        "image_spec": encoder.image_spec.to_json(),
+        "findings": [],
+        "distance": "cosine",
+    } | ({"weights": encoder.origin} if encoder.origin else {})

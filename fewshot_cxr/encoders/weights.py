@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fewshot_cxr._checks import first_of
 from fewshot_cxr.encoders.base import TASK_HEAD, Encoder, refuse_diverged
 from fewshot_cxr.encoders.card import check_header
 from fewshot_cxr.encoders.published.facts import weight_facts
@@ -46,8 +47,8 @@ def file_facts(encoder: str, path: str | Path) -> dict[str, Any]:
         path: of the file.
     """
     own = {"file": Path(path).name, "sha256": file_sha256(path)}
-    if is_safetensors(path) and not is_foreign(path):
-        return {"name": Path(path).name, **load_tensors(path, kind=KIND)[1]["card"].get("weights", {}), **own}
+    if (held := read_own(Path(path))) is not None:
+        return {"name": Path(path).name, **held[1]["card"].get("weights", {}), **own}
     return weight_facts(encoder).to_json() | own
 
 
@@ -77,8 +78,10 @@ def load_weights(encoder: Encoder, path: str | Path) -> None:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file of weights")
-    tensors, spec = _read(path)
-    take_weights(encoder, tensors, path, spec=spec)
+    if (held := read_own(path)) is None:
+        take_weights(encoder, read_state_dict(path), path)
+    else:
+        take_weights(encoder, held[0], path, spec=ImageSpec.from_json(held[1]["image_spec"]))
     refuse_diverged(encoder, f"{path} is of no use: what it gives")
 
 
@@ -113,12 +116,13 @@ def take_weights(
         encoder.adopt_statistics(tuple(published["mean"]), tuple(published["std"]))
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], ImageSpec | None]:
+def read_own(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """Return the tensors and the header of a file of `save_encoder`; None for any other file."""
     if not is_safetensors(path) or is_foreign(path):
-        return read_state_dict(path), None
+        return None
     tensors, header = load_tensors(path, kind=KIND)
     check_header(header, str(path))
-    return tensors, ImageSpec.from_json(header["image_spec"])
+    return tensors, header
 
 
 def copy_weights(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], source: str | Path) -> None:
@@ -134,7 +138,7 @@ def copy_weights(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], so
         "it alone has": [name for name in tensors if name not in wanted],
         "shapes differ in": [name for name in wanted if name in tensors and tensors[name].shape != wanted[name].shape],
     }
-    said = "; ".join(f"{fault} {_first(names)}" for fault, names in faults.items() if names)
+    said = "; ".join(f"{fault} {first_of(names, _N_NAMED)}" for fault, names in faults.items() if names)
     if said:
         raise ValueError(f"{source} does not fit this encoder: {said}")
     with torch.no_grad():
@@ -221,8 +225,3 @@ def _shaped_as(own: Tensor | None, tensor: Tensor) -> Tensor:
 def _without(parts: Iterable[str], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     prefixes = tuple(f"{part}." for part in parts)
     return {name: tensor for name, tensor in tensors.items() if not f"{name}.".startswith(prefixes)}
-
-
-def _first(names: list[str]) -> str:
-    more = f" and {len(names) - _N_NAMED} more" if len(names) > _N_NAMED else ""
-    return ", ".join(names[:_N_NAMED]) + more

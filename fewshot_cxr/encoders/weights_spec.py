@@ -5,16 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fewshot_cxr.encoders.card import check_header
 from fewshot_cxr.encoders.described import read_folder, read_hub
 from fewshot_cxr.encoders.published.facts import weight_facts
 from fewshot_cxr.encoders.published.lite0 import LITE0_SPEC
 from fewshot_cxr.encoders.published.models import PUBLISHED
 from fewshot_cxr.encoders.timm_encoder import published_config
-from fewshot_cxr.encoders.weights import KIND
+from fewshot_cxr.encoders.weights import read_own
 from fewshot_cxr.encoders.xrv_encoder import xrv_spec
 from fewshot_cxr.image_spec import RESIZES, ImageSpec
-from fewshot_cxr.storage import is_foreign, is_safetensors, load_tensors
 
 _OF_TIMM = {
     "densenet121": "densenet121.tv_in1k",
@@ -63,11 +61,9 @@ def unsaid_statistics(name: str, weights: str | Path) -> str:
 
 def _spec_in(path: Path) -> ImageSpec | None:
     """Return the spec that a file of ours holds; None for any other file."""
-    if not path.is_file() or not is_safetensors(path) or is_foreign(path):
+    if not path.is_file() or (held := read_own(path)) is None:
         return None
-    header = load_tensors(path, kind=KIND)[1]
-    check_header(header, str(path))
-    spec = ImageSpec.from_json(header["image_spec"])
+    spec = ImageSpec.from_json(held[1]["image_spec"])
     # The mean film comes with the weights; a run that measures none has no use for it.
     return replace(spec, per_pixel=False, mean=ImageSpec().mean, std=ImageSpec().std) if spec.per_pixel else spec
 

@@ -28,7 +28,6 @@ from .films import read_predictions as read_predictions
 from .learning_curve import measure_learning_curve as measure_learning_curve
 from .learning_curve_result import Forecast as Forecast
 from .learning_curve_result import LearningCurve as LearningCurve
-from .replicates import Replicates as Replicates
 from .result import EpisodeFacts as EpisodeFacts
 from .result import FindingScores as FindingScores
 from .result import Result as Result
@@ -37,6 +36,7 @@ from .scores import Calibration as Calibration
 from .scores import Estimate as Estimate
 from .scores import OpenSet as OpenSet
 from .scores import Reliability as Reliability
+from .scores import Replicates as Replicates
 from .scores import Scores as Scores
 from .warning_texts import baseline_warning as baseline_warning
 from .warning_texts import sources_apart as sources_apart

@@ -12,8 +12,7 @@ from fewshot_cxr._checks import check_form
 from fewshot_cxr._html import counts_table, facts_text, html_table
 from fewshot_cxr.evaluation.answers import Answers
 from fewshot_cxr.evaluation.plain_values import read_plain, take, to_plain
-from fewshot_cxr.evaluation.replicates import Replicates
-from fewshot_cxr.evaluation.scores import Calibration, OpenSet, Scores, overall_key, read_scores
+from fewshot_cxr.evaluation.scores import Calibration, OpenSet, Replicates, Scores, overall_key, read_scores
 from fewshot_cxr.evaluation.shown import result_facts
 from fewshot_cxr.metrics import Estimate
 from fewshot_cxr.unknown_patients import over_patients

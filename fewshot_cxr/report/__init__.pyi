@@ -16,7 +16,7 @@ from .html import Headline as Headline
 from .html import Page as Page
 from .html import Section as Section
 from .html import render_page as render_page
-from .learning_curve_figure import draw_learning_curve as draw_learning_curve
+from .learning_curve_section import draw_learning_curve as draw_learning_curve
 from .learning_curve_tables import learning_curve_table as learning_curve_table
 from .map_sections import projection_section as projection_section
 from .map_sections import som_section as som_section

@@ -1,11 +1,9 @@
 """A learning curve as tables and CSV: what a page and a terminal show alike."""
 
-import csv
-import io
-
+from fewshot_cxr._csv import csv_text
 from fewshot_cxr.evaluation.learning_curve_result import LearningCurve
 from fewshot_cxr.metrics import Estimate
-from fewshot_cxr.report.number_rows import COLUMNS
+from fewshot_cxr.report.number_rows import COLUMNS, number_cells
 from fewshot_cxr.report.tables import UNKNOWN, Table, interval_text, number_text, two_lines, value_text
 
 CURVE_COLUMNS = (*COLUMNS, "n_shot", "is_forecast")
@@ -48,13 +46,10 @@ def forecast_table(curve: LearningCurve) -> Table:
 
 def learning_curve_csv(curve: LearningCurve) -> str:
     """Return the numbers as CSV text: CURVE_COLUMNS; what is unknown is empty."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CURVE_COLUMNS)
+    rows: list[tuple[object, ...]] = [CURVE_COLUMNS]
     for name, finding, n_shot, one, is_forecast in curve.numbers():
-        ends = [*(one.ci95_patients or (None, None)), *(one.ci95_episodes or (None, None))]
-        writer.writerow([name, finding, one.mean, *ends, curve.interval_over, n_shot, int(is_forecast)])
-    return text.getvalue()
+        rows.append((*number_cells(name, finding, one, curve.interval_over), n_shot, int(is_forecast)))
+    return csv_text(rows)
 
 
 def new_first(curve: LearningCurve) -> list[str]:

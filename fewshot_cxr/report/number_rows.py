@@ -14,9 +14,14 @@ def numbers_csv(result: Result) -> str:
     """Return the numbers as CSV text: COLUMNS, low and high over what stands in the last; what is unknown is empty."""
     rows: list[tuple[object, ...]] = [COLUMNS]
     for name, finding, one in _numbers(result):
-        ends = [*(one.ci95_patients or (None, None)), *(one.ci95_episodes or (None, None))]
-        rows.append((name, finding, one.mean, *ends, result.interval_over))
+        rows.append(number_cells(name, finding, one, result.interval_over))
     return csv_text(rows)
+
+
+def number_cells(name: str, finding: str, one: Estimate, over: str) -> tuple[object, ...]:
+    """Return the cells of a number below COLUMNS; `over` is what low and high are over."""
+    ends = [*(one.ci95_patients or (None, None)), *(one.ci95_episodes or (None, None))]
+    return name, finding, one.mean, *ends, over
 
 
 def multi_label_csv(result: Result) -> str:

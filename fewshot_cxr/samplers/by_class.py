@@ -3,16 +3,16 @@
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
-from torch.utils.data import Sampler
 
 from fewshot_cxr._checks import check_at_least, lookup
+from fewshot_cxr.samplers.epochs import EpochSampler
 from fewshot_cxr.seeding import generator
 
 # Cui et al. 2019 try .9 to .9999; with .999 a class of some thousand films counts as a thousand.
 _EFFECTIVE_BETA = 0.999
 
 
-class ClassBatchSampler(Sampler[list[int]]):
+class ClassBatchSampler(EpochSampler):
     """Shuffled batches of an epoch's films, which `balance` (a name in `BALANCES`) chooses.
 
     `none`: each film once. `inverse`: as many films as there are, with replacement, each class as likely as another.
@@ -53,22 +53,12 @@ class ClassBatchSampler(Sampler[list[int]]):
         if len(class_ids) < 2:
             raise ValueError(f"training needs two films or more, got {len(class_ids)}")
         check_at_least(batch_size, 2, "batch_size")
-        self.class_ids, self.batch_size, self.seed = class_ids, batch_size, seed
+        self.class_ids, self.batch_size = class_ids, batch_size
         self.is_counted = n_batches is not None
         n_films = len(self._films(class_ids, generator(seed, "class batches", 0)))
-        self.n_batches = len(_cuts(n_films, batch_size)) + 1 if n_batches is None else n_batches
-        check_at_least(self.n_batches, 1, "n_batches")
-        self.epoch = 0
+        super().__init__(len(_cuts(n_films, batch_size)) + 1 if n_batches is None else n_batches, seed)
 
-    def __len__(self) -> int:
-        return self.n_batches
-
-    def set_epoch(self, epoch: int) -> None:
-        """Say which epoch the next iteration is."""
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[list[int]]:
-        """Yield the rows of each batch of this epoch."""
+    def _batches(self) -> Iterator[list[int]]:
         rng = generator(self.seed, "class batches", self.epoch)
         films = self._films(self.class_ids, rng)
         if self.is_counted:
@@ -78,7 +68,6 @@ class ClassBatchSampler(Sampler[list[int]]):
         for batch in np.split(films, _cuts(len(films), self.batch_size)):
             rows: list[int] = batch.tolist()
             yield rows
-        self.epoch += 1
 
 
 def _cuts(n_films: int, batch_size: int) -> list[int]:
@@ -137,7 +126,7 @@ BALANCES: Mapping[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] 
 }
 
 
-class BalancedBatchSampler(Sampler[list[int]]):
+class BalancedBatchSampler(EpochSampler):
     """Batches that hold every class about equally often, whatever the classes' sizes.
 
     Within an epoch the films of a class come round without repetition before any comes again, one of each patient
@@ -180,20 +169,10 @@ class BalancedBatchSampler(Sampler[list[int]]):
             raise ValueError(f"n_classes must be 2..{most} for {here}, got {n_classes}")
         self.rows = {int(c): np.flatnonzero(class_ids == c) for c in self.classes}
         self.group_ids = np.asarray(group_ids)
-        self.batch_size, self.seed = batch_size, seed
-        self.n_batches = max(1, round(len(class_ids) / batch_size)) if n_batches is None else n_batches
-        check_at_least(self.n_batches, 1, "n_batches")
-        self.epoch = 0
+        self.batch_size = batch_size
+        super().__init__(max(1, round(len(class_ids) / batch_size)) if n_batches is None else n_batches, seed)
 
-    def __len__(self) -> int:
-        return self.n_batches
-
-    def set_epoch(self, epoch: int) -> None:
-        """Say which epoch the next iteration is."""
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[list[int]]:
-        """Yield the rows of each batch of this epoch."""
+    def _batches(self) -> Iterator[list[int]]:
         rng = generator(self.seed, "balanced batches", self.epoch)
         queues: dict[int, list[int]] = {class_id: [] for class_id in self.rows}
         for _ in range(self.n_batches):
@@ -203,7 +182,6 @@ class BalancedBatchSampler(Sampler[list[int]]):
                 share = self.batch_size // self.n_classes + (position < self.batch_size % self.n_classes)
                 batch += self._take(queues[class_id], class_id, share, rng)
             yield batch
-        self.epoch += 1
 
     def _take(self, queue: list[int], class_id: int, share: int, rng: np.random.Generator) -> list[int]:
         share = min(share, len(self.rows[class_id]))

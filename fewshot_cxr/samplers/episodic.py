@@ -4,14 +4,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
-from torch.utils.data import Sampler
 
-from fewshot_cxr._checks import check_at_least
 from fewshot_cxr.episodes import Episodes
+from fewshot_cxr.samplers.epochs import EpochSampler
 from fewshot_cxr.seeding import torch_seed
 
 
-class EpisodicBatchSampler(Sampler[list[int]]):
+class EpisodicBatchSampler(EpochSampler):
     """Each batch is one episode: first n_way x n_shot support rows, class by class, then n_way x n_query query rows.
 
     No patient is on both sides. Each epoch has its own episodes, drawn from (seed, epoch); the sampler counts its
@@ -43,8 +42,7 @@ class EpisodicBatchSampler(Sampler[list[int]]):
         n_batches: int,
         seed: int = 0,
     ) -> None:
-        check_at_least(n_batches, 1, "n_batches")
-        self.n_batches, self.seed, self.epoch = n_batches, seed, 0
+        super().__init__(n_batches, seed)
         self._episodes = Episodes(
             class_ids=class_ids,
             group_ids=group_ids,
@@ -56,17 +54,8 @@ class EpisodicBatchSampler(Sampler[list[int]]):
             n_query=n_query,
         )
 
-    def __len__(self) -> int:
-        return self.n_batches
-
-    def set_epoch(self, epoch: int) -> None:
-        """Say which epoch the next iteration is."""
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[list[int]]:
-        """Yield the rows of each episode of this epoch."""
+    def _batches(self) -> Iterator[list[int]]:
         episodes = replace(self._episodes, seed=torch_seed(self.seed, "episodes", self.epoch))
         for block in episodes.blocks():
             sides = [side.reshape(len(block), -1) for side in (block.support, block.query)]
             yield from np.concatenate(sides, axis=1).tolist()
-        self.epoch += 1

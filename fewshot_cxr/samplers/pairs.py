@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from torch.utils.data import Sampler
 
 from fewshot_cxr._checks import check_at_least
 from fewshot_cxr.samplers.by_class import check_films
+from fewshot_cxr.samplers.epochs import EpochSampler
 from fewshot_cxr.seeding import generator
 
 
-class PairBatchSampler(Sampler[list[int]]):
+class PairBatchSampler(EpochSampler):
     """Batches of pairs: row i and row i + batch_size // 2 are a pair, of one class or of two.
 
     Each epoch draws as many films of each class as the smallest class with two films has, without replacement (a
@@ -57,20 +57,11 @@ class PairBatchSampler(Sampler[list[int]]):
         self.rows = [np.flatnonzero(class_ids == c) for c in classes]
         self.group_ids = np.asarray(group_ids)
         self.n_per_class = int(sizes[sizes > 1].min())
-        self.batch_size, self.seed = batch_size, seed
-        self.n_batches = max(1, round(len(class_ids) / batch_size)) if n_batches is None else n_batches
-        check_at_least(self.n_batches, 1, "n_batches")
-        self.epoch = 0
+        self.batch_size = batch_size
+        super().__init__(max(1, round(len(class_ids) / batch_size)) if n_batches is None else n_batches, seed)
 
-    def __len__(self) -> int:
-        return self.n_batches
-
-    def set_epoch(self, epoch: int) -> None:
-        """Say which epoch the next iteration is."""
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[list[int]]:
-        """Yield the rows of each batch of this epoch: first one film of every pair, then the other of each."""
+    def _batches(self) -> Iterator[list[int]]:
+        """Yield first one film of every pair, then the other of each."""
         rng = generator(self.seed, "pair batches", self.epoch)
         films = [self._subset(rows, rng) for rows in self.rows]
         same = [_PairList.within(own, self.group_ids[own]) for own in films if len(own) > 1]
@@ -81,7 +72,6 @@ class PairBatchSampler(Sampler[list[int]]):
         for parts in zip(*halves, strict=True):
             pairs: list[int] = rng.permutation(np.concatenate(parts)).T.ravel().tolist()
             yield pairs
-        self.epoch += 1
 
     def _subset(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return a class's films of this epoch, of two patients at least where the class has them."""

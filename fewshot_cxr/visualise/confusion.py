@@ -7,7 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 
-from fewshot_cxr.visualise.style import PAGE_WIDTH, Figure, Theme, contrast_ratio, drawing, wrapped
+from fewshot_cxr.visualise.style import PAGE_WIDTH, Figure, Theme, contrast_ratio, drawing
+from fewshot_cxr.visualise.text import wrapped
 
 _MOST_WITH_DECIMALS = 8  # findings
 

@@ -9,16 +9,8 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
 from fewshot_cxr._checks import lookup
-from fewshot_cxr.visualise.style import (
-    Figure,
-    Reading,
-    Theme,
-    drawing,
-    films_text,
-    line_looks,
-    percent_scale,
-    wrapped,
-)
+from fewshot_cxr.visualise.style import Figure, Reading, Theme, drawing, line_looks, percent_scale
+from fewshot_cxr.visualise.text import films_text, wrapped
 
 Curve = tuple[ArrayLike, ArrayLike, Reading]
 

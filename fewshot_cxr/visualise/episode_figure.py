@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 
 from fewshot_cxr.visualise.films import caption_lines, check_images, draw_film, draw_framed_film, film_axes
-from fewshot_cxr.visualise.style import PAGE_WIDTH, Figure, Theme, drawing, fitted, put_title, wrapped
+from fewshot_cxr.visualise.style import PAGE_WIDTH, Figure, Theme, drawing, fitted, put_title
+from fewshot_cxr.visualise.text import wrapped
 
 _COLUMNS = 4
 _MOST_SHOTS = 10  # labelled films of a finding that are drawn

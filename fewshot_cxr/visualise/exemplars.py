@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 
 from fewshot_cxr.visualise.films import check_images, draw_framed_film, film_axes
-from fewshot_cxr.visualise.style import PAGE_WIDTH, Figure, Theme, drawing, fitted, put_title, wrapped
+from fewshot_cxr.visualise.style import PAGE_WIDTH, Figure, Theme, drawing, fitted, put_title
+from fewshot_cxr.visualise.text import wrapped
 
 _MOST_COLUMNS = 3
 _RANK_COLUMNS = 4

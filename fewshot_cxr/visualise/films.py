@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from fewshot_cxr.visualise.style import PAGE_WIDTH, drawing, wrapped
+from fewshot_cxr.visualise.style import PAGE_WIDTH, drawing
+from fewshot_cxr.visualise.text import wrapped
 
 
 def sample_grid_figure(rows: Mapping[str, Sequence[np.ndarray]], *, title: str = "", theme: str = "light") -> Figure:

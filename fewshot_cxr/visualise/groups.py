@@ -9,7 +9,8 @@ import numpy as np
 from matplotlib.figure import SubFigure
 from matplotlib.lines import Line2D
 
-from fewshot_cxr.visualise.style import PAGE_WIDTH, Figure, Theme, drawing, fitted, wrapped
+from fewshot_cxr.visualise.style import PAGE_WIDTH, Figure, Theme, drawing, fitted
+from fewshot_cxr.visualise.text import wrapped
 
 Looks = dict[str, tuple[str, str]]  # name of a group -> (colour, marker)
 

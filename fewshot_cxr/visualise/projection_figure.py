@@ -19,7 +19,8 @@ from fewshot_cxr.visualise.groups import (
     put_legend,
 )
 from fewshot_cxr.visualise.projection import N_SILHOUETTE, Projection, silhouette
-from fewshot_cxr.visualise.style import PAGE_WIDTH, Figure, Theme, percent, wrapped
+from fewshot_cxr.visualise.style import PAGE_WIDTH, Figure, Theme
+from fewshot_cxr.visualise.text import percent, wrapped
 
 Panel = tuple[str, Projection, Sequence[Hashable]]  # title, the plane, the group of each film
 

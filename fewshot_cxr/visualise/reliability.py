@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 
-from fewshot_cxr.visualise.style import Figure, draw_ticks, drawing, percent, percent_scale
+from fewshot_cxr.visualise.style import Figure, draw_ticks, drawing, percent_scale
+from fewshot_cxr.visualise.text import percent
 
 Bin = tuple[float, float, float]  # share of the queries, their mean probability, share of them that is right; all 0..1
 

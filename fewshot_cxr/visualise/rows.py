@@ -11,16 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from fewshot_cxr.visualise.style import (
-    Figure,
-    Reading,
-    Theme,
-    drawing,
-    films_text,
-    percent,
-    percent_scale,
-    wrapped,
-)
+from fewshot_cxr.visualise.style import Figure, Reading, Theme, drawing, percent_scale
+from fewshot_cxr.visualise.text import films_text, percent, wrapped
 
 _DASHES: tuple[Any, ...] = ("--", "-.", (0, (9, 3)))  # lines of one colour, told apart
 _MOST_SPLITS = 5  # as many colours as are told apart

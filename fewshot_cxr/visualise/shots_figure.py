@@ -6,16 +6,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from fewshot_cxr.visualise.style import (
-    Figure,
-    Reading,
-    Theme,
-    draw_ticks,
-    drawing,
-    line_looks,
-    percent_scale,
-    wrapped,
-)
+from fewshot_cxr.visualise.style import Figure, Reading, Theme, draw_ticks, drawing, line_looks, percent_scale
+from fewshot_cxr.visualise.text import wrapped
 
 Points = Sequence[tuple[int, Reading]]  # (shots, share with its interval), by rising shots
 

@@ -8,33 +8,15 @@ from typing import Any
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import Figure as Figure
+from matplotlib.figure import SubFigure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 from matplotlib.ticker import PercentFormatter
 from matplotlib.typing import ColorType
 
 from fewshot_cxr._checks import lookup
-from fewshot_cxr.visualise.text import films_text, percent, wrapped
-
-__all__ = [
-    "OKABE_ITO",
-    "PAGE_WIDTH",
-    "THEMES",
-    "Figure",
-    "Reading",
-    "Theme",
-    "contrast_ratio",
-    "draw_ticks",
-    "drawing",
-    "films_text",
-    "fitted",
-    "line_looks",
-    "percent",
-    "percent_scale",
-    "put_title",
-    "wrapped",
-]
+from fewshot_cxr.visualise.text import wrapped
 
 _FONT = "DejaVu Sans"  # it comes with matplotlib: the same letters on every machine
 _LEAST_LETTERS = 4  # of a line

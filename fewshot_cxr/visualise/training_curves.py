@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from fewshot_cxr.visualise.style import Figure, Theme, draw_ticks, drawing, percent, percent_scale
+from fewshot_cxr.visualise.style import Figure, Theme, draw_ticks, drawing, percent_scale
+from fewshot_cxr.visualise.text import percent
 
 _LOSSES = ("loss", "val_loss")
 _LINES = {  # column -> its line, of one name in both panels, so that one legend does; what stands above it alone

@@ -9,7 +9,7 @@ from fewshot_cxr.encoders import load_encoder
 from fewshot_cxr.evaluation import EmbeddingAudit, assess_embedding
 from fewshot_cxr.records import Records
 from fewshot_cxr.workflows.compute import Compute
-from fewshot_cxr.workflows.training_films import find_training_films
+from fewshot_cxr.workflows.weights_seen import find_training_films
 
 
 def audit_embedding(checkpoint: Path, films: Records, *, seed: int = 0, compute: Compute) -> EmbeddingAudit:

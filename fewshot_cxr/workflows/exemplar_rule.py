@@ -23,6 +23,10 @@ class ExemplarRule:
     distance: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    def settings(self) -> dict[str, Any]:
+        """Return it as the keywords of `evaluate_plan` and its like."""
+        return {"rule": self.name, "distance": self.distance, "rule_options": self.options}
+
     def for_encoder(self, encoder: Encoder, checkpoint: Path) -> "ExemplarRule":
         """Return it with what the encoder was trained by: its rule, its distance, the weights that a template takes."""
         name = self.name or encoder.card.get("rule", ExemplarRule().name)

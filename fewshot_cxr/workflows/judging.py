@@ -26,8 +26,12 @@ from fewshot_cxr.inference.embed import with_facts
 from fewshot_cxr.records import Records
 from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
-from fewshot_cxr.workflows.training_films import count_training_films, with_training_films
-from fewshot_cxr.workflows.weights_seen import weights_warnings, with_weights
+from fewshot_cxr.workflows.weights_seen import (
+    count_training_films,
+    weights_warnings,
+    with_training_films,
+    with_weights,
+)
 
 Planner = Callable[[Embeddings, Sequence[str] | None, Callable[[int, int], None] | None], Plan]
 """From labelled films, the findings that the encoder was trained on, and progress, to episodes."""
@@ -194,9 +198,7 @@ def evaluate_in_episodes(
     result = evaluate_plan(
         embeddings,
         plan,
-        rule=rule.name,
-        distance=rule.distance,
-        rule_options=rule.options,
+        **rule.settings(),
         baselines=embed_baselines(films) if with_baselines and not is_multi_label else None,
         calibrate=others,
         patient_interval=patient_interval,

@@ -12,8 +12,7 @@ from fewshot_cxr.evaluation.warning_texts import TRAINED_ON
 from fewshot_cxr.records import Records
 from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
-from fewshot_cxr.workflows.training_films import find_training_films, trained_on_text
-from fewshot_cxr.workflows.weights_seen import with_weights
+from fewshot_cxr.workflows.weights_seen import find_training_films, trained_on_text, with_weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,9 +79,7 @@ def measure_curve_of_films(
         seen=encoder.card.get("findings"),
         may_support=may_support,
         may_query=may_query,
-        rule=rule.name,
-        distance=rule.distance,
-        rule_options=rule.options,
+        **rule.settings(),
         device=compute.device,
         progress=compute.report("episodes"),
     )

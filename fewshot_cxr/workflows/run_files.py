@@ -27,8 +27,9 @@ def provenance(command: str) -> dict[str, Any]:
 
 
 CARD, HISTORY, LAST, SPLIT, RESULT = "card.json", "history.csv", "last.ckpt", "split.csv", "result.json"
+EPISODES, RECIPE = "episodes.json", "recipe.toml"
 RUN_FILES = (PROVENANCE_FILE, CARD, HISTORY, "training_films.json", "encoder.safetensors", "logs")  # of any training
-RECIPE_FILES = (SPLIT, RESULT, "episodes.json", "recipe.toml", "tables", "figures")  # and of a recipe's
+RECIPE_FILES = (SPLIT, RESULT, EPISODES, RECIPE, "tables", "figures")  # and of a recipe's
 Row = Mapping[str, float]
 
 

@@ -6,7 +6,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from fewshot_cxr.cli.flags import as_one, comma_names, given_flags, name_in
+from fewshot_cxr.cli.flags import as_one, comma_names, given_flags, is_count, name_in, refuse_flags
 
 
 @dataclass(frozen=True)
@@ -53,3 +53,24 @@ def test_a_slip_is_answered_before_the_command_runs(arguments, words):
     result = CliRunner().invoke(command, arguments)
     assert result.exit_code != 0
     assert words in result.output + str(result.exception)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "", "two", "\N{SUPERSCRIPT TWO}"])
+def test_a_count_is_a_number_from_1_up(text):
+    assert is_count("12")
+    assert is_count(" 3 ")
+    assert not is_count(text)
+
+
+@click.command()
+@click.option("--first", default=1)
+@click.option("--last", default=9)
+def picky(*, first, last):
+    """Refuse --last."""
+    refuse_flags(lambda name: name == "last", "--first", "the first is taken")
+
+
+def test_idle_flags_are_refused_by_name_and_only_where_they_were_typed():
+    assert CliRunner().invoke(picky, ["--first", "2"]).exit_code == 0
+    told = CliRunner().invoke(picky, ["--first", "2", "--last", "3"]).output
+    assert "--last does not go with --first: the first is taken" in told

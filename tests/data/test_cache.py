@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from fewshot_cxr.data import cache, cache_films, decode_film, read_gray, to_square
-from fewshot_cxr.data.hashing import file_hash
+from fewshot_cxr.data.packs import file_hash
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.records import Record, Records
 

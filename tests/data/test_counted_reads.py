@@ -9,8 +9,8 @@ from made_hostile import textured, whole_dicoms
 from PIL import Image
 
 from fewshot_cxr.data import read_gray
-from fewshot_cxr.data.counted_reads import MOST_READS, TOO_MANY_PARTS, CountedBytes
 from fewshot_cxr.data.dicom_header import read_header
+from fewshot_cxr.data.plain_file import MOST_READS, TOO_MANY_PARTS, CountedBytes
 from fewshot_cxr.records import Record
 
 resource = pytest.importorskip("resource", reason="POSIX only")
@@ -58,7 +58,7 @@ def test_reads_are_counted():
 
 
 def test_a_film_asks_for_few_reads(tmp_path, monkeypatch):
-    monkeypatch.setattr("fewshot_cxr.data.counted_reads.MOST_READS", 300)
+    monkeypatch.setattr("fewshot_cxr.data.plain_file.MOST_READS", 300)
     Image.fromarray(textured(900, 1000)).save(tmp_path / "film.png")
     assert read_gray(tmp_path / "film.png").shape == (900, 1000)
     for name, content in whole_dicoms().items():

@@ -68,6 +68,13 @@ def test_the_csv_holds_every_number(curve):
     assert (rows[0]["low"], rows[0]["high"]) == ("0.45", "0.55")
 
 
+def test_no_name_in_the_csv_is_a_formula(curve):
+    points = [replace(point, recalls={"=cmd": point.accuracy}) for point in curve.points]
+    text = learning_curve_csv(replace(curve, points=tuple(points)))
+    assert "recall,'=cmd," in text
+    assert ",=cmd" not in text
+
+
 def test_the_figure_shows_forecasts_where_there_are_some(curve):
     figure = draw_learning_curve(curve)(title="How many films", theme="dark")
     upper = figure.axes[0]

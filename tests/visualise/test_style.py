@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from fewshot_cxr.visualise.style import THEMES, Figure, contrast_ratio, drawing, line_looks, percent, wrapped
+from fewshot_cxr.visualise.style import THEMES, Figure, contrast_ratio, drawing, line_looks
+from fewshot_cxr.visualise.text import percent, wrapped
 
 
 @pytest.mark.parametrize("theme", sorted(THEMES))

@@ -12,6 +12,7 @@ from fewshot_cxr.encoders import build_encoder
 from fewshot_cxr.evaluation import compare_results, result_from_json
 from fewshot_cxr.objectives import LinearHead, WeightedL1Head
 from fewshot_cxr.records import Record, Records
+from fewshot_cxr.report.result_sections import main_number
 from fewshot_cxr.unknown_patients import is_unknown
 from fewshot_cxr.workflows.recipes import load_recipe, parse_recipe, parse_setting, recipe_names, run_recipe, settled
 from fewshot_cxr.workflows.recipes.division import divide, patient_names, patients_by_part
@@ -215,7 +216,7 @@ def test_every_recipe_runs_on_its_own_layout(name, published, folders):
     settings |= {"judge.rank_tables": 1} if recipe.trainer == "siamese" else {}
     out = folders / "run"
     done = run_recipe(recipe, sources, out=out, published=published, smoke=True, settings=settings)
-    value = done.number[1]
+    value = main_number(done.result)[1].mean
     assert value is None or 0 <= value <= 1
     assert json.loads((out / "result.json").read_text())["kind"] in ("closed_set", "multi_label")
     for file in ("split.csv", "recipe.toml", "encoder.safetensors", "card.json", "history.csv"):

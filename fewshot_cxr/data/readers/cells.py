@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
+from fewshot_cxr._checks import first_of
 from fewshot_cxr.data.split_names import SPLITS, plain, split_named
 from fewshot_cxr.records import Record
 from fewshot_cxr.unknown_patients import count_unknown, unknown_text
@@ -110,7 +111,8 @@ def alike_findings(films: Iterable[Record]) -> tuple[str, ...]:
     notes = []
     for first, *others in (names for names in sets.values() if len(names) > 1):
         told = ", ".join(f"{name} ({counts[name]} films)" for name in (first, *others))
-        flags = " ".join(f"--map {_shell(f'{name}={first}')}" for name in others)
+        pairs = (f"{name}={first}" for name in others)
+        flags = " ".join(f'--map "{pair}"' if " " in pair else f"--map {pair}" for pair in pairs)
         notes.append(f"{ALIKE}: {told}; `fscxr data read SOURCE {flags} --out films.csv` joins them")
     return tuple(notes)
 
@@ -139,13 +141,7 @@ def _strange_splits(films: Iterable[Record]) -> list[str]:
 
 
 def _quoted(names: Iterable[str]) -> str:
-    names = sorted(names)
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return ", ".join(map(repr, names[:_MOST_NAMED])) + more
-
-
-def _shell(text: str) -> str:
-    return f'"{text}"' if " " in text else text
+    return first_of([repr(name) for name in sorted(names)], _MOST_NAMED)
 
 
 PatientOf = Callable[[str], str | None]

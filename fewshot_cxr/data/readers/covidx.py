@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from fewshot_cxr._checks import lookup
+from fewshot_cxr._checks import first_of, lookup
 from fewshot_cxr.data.readers.csv_table import read_text
 from fewshot_cxr.data.readers.gathering import Gathering, Row, wrong_root
 from fewshot_cxr.records import Record, Records
@@ -184,6 +184,5 @@ def _notes_on_patients(films: Iterable[Record]) -> list[str]:
     shared = sorted(patient for patient, names in splits.items() if len(names) > 1)
     if not shared:
         return []
-    more = f" and {len(shared) - _N_NAMED} more" if len(shared) > _N_NAMED else ""
-    names = ", ".join(shared[:_N_NAMED]) + more
+    names = first_of(shared, _N_NAMED)
     return [f"{len(shared)} patients are in several of its lists ({names}): divide it anew with fscxr data split"]

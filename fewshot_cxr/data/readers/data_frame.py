@@ -5,7 +5,6 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from fewshot_cxr._checks import MOST_READ, check_few_findings
-from fewshot_cxr.data.readers.repeated_rows import AGREE
 from fewshot_cxr.data.readers.whole_table import films_of_table
 from fewshot_cxr.records import Records
 from fewshot_cxr.unknown_patients import with_unknown_noted
@@ -13,32 +12,14 @@ from fewshot_cxr.unknown_patients import with_unknown_noted
 _MISSING = ("nan", "<NA>", "NaT")  # by their text: what is missing has several types
 
 
-def read_dataframe(
-    frame: Any,
-    *,
-    root: str | Path = ".",
-    path_column: str | None = None,
-    label_column: str | None = None,
-    group_column: str | None = None,
-    patient_column: str | None = None,
-    patient_pattern: str | None = None,
-    path_suffix: str = "",
-    rows: str = AGREE,
-    allow_leak: bool = False,
-) -> Records:
+def read_dataframe(frame: Any, *, root: str | Path = ".", **options: Any) -> Records:
     """Read the films of a data frame: its columns are found and its cells are understood as those of a CSV.
 
     Args:
         frame: of pandas or polars. An index with a name is a column too; a cell may be a list of findings.
         root: folder that the paths start from.
-        path_column: as in `read_manifest`, like all below.
-        label_column: the same.
-        group_column: the same.
-        patient_column: the same.
-        patient_pattern: the same.
-        path_suffix: the same.
-        rows: the same.
-        allow_leak: the same.
+        options: as in `read_manifest`: path_column, label_column, group_column, patient_column, patient_pattern,
+            path_suffix, rows and allow_leak.
 
     Returns:
         Films in the order of the rows; problems count the rows from 1.
@@ -49,17 +30,7 @@ def read_dataframe(
         FileNotFoundError: no readable row.
     """
     names, cells = _names_and_cells(frame)
-    records = films_of_table(
-        Path("the data frame"),
-        names,
-        cells,
-        Path(root),
-        columns={"path": path_column, "label": label_column, "group": group_column, "patient": patient_column},
-        patient_pattern=patient_pattern,
-        path_suffix=path_suffix,
-        rows=rows,
-        allow_leak=allow_leak,
-    )
+    records = films_of_table(Path("the data frame"), names, cells, Path(root), **options)
     check_few_findings(records.findings, MOST_READ, "the data frame")
     return with_unknown_noted(records)
 

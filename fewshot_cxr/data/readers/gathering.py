@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from fewshot_cxr._checks import lookup
+from fewshot_cxr._checks import first_of, lookup
 from fewshot_cxr.data.readers.cells import alike_findings, clean_cells, split_joined_names
 from fewshot_cxr.data.readers.lost_films import lost_films
 from fewshot_cxr.data.readers.repeated_rows import AGREE, JOIN, FilmRow, Placed, conflict_notes, one_film_each
@@ -139,8 +139,7 @@ def wrong_root(root: Path, expected: str) -> FileNotFoundError:
     if not root.is_dir():
         return FileNotFoundError(f"{root}: no such folder; expected {expected} in it")
     inside = sorted(item.name + "/" * item.is_dir() for item in root.iterdir() if not item.name.startswith("."))
-    more = f" and {len(inside) - 6} more" if len(inside) > 6 else ""
-    return FileNotFoundError(f"{root}: expected {expected}; found {', '.join(inside[:6]) or 'nothing'}{more}")
+    return FileNotFoundError(f"{root}: expected {expected}; found {first_of(inside, 6) or 'nothing'}")
 
 
 def file_states(root: Path) -> StateOf:

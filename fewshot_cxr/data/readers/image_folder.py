@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from fewshot_cxr._checks import first_of
 from fewshot_cxr.data.dicom_header import AGE_TEXT, read_header
 from fewshot_cxr.data.dicom_kind import LATERAL_VIEWS
 from fewshot_cxr.data.film import LATERAL
@@ -162,10 +163,9 @@ def _check_effect(finding: str | None, meanings: Sequence[Meaning]) -> None:
     """Refuse a finding that no film takes."""
     if finding is not None and all(meaning.finding for meaning in meanings):
         names = sorted({str(meaning.finding) for meaning in meanings})
-        more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
         raise ValueError(
             f"--finding {finding} has no effect: every film lies in a finding's folder "
-            f"({', '.join(names[:_MOST_NAMES])}{more}); leave it out, name one of these folders, or rename "
+            f"({first_of(names, _MOST_NAMES)}); leave it out, name one of these folders, or rename "
             "the findings (data read --map OLD=NEW)"
         )
 

@@ -68,7 +68,6 @@ def read_manifest(
     first_line = 1 + len(lead) + bool(declared_delimiter(text)[0])
     notes += ("the lead lines are no JSON object: passed over",) if header is None else ()
     place = Path(root) if root is not None else root_of(header or {}, path)
-    given = {"path": path_column, "label": label_column, "group": group_column, "patient": patient_column}
     names = [name.strip() for name in table[0]]
     check_header(path, table[0], place)
     if place.resolve() != path.parent.resolve():
@@ -78,9 +77,12 @@ def read_manifest(
         names,
         table[1:],
         place,
-        columns=given,
         first_row=first_line + 1,
         notes=notes,
+        path_column=path_column,
+        label_column=label_column,
+        group_column=group_column,
+        patient_column=patient_column,
         patient_pattern=patient_pattern,
         path_suffix=path_suffix,
         rows=rows,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from fewshot_cxr._checks import first_of
 from fewshot_cxr.data.readers.film_walk import walk_films
 from fewshot_cxr.data.readers.folder_names import is_form, is_masks, is_of_lungs, masked_stem
 from fewshot_cxr.records import Problem
@@ -32,8 +33,7 @@ class FilmsAndMasks(NamedTuple):
         """How many pictures are masks and what becomes of them; nothing where there is none."""
         if not self.masks:
             return ()
-        more = f" and {len(self.folders) - _MOST_FOLDERS} more" if len(self.folders) > _MOST_FOLDERS else ""
-        where = f"in {', '.join(self.folders[:_MOST_FOLDERS])}{more}" if self.folders else "beside their films"
+        where = f"in {first_of(self.folders, _MOST_FOLDERS)}" if self.folders else "beside their films"
         n_left = len(self.masks) - len(self.mask_of)
         return (
             f"masks and no films {where}: {len(self.masks)}, of which {len(self.mask_of)} as the lung mask of the film "

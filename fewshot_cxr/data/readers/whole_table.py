@@ -1,6 +1,6 @@
 """A whole table becomes films: its columns are found, its rows read, its patients and splits checked."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,9 +20,12 @@ def films_of_table(
     cells: Sequence[list[str]],
     root: Path,
     *,
-    columns: Mapping[str, str | None],
     first_row: int = 1,
     notes: Iterable[str] = (),
+    path_column: str | None = None,
+    label_column: str | None = None,
+    group_column: str | None = None,
+    patient_column: str | None = None,
     patient_pattern: str | None = None,
     path_suffix: str = "",
     rows: str = AGREE,
@@ -35,14 +38,18 @@ def films_of_table(
         names: its header.
         cells: its rows, as texts.
         root: folder that the paths start from.
-        columns: what (path, label, group, patient) -> the name that overrides the search; None: it is looked for.
         first_row: number of the first row.
         notes: on the table, which the films keep.
+        path_column: a name that overrides the search.
+        label_column: the same.
+        group_column: the same.
+        patient_column: the same.
         patient_pattern: finds the patient in a path.
         path_suffix: put behind every path that does not end with it.
         rows: what several rows of one film make.
         allow_leak: take films whose splits share a patient.
     """
+    columns = {"path": path_column, "label": label_column, "group": group_column, "patient": patient_column}
     taken = take_columns(table, names, columns, hint=lambda: column_of_films(root, names, cells))
     gathering = Gathering(root, rows=rows)
     own = TableRows(table, names, taken, patient_of_path(patient_pattern), path_suffix)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from fewshot_cxr.data import DecodingFacts, decode_film, takes_any_modality
 from fewshot_cxr.data.film_marks import chest_likeness, film_marks
-from fewshot_cxr.data.hashing import file_hash
+from fewshot_cxr.data.packs import file_hash
 from fewshot_cxr.data.reading import read_all
 from fewshot_cxr.evaluation.audit.burnt_in import burnt_in_text, shrink
 from fewshot_cxr.evaluation.audit.near_duplicates import fingerprint

@@ -15,7 +15,7 @@ from fewshot_cxr.evaluation.episodic.patients import (
     population_variance,
 )
 from fewshot_cxr.evaluation.episodic.tally import Key, Layout
-from fewshot_cxr.evaluation.replicates import Replicates
+from fewshot_cxr.evaluation.scores import Replicates
 from fewshot_cxr.metrics import NUMBERS, Estimate, Interval, Number, RunningMoments, t_interval
 
 AnyLayout = Layout | MultiLabelLayout

@@ -153,7 +153,7 @@ class SupportBank:
             patient: the id that it was read with.
 
         Raises:
-            ValueError: none or several are named, nothing of it is in the bank, or fewer than two findings are left.
+            ValueError: not one is named, it is not in the bank, or fewer than two findings are left.
         """
         given = {name: value for name, value in (("finding", finding), ("film", film), ("patient", patient)) if value}
         if len(given) != 1:
@@ -289,12 +289,9 @@ class SupportBank:
 
     def facts(self) -> list[tuple[str, str]]:
         """Return what it is, in words."""
-        return [
-            ("exemplars", f"{len(self):,}: {counts_text(Counter(self.table.findings))}"),
-            ("encoder", self.terms.encoder_name),
-            ("rule", f"{self.terms.rule}, {self.terms.distance}"),
-            *self.fitted.words(),
-        ]
+        counts = f"{len(self):,}: {counts_text(Counter(self.table.findings))}"
+        facts = [("exemplars", counts), ("encoder", self.terms.encoder_name)]
+        return [*facts, ("rule", f"{self.terms.rule}, {self.terms.distance}"), *self.fitted.words()]
 
     def _with(self, table: ExemplarTable, notes: tuple[str, ...] = ()) -> "SupportBank":
         changed = replace(self, table=table, notes=notes, receipt=None)

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fewshot_cxr.report.result_sections import main_number
+from fewshot_cxr.report.tables import value_text
 from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.recipes.recipe import Recipe, load_recipe, recipe_names
 from fewshot_cxr.workflows.recipes.run import run_recipe
@@ -66,6 +68,6 @@ def _try(recipe: Recipe, variant: str, data_root: Path, out: Path, *, seed: int,
         # One that fails must not keep the others from being tried: its reason is its row.
         words = " ".join(str(error).split()) or type(error).__name__
         return CheckRow(recipe.name, variant, time.perf_counter() - begin, {}, "", words)
-    name, value = done.number
-    number = f"{name} unknown" if value is None else f"{name} {value:.3f}"
+    name, one = main_number(done.result)
+    number = f"{name} {value_text(one, 'plain')}"
     return CheckRow(recipe.name, variant, done.seconds, done.n_films, number)

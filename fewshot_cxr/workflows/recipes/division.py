@@ -8,8 +8,8 @@ from fewshot_cxr.data import assert_no_leak, fixed_counts, split_by_patient
 from fewshot_cxr.data.readers.csv_table import parse_rows, read_text, split_lead
 from fewshot_cxr.records import Record, Records
 from fewshot_cxr.workflows.recipes.settings import SplitRules
+from fewshot_cxr.workflows.run_files import SPLIT
 
-SPLIT_FILE = "split.csv"
 KNOWN_AS = "known_as"  # the attribute by which a film of an unknown patient is known in another list
 _PARTS = ("train", "val", "test")
 
@@ -114,7 +114,7 @@ def patients_by_part(path: Path) -> dict[str, str]:
         FileNotFoundError: no such file.
         ValueError: no CSV, or one without these columns.
     """
-    path = path / SPLIT_FILE if path.is_dir() else path
+    path = path / SPLIT if path.is_dir() else path
     header, *rows = parse_rows(path, split_lead(read_text(path)[0])[1])
     place = {name.strip().lower(): at for at, name in enumerate(header)}
     if "path" not in place or "split" not in place:
@@ -170,5 +170,5 @@ def _refuse_known(before: Mapping[str, str], others: tuple[Records, ...]) -> Non
     if known:
         raise ValueError(
             f"the run to start from was trained on {len(known)} of the patients that are now in validation or test: "
-            f"run it again without them (--keep-out {SPLIT_FILE} of this split), or divide these films otherwise"
+            f"run it again without them (--keep-out {SPLIT} of this split), or divide these films otherwise"
         )

@@ -113,12 +113,5 @@ def _episodes(recipe: Recipe, exemplars: Exemplars, films: Embeddings, seed: int
         if_too_small="shrink_query",
         seed=seed,
     )
-    return evaluate_plan(
-        films,
-        plan,
-        rule=exemplars.rule.name,
-        distance=exemplars.rule.distance,
-        rule_options=exemplars.rule.options,
-        device=compute.device,
-        progress=compute.report("episodes"),
-    )
+    report = compute.report("episodes")
+    return evaluate_plan(films, plan, **exemplars.rule.settings(), device=compute.device, progress=report)

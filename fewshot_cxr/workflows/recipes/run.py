@@ -1,7 +1,7 @@
 """One recipe from films to result, figures and tables."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,13 @@ from fewshot_cxr.evaluation import Result
 from fewshot_cxr.storage import write_json, write_text
 from fewshot_cxr.training import ClassifierTrainer, SiameseTrainer
 from fewshot_cxr.workflows.compute import Compute
-from fewshot_cxr.workflows.recipes.division import SPLIT_FILE, Division, divide, patients_by_part
+from fewshot_cxr.workflows.recipes.division import Division, divide, patients_by_part
 from fewshot_cxr.workflows.recipes.evaluating import Evaluated, Trained, evaluate_test_films
 from fewshot_cxr.workflows.recipes.outputs import write_outputs
 from fewshot_cxr.workflows.recipes.recipe import Recipe
 from fewshot_cxr.workflows.recipes.sources import Sources, choose_recipe_findings, listed, read_recipe_films
+from fewshot_cxr.workflows.run_files import EPISODES, RECIPE, RESULT, SPLIT
 
-RESULT_FILE, EPISODES_FILE, RECIPE_FILE = "result.json", "episodes.json", "recipe.toml"
 _JUDGED = ("test", "val")
 
 
@@ -38,13 +38,6 @@ class RecipeResult:
     out: Path
     seconds: float
     notes: tuple[str, ...]
-
-    @property
-    def number(self) -> tuple[str, float | None]:
-        """The one number of the result, and its name."""
-        if self.result.kind == "multi_label":
-            return "mean AUROC", self.result.mean_auroc.mean
-        return "accuracy", self.result.accuracy.mean
 
 
 def run_recipe(
@@ -90,7 +83,8 @@ def run_recipe(
         recipe, read_recipe_films(recipe, sources), [reader for reader, _ in sources], seed=seed
     )
     before = {} if start_from is None else patients_by_part(_run_folder(start_from))
-    shut_out = [] if keep_out is None else _judged_patients(keep_out)
+    parts = {} if keep_out is None else patients_by_part(keep_out)
+    shut_out = [name for name, part in parts.items() if part in _JUDGED]
     division = divide(films, recipe.split, own=recipe.data, seed=seed, before=before, keep_out=shut_out)
     trainer, told = _trainer(recipe, division, seed, compute)
     out.mkdir(parents=True, exist_ok=True)
@@ -141,15 +135,11 @@ def _write_what_it_was(settings: str, division: Division, out: Path, header: dic
 
     And remove what an earlier evaluation in this folder may have written and this one may not.
     """
-    write_manifest(listed(division.together()), out / SPLIT_FILE, header=header)
-    write_text(out / RECIPE_FILE, settings)
-    for pattern in (EPISODES_FILE, "figures/rank_*.png", "tables/rank_*"):
+    write_manifest(listed(division.together()), out / SPLIT, header=header)
+    write_text(out / RECIPE, settings)
+    for pattern in (EPISODES, "figures/rank_*.png", "tables/rank_*"):
         for file in out.glob(pattern):
             file.unlink()
-
-
-def _judged_patients(path: Path) -> Sequence[str]:
-    return [name for name, part in patients_by_part(path).items() if part in _JUDGED]
 
 
 def _trainer(
@@ -170,9 +160,9 @@ def _trainer(
 
 
 def _write(evaluated: Evaluated, recipe: Recipe, trained: Trained, division: Division, *, out: Path, seed: int) -> None:
-    write_json(out / RESULT_FILE, evaluated.result.to_json())
+    write_json(out / RESULT, evaluated.result.to_json())
     if evaluated.episodes is not None:
-        write_json(out / EPISODES_FILE, evaluated.episodes.to_json())
+        write_json(out / EPISODES, evaluated.episodes.to_json())
     write_outputs(
         out,
         result=evaluated.result,

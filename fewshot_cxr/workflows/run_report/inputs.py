@@ -14,10 +14,10 @@ from fewshot_cxr.evaluation.learning_curve_result import LEARNING_CURVE
 from fewshot_cxr.evaluation.plain_values import read_plain
 from fewshot_cxr.report.run_page import PageParts
 from fewshot_cxr.report.run_sections import ShownResult, ShownRun
-from fewshot_cxr.workflows.run_files import CARD, HISTORY, PROVENANCE_FILE, RESULT, SPLIT, read_epochs
+from fewshot_cxr.workflows.run_files import CARD, EPISODES, HISTORY, PROVENANCE_FILE, RESULT, SPLIT, read_epochs
 from fewshot_cxr.workflows.short_names import short_names
 
-_RESULTS = ("episodes.json", RESULT)  # of a run folder, as the recipes write them
+_RESULTS = (EPISODES, RESULT)  # of a run folder, as the recipes write them
 _PARTS = {"episodes": "results", "closed_set": "results", "multi_label": "results"}
 _PARTS |= {"comparison": "comparisons", "audit": "audits", LEARNING_CURVE: "curves"}
 _READERS = {"audits": Audit.from_json, "comparisons": Comparison.from_json, "curves": LearningCurve.from_json}
