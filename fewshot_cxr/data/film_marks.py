@@ -26,7 +26,7 @@ _AROUND_SPINE, _TO_LUNG = 0.3, 0.186  # shares of the width: how far is looked, 
 # Weights and bounds of `frontal`: fitted to half of the patients of two sets of films, a third of the weight each for
 # adults of the one, adults of the other and children, against side views, slices and photographs.
 _OF_CHEST, _OF_DETAIL = 1 / 3, 2.5
-_FRONTAL_ABOVE, _STRANGE_BELOW = 0.3, 0.0
+_FRONTAL_ABOVE, _STRANGE_BELOW = 0.3, 0.1
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class FilmMarks:
 
     @property
     def is_strange(self) -> bool:
-        """Whether it looks so little like a frontal film that an encoder need not be asked."""
+        """Whether it looks so little like a frontal film that no encoder need be asked; one film in a hundred does."""
         return self.frontal < _STRANGE_BELOW
 
     @property
