@@ -39,6 +39,9 @@ from fewshot_cxr.inference.embed import embed_batches_in_two
 from fewshot_cxr.metrics import Estimate, open_set_scores, t_interval, wilson_interval
 
 NOVEL, INVERTED_STEP = "covid19", 3
+ADDED = (0, 5, 10, 20)
+OTHERS = ("children", "side views", "photographs")
+Added = dict[int, tuple[float, float, int, int]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,6 +209,23 @@ def reasons(threshold: Thresholds, around: Neighbourhood, asked: Asked, marks: S
     return [threshold.reason(own, of) or "answered" for own, of in zip(distances.tolist(), marks, strict=True)]
 
 
+def added(sets: Sets, films: Asked, rows: Mapping[str, np.ndarray], bank: np.ndarray, seed: int) -> Added:
+    """Return the shares of other covid19 films, and of known ones, that are too far once a few are in the bank."""
+    novel, found = np.flatnonzero(sets.cxr3.findings == NOVEL), {}
+    known = rows["test"][np.isin(sets.cxr3.findings[rows["test"]], KNOWN)]
+    order = np.random.default_rng(seed).permutation(novel)
+    _, firsts = np.unique(films.patients[order], return_index=True)
+    one_each = order[np.sort(firsts)]  # a film of each patient
+    for n_added in ADDED:
+        own = films.take(np.concatenate([bank, one_each[:n_added]]))
+        others = films.take(novel[~np.isin(films.patients[novel], films.patients[one_each[:n_added]])])
+        around = Neighbourhood(own.pooled, own.patients)
+        limit = Thresholds.fit(around).unknown_above
+        shares = (float((around.distances(asked.pooled) > limit).mean()) for asked in (others, films.take(known)))
+        found[n_added] = (*shares, len(np.unique(others.patients)), len(np.unique(films.patients[known])))
+    return found
+
+
 def judge(sets: Sets, films: Mapping[str, Asked], rows: Mapping[str, np.ndarray], seed: int, n_shot: int) -> Any:
     """Return what one split gives: scores on both sets, reasons of each kind, films and patients, the threshold."""
     findings = sets.cxr3.findings
@@ -234,6 +254,8 @@ def judge(sets: Sets, films: Mapping[str, Asked], rows: Mapping[str, np.ndarray]
         given,
         (threshold, achieved.achieved),
         float(is_nearer.mean()),
+        added(sets, cxr3, rows, own, seed),
+        {name: told(bank, findings[own], cxr3.take(known), films[name]) for name in OTHERS if name in films},
     )
 
 
@@ -245,9 +267,10 @@ def show_scores(points: Sequence[Any], table: Any) -> None:
         for place in (0, 1):
             found = [point[place][name] for point in points]
             cells += [share(mean([one for one, _ in found])), f"{100 * np.mean([passed for _, passed in found]):.0f}"]
+        cells += [f"{100 * np.mean([point[6][kind][name][0].value for point in points]):.0f}" for kind in points[0][6]]
         rows.append((name, *cells))
-    rows.append(("source alone", "100", "0", "50", "95"))
-    heads = ("score", "AUROC, covid19 of cxr3", "pass at 95 %", "AUROC, one source", "pass at 95 %")
+    rows.append(("source alone", "100", "0", "50", "95", *("100" for _ in points[0][6])))
+    heads = ("score", "covid19 of cxr3", "pass at 95 %", "one source", "pass at 95 %", *points[0][6])
     table("How well a score tells films of no finding in the bank, mean over the splits", heads, rows)
 
 
@@ -269,7 +292,7 @@ def show_rates(points: Sequence[Any], seeds: Sequence[int], table: Any) -> None:
     """Print what the thresholds achieve."""
     rows = [
         (f"{seed}", f"{own.n_patients}", f"{own.unknown_above:.3f}", share(own.achieved), share(apart))
-        for seed, (*_, (own, apart), _) in zip(seeds, points, strict=True)
+        for seed, (_, _, _, (own, apart), *_) in zip(seeds, points, strict=True)
     ]
     rows.append(("mean", "", "", *(share(mean([of(point[3]) for point in points])) for of in (_inside, _apart))))
     by_encoder = np.mean([point[4] for point in points])
@@ -278,6 +301,18 @@ def show_rates(points: Sequence[Any], seeds: Sequence[int], table: Any) -> None:
     )
     heads = ("split seed", "patients", "threshold", "turned away in the bank", "turned away of test")
     table("Patients of known findings who are turned away as too far, 5 % asked for", heads, rows)
+
+
+def show_added(points: Sequence[Any], table: Any) -> None:
+    """Print what is too far once covid19 films are in the bank."""
+    rows = []
+    for n_added in ADDED:
+        found = np.mean([point[5][n_added] for point in points], axis=0)
+        cells = []
+        for own, n_patients in ((found[0], found[2]), (found[1], found[3])):
+            cells.append(share(Estimate(float(own), ci95_patients=wilson_interval(own * n_patients, n_patients))))
+        rows.append((f"{n_added}", *cells))
+    table(f"Share of films that are too far once {NOVEL} is added", ("films added", NOVEL, "known findings"), rows)
 
 
 def _inside(found: tuple[Thresholds, Estimate]) -> Estimate:
@@ -314,6 +349,7 @@ def main() -> None:
     show_scores(points, table)
     show_reasons(points, table)
     show_rates(points, arguments.seeds, table)
+    show_added(points, table)
 
 
 if __name__ == "__main__":

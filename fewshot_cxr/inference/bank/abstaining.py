@@ -18,12 +18,14 @@ from fewshot_cxr.data.film_marks import FilmMarks
 from fewshot_cxr.distances import pairwise_distances
 from fewshot_cxr.metrics import Estimate, wilson_interval
 from fewshot_cxr.patient_ids import patient_codes
+from fewshot_cxr.seeding import text_key
 
 UNREADABLE, NEGATIVE_SPACE, INVERTED = "unreadable", "negative space", "inverted"
 NOT_A_FILM, UNKNOWN, AMBIGUOUS = "not_a_frontal_chest_film", "unknown", "ambiguous"
 REASONS = (UNREADABLE, NEGATIVE_SPACE, INVERTED, NOT_A_FILM, UNKNOWN, AMBIGUOUS)  # the first that holds is given
 USUAL_K = 5
 USUAL_RATE = 0.05
+_MOST_EXEMPLARS = 2_000  # each is compared with each; a few hundred patients state a rate as well as thousands do
 _AT_ONCE = 512
 _FORM: dict[str, Any] = {
     "unknown_above": float,
@@ -41,6 +43,8 @@ class Neighbourhood:
     nearest exemplars to their own k-th nearest one of another patient. Among films such as the exemplars it is about 1,
     whatever the encoder and wherever the exemplars are dense or sparse.
 
+    Of more than 2,000 exemplars, those of some patients are taken, the same whatever the order of rows.
+
     Args:
         features: of the exemplars, float, shape (n, dim): pooled features, before a head.
         patient_ids: of the exemplars, n hashable values.
@@ -48,7 +52,8 @@ class Neighbourhood:
 
     Attributes:
         k: which neighbour it is.
-        spacings: distance of each exemplar to its k-th nearest one of another patient, float64, shape (n,).
+        patients: of the exemplars that are taken, numbered, int64, shape (n,).
+        spacings: distance of each to its k-th nearest one of another patient, float64, shape (n,).
 
     Raises:
         ValueError: there are exemplars of fewer than three patients, or of too few for `k`.
@@ -58,8 +63,9 @@ class Neighbourhood:
     """
 
     def __init__(self, features: np.ndarray, patient_ids: Any, *, k: int | None = None) -> None:
-        self._features = torch.from_numpy(np.ascontiguousarray(features, dtype=np.float64))
-        self.patients = patient_codes(patient_ids)
+        taken = _some_patients(features, patient_codes(patient_ids))
+        self._features = torch.from_numpy(np.ascontiguousarray(features[taken], dtype=np.float64))
+        self.patients = patient_codes(patient_codes(patient_ids)[taken])
         sizes = np.sort(np.bincount(self.patients))[::-1]
         most = len(self.patients) - int(sizes[:2].sum())  # with two patients left out, one asked and one his neighbour
         if most < 1:
@@ -68,10 +74,8 @@ class Neighbourhood:
         check_at_least(self.k, 1, "k")
         if self.k > most:
             raise ValueError(f"k must be at most {most} with these {len(self.patients)} exemplars, got {self.k}")
-        rows = np.arange(len(self.patients))
-        self.spacings = np.concatenate(
-            [self._nearest(self._own(part), self.patients[part])[0][:, -1] for part in _parts(rows)]
-        )
+        self._apart = np.concatenate([self._to(self._features[part]) for part in _parts(len(self.patients))])
+        self.spacings = self._nearest(self._apart, self.patients)[0][:, -1]
 
     def distances(self, features: np.ndarray) -> np.ndarray:
         """Return the relative distance of other films, float64, shape (n_films,).
@@ -81,7 +85,7 @@ class Neighbourhood:
         """
         films = torch.from_numpy(np.ascontiguousarray(features, dtype=np.float64))
         found = [np.empty(0)]
-        for part in _parts(np.arange(len(films))):
+        for part in _parts(len(films)):
             nearest, rows = self._nearest(self._to(films[part]), None)
             found.append(_relative(nearest[:, -1], self.spacings[rows].mean(axis=1)))
         return np.concatenate(found)
@@ -91,9 +95,9 @@ class Neighbourhood:
         found = np.empty(len(self.patients))
         for patient in range(int(self.patients.max()) + 1):
             own = np.flatnonzero(self.patients == patient)
-            nearest, rows = self._nearest(self._own(own), np.full(len(own), patient))
+            nearest, rows = self._nearest(self._apart[own], self.patients[own])
             around, place = np.unique(rows, return_inverse=True)
-            apart = self._own(around)
+            apart = self._apart[around]
             apart[:, own] = np.inf
             spacings = self._nearest(apart, self.patients[around])[0][:, -1]
             found[own] = _relative(nearest[:, -1], spacings[place.reshape(rows.shape)].mean(axis=1))
@@ -101,9 +105,6 @@ class Neighbourhood:
 
     def _to(self, films: torch.Tensor) -> np.ndarray:
         return pairwise_distances(films, self._features, "squared_euclidean").sqrt().numpy()
-
-    def _own(self, rows: np.ndarray) -> np.ndarray:
-        return self._to(self._features[torch.from_numpy(rows)])
 
     def _nearest(self, distances: np.ndarray, patients: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Return the k smallest of each row and their columns, without those of the row's own patient."""
@@ -291,5 +292,16 @@ def _relative(distances: np.ndarray, spacings: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(found), 1.0, found)
 
 
-def _parts(rows: np.ndarray) -> list[np.ndarray]:
-    return [rows[first : first + _AT_ONCE] for first in range(0, len(rows), _AT_ONCE)]
+def _some_patients(features: np.ndarray, patients: np.ndarray) -> np.ndarray:
+    """Return the rows that are taken, in their order: all films of patients by chance, who follow from the films."""
+    if len(patients) <= _MOST_EXEMPLARS:
+        return np.arange(len(patients))
+    keys = np.array([text_key(np.asarray(row, np.float32).tobytes().hex()) for row in features], dtype=np.uint64)
+    first = np.full(int(patients.max()) + 1, np.iinfo(np.uint64).max, dtype=np.uint64)
+    np.minimum.at(first, patients, keys)
+    order = np.lexsort((keys, patients, first[patients]))  # patient by patient
+    return np.sort(order[:_MOST_EXEMPLARS])
+
+
+def _parts(n: int) -> list[slice]:
+    return [slice(first, first + _AT_ONCE) for first in range(0, n, _AT_ONCE)]
