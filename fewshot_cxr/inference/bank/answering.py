@@ -26,7 +26,7 @@ from fewshot_cxr.inference.bank.answer import ABSTAINED, Answer
 from fewshot_cxr.inference.bank.calibration import Calibration
 from fewshot_cxr.inference.bank.operating_points import OperatingPoint
 from fewshot_cxr.inference.bank.patient_shares import CalledPatients
-from fewshot_cxr.inference.bank.predictive_values import PredictiveValues, predictive_values
+from fewshot_cxr.inference.bank.ppv import PredictiveValues, predictive_values
 from fewshot_cxr.inference.bank.prevalence import complete_prevalence, reweighted
 from fewshot_cxr.inference.deciding import Decider
 from fewshot_cxr.inference.device import choose_device
