@@ -1,5 +1,4 @@
 from .abstaining import REASONS as REASONS
-from .abstaining import Neighbourhood as Neighbourhood
 from .abstaining import Thresholds as Thresholds
 from .answer import ABSTAINED as ABSTAINED
 from .answer import Answer as Answer
@@ -20,6 +19,7 @@ from .index import NearestIndex as NearestIndex
 from .index import knn_by_index as knn_by_index
 from .index import nearest_by_index as nearest_by_index
 from .label_shift import likeliest_mixture as likeliest_mixture
+from .neighbourhood import Neighbourhood as Neighbourhood
 from .operating_points import OperatingPoint as OperatingPoint
 from .operating_points import operating_point as operating_point
 from .patient_shares import CalledPatients as CalledPatients

@@ -18,12 +18,12 @@ from fewshot_cxr.inference.bank.abstaining import (
     NOT_A_FILM,
     UNKNOWN,
     UNREADABLE,
-    Neighbourhood,
     Thresholds,
     reason_of,
 )
 from fewshot_cxr.inference.bank.answer import ABSTAINED, Answer
 from fewshot_cxr.inference.bank.calibration import Calibration
+from fewshot_cxr.inference.bank.neighbourhood import Neighbourhood
 from fewshot_cxr.inference.bank.operating_points import OperatingPoint
 from fewshot_cxr.inference.bank.patient_shares import CalledPatients
 from fewshot_cxr.inference.bank.ppv import PredictiveValues, predictive_values

@@ -7,11 +7,12 @@ from typing import Any
 from torch import Tensor
 
 from fewshot_cxr.embeddings import Embeddings
-from fewshot_cxr.inference.bank.abstaining import USUAL_RATE, Neighbourhood, Thresholds
+from fewshot_cxr.inference.bank.abstaining import USUAL_RATE, Thresholds
 from fewshot_cxr.inference.bank.answering import Grounds
 from fewshot_cxr.inference.bank.calibrating import calibrate_on_films, calibrate_on_support, check_patients_apart
 from fewshot_cxr.inference.bank.calibration import Calibration
 from fewshot_cxr.inference.bank.exemplar_table import ExemplarTable
+from fewshot_cxr.inference.bank.neighbourhood import Neighbourhood
 from fewshot_cxr.inference.bank.operating_points import OperatingPoint, operating_point
 from fewshot_cxr.inference.bank.patient_shares import CalledPatients, called_patients
 from fewshot_cxr.inference.bank.terms import BankTerms

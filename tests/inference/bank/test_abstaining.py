@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from fewshot_cxr.data.film_marks import FilmMarks
-from fewshot_cxr.inference.bank.abstaining import REASONS, Neighbourhood, Thresholds, worst_of_patients
+from fewshot_cxr.inference.bank.abstaining import REASONS, Thresholds, worst_of_patients
+from fewshot_cxr.inference.bank.neighbourhood import Neighbourhood
 
 FRONTAL = FilmMarks(span=200, plain=0.1, chest=0.6, spine=0.9, flat=0.1, detail=0.1, negative_spine=0.2)
 SIDE_VIEW = replace(FRONTAL, spine=0.3)
