@@ -52,7 +52,7 @@ def shift_test(calibration: ScoredFilms, films: ScoredFilms, *, n_worlds: int = 
         seed: of these.
 
     Raises:
-        ValueError: the findings differ, or some finding has fewer than 10 calibration patients.
+        ValueError: the findings differ, some finding has fewer than 10 calibration patients, or no film differs.
 
     Source: Szekely, Rizzo, "Energy statistics: a class of statistics based on distances", 2013; the nearest mixture:
     Kawakubo, du Plessis, Sugiyama, "Computationally efficient class-prior estimation under class balance change using
@@ -140,6 +140,8 @@ def _whitening(distances: np.ndarray, labels: np.ndarray) -> np.ndarray:
     means = np.stack([distances[labels == column].mean(axis=0) for column in range(distances.shape[1])])
     aside = distances - means[labels]
     values, vectors = np.linalg.eigh(aside.T @ aside / len(aside))
+    if not values.max() > 0:
+        raise ValueError("the calibration films of a finding all have the same distances; no shift can be seen")
     # Distances that always move together tell nothing apart from each other; rounding errors would.
     return np.asarray(vectors / np.sqrt(np.maximum(values, 1e-6 * values.max())))
 

@@ -290,9 +290,20 @@ def test_what_cannot_be_estimated_is_refused():
     flat = ScoredFilms(FINDINGS, np.ones((30, 3)), np.arange(30), np.arange(30) % 3)
     with pytest.raises(ValueError, match="tell nothing of their findings"):
         fit_bias_corrected(flat)
+    with pytest.raises(ValueError, match="all have the same distances; no shift can be seen"):
+        shift_test(flat, films)
     backwards = ScoredFilms(FINDINGS, np.eye(3)[np.arange(30) % 3], np.arange(30), np.arange(30) % 3)
     with pytest.raises(ValueError, match="tell nothing of their findings"):
         fit_bias_corrected(backwards)
+
+
+def test_one_patient_tells_next_to_nothing_and_says_so():
+    calibration, films = world(9)
+    one = ScoredFilms(FINDINGS, films.distances[:2], [3, 3])
+    found = estimate_prevalence(calibration, one, n_resampled=20)
+    assert found.n_patients == 1
+    for estimate in found.prevalence.values():
+        assert estimate.ci95[1] - estimate.ci95[0] > 0.7
 
 
 @pytest.mark.parametrize(
