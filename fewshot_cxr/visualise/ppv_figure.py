@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from fewshot_cxr.visualise.style import Figure, Reading, Theme, draw_ticks, drawing, percent_scale, wrapped
-from fewshot_cxr.visualise.text import percent
+from fewshot_cxr.visualise.style import Figure, Reading, Theme, draw_ticks, drawing, percent_scale
+from fewshot_cxr.visualise.text import percent, wrapped
 
 Worth = Sequence[tuple[float, Reading, Reading]]  # prevalence, PPV and NPV, by rising prevalence
 

@@ -2,8 +2,9 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -81,16 +82,18 @@ class ExemplarTable:
         if self.vectors.shape[1:] != other.vectors.shape[1:]:
             dims = self.vectors.shape[1], other.vectors.shape[1]
             raise ValueError(f"embeddings of dim {dims[0]} and {dims[1]}: two encoders")
-        known = dict(zip(self.digests, self.findings, strict=True))
-        for digest, finding, film in zip(other.digests, other.findings, other.films, strict=True):
-            if known.get(digest, finding) != finding:
-                raise ValueError(
-                    f"{film} is {finding} here and {known[digest]} in the bank: the same film; remove one first"
-                )
-        new = other.take([row for row, digest in enumerate(other.digests) if digest not in known])
-        values = {}
+        own, theirs = ({digest: row for row, digest in enumerate(table.digests)} for table in (self, other))
+        for digest in own.keys() & theirs.keys():
+            here, there = self.findings[own[digest]], other.findings[theirs[digest]]
+            if here != there:
+                film = other.films[theirs[digest]]
+                raise ValueError(f"{film} is {there} here and {here} in the bank: the same film; remove one first")
+        kept = [row for one, row in own.items() if one not in theirs or self._rank(row) <= other._rank(theirs[one])]
+        new = [row for one, row in theirs.items() if one not in own or other._rank(row) < self._rank(own[one])]
+        first, second = self.take(kept), other.take(new)
+        values: dict[str, Any] = {}
         for item in fields(self):
-            pair = getattr(self, item.name), getattr(new, item.name)
+            pair = getattr(first, item.name), getattr(second, item.name)
             values[item.name] = None if any(one is None for one in pair) else _both(*pair)
         return ExemplarTable(**values)
 
@@ -111,7 +114,18 @@ class ExemplarTable:
             raise ValueError(f"nothing of that {what} is in the bank")
         if len({self.findings[row] for row in kept}) < 2:
             raise ValueError("a bank knows two findings or more, and fewer would be left: delete the file instead")
-        return self.take(kept)
+        smaller = self.take(kept)
+        return replace(smaller, groups=smaller._groups_without(unwanted)) if what == "patient" else smaller
+
+    def _groups_without(self, patient: str) -> tuple[str, ...]:
+        """Return the groups; one that bears the name of a patient who is gone is named after one who is left."""
+        left = min((one for one, of in zip(self.patients, self.groups, strict=True) if of == patient), default="")
+        return tuple(left if group == patient else group for group in self.groups)
+
+    def _rank(self, row: int) -> tuple[object, ...]:
+        """Return by what one of two copies of a film is kept, whichever comes first: that of a known patient."""
+        texts = (getattr(self, name)[row] for name in TEXTS)
+        return not self.has_patient[row], *texts, str(self.ages[row]), self.vectors[row].tobytes()
 
     @cached_property
     def embeddings(self) -> Embeddings:
@@ -170,14 +184,14 @@ def table_of(
 
 
 def _distinct(table: ExemplarTable) -> ExemplarTable:
-    seen: set[str] = set()
-    rows = [row for row, digest in enumerate(table.digests) if not (digest in seen or seen.add(digest))]
-    return table.take(rows)
+    first = {digest: row for row, digest in reversed(list(enumerate(table.digests)))}
+    return table.take(sorted(first.values()))
 
 
 def _groups(records: Records, digests: Sequence[str]) -> tuple[str, ...]:
     """Return one hash for all films that may be of one patient: that of the first of their ids."""
-    codes, first = patient_groups(records).tolist(), {}
+    codes = patient_groups(records).tolist()
+    first: dict[int, str] = {}
     for row, film in enumerate(records):
         own = film.patient_id or film.group_id or digests[row]
         first[codes[row]] = min(first.get(codes[row], own), own)
@@ -190,11 +204,11 @@ def _small(film: np.ndarray, step: int) -> np.ndarray:
     return means.round().astype(np.uint8)
 
 
-def _taken(value: np.ndarray | tuple[str, ...] | None, rows: Sequence[int]) -> np.ndarray | tuple[str, ...] | None:
+def _taken(value: Any, rows: Sequence[int]) -> Any:
     if value is None or isinstance(value, np.ndarray):
         return None if value is None else value[np.asarray(rows, dtype=np.int64)]
     return tuple(value[row] for row in rows)
 
 
-def _both(first: np.ndarray | tuple[str, ...], second: np.ndarray | tuple[str, ...]) -> np.ndarray | tuple[str, ...]:
+def _both(first: Any, second: Any) -> Any:
     return np.concatenate([first, second]) if isinstance(first, np.ndarray) else (*first, *second)

@@ -103,7 +103,7 @@ def _table(path: Path, tensors: Mapping[str, Tensor], texts: Mapping[str, list[s
     except KeyError as error:
         raise ValueError(f"{path}: it lacks {error.args[0]!r}, which every bank has") from None
     thumbnails, features = tensors.get("thumbnails"), tensors.get("features", vectors)
-    columns = [features, ages, *flags, *texts.values(), *([] if thumbnails is None else [thumbnails])]
+    columns: list[Any] = [features, ages, *flags, *texts.values(), *([] if thumbnails is None else [thumbnails])]
     are_fit = (rows.ndim == 2 and rows.dtype == torch.float32 for rows in (vectors, features))
     if not all(are_fit) or not bool(vectors.isfinite().all() and features.isfinite().all()):
         raise ValueError(f"{path}: its vectors are none of a bank")
@@ -113,14 +113,10 @@ def _table(path: Path, tensors: Mapping[str, Tensor], texts: Mapping[str, list[s
         raise ValueError(f"{path}: its thumbnails are no pictures")
     if any(len(column) != len(vectors) for column in columns) or not len(vectors):
         raise ValueError(f"{path}: its exemplars have {len(vectors)} vectors, and other numbers of names or patients")
-    return ExemplarTable(
-        vectors=vectors.numpy(),
-        features=features.numpy(),
-        ages=ages.numpy(),
-        **{name: flag.numpy() for name, flag in zip(_FLAGS, flags, strict=True)},
-        thumbnails=None if thumbnails is None else thumbnails.numpy(),
-        **{name: tuple(values) for name, values in texts.items()},
-    )
+    named: dict[str, Any] = {name: flag.numpy() for name, flag in zip(_FLAGS, flags, strict=True)}
+    named |= {name: tuple(values) for name, values in texts.items()}
+    named["thumbnails"] = None if thumbnails is None else thumbnails.numpy()
+    return ExemplarTable(vectors=vectors.numpy(), features=features.numpy(), ages=ages.numpy(), **named)
 
 
 def _terms(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> BankTerms:

@@ -11,6 +11,7 @@ from fewshot_cxr.inference.bank.abstaining import USUAL_RATE, Thresholds
 from fewshot_cxr.inference.bank.answering import Grounds
 from fewshot_cxr.inference.bank.calibrating import calibrate_on_films, calibrate_on_support, check_patients_apart
 from fewshot_cxr.inference.bank.calibration import Calibration
+from fewshot_cxr.inference.bank.coverage import check_level
 from fewshot_cxr.inference.bank.exemplar_table import ExemplarTable
 from fewshot_cxr.inference.bank.neighbourhood import Neighbourhood
 from fewshot_cxr.inference.bank.operating_points import OperatingPoint, operating_point
@@ -82,6 +83,10 @@ class Fitted:
     level: float = USUAL_LEVEL
     rate: float = USUAL_RATE
 
+    def __post_init__(self) -> None:
+        check_level(self.level)
+        check_level(self.rate, "false_reject_rate")
+
     def on_exemplars(self, exemplars: Exemplars) -> "Fitted":
         """Return what the exemplars themselves allow, each patient asked of the others; see `calibrate_on_support`.
 
@@ -105,8 +110,8 @@ class Fitted:
             ValueError: a film that it was trained on, or a patient who has exemplars, too.
         """
         exemplars.terms.refuse_trained(films, "films to calibrate on")
-        check_patients_apart(exemplars.table.groups, films.groups)
-        check_patients_apart(exemplars.table.digests, films.digests)
+        for column in ("patients", "groups", "digests"):
+            check_patients_apart(getattr(exemplars.table, column), getattr(films, column))
         made = calibrate_on_films(exemplars.decider, films.embeddings, level=self.level)
         distances = exemplars.decider.distances(films.vectors)
         return self._made(made, exemplars, self._limits(exemplars, films), films.embeddings, distances)

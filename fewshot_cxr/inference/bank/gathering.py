@@ -1,5 +1,6 @@
 """From films to the exemplars of a bank."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,6 @@ from fewshot_cxr.records import Record, Records
 Progress = Callable[[int, int], None]
 Films = Records | Sequence[str | Path] | str | Path
 THUMBNAIL_PX = 64
-_AT_ONCE = 64
 
 
 def exemplars_of(
@@ -73,19 +73,19 @@ def records_of(films: Films, finding: str) -> Records:
         folder = Path(films)
         films = find_films(folder)[0] if folder.is_dir() else [folder]
     files = [Path(film).resolve() for film in films]
-    root = Path(files[0].anchor) if files else Path.cwd()
+    # Not the root of the machine: the names of its folders would stand in the bank.
+    root = Path(os.path.commonpath([file.parent for file in files])) if files else Path.cwd()
     return Records(tuple(Record(file.relative_to(root).as_posix(), (finding,)) for file in files), root)
 
 
 def _embedded(
     encoder: Encoder, films: CachedFilms, device: torch.device, progress: Progress | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    rows = (np.arange(first, min(first + _AT_ONCE, len(films))) for first in range(0, len(films), _AT_ONCE))
-    parts, n_done = [], 0
-    for part in embed_and_pool(encoder, map(films.rows, rows), device):
+    # One at a time: who else is in a batch moves the last digits, and the order of adding would show in the hash.
+    parts = []
+    for part in embed_and_pool(encoder, (films.rows([row]) for row in range(len(films))), device):
         parts.append(part)
-        n_done += len(part[0])
         if progress is not None:
-            progress(n_done, len(films))
+            progress(len(parts), len(films))
     features, vectors = (np.concatenate(some) for some in zip(*parts, strict=True))
     return features, vectors

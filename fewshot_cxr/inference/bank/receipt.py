@@ -41,9 +41,11 @@ def content_hash(table: ExemplarTable, terms: BankTerms) -> str:
         terms: how they decide.
     """
     facts = terms.to_json() | {"choice": ""}  # it says where exemplars came from, not what they are
+    facts["encoder"] = facts["encoder"] | {"run": ""}  # the name of a folder, likewise
     texts = {name: getattr(table, name) for name in TEXTS}
     digest = hashlib.sha256(json.dumps([facts, texts], sort_keys=True).encode())
     tensors = {name: getattr(table, name) for name in ("vectors", "features", "ages", "has_patient", "is_frontal")}
     if table.thumbnails is not None:
         tensors["thumbnails"] = table.thumbnails
-    return tensor_hash({name: torch.from_numpy(value) for name, value in tensors.items()}, digest)
+    learned = {f"option {name}": value for name, value in terms.options.items() if isinstance(value, torch.Tensor)}
+    return tensor_hash({name: torch.from_numpy(value) for name, value in tensors.items()} | learned, digest)

@@ -1,5 +1,6 @@
 """How a bank decides, and by which encoder its vectors were made."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -155,7 +156,8 @@ def merged_terms(first: BankTerms, second: BankTerms) -> BankTerms:
             raise ValueError(f"the banks have two kinds of {name}, {own[name]} and {theirs[name]}: build one anew")
     # Of two ways to choose exemplars the one that allows less.
     choice = min(own["choice"], theirs["choice"], key=lambda name: (name in EXCHANGEABLE, name))
-    return replace(first, choice=choice, trained_on=first.trained_on | second.trained_on)
+    encoder = min((own["encoder"], theirs["encoder"]), key=lambda facts: json.dumps(facts, sort_keys=True))
+    return replace(first, encoder=encoder, choice=choice, trained_on=first.trained_on | second.trained_on)
 
 
 def find_encoder(terms: BankTerms, places: list[Path], *, weights: str | Path | None = None) -> Encoder:
