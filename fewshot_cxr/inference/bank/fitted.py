@@ -67,7 +67,7 @@ class Fitted:
         calibration: what makes probabilities and sets; None: nothing does.
         is_stale: exemplars changed since films kept apart calibrated it, so that no probability holds.
         thresholds: from where on a film is none of the findings; None: too few patients set one.
-        why_not: why there is no calibration.
+        why_not: why there is no calibration, or none of the operating points that there were.
         called: of each finding, how many calibration patients of each finding the nearest one would be.
         points: from which margin on a film is called a finding, for a stated sensitivity or specificity.
         level: the share of sets that are to hold the true finding.
@@ -148,6 +148,8 @@ class Fitted:
         try:
             return self.on_exemplars(exemplars)
         except ValueError as error:
+            if self.points and (rest := replace(self, points=()).after_change(exemplars)).calibration is not None:
+                return replace(rest, why_not=f"no operating point is left: {error}")
             return replace(
                 self,
                 calibration=None,
@@ -179,6 +181,7 @@ class Fitted:
             told = "stale, since exemplars changed: calibrate again on films kept apart"
         else:
             told = f"on {self.calibration.basis}, {self.calibration.date}\n{_joined(self.calibration.promise())}"
+            told += f"\n{self.why_not}" if self.why_not else ""
         lines = [("calibration", told)]
         if self.thresholds is None:
             return [*lines, ("unknown", "never said: exemplars of more patients, or films kept apart, set a threshold")]
