@@ -1,6 +1,7 @@
 """Labelled embeddings and a rule: the one place where exemplars decide what other films show."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from torch import Tensor
 from fewshot_cxr._checks import lookup
 from fewshot_cxr.distances import DISTANCES, pairwise_distances
 from fewshot_cxr.embeddings import Embeddings
+from fewshot_cxr.encoders import Encoder
+from fewshot_cxr.inference.classifier import template_options
 from fewshot_cxr.inference.penalties import settled
 from fewshot_cxr.inference.rules import RULES, TRANSDUCTIVE
 from fewshot_cxr.inference.support_temperature import fit_on_exemplars
@@ -17,6 +20,35 @@ from fewshot_cxr.patient_ids import patient_codes
 
 _TEMPLATE = "template"
 _AT_ONCE = 1024
+
+
+def exemplar_distances(
+    exemplars: Tensor, films: Tensor, *, rule: str, distance: str, options: Mapping[str, Any]
+) -> Tensor:
+    """Return the distance of films to each exemplar by the geometry of a rule, shape (n_films, n).
+
+    Args:
+        exemplars: float, shape (n, dim).
+        films: float, shape (n_films, dim).
+        rule: a name in RULES.
+        distance: a name in DISTANCES, which `template` does not heed.
+        options: of the rule: a learned distance, where it has one.
+    """
+    if rule != _TEMPLATE:
+        return pairwise_distances(films, exemplars, distance)
+    # Of one exemplar each, a template is that exemplar.
+    alone = torch.arange(len(exemplars), device=exemplars.device)
+    return RULES[_TEMPLATE](exemplars, alone, films, **options)
+
+
+def plain_distance(rule: str, distance: str) -> str:
+    """Return the name of the distance that a rule without a learned one measures by."""
+    return "l1" if rule == _TEMPLATE else distance
+
+
+def learned_options(rule: str, encoder: Encoder, path: str | Path) -> dict[str, Any]:
+    """Return the distance that a run has learned, for the rule that asks for it; see `template_options`."""
+    return template_options(encoder, path) if rule == _TEMPLATE else {}
 
 
 class Decider:
@@ -75,9 +107,8 @@ class Decider:
             queries: float, shape (n_queries, dim).
         """
         films = torch.from_numpy(np.ascontiguousarray(queries, dtype=np.float32))
-        if self.rule == _TEMPLATE and self.options:  # of one exemplar each, a template is that exemplar
-            return RULES[_TEMPLATE](self._vectors, torch.arange(len(self._vectors)), films, **self.options)
-        return pairwise_distances(films, self._vectors, self.distance)
+        how = {"rule": self.rule, "distance": self.distance, "options": self.options}
+        return exemplar_distances(self._vectors, films, **how)  # type: ignore[arg-type]  # of their own types
 
     def without(self, is_left_out: np.ndarray) -> "Decider":
         """Return one with some exemplars fewer, by the same options.

@@ -13,7 +13,7 @@ from fewshot_cxr.encoders import ENCODER_FILE, Encoder, build_encoder, encoder_h
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.inference.bank.calibrating import EXCHANGEABLE
 from fewshot_cxr.inference.bank.exemplar_table import ExemplarTable
-from fewshot_cxr.inference.classifier import template_options
+from fewshot_cxr.inference.deciding import learned_options
 
 _MOST_TRIED = 30  # encoders that lie beside a bank
 
@@ -129,7 +129,7 @@ def terms_of(
             "nothing: take published weights (--pretrained, --weights) or a trained run (--checkpoint)"
         )
     rule = rule or card.get("rule", "mean_distance")
-    learned = template_options(loaded, place) if rule == "template" and place is not None else {}
+    learned = {} if place is None else learned_options(rule, loaded, place)
     facts = {"sha256": encoder_hash(loaded), "recipe": loaded.recipe, "image_spec": loaded.image_spec.to_json()}
     facts |= {"card": card, "run": "" if place is None else _folder(place).name}
     listed = None if place is None else _folder(place) / TRAINING_FILMS
