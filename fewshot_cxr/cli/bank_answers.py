@@ -9,7 +9,9 @@ from itertools import islice
 from pathlib import Path
 
 from fewshot_cxr._csv import csv_text
+from fewshot_cxr._told_paths import told_value
 from fewshot_cxr.cli.console import bars_for, print_line, say, say_notes, show_table, write_result
+from fewshot_cxr.cli.outputs import keeps_paths
 from fewshot_cxr.data import find_films
 from fewshot_cxr.inference.bank import Answer, SupportBank
 from fewshot_cxr.inference.bank.answer import COLUMNS
@@ -125,7 +127,8 @@ def _written(answers: Iterator[Answer], file: Path | None) -> Iterator[Answer]:
     with whole_file(file) as part, part.open("w", encoding="utf-8", newline="") as out:
         out.write(csv_text([COLUMNS]))
         for answer in answers:
-            out.write(csv_text([answer.row()]))
+            row = answer.row()
+            out.write(csv_text([row if keeps_paths() else told_value(row)]))
             yield answer
 
 

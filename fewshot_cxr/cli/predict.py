@@ -8,7 +8,15 @@ import click
 from fewshot_cxr.cli.bank_answers import BankQuestion, answer_by_bank, named_files
 from fewshot_cxr.cli.console import bars_for, say, say_notes, write_result
 from fewshot_cxr.cli.exemplars import SOURCE_HELP, read_support, rule_flags, say_exemplars, support_split_flag
-from fewshot_cxr.cli.flags import batch_compute_flags, encoder_path, json_flag, seed_flag, there_file, there_path
+from fewshot_cxr.cli.flags import (
+    batch_compute_flags,
+    encoder_path,
+    given_flags,
+    json_flag,
+    seed_flag,
+    there_file,
+    there_path,
+)
 from fewshot_cxr.cli.outputs import answers_file
 from fewshot_cxr.cli.results import show_prediction
 from fewshot_cxr.cli.sources import Reading, reading_flags
@@ -19,6 +27,18 @@ from fewshot_cxr.records import Records
 from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
 from fewshot_cxr.workflows.weights_seen import weights_notes, weights_warnings
+
+_WITHOUT_BANK = {
+    "sources",
+    "support_split",
+    "n_exemplars",
+    "rule",
+    "distance",
+    "penalty",
+    "seed",
+    "findings",
+    "with_others",
+}
 
 
 @click.command()
@@ -72,8 +92,7 @@ def command(
              fscxr predict new.png --checkpoint run --support split.csv --n-exemplars 20
     """
     if bank_path is not None:
-        if sources:
-            raise click.UsageError("--support is of predictions without a bank: leave one of the two out")
+        _refuse(_WITHOUT_BANK)
         question = BankQuestion(
             never_abstain=never_abstain,
             n_nearest=n_nearest,
@@ -92,6 +111,12 @@ def command(
     exemplars = read_support(sources, support_split, n_exemplars, reading, seed=seed)
     how = {"rule": rule, "compute": compute, "reading": reading, "json_file": json_file}
     _by_support(checkpoint, films, exemplars, n_nearest, **how)  # type: ignore[arg-type]  # of their own types
+
+
+def _refuse(names: set[str]) -> None:
+    if refused := [flag for name, flag in given_flags().items() if name in names]:
+        told = f"{refused[0]} is" if len(refused) == 1 else f"{', '.join(refused)} are"
+        raise click.UsageError(f"{told} of predictions without a bank, which has its own: leave it out, or --bank")
 
 
 def _by_support(
