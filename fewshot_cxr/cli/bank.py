@@ -8,8 +8,10 @@ from typing import Any
 import click
 
 from fewshot_cxr._sole_writer import only_writer
+from fewshot_cxr.cli import bank_calibrate, bank_show
 from fewshot_cxr.cli.app import Group
-from fewshot_cxr.cli.console import progress_bars, say, say_notes, show_table, write_result
+from fewshot_cxr.cli.bank_parts import bank_argument, films_of, out_flag, place_flags, split_flag, write_bank
+from fewshot_cxr.cli.console import progress_bars
 from fewshot_cxr.cli.encoder_flags import chosen_spec, encoder_option_flag, image_flags, start_flags
 from fewshot_cxr.cli.exemplars import rule_flags
 from fewshot_cxr.cli.flags import (
@@ -21,7 +23,6 @@ from fewshot_cxr.cli.flags import (
     json_flag,
     name_in,
     seed_flag,
-    several,
     there_file,
     there_path,
     threads_flag,
@@ -32,17 +33,9 @@ from fewshot_cxr.data import takes_finding
 from fewshot_cxr.encoders import Encoder, build_encoder, frozen_card
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.inference import RULES, TRANSDUCTIVE
-from fewshot_cxr.inference.bank import CHOICES, SupportBank, bank_counts, bank_json, bank_warnings
+from fewshot_cxr.inference.bank import CHOICES, SupportBank
 from fewshot_cxr.records import Records
 from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
-
-bank_argument = click.argument("bank_path", metavar="BANK", type=there_file)
-place_flags = several(
-    click.option("--checkpoint", type=encoder_path, help="Run folder of the bank's encoder.  [default: found by hash]"),
-    click.option("--weights", type=there_path, help="The file that its published encoder started from."),
-)
-out_flag = click.option("--out", type=bank_file, help="The bank to write.  [default: BANK itself]")
-split_flag = click.option("--split", metavar="NAME", help="Take the films of this split only.")
 
 
 @click.group(cls=Group)
@@ -115,7 +108,7 @@ def build(
     encoder = checkpoint or _published(
         name or "", {"weights": weights, "pretrained": pretrained}, encoder_options, image
     )
-    records = _films(source, split, reading)
+    records = films_of(source, split, reading)
     with progress_bars() as report:
         bank = SupportBank.build(
             encoder,
@@ -130,7 +123,7 @@ def build(
             device=device,
             progress=lambda done, total: report("embedding exemplars", done, total),
         )
-    _write(bank, out, json_file, self_contained=self_contained)
+    write_bank(bank, out, json_file, self_contained=self_contained)
 
 
 @command.command()
@@ -160,7 +153,7 @@ def add(
     with only_writer(out or bank_path, is_folder=False):
         bank = SupportBank.load(bank_path, checkpoint, weights=weights)
         grown = bank.add(name, _of_finding(films, name, reading))
-        _write(grown, out or bank_path, json_file)
+        write_bank(grown, out or bank_path, json_file)
 
 
 @command.command()
@@ -186,59 +179,7 @@ def remove(
     """
     with only_writer(out or bank_path, is_folder=False):
         smaller = SupportBank.load(bank_path).remove(finding=finding, film=film, patient=patient)
-        _write(smaller, out or bank_path, json_file)
-
-
-@command.command()
-@bank_argument
-@click.option("--exemplars", "lists", is_flag=True, help="List every exemplar.")
-@json_flag
-def show(*, bank_path: Path, lists: bool, json_file: str | None) -> None:
-    """Show what a bank holds: exemplars, patients and sources of each finding, what it promises, what to beware of.
-
-    \b
-    Example: fscxr bank show clinic.bank
-    """
-    bank = SupportBank.load(bank_path)
-    _show(bank, to_stderr=json_file == "-")
-    if lists:
-        rows = list(zip(bank.table.findings, bank.table.films, bank.table.sources, strict=True))
-        show_table("Exemplars", ("finding", "film", "source"), rows, to_stderr=json_file == "-")
-    write_result(bank_json(bank), json_file)
-
-
-@command.command()
-@bank_argument
-@click.option("--data", "source", help="Labelled films of other patients.  [default: the exemplars]")
-@split_flag
-@click.option("--level", default=0.9, show_default=True, help="Share of sets that are to hold the true finding.")
-@click.option("--false-reject-rate", default=0.05, show_default=True, help="Of known findings, called unknown.")
-@place_flags
-@out_flag
-@reading_flags
-@json_flag
-def calibrate(
-    *,
-    bank_path: Path,
-    source: str | None,
-    split: str | None,
-    level: float,
-    false_reject_rate: float,
-    checkpoint: Path | None,
-    weights: Path | None,
-    out: Path | None,
-    reading: Reading,
-    json_file: str | None,
-) -> None:
-    """Fit probabilities, sets and limits on films kept apart, or on the exemplars alone.
-
-    \b
-    Example: fscxr bank calibrate clinic.bank --data split.csv --split val
-    """
-    with only_writer(out or bank_path, is_folder=False):
-        bank = SupportBank.load(bank_path, checkpoint, weights=weights)
-        films = None if source is None else _films(source, split, reading)
-        _write(bank.calibrate(films, level=level, false_reject_rate=false_reject_rate), out or bank_path, json_file)
+        write_bank(smaller, out or bank_path, json_file)
 
 
 @command.command()
@@ -251,7 +192,7 @@ def merge(*, banks: tuple[Path, ...], out: Path, json_file: str | None) -> None:
     \b
     Example: fscxr bank merge here.bank there.bank --out both.bank
     """
-    _write(reduce(SupportBank.merge, map(SupportBank.load, banks)), out, json_file)
+    write_bank(reduce(SupportBank.merge, map(SupportBank.load, banks)), out, json_file)
 
 
 def _published(name: str, start: dict[str, Any], options: dict[str, Any], image: dict[str, Any]) -> Encoder:
@@ -264,36 +205,14 @@ def _published(name: str, start: dict[str, Any], options: dict[str, Any], image:
     return encoder
 
 
-def _films(source: str, split: str | None, reading: Reading) -> Records:
-    records = read_films(source, reading, single_label=True, allow_leak=True)
-    say_notes(records.notes)
-    return records if split is None else records.of_split(split)
-
-
 def _of_finding(films: tuple[Path, ...], finding: str, reading: Reading) -> Records | list[Path]:
     """Return the films to add: as a reader knows them, with their patients, where one source is given."""
     place = films[0]
     if len(films) == 1 and place.is_dir():
         options = {**reading.options, **({"finding": finding} if takes_finding(place) else {})}
         return read_films(str(place), replace(reading, options=options), allow_leak=True)
-    return _films(str(place), None, reading) if len(films) == 1 and place.suffix == ".csv" else list(films)
+    return films_of(str(place), None, reading) if len(films) == 1 and place.suffix == ".csv" else list(films)
 
 
-def _write(bank: SupportBank, out: Path, json_file: str | None, *, self_contained: bool | None = None) -> None:
-    bank.save(out, self_contained=self_contained)
-    say_notes(bank.notes)
-    _show(bank, to_stderr=json_file == "-")
-    if bank.receipt is not None:
-        say(f"receipt: {bank.receipt.text()}")
-    say(f"written: {out} (next: fscxr predict FILMS --bank {out})")
-    write_result(bank_json(bank), json_file)
-
-
-def _show(bank: SupportBank, *, to_stderr: bool) -> None:
-    rows = [one.row() for one in bank_counts(bank.table)]
-    show_table("Exemplars of each finding", ("finding", "films", "patients", "sources"), rows, to_stderr=to_stderr)
-    for name, text in bank.facts()[1:]:
-        for line in text.splitlines():
-            say(f"{name}: {line}")
-    for warning in bank_warnings(bank):
-        say(f"warning: {warning}")
+command.add_command(bank_show.command, "show")
+command.add_command(bank_calibrate.command, "calibrate")

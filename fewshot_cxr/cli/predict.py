@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from fewshot_cxr.cli.bank_answers import BankQuestion, answer_by_bank, named_files
+from fewshot_cxr.cli.bank_answers import answer_by_bank, named_files
+from fewshot_cxr.cli.bank_question import BankQuestion
 from fewshot_cxr.cli.console import bars_for, say, say_notes, write_result
 from fewshot_cxr.cli.exemplars import SOURCE_HELP, read_support, rule_flags, say_exemplars, support_split_flag
 from fewshot_cxr.cli.flags import (
@@ -17,7 +18,7 @@ from fewshot_cxr.cli.flags import (
     there_file,
     there_path,
 )
-from fewshot_cxr.cli.outputs import answers_file
+from fewshot_cxr.cli.outputs import answers_file, page_file
 from fewshot_cxr.cli.results import show_prediction
 from fewshot_cxr.cli.sources import Reading, reading_flags
 from fewshot_cxr.encoders import load_encoder
@@ -56,6 +57,15 @@ _WITHOUT_BANK = {
 @click.option("--prevalence", help="With --bank: of findings where you are, such as covid19=0.02,pneumonia=0.1.")
 @click.option("--details", is_flag=True, help="With --bank: everything said of each film, after the table.")
 @click.option("--csv", "csv_file", type=answers_file, help="With --bank: write the answers as a table.")
+@click.option("--html", "html_file", type=page_file, help="With --bank: write a page with the films to look at.")
+@click.option(
+    "--per",
+    type=click.Choice(["film", "patient"]),
+    default="film",
+    show_default=True,
+    help="With --bank: patient joins films of one PatientID, or --patient-pattern, into one answer.",
+)
+@click.option("--resume", is_flag=True, help="With --csv: go on where a run was ended early.")
 # A transductive rule would let one film's answer depend on the others.
 @rule_flags([name for name in RULES if name not in TRANSDUCTIVE], measures_anyway=True)
 @seed_flag
@@ -72,6 +82,9 @@ def command(
     prevalence: str | None,
     details: bool,
     csv_file: Path | None,
+    html_file: Path | None,
+    per: str,
+    resume: bool,
     sources: tuple[str, ...],
     support_split: str | None,
     n_exemplars: int,
@@ -97,17 +110,23 @@ def command(
             never_abstain=never_abstain,
             n_nearest=n_nearest,
             prevalence=None if prevalence is None else parse_prevalence(prevalence),
+            per=per,
+            patient_pattern=_pattern(reading),
             any_modality=reading.any_modality,
             details=details,
+            resume=resume,
             csv_file=csv_file,
+            html_file=html_file,
             json_file=json_file,
         )
         answer_by_bank(SupportBank.load(bank_path, checkpoint, weights=weights), films, question, compute)
         return
     if checkpoint is None or not sources:
         raise click.UsageError("name a bank (--bank FILE), or an encoder and labelled films (--checkpoint, --support)")
-    if never_abstain or details or prevalence or csv_file or weights:
-        raise click.UsageError("--never-abstain, --prevalence, --details, --csv and --weights are of a bank (--bank)")
+    given = {"never_abstain": never_abstain, "prevalence": prevalence, "details": details, "csv": csv_file}
+    given |= {"html": html_file, "per": per == "patient", "resume": resume, "weights": weights}
+    if alone := [f"--{name.replace('_', '-')}" for name, value in given.items() if value]:
+        raise click.UsageError(f"{', '.join(alone)} {'is' if len(alone) == 1 else 'are'} of a bank: name it (--bank)")
     exemplars = read_support(sources, support_split, n_exemplars, reading, seed=seed)
     how = {"rule": rule, "compute": compute, "reading": reading, "json_file": json_file}
     _by_support(checkpoint, films, exemplars, n_nearest, **how)  # type: ignore[arg-type]  # of their own types
@@ -117,6 +136,11 @@ def _refuse(names: set[str]) -> None:
     if refused := [flag for name, flag in given_flags().items() if name in names]:
         told = f"{refused[0]} is" if len(refused) == 1 else f"{', '.join(refused)} are"
         raise click.UsageError(f"{told} of predictions without a bank, which has its own: leave it out, or --bank")
+
+
+def _pattern(reading: Reading) -> str | None:
+    pattern = reading.options.get("patient_pattern")
+    return None if pattern is None else str(pattern)
 
 
 def _by_support(

@@ -274,8 +274,25 @@ WRONG = {
     ("predict", FILM, "--bank", "BANK", "--rule", "prototype"): "--rule",
     ("predict", FILM, "--bank", "BANK", "--n-exemplars", "5"): "--n-exemplars",
     ("predict", FILM, "--bank", "BANK", "--seed", "5"): "--seed",
-    ("predict", FILM, "--checkpoint", "run", "--support", "known", "--never-abstain"): "are of a bank (--bank)",
-    ("predict", FILM, "--checkpoint", "run", "--support", "known", "--csv", "a.csv"): "are of a bank (--bank)",
+    (
+        "predict",
+        FILM,
+        "--checkpoint",
+        "run",
+        "--support",
+        "known",
+        "--never-abstain",
+    ): "--never-abstain is of a bank: name it (--bank)",
+    (
+        "predict",
+        FILM,
+        "--checkpoint",
+        "run",
+        "--support",
+        "known",
+        "--csv",
+        "a.csv",
+    ): "--csv is of a bank: name it (--bank)",
 }
 
 

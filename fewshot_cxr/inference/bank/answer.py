@@ -29,6 +29,7 @@ class Answer:
         positive: findings whose operating point the film reaches.
         values: finding -> (PPV, NPV) in words, at the prevalence that was asked for.
         notes: what else is to be known.
+        films: of a patient, where they are joined into one answer; (): it is of one film.
     """
 
     path: str
@@ -43,6 +44,7 @@ class Answer:
     positive: tuple[str, ...] = ()
     values: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    films: tuple[str, ...] = ()
 
     @property
     def is_abstained(self) -> bool:
@@ -94,6 +96,7 @@ class Answer:
             "positive": list(self.positive),
             "predictive_values": {name: {"ppv": pair[0], "npv": pair[1]} for name, pair in self.values.items()},
             "notes": list(self.notes),
+            "films": list(self.films or (self.path,)),
         }
 
     def __repr__(self) -> str:

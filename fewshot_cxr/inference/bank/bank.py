@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from fewshot_cxr._html import counts_text, facts_text, html_table
-from fewshot_cxr.encoders import Encoder, load_encoder
+from fewshot_cxr.encoders import Encoder
 from fewshot_cxr.inference.bank.answer import Answer
 from fewshot_cxr.inference.bank.answering import Grounds, answer_films, asked_films
+from fewshot_cxr.inference.bank.asked_points import asked_points
 from fewshot_cxr.inference.bank.exemplar_table import ExemplarTable
 from fewshot_cxr.inference.bank.file import read_bank, write_bank
 from fewshot_cxr.inference.bank.fitted import Exemplars, Fitted
 from fewshot_cxr.inference.bank.gathering import Films, Progress, exemplars_of, records_of
-from fewshot_cxr.inference.bank.receipt import Receipt, content_hash
-from fewshot_cxr.inference.bank.terms import BankTerms, find_encoder, merged_terms, terms_of
+from fewshot_cxr.inference.bank.receipt import Receipt, content_hash, named_part
+from fewshot_cxr.inference.bank.terms import BankTerms, find_encoder, given_encoder, merged_terms, terms_of
 from fewshot_cxr.inference.rules import TRANSDUCTIVE
 from fewshot_cxr.records import Records
 
@@ -155,13 +156,10 @@ class SupportBank:
         Raises:
             ValueError: not one is named, it is not in the bank, or fewer than two findings are left.
         """
-        given = {name: value for name, value in (("finding", finding), ("film", film), ("patient", patient)) if value}
-        if len(given) != 1:
-            raise ValueError("name what is to go: a finding, a film or a patient, one of them")
-        (what, name), *_ = given.items()
+        what, name = named_part(finding=finding, film=film, patient=patient)
         smaller = self._with(self.table.without(what, name))
-        n_films = len(self) - len(smaller)
-        return replace(smaller, receipt=Receipt(what, n_films, self.content_hash, smaller.content_hash))
+        receipt = Receipt(what, len(self) - len(smaller), self.content_hash, smaller.content_hash)
+        return replace(smaller, receipt=receipt)
 
     def merge(self, other: "SupportBank") -> "SupportBank":
         """Return a bank of the exemplars of both; patients of one id are taken for one.
@@ -176,7 +174,13 @@ class SupportBank:
         return merged._with(self.table.joined(other.table))
 
     def calibrate(
-        self, films: Records | None = None, *, level: float = 0.9, false_reject_rate: float = 0.05
+        self,
+        films: Records | None = None,
+        *,
+        level: float = 0.9,
+        false_reject_rate: float = 0.05,
+        sensitivity: Mapping[str, float] | None = None,
+        specificity: Mapping[str, float] | None = None,
     ) -> "SupportBank":
         """Return a bank whose probabilities, sets and limits rest on films kept apart, or on its exemplars alone.
 
@@ -184,16 +188,18 @@ class SupportBank:
             films: of patients who have no exemplar, of findings that the bank knows; None: the exemplars.
             level: the share of sets that are to hold the true finding.
             false_reject_rate: the share of patients with a known finding who may be called unknown.
+            sensitivity: finding -> sensitivity to call it with; None: as before.
+            specificity: likewise; those of before stay where neither is stated.
 
         Raises:
-            ValueError: films that the encoder was trained on, patients who have exemplars, or exemplars that calibrate
-                nothing.
+            ValueError: films of the encoder's training, patients who have exemplars, or too few patients.
         """
         wanted = replace(self.fitted, level=level, rate=false_reject_rate)
+        points = asked_points(self.findings, sensitivity, specificity)
         if films is None:
-            return replace(self, fitted=wanted.on_exemplars(self.exemplars))
+            return replace(self, fitted=wanted.on_exemplars(self.exemplars, points))
         others, notes = exemplars_of(self.own_encoder(), films)
-        return replace(self, fitted=wanted.on_films(self.exemplars, others), notes=notes)
+        return replace(self, fitted=wanted.on_films(self.exemplars, others, points), notes=notes)
 
     def predict(
         self,
@@ -239,10 +245,9 @@ class SupportBank:
 
     def own_encoder(self) -> Encoder:
         """Return the encoder; one that is not at hand is looked for here and where it is published, or named."""
-        if self.encoder is None:
-            object.__setattr__(self, "encoder", find_encoder(self.terms, [Path.cwd()]))
-        assert self.encoder is not None
-        return self.encoder
+        found = self.encoder or find_encoder(self.terms, [Path.cwd()])
+        object.__setattr__(self, "encoder", found)
+        return found
 
     def save(self, path: str | Path, *, self_contained: bool | None = None) -> None:
         """Write the bank in one file, whole or not at all.
@@ -273,13 +278,10 @@ class SupportBank:
             OSError: there is no such file, or it is damaged.
             ValueError: it is no bank, of a newer format, or of another encoder.
         """
-        table, terms, told, own = read_bank(path)
-        is_whole = own is not None
-        if encoder is not None:
-            own = terms.check(load_encoder(encoder) if isinstance(encoder, (str, Path)) else encoder)
-        elif own is None:
-            own = find_encoder(terms, [], weights=weights) if weights else terms.encoder_near(Path(path).parent)
-        return cls(table, terms, Fitted.from_json(told), own, is_self_contained=is_whole)
+        table, terms, told, inside = read_bank(path)
+        if (own := inside if encoder is None else None) is None:
+            own = given_encoder(terms, encoder, weights=weights) or terms.encoder_near(Path(path).parent)
+        return cls(table, terms, Fitted.from_json(told), own, is_self_contained=inside is not None)
 
     def __repr__(self) -> str:
         return facts_text("SupportBank", self.facts())

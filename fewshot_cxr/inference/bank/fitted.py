@@ -1,5 +1,6 @@
 """What a bank learns about its own answers: probabilities, sets and the distance that is too far."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -9,12 +10,13 @@ from torch import Tensor
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.inference.bank.abstaining import USUAL_RATE, Thresholds
 from fewshot_cxr.inference.bank.answering import Grounds
+from fewshot_cxr.inference.bank.asked_points import AskedPoint, made_points, point_words
 from fewshot_cxr.inference.bank.calibrating import calibrate_on_films, calibrate_on_support, check_patients_apart
 from fewshot_cxr.inference.bank.calibration import Calibration
 from fewshot_cxr.inference.bank.coverage import check_level
 from fewshot_cxr.inference.bank.exemplar_table import ExemplarTable
 from fewshot_cxr.inference.bank.neighbourhood import Neighbourhood
-from fewshot_cxr.inference.bank.operating_points import OperatingPoint, operating_point
+from fewshot_cxr.inference.bank.operating_points import OperatingPoint
 from fewshot_cxr.inference.bank.patient_shares import CalledPatients, called_patients
 from fewshot_cxr.inference.bank.terms import BankTerms
 from fewshot_cxr.inference.deciding import Decider
@@ -87,58 +89,68 @@ class Fitted:
         check_level(self.level)
         check_level(self.rate, "false_reject_rate")
 
-    def on_exemplars(self, exemplars: Exemplars) -> "Fitted":
+    def on_exemplars(self, exemplars: Exemplars, asked: Sequence[AskedPoint] | None = None) -> "Fitted":
         """Return what the exemplars themselves allow, each patient asked of the others; see `calibrate_on_support`.
 
+        Args:
+            exemplars: of the bank.
+            asked: operating points; None: those that there are, made anew.
+
         Raises:
-            ValueError: they calibrate nothing.
+            ValueError: they calibrate nothing, or have too few patients for an operating point.
         """
         exemplars.terms.refuse_trained(exemplars.table, "exemplars")
         made = calibrate_on_support(exemplars.decider, level=self.level, chosen_by=exemplars.terms.choice)
         rows, distances = exemplars.decider.left_out()
-        asked = exemplars.embeddings.take(rows)
-        return self._made(made, exemplars, self._limits(exemplars), asked, distances)
+        known = exemplars.embeddings.take(rows)
+        return self._made(made, exemplars, self._limits(exemplars), known, distances, asked=self._wanted(asked))
 
-    def on_films(self, exemplars: Exemplars, films: ExemplarTable) -> "Fitted":
+    def on_films(
+        self, exemplars: Exemplars, films: ExemplarTable, asked: Sequence[AskedPoint] | None = None
+    ) -> "Fitted":
         """Return what films kept apart allow; see `calibrate_on_films`.
 
         Args:
             exemplars: of other patients.
             films: that the encoder was not trained on.
+            asked: operating points; None: those that there are, made anew.
 
         Raises:
-            ValueError: a film that it was trained on, or a patient who has exemplars, too.
+            ValueError: a film that it was trained on, a patient who has exemplars, too, or too few patients for an
+                operating point.
         """
         exemplars.terms.refuse_trained(films, "films to calibrate on")
         for column in ("patients", "groups", "digests"):
             check_patients_apart(getattr(exemplars.table, column), getattr(films, column))
         made = calibrate_on_films(exemplars.decider, films.embeddings, level=self.level)
         distances = exemplars.decider.distances(films.vectors)
-        return self._made(made, exemplars, self._limits(exemplars, films), films.embeddings, distances)
+        limits, known = self._limits(exemplars, films), films.embeddings
+        return self._made(made, exemplars, limits, known, distances, asked=self._wanted(asked))
+
+    def _wanted(self, asked: Sequence[AskedPoint] | None) -> Sequence[AskedPoint]:
+        return [AskedPoint.of(point) for point in self.points] if asked is None else asked
 
     def _made(
         self,
         calibration: Calibration,
         exemplars: Exemplars,
         thresholds: Thresholds | None,
-        asked: Embeddings,
+        films: Embeddings,
         distances: Tensor,
+        *,
+        asked: Sequence[AskedPoint],
     ) -> "Fitted":
         findings = exemplars.decider.findings
-        truth = [findings.index(asked.class_names[index]) for index in asked.class_ids.tolist()]
-        facts = (truth, asked.patient_ids)
+        truth = [findings.index(films.class_names[index]) for index in films.class_ids.tolist()]
+        facts = (truth, films.patient_ids)
         nearest, scores = distances.argmin(dim=1).numpy(), margins(distances).numpy()
         called = [
             called_patients(nearest == column, *facts, finding=name, findings=findings)
             for column, name in enumerate(findings)
             if len(truth)
         ]
-        points = [
-            operating_point(scores[:, findings.index(one.finding)], *facts, **_wanted(one), findings=findings)
-            for one in self.points
-            if one.finding in findings
-        ]
-        made = {"calibration": calibration, "thresholds": thresholds, "called": tuple(called), "points": tuple(points)}
+        points = made_points(asked, scores, *facts, findings=findings)
+        made = {"calibration": calibration, "thresholds": thresholds, "called": tuple(called), "points": points}
         return replace(self, **made, is_stale=False, why_not="")  # type: ignore[arg-type]  # of their own types
 
     def after_change(self, exemplars: Exemplars) -> "Fitted":
@@ -182,7 +194,7 @@ class Fitted:
         else:
             told = f"on {self.calibration.basis}, {self.calibration.date}\n{_joined(self.calibration.promise())}"
             told += f"\n{self.why_not}" if self.why_not else ""
-        lines = [("calibration", told)]
+        lines = [("calibration", told), *point_words(() if self.is_stale else self.points)]
         if self.thresholds is None:
             return [*lines, ("unknown", "never said: exemplars of more patients, or films kept apart, set a threshold")]
         low, high = self.thresholds.achieved.ci95_patients or (float("nan"), float("nan"))
@@ -232,7 +244,3 @@ def _joined(promise: str) -> str:
         name, _, told = line.rpartition(": ") if ": " in line else ("", "", line)
         alike.setdefault(told, []).append(name)
     return "\n".join(": ".join(filter(None, (", ".join(names), told))) for told, names in alike.items())
-
-
-def _wanted(point: OperatingPoint) -> dict[str, Any]:
-    return {"finding": point.finding, point.target: point.value, "per": point.per}

@@ -33,6 +33,18 @@ class Receipt:
         return f"{films} of one {self.what} went; the bank was {self.before[:16]} and is {self.after[:16]}"
 
 
+def named_part(**parts: str | None) -> tuple[str, str]:
+    """Return what is to go, and its name; one of `finding`, `film` and `patient` is named.
+
+    Raises:
+        ValueError: none is, or several are.
+    """
+    given = [(what, name) for what, name in parts.items() if name]
+    if len(given) != 1:
+        raise ValueError("name what is to go: a finding, a film or a patient, one of them")
+    return given[0]
+
+
 def content_hash(table: ExemplarTable, terms: BankTerms) -> str:
     """Return the SHA-256 (hex) of exemplars and terms, the same in whatever order they came.
 

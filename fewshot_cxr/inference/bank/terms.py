@@ -160,6 +160,24 @@ def merged_terms(first: BankTerms, second: BankTerms) -> BankTerms:
     return replace(first, encoder=encoder, choice=choice, trained_on=first.trained_on | second.trained_on)
 
 
+def given_encoder(
+    terms: BankTerms, encoder: Encoder | str | Path | None, *, weights: str | Path | None = None
+) -> Encoder | None:
+    """Return the encoder of a bank as it was named; None: nobody named it.
+
+    Args:
+        terms: of the bank.
+        encoder: or its run folder, or its file.
+        weights: the file that a published encoder started from.
+
+    Raises:
+        ValueError: it is another.
+    """
+    if encoder is not None:
+        return terms.check(load_encoder(encoder) if isinstance(encoder, (str, Path)) else encoder)
+    return None if weights is None else find_encoder(terms, [], weights=weights)
+
+
 def find_encoder(terms: BankTerms, places: list[Path], *, weights: str | Path | None = None) -> Encoder:
     """Return the encoder of a bank, known by its hash: one that lies near, or from where it is published.
 
