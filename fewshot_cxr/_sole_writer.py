@@ -47,8 +47,7 @@ def only_writer(place: Path, *, is_folder: bool = True) -> Iterator[bool]:
     handle, was_killed = _locked(file, place)
     token = _HELD.set(_HELD.get() | {file})
     try:
-        if is_folder:
-            sweep_parts(place)
+        sweep_parts(place) if is_folder else sweep_parts(target.parent, target.name)
         yield was_killed
     finally:
         _HELD.reset(token)

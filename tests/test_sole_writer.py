@@ -98,6 +98,15 @@ def test_where_there_are_no_locks_nobody_is_refused(tmp_path, monkeypatch):
     assert [file.name for file in (tmp_path / "run").iterdir()] == ["card.json"]
 
 
+def test_the_next_writer_of_a_file_sweeps_what_a_killed_one_left(tmp_path):
+    names = [".clinic.bank.123.abcdefgh.part", ".other.bank.123.abcdefgh.part"]
+    for name in names:
+        (tmp_path / name).touch()
+    with only_writer(tmp_path / "clinic.bank", is_folder=False):
+        assert not (tmp_path / names[0]).exists()
+    assert (tmp_path / names[1]).exists()
+
+
 def test_a_place_without_rights_is_named_and_not_its_lock(tmp_path, monkeypatch):
     def refused(path, *arguments):
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
