@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from fewshot_cxr._sole_writer import only_writer
-from fewshot_cxr.cli import bank_calibrate, bank_show
+from fewshot_cxr.cli import bank_calibrate, bank_prevalence, bank_show
 from fewshot_cxr.cli.app import Group
 from fewshot_cxr.cli.bank_parts import bank_argument, films_of, out_flag, place_flags, split_flag, write_bank
 from fewshot_cxr.cli.console import progress_bars
@@ -216,3 +216,4 @@ def _of_finding(films: tuple[Path, ...], finding: str, reading: Reading) -> Reco
 
 command.add_command(bank_show.command, "show")
 command.add_command(bank_calibrate.command, "calibrate")
+command.add_command(bank_prevalence.command, "prevalence")

@@ -134,7 +134,7 @@ def predict_by(decider: Decider, queries: np.ndarray, paths: Sequence[str], *, n
     distances, to_exemplars = decider.distances(queries), decider.to_exemplars(queries).double().numpy()
 
     def predict_one(row: int) -> Prediction:
-        by, is_same = decider, _is_same_film(queries[row], vectors)
+        by, is_same = decider, is_same_film(queries[row], vectors)
         kept, values = np.flatnonzero(~is_same), distances[row]
         if is_same.any():
             by = decider.without(is_same)
@@ -164,7 +164,13 @@ def _nearest(
     return rows
 
 
-def _is_same_film(query: np.ndarray, exemplars: np.ndarray) -> np.ndarray:
+def is_same_film(query: np.ndarray, exemplars: np.ndarray) -> np.ndarray:
+    """Return which exemplars are the film itself, bool (n_exemplars,).
+
+    Args:
+        query: its embedding, (dim,).
+        exemplars: theirs, (n_exemplars, dim).
+    """
     # Batch size and thread count move the last digits of an embedding; two films never come this near.
     scale = np.abs(exemplars).max() or 1.0
     is_same: np.ndarray = np.abs(exemplars - query).max(axis=1) < 1e-5 * scale

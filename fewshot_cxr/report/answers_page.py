@@ -151,8 +151,8 @@ def _prevalence_section(bank: SupportBank, shown: AnswersShown) -> tuple[Section
     rows = []
     for name, share in there.prevalence.items():
         worth = there.values.get(name)
-        told = [UNKNOWN, UNKNOWN] if worth is None else [_estimate(worth.ppv), _estimate(worth.npv)]
-        rows.append((name, f"{100 * share:.3g} %", f"{100 * there.prior[name]:.3g} %", *told))
+        known = (UNKNOWN, UNKNOWN) if worth is None else (_estimate(worth.ppv), _estimate(worth.npv))
+        rows.append((name, f"{100 * share:.3g} %", f"{100 * there.prior[name]:.3g} %", *known))
     columns = ("finding", "prevalence", "in the calibration", "PPV", "NPV")
     told = (
         "Probabilities hold at the prevalence that was stated. PPV: the share of those called a finding who have it. "
