@@ -244,8 +244,8 @@ class SupportBank:
             yield from (one.forced() if never_abstain else one for one in found)
 
     def own_encoder(self) -> Encoder:
-        """Return the encoder; one that is not at hand is looked for here and where it is published, or named."""
-        found = self.encoder or find_encoder(self.terms, [Path.cwd()])
+        """Return the encoder; one that is not at hand is looked for beside the file, here and where it is published."""
+        found = self.encoder or find_encoder(self.terms)
         object.__setattr__(self, "encoder", found)
         return found
 
@@ -280,7 +280,7 @@ class SupportBank:
         """
         table, terms, told, inside = read_bank(path)
         if (own := inside if encoder is None else None) is None:
-            own = given_encoder(terms, encoder, weights=weights) or terms.encoder_near(Path(path).parent)
+            own = given_encoder(terms, encoder, weights=weights)
         return cls(table, terms, Fitted.from_json(told), own, is_self_contained=inside is not None)
 
     def __repr__(self) -> str:

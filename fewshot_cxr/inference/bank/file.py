@@ -134,4 +134,5 @@ def _terms(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) 
         options={**facts["options"], **learned},
         choice=facts["choice"],
         trained_on=frozenset(facts["trained_on"]),
+        places=(path.resolve().parent,),
     )

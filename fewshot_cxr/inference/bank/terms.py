@@ -29,6 +29,7 @@ class BankTerms:
         options: of the rule: plain values, and "weights", a tensor, of a learned distance.
         choice: how exemplars are chosen, a name in CHOICES.
         trained_on: digests of the films that the encoder was trained on.
+        places: folders where its file lay, in which the encoder is looked for; they stand in no file.
     """
 
     encoder: Mapping[str, Any]
@@ -37,6 +38,7 @@ class BankTerms:
     options: Mapping[str, Any] = field(default_factory=dict)
     choice: str = "all"
     trained_on: frozenset[str] = frozenset()
+    places: tuple[Path, ...] = ()
 
     @property
     def image_spec(self) -> ImageSpec:
@@ -157,7 +159,8 @@ def merged_terms(first: BankTerms, second: BankTerms) -> BankTerms:
     # Of two ways to choose exemplars the one that allows less.
     choice = min(own["choice"], theirs["choice"], key=lambda name: (name in EXCHANGEABLE, name))
     encoder = min((own["encoder"], theirs["encoder"]), key=lambda facts: json.dumps(facts, sort_keys=True))
-    return replace(first, encoder=encoder, choice=choice, trained_on=first.trained_on | second.trained_on)
+    trained_on, places = first.trained_on | second.trained_on, (*first.places, *second.places)
+    return replace(first, encoder=encoder, choice=choice, trained_on=trained_on, places=places)
 
 
 def given_encoder(
@@ -175,15 +178,14 @@ def given_encoder(
     """
     if encoder is not None:
         return terms.check(load_encoder(encoder) if isinstance(encoder, (str, Path)) else encoder)
-    return None if weights is None else find_encoder(terms, [], weights=weights)
+    return None if weights is None else find_encoder(terms, weights=weights)
 
 
-def find_encoder(terms: BankTerms, places: list[Path], *, weights: str | Path | None = None) -> Encoder:
-    """Return the encoder of a bank, known by its hash: one that lies near, or from where it is published.
+def find_encoder(terms: BankTerms, *, weights: str | Path | None = None) -> Encoder:
+    """Return the encoder of a bank, known by its hash: one beside its file, or here, or from where it is published.
 
     Args:
         terms: of the bank.
-        places: folders to look in, and in the folders there.
         weights: the file that a published encoder started from.
 
     Raises:
@@ -194,7 +196,7 @@ def find_encoder(terms: BankTerms, places: list[Path], *, weights: str | Path | 
     options = {name: value for name, value in recipe["options"].items() if name != "weights"}
     if weights is not None:
         return terms.check(build_encoder(recipe["encoder"], image_spec=terms.image_spec, weights=weights, **options))
-    for place in places:
+    for place in dict.fromkeys((*terms.places, Path.cwd())):
         if (near := terms.encoder_near(place)) is not None:
             return near
     if options.get("pretrained") and is_built_in(recipe["encoder"]):
