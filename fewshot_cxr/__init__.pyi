@@ -9,6 +9,7 @@ from .episodes import Episodes as Episodes
 from .evaluation import evaluate_episodes as evaluate_episodes
 from .image_spec import ImageSpec as ImageSpec
 from .inference import embed as embed
+from .inference.bank import SupportBank as SupportBank
 from .records import Record as Record
 from .records import Records as Records
 from .training import ClassifierTrainer as ClassifierTrainer

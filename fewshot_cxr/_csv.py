@@ -1,5 +1,7 @@
 """CSV text that no spreadsheet takes for formulas, and the same cells read again."""
 
+import csv
+import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -20,6 +22,21 @@ def csv_table(rows: Sequence[Mapping[str, object]]) -> str:
     """Return rows that name their cells as CSV, the columns in the order in which they first occur."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     return csv_text([columns, *([row.get(name) for name in columns] for row in rows)])
+
+
+def whole_rows(content: bytes) -> tuple[list[list[str]], int]:
+    """Return the rows of CSV that may break off, as `csv_text` wrote them, and how many bytes they are.
+
+    Args:
+        content: UTF-8; what follows the last whole row is left out.
+    """
+    n_bytes = start = 0
+    while end := content.find(b"\n", start) + 1:
+        # Within a cell a line may end, too: then a quotation mark is open.
+        if content.count(b'"', n_bytes, end) % 2 == 0:
+            n_bytes = end
+        start = end
+    return list(csv.reader(io.StringIO(content[:n_bytes].decode(), newline=""))), n_bytes
 
 
 def plain_cell(cell: str) -> str:

@@ -47,8 +47,7 @@ def only_writer(place: Path, *, is_folder: bool = True) -> Iterator[bool]:
     handle, was_killed = _locked(file, place)
     token = _HELD.set(_HELD.get() | {file})
     try:
-        if is_folder:
-            sweep_parts(place)
+        sweep_parts(place) if is_folder else sweep_parts(target.parent, target.name)
         yield was_killed
     finally:
         _HELD.reset(token)
@@ -73,6 +72,8 @@ def _locked(file: Path, place: Path) -> tuple[int | None, bool]:
             handle = os.open(file, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
         except FileNotFoundError:  # who made the folder in vain has removed it
             continue
+        except PermissionError as error:  # of a lock that nobody asked for
+            raise PermissionError(error.errno, f"{error.strerror} to write there", str(place)) from error
         is_taken = lock(handle)
         if is_taken is False:
             owner = _owner(handle, wait=_WRITTEN_WITHIN) or "another process"

@@ -90,7 +90,7 @@ OPTIONAL_EXTRAS = {
 }
 NOT_EVERYWHERE = {"fcntl"}  # of the standard library, but not of Windows
 # Loading one of these takes as long as torch itself, or longer than all it is asked for, and most commands never ask.
-HEAVY = {"captum", "huggingface_hub", "sklearn", "timm"}
+HEAVY = {"captum", "faiss", "huggingface_hub", "sklearn", "timm"}
 # A constructor belongs to its class, though a higher floor does the reading: it is loaded when it is called.
 LOADED_WHEN_CALLED = {(f"{PACKAGE}.records", f"{PACKAGE}.data.readers.data_frame.read_dataframe")}
 

@@ -23,6 +23,7 @@ PUBLIC_NAMES = {
     "Records",
     "ClassifierTrainer",
     "SiameseTrainer",
+    "SupportBank",
     "build_encoder",
     "embed",
     "evaluate_episodes",

@@ -1,6 +1,7 @@
 """One writer at a time in a run folder, however many begin together and however the last one ended."""
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -95,6 +96,27 @@ def test_where_there_are_no_locks_nobody_is_refused(tmp_path, monkeypatch):
         assert not [*(tmp_path / "run").iterdir()]
         (tmp_path / "run" / "card.json").touch()
     assert [file.name for file in (tmp_path / "run").iterdir()] == ["card.json"]
+
+
+def test_the_next_writer_of_a_file_sweeps_what_a_killed_one_left(tmp_path):
+    names = [".clinic.bank.123.abcdefgh.part", ".other.bank.123.abcdefgh.part"]
+    for name in names:
+        (tmp_path / name).touch()
+    with only_writer(tmp_path / "clinic.bank", is_folder=False):
+        assert not (tmp_path / names[0]).exists()
+    assert (tmp_path / names[1]).exists()
+
+
+def test_a_place_without_rights_is_named_and_not_its_lock(tmp_path, monkeypatch):
+    def refused(path, *arguments):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(_sole_writer.os, "open", refused)
+    with (
+        pytest.raises(PermissionError, match=f"Permission denied to write there: '{tmp_path}/clinic.bank'"),
+        only_writer(tmp_path / "clinic.bank", is_folder=False),
+    ):
+        pytest.fail("nobody may write there")
 
 
 def test_two_files_of_one_folder_are_two_places(tmp_path):

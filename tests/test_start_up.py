@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from made_goldens import lay_films, save_networks
 
+from fewshot_cxr import SupportBank, read_dataset
+
 ROOT = Path(__file__).parents[1]
-ON_IMPORT = {"PIL", "jinja2", "lightning", "matplotlib", "numpy", "pandas", "pytorch_metric_learning", "scipy"}
+ON_IMPORT = {"PIL", "faiss", "jinja2", "lightning", "matplotlib", "numpy", "pandas", "pytorch_metric_learning", "scipy"}
 ON_IMPORT |= {"sklearn", "tensorboard", "timm", "torch", "torchvision"}
 
 COMPILER = {"sympy", "torch._dynamo", "torch._inductor"}
@@ -19,7 +21,8 @@ FIGURES = {"matplotlib"}
 PAGES = {"jinja2"}
 HEAT = {"captum"}
 RARE = {"cv2", "fewshot_cxr.evaluation.audit.audit", "umap"}
-EVERYTHING = COMPILER | NETWORKS | TRAINING | STATISTICS | FIGURES | PAGES | HEAT | RARE
+SEARCH = {"faiss"}
+EVERYTHING = COMPILER | NETWORKS | TRAINING | STATISTICS | FIGURES | PAGES | HEAT | RARE | SEARCH
 
 ON_TEST = ("--data", "split.csv", "--split", "test", "--threads", "1", "--device", "cpu")
 FEW_PICTURES = ("--deletion", "0", "--overlays", "1", "--findings", "normal,effusion")
@@ -28,6 +31,8 @@ CLOSED = str(ROOT / "tests" / "goldens" / "closed_exemplars.json")
 # A command -> what of EVERYTHING it may load.
 MAY_LOAD = {
     ("predict", "films/normal", "--checkpoint", "run", "--support", "split.csv", "--n-exemplars", "2"): set(),
+    ("bank", "show", "clinic.bank"): set(),
+    ("predict", "films/normal", "--bank", "clinic.bank"): {"scipy.sparse"},
     ("embed", "--checkpoint", "run", *ON_TEST, "--out", "test.safetensors"): set(),
     ("episode-eval", "--checkpoint", "run", *ON_TEST, *EPISODES): set(),
     ("learning-curve", "--checkpoint", "run", *ON_TEST, "--shots", "1", *EPISODES[2:]): set(),
@@ -62,6 +67,8 @@ def folder(tmp_path_factory):
     place = tmp_path_factory.mktemp("start_up")
     lay_films(place)
     save_networks(place)
+    split = read_dataset("manifest", place / "split.csv")
+    SupportBank.build(place / "run", split, n_exemplars=4).save(place / "clinic.bank")
     return place
 
 

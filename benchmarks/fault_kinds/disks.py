@@ -21,7 +21,7 @@ CAP_DAC_OVERRIDE, CAPABILITIES_3 = 1, 0x20080522
 
 def full(made: Path, draw: np.random.Generator, share: float) -> Iterator[Attack]:
     """Run each command with an output on a disk that has no room for all of it."""
-    fill = _mounted if _may_mount(made) else _limited
+    fill = _mounted if may_mount(made) else _limited
     for job in JOBS if share == 1 else JOBS[2:4]:
         place = fresh(made, "roomy")
         done = _run(made, job, place)
@@ -42,12 +42,12 @@ def _into_read_only(made: Path, job: Job) -> str:
     place = fresh(made, "read_only")
     cache = fresh(made, "open_cache")
     place.chmod(0o555)
-    done = call(*job.to(place), cwd=made, env={"FSCXR_CACHE": str(cache)}, before=_heed_modes)
+    done = call(*job.to(place), cwd=made, env={"FSCXR_CACHE": str(cache)}, before=heed_modes)
     place.chmod(0o755)
     return _refused(done, place)
 
 
-def _heed_modes() -> None:
+def heed_modes() -> None:
     """Give up the right to write where modes forbid it, which root has on Linux."""
     if os.getuid() == 0 and sys.platform == "linux":
         kernel = ctypes.CDLL(None)
@@ -61,7 +61,7 @@ def _heed_modes() -> None:
 
 def _mounted(made: Path, job: Job, n_bytes: int, truth: dict[str, bytes]) -> str:
     place = fresh(made, "disk")
-    with _disk(place, n_bytes):
+    with small_disk(place, n_bytes):
         return _outcome(_run(made, job, place), place, truth)
 
 
@@ -96,7 +96,7 @@ def _run(made: Path, job: Job, place: Path, before: Callable[[], None] | None = 
 
 
 @contextmanager
-def _disk(place: Path, n_bytes: int) -> Iterator[None]:
+def small_disk(place: Path, n_bytes: int) -> Iterator[None]:
     size = max(1, n_bytes // 1024)
     mount = ["mount", "-t", "tmpfs", "-o", f"size={size}k", "tmpfs", place]
     subprocess.run(mount, check=True, capture_output=True)
@@ -106,9 +106,9 @@ def _disk(place: Path, n_bytes: int) -> Iterator[None]:
         subprocess.run(["umount", place], check=True, capture_output=True)
 
 
-def _may_mount(made: Path) -> bool:
+def may_mount(made: Path) -> bool:
     try:
-        with _disk(fresh(made, "tried"), 1 << 20):
+        with small_disk(fresh(made, "tried"), 1 << 20):
             return True
     except (OSError, subprocess.CalledProcessError):
         return False

@@ -36,6 +36,7 @@ COMMANDS = {
     "compare": ("fewshot_cxr.cli.compare", "Compare two results on the same films or episodes."),
     "recipes": ("fewshot_cxr.cli.recipes", "Run the published systems, corrected or as published."),
     "embed": ("fewshot_cxr.cli.embed", "Write the embeddings of films to a file."),
+    "bank": ("fewshot_cxr.cli.bank", "Keep exemplars in one file: build, add, remove, show, calibrate, merge."),
     "predict": ("fewshot_cxr.cli.predict", "Name the finding of new films by labelled exemplars."),
     "explain": (
         "fewshot_cxr.cli.explain",

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import click
 
-from fewshot_cxr.cli.console import progress_bars, say, write_result
+from fewshot_cxr.cli.console import print_line, progress_bars, say, show_table, write_result
 from fewshot_cxr.cli.flags import device_flag, folder_path, json_flag, seed_flag, threads_flag
 from fewshot_cxr.cli.results import show_prediction, show_result
 from fewshot_cxr.report.tables import interval_text, value_text
-from fewshot_cxr.workflows.demo import NEW_FINDING, run_demo
+from fewshot_cxr.workflows.demo import BANK_FILE, NEW_FINDING, run_demo
+from fewshot_cxr.workflows.demo_bank import BankStory, share_table
 
 
 @click.command()
@@ -21,7 +22,8 @@ from fewshot_cxr.workflows.demo import NEW_FINDING, run_demo
 def command(*, out: Path, n_patients: int, device: str, seed: int, json_file: str | None) -> None:
     """Teach a published encoder five findings on synthetic films; then a sixth arrives with five films.
 
-    Writes OUT/report.html, manifest.csv, films/, checkpoint/ and figures/. Needs no network.
+    Ends with a support bank, which answers or abstains. Writes OUT/report.html, manifest.csv, films/, checkpoint/,
+    figures/ and demo.bank. Needs no network.
 
     \b
     Example: fscxr demo --out runs/demo
@@ -36,5 +38,16 @@ def command(*, out: Path, n_patients: int, device: str, seed: int, json_file: st
     show_result(result.episodes, is_whole=False, to_stderr=json_file == "-")
     show_prediction([result.prediction], to_stderr=json_file == "-")
     say(f"its label: {result.true_finding}")
+    _show_bank(result.bank, to_stderr=json_file == "-")
+    say(f"ask it about other films: fscxr predict FILM --bank {out / BANK_FILE}")
     say(f"written: {result.report} (open it in a browser), in {result.seconds:.0f} s")
-    write_result({"episodes": result.episodes.to_json(), "prediction": result.prediction.to_json()}, json_file)
+    found = {"episodes": result.episodes, "prediction": result.prediction, "bank": result.bank}
+    write_result({name: one.to_json() for name, one in found.items()}, json_file)
+
+
+def _show_bank(story: BankStory, *, to_stderr: bool) -> None:
+    """Print what the bank answered, and one film for which it abstained."""
+    table = share_table(story)
+    show_table("A support bank, to which the new finding was added", table.columns, table.rows, to_stderr=to_stderr)
+    if story.example is not None:
+        print_line(repr(story.answers[story.example]), to_stderr=to_stderr)

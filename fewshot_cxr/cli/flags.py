@@ -126,6 +126,7 @@ def _set_threads(context: click.Context, parameter: click.Parameter, value: int 
 
 file_path = click.Path(dir_okay=False, path_type=Path)
 folder_path = click.Path(file_okay=False, path_type=Path)
+there_file = click.Path(exists=True, dir_okay=False, path_type=Path)
 there_path = click.Path(exists=True, path_type=Path)
 
 

@@ -17,6 +17,7 @@ from fewshot_cxr._kinds import (
     is_figure,
     is_page,
     is_taken,
+    is_tensors,
     refuse_other_kind,
 )
 from fewshot_cxr.whole_files import check_writable
@@ -119,6 +120,8 @@ picture_file = OutFile({".png": is_figure, ".svg": is_drawing})
 figure_file = OutFile({".png": is_figure, ".html": is_page})
 numbers_file = OutFile({".csv": begins(b"number,finding,mean")})
 embeddings_file = OutFile(EMBEDDINGS)
+bank_file = OutFile({".bank": is_tensors("bank")})
+answers_file = OutFile({".csv": begins(b"path,finding,answer,reason")})
 _is_manifest = begins(b"# {")
 manifest_file = OutFile({".csv": _is_manifest})  # see `check_manifest`, too
 

@@ -18,7 +18,7 @@ from fewshot_cxr.encoders.timm_encoder import TimmEncoder
 from fewshot_cxr.encoders.weight_files import foreign_kind
 from fewshot_cxr.encoders.weights import KIND, copy_weights
 from fewshot_cxr.image_spec import ImageSpec
-from fewshot_cxr.storage import is_safetensors, load_tensors, save_tensors
+from fewshot_cxr.storage import is_safetensors, load_tensors, save_tensors, tensor_hash
 
 ENCODER_FILE = "encoder.safetensors"
 _LONGEST_REASON = 300
@@ -68,6 +68,20 @@ def load_encoder(path: str | Path, *, module: nn.Module | None = None) -> Encode
     """
     path = _file(path)
     tensors, header = _read(path)
+    return encoder_of(tensors, header, path, module=module)
+
+
+def encoder_of(
+    tensors: Mapping[str, Tensor], header: Mapping[str, Any], path: Path, *, module: nn.Module | None = None
+) -> Encoder:
+    """Rebuild an encoder from what a file holds of it, in eval mode.
+
+    Args:
+        tensors: its weights; those of a head behind it are left.
+        header: "recipe", "image_spec" and "card", as `save_encoder` writes them.
+        path: of the file, for the errors, which are those of `load_encoder`.
+        module: see `load_encoder`.
+    """
     recipe, spec = header["recipe"], _spec(path, header["image_spec"])
     kind, own = recipe["encoder"], {name: t for name, t in tensors.items() if not name.startswith(f"{TASK_HEAD}.")}
     if module is not None:
@@ -108,6 +122,11 @@ def load_head(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not head:
         raise ValueError(f"{path} has no head: its encoder was trained for distances between embeddings alone")
     return head, header["card"]
+
+
+def encoder_hash(encoder: Encoder) -> str:
+    """Return the SHA-256 (hex) of an encoder's weights and statistics, wherever they came from."""
+    return tensor_hash(encoder.state_dict())
 
 
 def load_card(path: str | Path) -> dict[str, Any]:

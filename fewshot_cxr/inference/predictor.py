@@ -1,21 +1,20 @@
 """Name the finding of a new film by its distance to a few labelled exemplars, and show which ones."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
-from fewshot_cxr._checks import check_at_least, lookup
+from fewshot_cxr._checks import check_at_least
 from fewshot_cxr._html import facts_text, html_table, short_name
 from fewshot_cxr.data import patient_groups
-from fewshot_cxr.distances import pairwise_distances
 from fewshot_cxr.embeddings import Embeddings
-from fewshot_cxr.inference.penalties import settled
-from fewshot_cxr.inference.rules import RULES, TRANSDUCTIVE
+from fewshot_cxr.inference.bank.turns import draw_in_turns, smallest_keys
+from fewshot_cxr.inference.deciding import Decider
+from fewshot_cxr.inference.rules import TRANSDUCTIVE
 from fewshot_cxr.records import Records
-from fewshot_cxr.seeding import hashed_bits, text_key
+from fewshot_cxr.seeding import text_key
 
 _MOST_DISTANCES = 6  # that a line shows
 
@@ -82,22 +81,15 @@ def sample_exemplars(records: Records, n_exemplars: int, *, seed: int = 0) -> Re
         seed: of the draw.
     """
     check_at_least(n_exemplars, 1, "n_exemplars")
-    groups = patient_groups(records).tolist()
-    group_keys: dict[int, int] = {}
-    for group, film in zip(groups, records, strict=True):
-        group_keys[group] = min(group_keys.get(group, 2**64), text_key(film.path))
-    order: dict[str, list[tuple[int, int, int]]] = {}
+    keys = [text_key(film.path) for film in records]
+    patient_keys = smallest_keys(patient_groups(records).tolist(), keys)
+    rows_of: dict[str, list[int]] = {}
     for row, film in enumerate(records):
-        bits = [int(hashed_bits(seed, key)) for key in (group_keys[groups[row]], text_key(film.path))]
-        order.setdefault(film.finding, []).append((bits[0], bits[1], row))
+        rows_of.setdefault(film.finding, []).append(row)
     rows: list[int] = []
-    for ranked in order.values():
-        turns: dict[int, int] = {}
-        keyed = []
-        for group_bits, _, row in sorted(ranked):
-            turns[group_bits] = turns.get(group_bits, -1) + 1
-            keyed.append((turns[group_bits], group_bits, row))
-        rows += [row for _, _, row in sorted(keyed)[:n_exemplars]]
+    for own in rows_of.values():
+        own_keys, own_patients = ([of[row] for row in own] for of in (keys, patient_keys))
+        rows += [own[at] for at in draw_in_turns(own_keys, own_patients, n_exemplars, seed=seed)]
     return records.take(sorted(rows))
 
 
@@ -127,36 +119,34 @@ def predict(
     Raises:
         ValueError: unknown rule or distance, a transductive rule, embeddings of another dim, fewer than two findings.
     """
-    distance = distance or support.distance or "euclidean"
-    decide = lookup(RULES, rule, what="rule")
     if rule in TRANSDUCTIVE:
         raise ValueError(
             f"rule {rule!r} judges all films together, so that one film's answer would depend on the others; "
             "take an inductive rule such as mean_distance"
         )
-    if len(np.unique(support.class_ids)) < 2:
-        raise ValueError(f"the support holds one finding only ({', '.join(support.class_names)}); two are needed")
-    films = torch.from_numpy(np.ascontiguousarray(queries, dtype=np.float32))
-    exemplars = torch.from_numpy(support.vectors)
-    to_exemplars = pairwise_distances(films, exemplars, distance)
-    labels = torch.from_numpy(np.unique(support.class_ids, return_inverse=True)[1])
-    chosen = settled(rule, options, exemplars, labels, support.patient_ids)
+    decider = Decider(support, rule=rule, distance=distance, options=options)
+    return predict_by(decider, queries, paths, n_nearest=n_nearest)
+
+
+def predict_by(decider: Decider, queries: np.ndarray, paths: Sequence[str], *, n_nearest: int = 3) -> list[Prediction]:
+    """Classify embedded films by what decides already; see `predict`."""
+    vectors = decider.support.vectors
+    distances, to_exemplars = decider.distances(queries), decider.to_exemplars(queries).double().numpy()
 
     def predict_one(row: int) -> Prediction:
-        is_other = ~_is_same_film(queries[row], support.vectors)
-        kept = np.flatnonzero(is_other)
-        findings, labels = np.unique(support.class_ids[kept], return_inverse=True)
-        names = [support.class_names[index] for index in findings]
-        known = torch.from_numpy(support.vectors[kept])
-        values = decide(known, torch.from_numpy(labels), films[row : row + 1], distance=distance, **chosen)[0]
+        by, is_same = decider, is_same_film(queries[row], vectors)
+        kept, values = np.flatnonzero(~is_same), distances[row]
+        if is_same.any():
+            by = decider.without(is_same)
+            values = by.distances(queries[row : row + 1])[0]
         is_nearest = (values == values.min()).tolist()
-        near = _nearest(to_exemplars[row].numpy(), kept, labels, np.flatnonzero(is_nearest), n_nearest)
+        near = _nearest(to_exemplars[row], kept, by.labels.numpy(), np.flatnonzero(is_nearest), n_nearest)
         return Prediction(
             path=paths[row],
-            findings=tuple(name for name, is_tied in zip(names, is_nearest, strict=True) if is_tied),
-            distances=dict(zip(names, values.tolist(), strict=True)),
-            exemplars=tuple(_exemplar(support, index, float(to_exemplars[row, index])) for index in near.tolist()),
-            notes=() if is_other.all() else ("the film itself is among the exemplars: left out",),
+            findings=tuple(name for name, is_tied in zip(by.findings, is_nearest, strict=True) if is_tied),
+            distances=dict(zip(by.findings, values.tolist(), strict=True)),
+            exemplars=tuple(_exemplar(decider.support, index, to_exemplars[row, index]) for index in near.tolist()),
+            notes=("the film itself is among the exemplars: left out",) if is_same.any() else (),
         )
 
     return [predict_one(row) for row in range(len(paths))]
@@ -174,7 +164,13 @@ def _nearest(
     return rows
 
 
-def _is_same_film(query: np.ndarray, exemplars: np.ndarray) -> np.ndarray:
+def is_same_film(query: np.ndarray, exemplars: np.ndarray) -> np.ndarray:
+    """Return which exemplars are the film itself, bool (n_exemplars,).
+
+    Args:
+        query: its embedding, (dim,).
+        exemplars: theirs, (n_exemplars, dim).
+    """
     # Batch size and thread count move the last digits of an embedding; two films never come this near.
     scale = np.abs(exemplars).max() or 1.0
     is_same: np.ndarray = np.abs(exemplars - query).max(axis=1) < 1e-5 * scale
@@ -182,4 +178,4 @@ def _is_same_film(query: np.ndarray, exemplars: np.ndarray) -> np.ndarray:
 
 
 def _exemplar(support: Embeddings, row: int, distance: float) -> Exemplar:
-    return Exemplar(support.film_names[row], support.class_names[support.class_ids[row]], distance)
+    return Exemplar(support.film_names[row], support.class_names[support.class_ids[row]], float(distance))

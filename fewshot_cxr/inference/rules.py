@@ -59,6 +59,17 @@ def knn(support: Tensor, labels: Tensor, queries: Tensor, *, distance: str = "eu
     shares = is_nearer + is_last * (places_left / is_last.sum(dim=-1, keepdim=True))
     votes = torch.stack([own.sum(dim=-1) for own in _by_class(shares.to(distances.dtype), labels)], dim=-1)
     to_nearest = torch.stack([own.amin(dim=-1) for own in _by_class(distances, labels)], dim=-1)
+    return knn_values(votes, to_nearest, k)
+
+
+def knn_values(votes: Tensor, to_nearest: Tensor, k: int) -> Tensor:
+    """Return what `knn` says of votes.
+
+    Args:
+        votes: of the k, for each class, shape (..., n_way).
+        to_nearest: distance to the nearest exemplar of each class, shape (..., n_way).
+        k: how many vote.
+    """
     # By rank: beside votes, a share of the distance itself would round away where distances are small or large.
     n_nearer = (to_nearest.unsqueeze(-2) < to_nearest.unsqueeze(-1)).sum(dim=-1)
     return (k - votes) / k + 0.5 / k * n_nearer / votes.shape[-1]

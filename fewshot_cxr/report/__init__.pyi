@@ -1,8 +1,13 @@
+from .answers_page import MOST_PICTURED as MOST_PICTURED
+from .answers_page import AnswersShown as AnswersShown
+from .answers_page import answers_page as answers_page
+from .answers_page import render_answers as render_answers
 from .audit_checks import checks_table as checks_table
 from .audit_page import audit_page as audit_page
 from .audit_tables import confounding_table as confounding_table
 from .audit_tables import counts_table as counts_table
 from .audit_tables import embedding_table as embedding_table
+from .bank_page import bank_page as bank_page
 from .episode_words import is_alarm as is_alarm
 from .episode_words import patients_text as patients_text
 from .episode_words import protocol_facts as protocol_facts

@@ -10,6 +10,7 @@ from .films import sample_grid_figure as sample_grid_figure
 from .heat import HeatTile as HeatTile
 from .heat import heat_figure as heat_figure
 from .heat import heat_sheet_figure as heat_sheet_figure
+from .ppv_figure import ppv_figure as ppv_figure
 from .projection import PROJECTIONS as PROJECTIONS
 from .projection import TSNE_PUBLISHED as TSNE_PUBLISHED
 from .projection import Projection as Projection

@@ -1,4 +1,4 @@
-"""The library's story on synthetic films: a published encoder is taught what is known, then a new finding arrives."""
+"""The library's story on synthetic films: an encoder is taught what is known, a new finding comes, a bank answers."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +15,7 @@ from fewshot_cxr.records import Records
 from fewshot_cxr.storage import write_json, write_text
 from fewshot_cxr.training import SiameseTrainer, TrainedEncoder
 from fewshot_cxr.workflows.compute import Compute
+from fewshot_cxr.workflows.demo_bank import BankStory, ask_bank
 from fewshot_cxr.workflows.demo_page import DemoStory, demo_page, save_figures
 from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
 from fewshot_cxr.workflows.judging import Exemplars, embed_exemplars
@@ -28,7 +29,9 @@ RULE = "prototype"
 _BATCH = 128
 ENCODER = "efficientnet_lite0"
 _SIZE_PX = 96  # half of what is drawn; twice the side takes four times as long
+BANK_FILE = "demo.bank"
 _WRITTEN = {
+    BANK_FILE,
     PROVENANCE_FILE,
     "films",
     "masks",
@@ -38,16 +41,18 @@ _WRITTEN = {
     "report.html",
     "episodes.json",
     "closed_set.json",
+    "bank.json",
 }
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo found: episodes that hold the new finding, one prediction, its true finding, and the page."""
+    """What the demo found: episodes with the new finding, a prediction, its true finding, a bank's answers, a page."""
 
     episodes: Result
     prediction: Prediction
     true_finding: str
+    bank: BankStory
     report: Path
     seconds: float
 
@@ -60,11 +65,11 @@ def run_demo(
     device: str = "auto",
     progress: Progress | None = None,
 ) -> DemoResult:
-    """Draw films, teach a published encoder all findings but one, judge in episodes with the new one, write a page.
+    """Draw films, teach a published encoder all findings but one, evaluate it with the new one, ask a support bank.
 
     Args:
-        out: folder for films/, masks/, manifest.csv, checkpoint/, episodes.json, closed_set.json, figures/ and
-            report.html.
+        out: folder for films/, masks/, manifest.csv, checkpoint/, demo.bank, episodes.json, closed_set.json, bank.json,
+            figures/ and report.html.
         seed: of everything.
         n_patients: of each finding, with 1 to 4 films each.
         device: as for `choose_device`.
@@ -88,7 +93,8 @@ def run_demo(
     known_train, known_val = (part.where(lambda film: film.finding != NEW_FINDING) for part in (train, val))
     trainer = SiameseTrainer(**published, keep="auto", seed=seed, device=device)
     trained = trainer.fit(known_train, known_val, out=out / "checkpoint", progress=progress)
-    used, exemplars = _embedded(trained, test, sample_exemplars(train, N_SHOT, seed=seed), seed, compute)
+    labelled = sample_exemplars(train, N_SHOT, seed=seed)
+    used, exemplars = _embedded(trained, test, labelled, seed, compute)
     episodes = _episodes(used, trained.card["findings"], compute.report("episodes"))
     films, distance = used.test.records, used.rule.distance
     paths = [film.path for film in films]
@@ -101,15 +107,16 @@ def run_demo(
         true_finding=NEW_FINDING,
         test=films,
         exemplars=exemplars.films.records,
+        bank=_bank(out, known_val, labelled, test, compute),
     )
     sections = film_sections(used, result=episodes, compute=compute)
     page = demo_page(story, sections, new_finding=NEW_FINDING, n_shot=N_SHOT)
     save_figures(story, out / "figures")
-    for name, result in story.results.items():
+    for name, result in (*story.results.items(), ("bank", story.bank)):
         write_json(out / f"{name}.json", result.to_json() | {"made_by": story.made_by})
     write_text(out / "report.html", page)
     seconds = time.perf_counter() - start
-    return DemoResult(episodes, story.prediction, story.true_finding, out / "report.html", seconds)
+    return DemoResult(episodes, story.prediction, story.true_finding, story.bank, out / "report.html", seconds)
 
 
 def _published() -> dict[str, Any]:
@@ -143,6 +150,15 @@ def _embedded(
     embeddings = compute.embed(encoder, films, "test films")
     used = ReportFilms(encoder=encoder, test=films, embeddings=embeddings, rule=rule, exemplars=exemplars, seed=seed)
     return used, exemplars
+
+
+def _bank(out: Path, known: Records, labelled: Records, test: Records, compute: Compute) -> BankStory:
+    """Make the bank of the known findings and the new one's few films, keep it, and ask it about the test films."""
+    new = labelled.where(lambda film: film.finding == NEW_FINDING)
+    report = compute.report("asking the bank")
+    bank, story = ask_bank(out / "checkpoint", known, new, test, device=compute.device, report=report)
+    bank.save(out / BANK_FILE)
+    return story
 
 
 def _episodes(used: ReportFilms, seen: Sequence[str], progress: Callable[[int, int], None] | None) -> Result:

@@ -28,6 +28,7 @@ from fewshot_cxr.report.sections import draw_prediction
 from fewshot_cxr.report.tables import interval_text, shown_interval, value_text
 from fewshot_cxr.training import TrainedEncoder
 from fewshot_cxr.visualise import sample_grid_figure
+from fewshot_cxr.workflows.demo_bank import BankStory, bank_section
 
 _SAMPLES_PER_FINDING = 5
 _CAUTIONS = (
@@ -51,6 +52,7 @@ class DemoStory:
         true_finding: of that film.
         test: the test films.
         exemplars: the films that it was compared with.
+        bank: what a support bank answered.
     """
 
     trained: TrainedEncoder
@@ -60,6 +62,7 @@ class DemoStory:
     true_finding: str
     test: Records
     exemplars: Records
+    bank: BankStory
 
     def samples(self) -> dict[str, list[np.ndarray]]:
         """Return some films of each finding."""
@@ -103,7 +106,7 @@ def demo_page(story: DemoStory, sections: Sequence[Section], *, new_finding: str
     asked = prediction_section(*story.asked(), true_finding=story.true_finding)
     asked = replace(asked, folded=(samples_section(story.samples(), heading="Some films of each finding"),))
     page = replace(page, lead=lead, headlines=headlines, cautions=(*_CAUTIONS, *page.cautions))
-    return render_page(replace(page, sections=(asked, *page.sections)))
+    return render_page(replace(page, sections=(asked, bank_section(story.bank), *page.sections)))
 
 
 def save_figures(story: DemoStory, folder: Path) -> None:

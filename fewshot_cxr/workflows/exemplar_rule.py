@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fewshot_cxr.encoders import Encoder
-from fewshot_cxr.inference import template_options
+from fewshot_cxr.inference.deciding import learned_options
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,6 @@ class ExemplarRule:
     def for_encoder(self, encoder: Encoder, checkpoint: Path) -> "ExemplarRule":
         """Return it with what the encoder was trained by: its rule, its distance, the weights that a template takes."""
         name = self.name or encoder.card.get("rule", ExemplarRule().name)
-        learned = template_options(encoder, checkpoint) if name == "template" else {}
+        learned = learned_options(name, encoder, checkpoint)
         distance = self.distance or encoder.card.get("distance", "euclidean")
         return replace(self, name=name, distance=distance, options={**self.options, **learned})

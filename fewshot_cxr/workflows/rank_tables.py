@@ -5,13 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from fewshot_cxr.data import CachedFilms
-from fewshot_cxr.distances import pairwise_distances
 from fewshot_cxr.embeddings import Embeddings
-from fewshot_cxr.inference import RULES, TRANSDUCTIVE, sample_exemplars
-from fewshot_cxr.inference.penalties import settled
+from fewshot_cxr.inference import sample_exemplars
+from fewshot_cxr.inference.deciding import Decider
 from fewshot_cxr.seeding import generator
 from fewshot_cxr.visualise import Figure, rank_table_figure
 from fewshot_cxr.workflows.judging import Exemplars
@@ -71,10 +69,12 @@ def rank_tables(
         some = sample_exemplars(some, _SAMPLED_PER_FINDING, seed=seed)
     kept = [place[film.path] for film in some]
     pixels, findings = exemplars.films.rows(kept), [film.finding for film in some]
-    distances = _to_exemplars(exemplars, torch.from_numpy(embedded.vectors[order]), kept).tolist()
+    by = exemplars.rule
+    decider = Decider(exemplars.embeddings, rule=by.name, distance=by.distance, options=by.options)
+    distances = decider.to_exemplars(embedded.vectors[order])[:, kept].tolist()
     tables = []
     for row, own_distances, means in zip(
-        order.tolist(), distances, _to_findings(exemplars, embedded, order), strict=True
+        order.tolist(), distances, _to_findings(decider, embedded, order), strict=True
     ):
         record = films.records[row]
         table = RankTable(
@@ -83,7 +83,7 @@ def rank_tables(
             tuple(zip(pixels, findings, own_distances, strict=True)),
             means,
             paths=[film.path for film in some],
-            rule=exemplars.rule.name,
+            rule=by.name,
             truth=record.finding,
             decision=next(iter(means)),
             n_exemplars=len(exemplars.films),
@@ -108,23 +108,12 @@ def draw_rank_table(table: RankTable, *, title: str = "", theme: str = "light") 
     )
 
 
-def _to_exemplars(exemplars: Exemplars, asked: Tensor, kept: list[int]) -> Tensor:
-    known = torch.from_numpy(exemplars.embeddings.vectors[kept])
-    if "weights" in exemplars.rule.options:  # a template of one exemplar each is that exemplar
-        return RULES["template"](known, torch.arange(len(kept)), asked, **exemplars.rule.options)
-    return pairwise_distances(asked, known, exemplars.rule.distance)
-
-
-def _to_findings(exemplars: Exemplars, films: Embeddings, order: np.ndarray) -> list[dict[str, float]]:
+def _to_findings(decider: Decider, films: Embeddings, order: np.ndarray) -> list[dict[str, float]]:
     """Return finding -> what the rule compares, over all exemplars, the closest first, of each film in this order."""
-    class_ids, labels = np.unique(exemplars.embeddings.class_ids, return_inverse=True)
-    # Such a rule looks at all test films at once: a few of them alone would be decided otherwise.
-    rows = np.arange(len(films)) if exemplars.rule.name in TRANSDUCTIVE else order
-    known, asked = torch.from_numpy(exemplars.embeddings.vectors), torch.from_numpy(films.vectors[rows])
-    rule, classes = exemplars.rule, torch.from_numpy(labels)
-    options = settled(rule.name, rule.options, known, classes, exemplars.embeddings.patient_ids)
-    with torch.inference_mode():
-        found = RULES[rule.name](known, classes, asked, distance=rule.distance, **options)
-    names = [exemplars.embeddings.class_names[index] for index in class_ids]
-    values = (found[torch.from_numpy(order)] if exemplars.rule.name in TRANSDUCTIVE else found).tolist()
-    return [dict(sorted(zip(names, own, strict=True), key=lambda item: item[1])) for own in values]
+    # A transductive rule looks at all test films at once: a few of them alone would be decided otherwise.
+    if decider.is_transductive:
+        found = decider.distances(films.vectors)[torch.from_numpy(order)]
+    else:
+        found = decider.distances(films.vectors[order])
+    named = (zip(decider.findings, own, strict=True) for own in found.tolist())
+    return [dict(sorted(own, key=lambda item: item[1])) for own in named]

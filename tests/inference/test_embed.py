@@ -10,6 +10,7 @@ from fewshot_cxr.data.synthetic import make_synthetic
 from fewshot_cxr.encoders import build_encoder
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.inference import choose_device, embed, embed_files, embed_films, embed_pixels, native_precision
+from fewshot_cxr.inference.embed import embed_batches_in_two
 from fewshot_cxr.records import Records
 
 
@@ -35,6 +36,19 @@ def test_embeddings_equal_one_film_at_a_time_and_the_mode_returns(films, encoder
     assert whole.paths == tuple(film.path for film in films)
     assert [whole.class_names[index] for index in whole.class_ids] == [film.finding for film in films]
     assert len(np.unique(whole.patient_ids)) == len({film.patient_id for film in films})
+
+
+def test_pooled_features_come_beside_the_embeddings_that_follow_from_them(films, encoder):
+    encoder.train()
+    cached = cache_films(films, encoder.image_spec)
+    rows = np.array_split(np.arange(len(films)), 2)
+    parts = list(embed_batches_in_two(encoder, map(cached.rows, rows), torch.device("cpu")))
+    assert encoder.training
+    pooled, vectors = (np.concatenate(part) for part in zip(*parts, strict=True))
+    np.testing.assert_allclose(vectors, embed(encoder, films).vectors, atol=1e-5)
+    assert pooled.shape == (len(films), encoder.n_features)
+    assert pooled.dtype == np.float32
+    np.testing.assert_allclose(encoder.head(torch.from_numpy(pooled)).detach().numpy(), vectors, atol=1e-5)
 
 
 def test_a_processor_embeds_large_films_in_portions_that_change_nothing(films, encoder, monkeypatch):

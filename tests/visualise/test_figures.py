@@ -13,6 +13,7 @@ from fewshot_cxr.visualise import (
     confusion_matrix_figure,
     exemplar_figure,
     learning_curves_figure,
+    ppv_figure,
     pr_figure,
     rank_table_figure,
     recall_figure,
@@ -34,6 +35,11 @@ FULL_HISTORY = [
 LINE = ((0.0, 0.25, 1.0), (0.0, 0.75, 1.0), (0.75, (0.6, 0.9)))
 COUNTS = {"train": {"normal": 1200, "effusion": 40}, "test": {"effusion": 7}}
 BINS = ((0.25, 0.4, 0.5), (0.75, 0.9, 0.875))
+WORTH = (
+    (0.001, (0.01, (0.005, 0.05)), (1.0, None)),
+    (0.02, (0.25, (0.1, 0.5)), (0.99, (0.98, 1.0))),
+    (0.5, (0.9, (0.8, 0.95)), (0.8, (0.7, 0.9))),
+)
 DRAWN = {
     "reliability": partial(reliability_figure, {"before": BINS, "after": BINS[:1]}, title="T"),
     "risk": partial(risk_coverage_figure, ((0.5, 0.1), (1.0, 0.3)), title="T"),
@@ -43,6 +49,7 @@ DRAWN = {
     "all curves": partial(learning_curves_figure, FULL_HISTORY, best_epoch=3, title="T"),
     "roc": partial(roc_figure, {"normal": LINE, "effusion": LINE}, title="T"),
     "pr": partial(pr_figure, {"normal": LINE}, chance={"normal": 0.4}, title="T"),
+    "ppv": partial(ppv_figure, WORTH, finding="effusion", marked={"stated": 0.02}, title="T"),
     "counts": partial(class_counts_figure, COUNTS, title="T"),
     "ranks": partial(
         rank_table_figure,
@@ -228,6 +235,35 @@ def test_risk_is_drawn_over_coverage_and_said_where_all_are_answered():
     assert "all answered: 30.0 % wrong" in words(figure)
     with pytest.raises(ValueError, match="curve must hold at least one point, got none"):
         risk_coverage_figure(())
+
+
+def test_ppv_and_npv_stand_over_the_odds_of_the_prevalence_in_their_bands():
+    figure = DRAWN["ppv"]()
+    axes = figure.axes[0]
+    odds = np.log(np.array([0.001, 0.02, 0.5]) / (1 - np.array([0.001, 0.02, 0.5])))
+    ppv, npv = axes.lines[:2]
+    np.testing.assert_allclose(ppv.get_xydata(), np.stack([odds, [0.01, 0.25, 0.9]], axis=1))
+    np.testing.assert_allclose(npv.get_ydata(), [1, 0.99, 0.8])
+    assert ppv.get_linestyle() != npv.get_linestyle()
+    band = axes.collections[0].get_paths()[0].vertices
+    assert {0.005, 0.05, 0.1, 0.5, 0.8, 0.95} <= set(np.round(band[:, 1], 6))
+    assert {"stated, 2 %: PPV 25.0 %", "PPV with 95 % interval", "prevalence of effusion", "1 %"} <= set(words(figure))
+
+
+@pytest.mark.parametrize(
+    ("curve", "marked", "message"),
+    [
+        (WORTH[:1], {}, "two prevalences or more, rising between 0 and 1"),
+        (WORTH[::-1], {}, "two prevalences or more, rising between 0 and 1"),
+        (((0.0, (0, None), (1, None)), *WORTH), {}, "rising between 0 and 1"),
+        ((*WORTH, (0.6, (1.5, None), (1, None))), {}, "PPV and NPV must be 0..1"),
+        (WORTH, {"stated": 0.6}, "at most three prevalences on the curve are marked"),
+        (WORTH, dict.fromkeys("abcd", 0.1), "at most three prevalences on the curve are marked"),
+    ],
+)
+def test_a_wrong_curve_of_ppv_is_refused(curve, marked, message):
+    with pytest.raises(ValueError, match=message):
+        ppv_figure(curve, finding="effusion", marked=marked)
 
 
 def test_counts_stand_beside_their_bars():

@@ -17,6 +17,7 @@ from fewshot_cxr.visualise import (
     focus_figure,
     heat_sheet_figure,
     neighbours_figure,
+    ppv_figure,
     pr_figure,
     project,
     projection_figure,
@@ -83,6 +84,12 @@ FIGURES = {
     ),
     "neighbours": lambda names: neighbours_figure(
         [NeighbourRow(FILM, f"folder/{name}.png", name, [(FILM, name, 0.12345)] * 6) for name in names[:12]]
+    ),
+    "ppv": lambda names: ppv_figure(
+        [(share, (0.5, None), (0.75, (0.7, 0.8))) for share in (0.001, 0.02, 0.5)],
+        finding=names[0],
+        marked=dict(zip(names[-3:], (0.002, 0.02, 0.021), strict=False)),
+        title="What a call is worth",
     ),
     "precision": lambda names: pr_figure(dict.fromkeys(names, CURVE), chance=dict.fromkeys(names, 0.25)),
     "projection": lambda names: projection_figure(

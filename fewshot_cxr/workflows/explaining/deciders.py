@@ -12,6 +12,7 @@ from fewshot_cxr._checks import lookup
 from fewshot_cxr.distances import DISTANCES, class_means, pairwise_distances
 from fewshot_cxr.explain import ClassScore, ExemplarSimilarity, LearnedSimilarity, Similarity, Target
 from fewshot_cxr.inference import RULES, Classifier
+from fewshot_cxr.inference.deciding import exemplar_distances, plain_distance
 from fewshot_cxr.objectives import WeightedL1Head
 from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
 from fewshot_cxr.workflows.judging import Exemplars
@@ -68,7 +69,12 @@ class ByExemplars:
     @property
     def is_learned(self) -> bool:
         """Whether the distance is one that the run has learned."""
-        return self.rule.name == "template" and bool(self.rule.options)
+        return "weights" in self.rule.options
+
+    @property
+    def plain_distance(self) -> str:
+        """The name of the distance, where none is learned."""
+        return plain_distance(self.rule.name, self.rule.distance)
 
     def values(self, embeddings: Tensor) -> Tensor:
         """Return the distance to each finding, shape (N, n_findings), of embeddings (N, dim)."""
@@ -92,18 +98,16 @@ class ByExemplars:
 
     def nearest(self, embeddings: Tensor) -> tuple[Tensor, Tensor]:
         """Return the row of the nearest exemplar of each film, int64 (N,), and its distance, float (N,)."""
-        if self.rule.name == "template":
-            alone = torch.arange(len(self.vectors), device=self.device)
-            distances = RULES["template"](self.vectors, alone, embeddings, **self.rule.options)
-        else:
-            distances = pairwise_distances(embeddings, self.vectors, self.rule.distance)
-        smallest = distances.min(dim=1)
+        rule = self.rule
+        how = {"rule": rule.name, "distance": rule.distance, "options": rule.options}
+        found = exemplar_distances(self.vectors, embeddings, **how)  # type: ignore[arg-type]  # of their own types
+        smallest = found.min(dim=1)
         return smallest.indices, smallest.values
 
     def likeness(self, others: Tensor) -> Target:
         """Return the similarity of film i to the film whose embedding is row i of `others`, shape (N, dim)."""
         if not self.is_learned:
-            return Similarity(others, "l1" if self.rule.name == "template" else self.rule.distance)
+            return Similarity(others, self.plain_distance)
         head = WeightedL1Head(self.vectors.shape[1])
         weights, bias = self.rule.options["weights"], torch.tensor(float(self.rule.options["bias"]))
         head.load_state_dict({"alpha": weights, "bias": bias})

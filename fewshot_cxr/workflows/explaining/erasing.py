@@ -126,5 +126,4 @@ def score_text(explainer: Explainer) -> str:
     nearer = {"contrast": "the others", "why": "the next"}.get(explainer.question)
     if nearer is not None:
         return f"how much nearer than {nearer}"
-    is_cosine = by.rule.distance == "cosine" and by.rule.name != "template"
-    return "similarity (1 - distance)" if is_cosine else "similarity (minus the distance)"
+    return "similarity (1 - distance)" if by.plain_distance == "cosine" else "similarity (minus the distance)"

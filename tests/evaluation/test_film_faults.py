@@ -5,8 +5,9 @@ import pytest
 from PIL import Image
 
 from fewshot_cxr.data import read_gray
+from fewshot_cxr.data.film_marks import chest_likeness
 from fewshot_cxr.data.synthetic import SCANNERS, SYNTHETIC_FINDINGS, draw_film
-from fewshot_cxr.evaluation.audit.film_pass import chest_likeness, film_marks
+from fewshot_cxr.evaluation.audit.film_pass import film_faults
 
 
 @pytest.fixture(scope="module")
@@ -28,29 +29,29 @@ def unmarked(films):
 
 
 def test_a_good_film_has_no_marks(unmarked):
-    assert film_marks(unmarked) == ()
+    assert film_faults(unmarked) == ()
 
 
 @pytest.mark.parametrize("value", [0, 130, 255])
 def test_a_plain_film_is_constant_and_nothing_else(value):
-    assert film_marks(np.full((300, 200), value, np.uint8)) == ("constant",)
+    assert film_faults(np.full((300, 200), value, np.uint8)) == ("constant",)
 
 
 def test_a_plain_film_saved_as_jpeg_is_still_constant():
     grain = np.random.default_rng(0).integers(-2, 3, (256, 256))
-    assert film_marks((100 + grain).astype(np.uint8)) == ("constant",)
+    assert film_faults((100 + grain).astype(np.uint8)) == ("constant",)
 
 
 def test_a_frame_with_a_thin_rest_is_nearly_empty(films):
     frame = np.full((256, 256), 3, np.uint8)
     frame[40:88, 60:108] = np.asarray(Image.fromarray(films[0]).resize((48, 48)))
-    assert film_marks(frame)[0] == "nearly_empty"
-    assert "inverted" not in film_marks(255 - frame)
+    assert film_faults(frame)[0] == "nearly_empty"
+    assert "inverted" not in film_faults(255 - frame)
 
 
 def test_negatives_are_inverted_and_positives_are_not(films):
-    assert not [number for number, film in enumerate(films) if "inverted" in film_marks(film)]
-    assert not [number for number, film in enumerate(films) if "inverted" not in film_marks(255 - film)]
+    assert not [number for number, film in enumerate(films) if "inverted" in film_faults(film)]
+    assert not [number for number, film in enumerate(films) if "inverted" not in film_faults(255 - film)]
 
 
 def test_the_negative_of_a_film_has_the_likeness_with_the_other_sign(films):
@@ -69,30 +70,30 @@ def test_brightness_contrast_size_and_padding_do_not_count(films):
 
 
 def test_marks_come_in_one_order(films):
-    marks = film_marks(255 - films[0])
+    marks = film_faults(255 - films[0])
     assert marks == ("inverted", "burnt_in_text")
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (3000, 2500), (64, 4000)])
 def test_any_shape_will_do(shape):
     slope = np.linspace(0, 255, shape[1]).astype(np.uint8)
-    assert "constant" not in film_marks(np.tile(slope, (shape[0], 1)))
+    assert "constant" not in film_faults(np.tile(slope, (shape[0], 1)))
 
 
 def test_other_arrays_are_refused():
     with pytest.raises(TypeError, match=r"^gray must be uint8, got float32; read_gray gives such films$"):
-        film_marks(np.zeros((64, 64), np.float32))
+        film_faults(np.zeros((64, 64), np.float32))
     with pytest.raises(
         ValueError, match=r"^gray must have shape \(H, W\), got \(64, 64, 3\); read_gray gives such films$"
     ):
-        film_marks(np.zeros((64, 64, 3), np.uint8))
+        film_faults(np.zeros((64, 64, 3), np.uint8))
 
 
 def test_real_films_with_faults_are_named(fscxr_data):
     mess = fscxr_data / "layouts" / "mess"
-    assert film_marks(read_gray(mess / "all_black.png")) == ("constant",)
-    assert "inverted" in film_marks(read_gray(mess / "inverted.png"))
-    assert "inverted" not in film_marks(read_gray(mess / "reference_gray.png"))
+    assert film_faults(read_gray(mess / "all_black.png")) == ("constant",)
+    assert "inverted" in film_faults(read_gray(mess / "inverted.png"))
+    assert "inverted" not in film_faults(read_gray(mess / "reference_gray.png"))
 
 
 def test_real_films_are_seldom_called_inverted_and_their_negatives_nearly_always(fscxr_data):
@@ -101,5 +102,5 @@ def test_real_films_are_seldom_called_inverted_and_their_negatives_nearly_always
     )
     films = [read_gray(path) for path in paths]
     assert len(films) > 150
-    assert np.mean(["inverted" in film_marks(film) for film in films]) <= 0.02
-    assert np.mean(["inverted" in film_marks(255 - film) for film in films]) >= 0.90
+    assert np.mean(["inverted" in film_faults(film) for film in films]) <= 0.02
+    assert np.mean(["inverted" in film_faults(255 - film) for film in films]) >= 0.90

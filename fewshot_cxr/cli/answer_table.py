@@ -1,0 +1,133 @@
+"""A table of answers that is written as they come, and goes on where a killed run ended."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import click
+
+from fewshot_cxr._csv import csv_text, plain_cell, whole_rows
+from fewshot_cxr._sole_writer import only_writer
+from fewshot_cxr._told_paths import told_value
+from fewshot_cxr.cli.outputs import keeps_paths
+from fewshot_cxr.inference.bank.answer import COLUMNS, Answer
+from fewshot_cxr.storage import whole_file
+from fewshot_cxr.whole_files import file_to_replace
+
+_LEAD = "# "
+_COPIED = 1 << 20
+
+
+@dataclass(frozen=True)
+class AnswerTable:
+    """Answers on their way into a CSV file.
+
+    Args:
+        rows: that an earlier run has written, as texts of COLUMNS.
+        file: open for the rows to come; None: nothing is written.
+    """
+
+    rows: Sequence[tuple[str, ...]] = ()
+    file: IO[bytes] | None = None
+
+    def passed(self, answers: Iterator[Answer]) -> Iterator[Answer]:
+        """Pass answers on, each after its row is in the file."""
+        for answer in answers:
+            if self.file is not None:
+                row = answer.row() if keeps_paths() else told_value(answer.row())
+                self.file.write(csv_text([row]).encode(errors="backslashreplace"))
+                self.file.flush()  # a killed process loses what it alone knows
+            yield answer
+
+
+@contextmanager
+def answer_table(path: Path | None, key: Mapping[str, Any], *, resume: bool) -> Iterator[AnswerTable]:
+    """Open a table, which is `path` when the block ends well; until then, and when it is killed, it is `path`.part.
+
+    Args:
+        path: the CSV file; None: none is written.
+        key: what decides the rows, plain JSON values; it stands in the first line of the part.
+        resume: go on after the last whole row of the part.
+
+    Raises:
+        click.UsageError: there is a part and none was to be gone on with, or it is of other films, flags or banks.
+        BlockingIOError: another process writes it.
+    """
+    if path is None:
+        yield AnswerTable()
+        return
+    if file_to_replace(path) is None:  # a device keeps no part
+        with whole_file(path) as part, part.open("wb") as file:
+            file.write(csv_text([COLUMNS]).encode())
+            yield AnswerTable(file=file)
+        return
+    with only_writer(path, is_folder=False):
+        part, lead = path.with_name(f"{path.name}.part"), f"{_LEAD}{json.dumps(key, sort_keys=True)}\n"
+        done = _whole_rows(part, key) if _is_to_go_on(part, resume=resume) else []
+        if not done:
+            part.write_text(lead + csv_text([COLUMNS]), encoding="utf-8")
+        try:
+            with part.open("ab") as file:
+                yield AnswerTable([tuple(map(plain_cell, row)) for row in done[1:]], file)
+        except BaseException:
+            if not _holds_rows(part):
+                part.unlink()
+            raise
+        _finish(part, path)
+
+
+def films_key(files: Sequence[str]) -> str:
+    """Return the SHA-256 (hex) of a list of files."""
+    return hashlib.sha256(json.dumps(list(files)).encode()).hexdigest()
+
+
+def _is_to_go_on(part: Path, *, resume: bool) -> bool:
+    if not part.is_file():
+        return False
+    if not resume:
+        raise click.UsageError(f"{part} is of a run that was ended early: add --resume, or delete it to begin anew")
+    return True
+
+
+def _whole_rows(part: Path, key: Mapping[str, Any]) -> list[list[str]]:
+    """Return the rows of a part, its head first, and cut off what is no whole row."""
+    with part.open("rb") as file:
+        lead = file.readline()
+        _check_key(part, lead, key)
+        text = file.read()
+    rows, n_bytes = whole_rows(text)
+    with part.open("rb+") as file:
+        file.truncate(len(lead) + n_bytes)
+    return rows
+
+
+def _holds_rows(part: Path) -> bool:
+    with part.open("rb") as file:
+        return len(whole_rows(file.read().partition(b"\n")[2])[0]) > 1
+
+
+def _check_key(part: Path, lead: bytes, key: Mapping[str, Any]) -> None:
+    """Refuse a part of another question."""
+    try:
+        known = json.loads(lead.decode().removeprefix(_LEAD))
+    except ValueError:
+        known = None
+    if not isinstance(known, dict):
+        raise click.UsageError(f"{part} is none of `fscxr predict --bank`: delete it, or name another file")
+    other = [name for name, value in key.items() if known.get(name) != value]
+    if other:
+        raise click.UsageError(
+            f"{part} was begun with another {' and '.join(other)}: ask as then, or delete it to begin anew"
+        )
+
+
+def _finish(part: Path, path: Path) -> None:
+    with part.open("rb") as source, whole_file(path) as whole, whole.open("wb") as target:
+        source.readline()
+        while block := source.read(_COPIED):
+            target.write(block)
+    part.unlink()

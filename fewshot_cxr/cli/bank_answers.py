@@ -1,0 +1,160 @@
+"""What `fscxr predict --bank` asks, prints and writes: a row for each film or patient, some films at a time."""
+
+import glob
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+from fewshot_cxr import report
+from fewshot_cxr.cli.answer_table import answer_table
+from fewshot_cxr.cli.answer_tally import Tally
+from fewshot_cxr.cli.bank_question import BankQuestion
+from fewshot_cxr.cli.console import (
+    bars_for,
+    print_line,
+    say,
+    say_notes,
+    say_written,
+    show_table,
+    write_page,
+    write_result,
+)
+from fewshot_cxr.data import find_films
+from fewshot_cxr.data.film_patients import films_of_patients
+from fewshot_cxr.inference.bank import ABSTAINED, Answer, SupportBank
+from fewshot_cxr.inference.bank.patient_answers import join_films
+from fewshot_cxr.workflows.compute import Compute
+
+_SHOWN = ("answer", "probability", "nearest exemplar", "distance")
+
+
+def answer_by_bank(bank: SupportBank, films: Sequence[str], question: BankQuestion, compute: Compute) -> int:
+    """Answer for films, print a table and write files; return how many answers are of what could not be read.
+
+    Args:
+        bank: that is asked.
+        films: files, folders, patterns; "-" reads a list from standard input.
+        question: how, and where to.
+        compute: on what.
+
+    Raises:
+        FileNotFoundError: no film is readable.
+    """
+    files = named_files(films)
+    question.check_number(len(files))
+    units = [[file] for file in files]
+    if question.per == "patient":
+        units = films_of_patients(files, patient_pattern=question.patient_pattern)
+    tally = Tally(
+        keeps_all=question.json_file is not None,
+        most_pictured=0 if question.html_file is None else report.MOST_PICTURED,
+    )
+    key = question.key(bank, files, compute)
+    with answer_table(question.csv_file, key, resume=question.resume) as table, bars_for(compute) as compute:
+        tell, n_there = compute.report("films"), len(table.rows)
+        tally.add_rows(table.rows)
+        if n_there:
+            say(f"{n_there:,} of {len(units):,} answers are there; going on")
+        n_done = sum(map(len, units[:n_there]))
+        for answer in table.passed(_asked(bank, units, n_there, question, compute)):
+            tally.add(answer)
+            n_done += len(answer.films or (answer.path,))
+            if tell is not None:
+                tell(n_done, len(files))
+    n_unreadable = tally.reasons["unreadable"]
+    if n_unreadable == len(units):
+        first = tally.first[0] if tally.first else None
+        raise FileNotFoundError(
+            f"no film is readable: {f'{first.path}: {first.details}' if first else 'there is none'}"
+        )
+    _tell(bank, tally, question)
+    return n_unreadable
+
+
+def _tell(bank: SupportBank, tally: Tally, question: BankQuestion) -> None:
+    _show(tally, question)
+    say(tally.words(question.per))
+    if question.html_file is not None:
+        shown = report.AnswersShown(
+            tally.kept,
+            n_answers=tally.n_answers,
+            abstained=tally.abstained,
+            per=question.per,
+            prevalence=question.prevalence,
+            is_forced=question.never_abstain,
+        )
+        write_page(question.html_file, report.render_answers(report.answers_page(bank, shown)))
+    say_written(question.csv_file, question.html_file)
+    if question.json_file is not None:
+        write_result([one.to_json() for one in tally.kept], question.json_file)
+
+
+def named_files(films: Sequence[str]) -> list[Path]:
+    """Return the files that are named, each once: also those in folders, of patterns, and in a list on standard input.
+
+    Args:
+        films: as a person wrote them.
+
+    Raises:
+        FileNotFoundError: a name is of nothing.
+    """
+    files: list[Path] = []
+    for name in _names(films):
+        path = Path(name)
+        if path.is_dir():
+            inside, notes, problems = find_films(path)
+            say_notes(f"{path}: {note}" for note in notes)
+            say_notes(f"left out {path / problem.path}: {problem.reason}" for problem in problems)
+            files += inside
+        elif not path.exists() and (found := sorted(glob.glob(name, recursive=True))):
+            files += map(Path, found)
+        else:
+            files.append(path)
+    return list(dict.fromkeys(files))
+
+
+def _names(films: Sequence[str]) -> Iterator[str]:
+    for name in films:
+        if name == "-":
+            yield from filter(None, (line.strip() for line in sys.stdin))
+        else:
+            yield name
+
+
+def _asked(
+    bank: SupportBank, units: Sequence[Sequence[Path]], n_done: int, question: BankQuestion, compute: Compute
+) -> Iterator[Answer]:
+    """Yield an answer for each film or patient but the first, which are there.
+
+    Films go through the network in the same batches, wherever a run begins: a number may hang on its batch.
+    """
+    files = [file for unit in units for file in unit]
+    first = sum(map(len, units[:n_done]))
+    start = first // compute.batch_size * compute.batch_size
+    answers = bank.answers(
+        files[start:],
+        n_nearest=question.n_nearest,
+        prevalence=question.prevalence,
+        any_modality=question.any_modality,
+        batch_size=compute.batch_size,
+        device=compute.device,
+    )
+    answers = islice(answers, first - start, None)
+    for unit in units[n_done:]:
+        joined = join_films(list(islice(answers, len(unit))))
+        yield joined.forced() if question.never_abstain else joined
+
+
+def _show(tally: Tally, question: BankQuestion) -> None:
+    to_stderr = question.json_file == "-"
+    rows = []
+    for path, finding, answer, reason, probability, _, nearest, distance in tally.rows:
+        if answer == ABSTAINED:
+            answer = f"{answer} ({reason}; nearest: {finding})" if finding else reason
+        rows.append((path, answer, probability, nearest, distance))
+    show_table("Answers", (question.per, *_SHOWN), rows, to_stderr=to_stderr)
+    if tally.n_answers > len(rows):
+        say(f"and {tally.n_answers - len(rows):,} more; --csv FILE holds all")
+    for one in tally.first if question.details else ():
+        print_line(repr(one), to_stderr=to_stderr)

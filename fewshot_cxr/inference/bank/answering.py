@@ -1,0 +1,239 @@
+"""From files to answers: decode, embed, decide, abstain; some films at a time."""
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fewshot_cxr.data import DecodingFacts, decode_film, notes_of_films, to_square
+from fewshot_cxr.data.film_marks import FilmMarks, film_marks
+from fewshot_cxr.encoders import Encoder
+from fewshot_cxr.inference.bank.abstaining import (
+    AMBIGUOUS,
+    INVERTED,
+    NEGATIVE_SPACE,
+    NOT_A_FILM,
+    UNKNOWN,
+    UNREADABLE,
+    Thresholds,
+    reason_of,
+)
+from fewshot_cxr.inference.bank.answer import ABSTAINED, Answer
+from fewshot_cxr.inference.bank.calibration import Calibration
+from fewshot_cxr.inference.bank.neighbourhood import Neighbourhood
+from fewshot_cxr.inference.bank.operating_points import OperatingPoint
+from fewshot_cxr.inference.bank.patient_shares import CalledPatients
+from fewshot_cxr.inference.bank.ppv import PredictiveValues, predictive_values
+from fewshot_cxr.inference.bank.prevalence import complete_prevalence, reweighted
+from fewshot_cxr.inference.deciding import Decider
+from fewshot_cxr.inference.device import choose_device
+from fewshot_cxr.inference.embed import embed_and_pool
+from fewshot_cxr.inference.predictor import Prediction, predict_by
+from fewshot_cxr.metrics import Estimate, margins
+from fewshot_cxr.records import Record
+
+_DETAILS = {
+    NEGATIVE_SPACE: "one gray fills almost the whole frame",
+    INVERTED: "the lungs are white: a negative",
+    NOT_A_FILM: "it does not look like a frontal film of the chest",
+    UNKNOWN: "it is farther from all exemplars than films of known findings are",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class AskedFilm:
+    """A film that is asked about: its path and embedding, (dim,); or why it has none."""
+
+    path: str
+    vector: np.ndarray | None = None
+    features: np.ndarray | None = None
+    square: np.ndarray | None = None
+    marks: FilmMarks | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Prevailing:
+    """How often findings are where films come from, in the calibration and there, and what a call is worth there."""
+
+    prior: Mapping[str, float]
+    prevalence: Mapping[str, float]
+    values: Mapping[str, PredictiveValues]
+
+    def on(self, answer: Answer) -> Answer:
+        """Return an answer by the prevalence: its probabilities, and PPV and NPV of each finding."""
+        if not answer.probabilities:
+            return answer
+        names = tuple(answer.probabilities)
+        shares = torch.tensor([answer.probabilities[name] for name in names])
+        found = reweighted(shares, names, self.prior, self.prevalence).tolist()
+        values = {name: (_share_text(one.ppv), _share_text(one.npv)) for name, one in self.values.items()}
+        return replace(answer, probabilities=dict(zip(names, found, strict=True)), values=values)
+
+
+@dataclass(frozen=True, eq=False)
+class Grounds:
+    """What a bank answers on: what decides, and what makes it abstain, as far as it has them."""
+
+    decider: Decider
+    calibration: Calibration | None = None
+    neighbourhood: Neighbourhood | None = None
+    thresholds: Thresholds | None = None
+    looks_at_pixels: bool = False
+    called: tuple[CalledPatients, ...] = ()
+    points: tuple[OperatingPoint, ...] = ()
+
+    def at_prevalence(self, stated: Mapping[str, float]) -> "Prevailing":
+        """Return what a stated prevalence makes of answers.
+
+        Args:
+            stated: finding -> prevalence; the others share the rest as in the calibration.
+
+        Raises:
+            ValueError: no calibration, or prevalences that cannot be.
+        """
+        if self.calibration is None:
+            raise ValueError("a prevalence reweights probabilities, and the bank has none: calibrate it")
+        n_all = sum(self.calibration.patients.values())
+        prior = {name: n / n_all for name, n in self.calibration.patients.items()}
+        whole = complete_prevalence(stated, prior)
+        return Prevailing(prior, whole, {one.finding: predictive_values(one, whole) for one in self.called})
+
+    def reasons(self, films: Sequence[AskedFilm]) -> list[str | None]:
+        """Return why each film gets no answer, by its pixels and by its distance to all exemplars."""
+        are_far = np.zeros(len(films), dtype=bool)
+        if self.neighbourhood is not None and self.thresholds is not None:
+            features = np.stack([film.features for film in films if film.features is not None])
+            are_far = self.neighbourhood.distances(features) > self.thresholds.unknown_above
+        found: list[str | None] = []
+        for film, is_far in zip(films, are_far.tolist(), strict=True):
+            if film.marks is None or not self.looks_at_pixels:
+                found.append(UNKNOWN if is_far else None)
+            else:
+                found.append(reason_of(film.marks, is_far=is_far))
+        return found
+
+
+def asked_films(
+    encoder: Encoder, files: Sequence[str | Path], batch_size: int, *, device: str, any_modality: bool = False
+) -> Iterator[list[AskedFilm]]:
+    """Yield files decoded and embedded, so many at a time, in their order; one that cannot be read says why.
+
+    Args:
+        encoder: of the bank.
+        files: of the films.
+        batch_size: films at a time.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        any_modality: take what is no X-ray of the chest by its DICOM header, too.
+    """
+    chosen, facts = choose_device(device), list[tuple[Record, DecodingFacts]]()
+    for first in range(0, len(files), batch_size):
+        films = [_decoded(encoder, str(path), any_modality, facts) for path in files[first : first + batch_size]]
+        squares = [film.square for film in films if film.square is not None]
+        found: Iterator[tuple[np.ndarray, np.ndarray]] = iter(())
+        if squares:
+            found = zip(*next(embed_and_pool(encoder, [np.stack(squares)], chosen)), strict=True)
+        yield [film if film.square is None else _with_vectors(film, *next(found)) for film in films]
+        for note in notes_of_films(facts):
+            warnings.warn(note, stacklevel=2)
+        facts.clear()
+
+
+def answer_films(grounds: Grounds, films: Sequence[AskedFilm], *, n_nearest: int = 3) -> list[Answer]:
+    """Answer for films that are decoded and embedded, in their order.
+
+    Args:
+        grounds: of the bank.
+        films: some that could not be read among them.
+        n_nearest: exemplars that an answer shows.
+    """
+    read = [film for film in films if film.vector is not None]
+    answers: Iterator[Answer] = iter(())
+    if read:
+        vectors = np.stack([film.vector for film in read if film.vector is not None])
+        predictions = predict_by(grounds.decider, vectors, [film.path for film in read], n_nearest=n_nearest)
+        plain = [_plain(one) for one in predictions]
+        reasons = zip(plain, grounds.reasons(read), strict=True)
+        told = [one if reason is None else one.abstained(reason, _DETAILS[reason]) for one, reason in reasons]
+        told = [_with_points(one, grounds) for one in told]
+        answers = iter(_calibrated(told, grounds.decider, vectors, grounds.calibration))
+    return [_unreadable(film) if film.vector is None else next(answers) for film in films]
+
+
+def _with_points(answer: Answer, grounds: Grounds) -> Answer:
+    if not grounds.points:
+        return answer
+    names = tuple(answer.distances)
+    scores = dict(zip(names, margins(torch.tensor([list(answer.distances.values())]))[0].tolist(), strict=True))
+    positive = tuple(one.finding for one in grounds.points if one.apply(scores.get(one.finding, float("nan"))))
+    return replace(answer, positive=positive)
+
+
+def _calibrated(
+    answers: list[Answer], decider: Decider, vectors: np.ndarray, calibration: Calibration | None
+) -> list[Answer]:
+    if calibration is None:
+        return answers
+    distances = torch.tensor([[one.distances.get(name, torch.inf) for name in decider.findings] for one in answers])
+    shares = calibration.probabilities(distances)
+    sets = calibration.sets(calibration.p_values(decider, vectors), decider.findings)
+    made = []
+    for row, (answer, fitting) in enumerate(zip(answers, sets, strict=True)):
+        if answer.notes:  # the film itself is an exemplar: what it promises is of other films
+            made.append(answer)
+            continue
+        named = {} if shares is None else dict(zip(decider.findings, shares[row].tolist(), strict=True))
+        made.append(_by_set(replace(answer, probabilities=named, fitting=fitting), calibration.level))
+    return made
+
+
+def _share_text(one: Estimate) -> str:
+    if one.mean is None or one.ci95 is None:
+        return "unknown"
+    return f"{one.mean:.2f} ({one.ci95[0]:.2f} to {one.ci95[1]:.2f})"
+
+
+def _by_set(answer: Answer, level: float) -> Answer:
+    """Return an answer that abstains where several findings fit, or none."""
+    fitting = answer.fitting or ()
+    if not fitting:
+        return answer.abstained(UNKNOWN, f"no finding fits at {level:.0%}")
+    if len(fitting) > 1:
+        return answer.abstained(AMBIGUOUS, f"{' and '.join(fitting)} fit at {level:.0%}")
+    return answer
+
+
+def _plain(one: Prediction) -> Answer:
+    answer = Answer(
+        path=one.path,
+        finding=one.findings[0],
+        answer=one.findings[0],
+        distances=one.distances,
+        exemplars=one.exemplars,
+        notes=one.notes,
+    )
+    if len(one.findings) > 1:
+        return answer.abstained(AMBIGUOUS, f"{' and '.join(one.findings)} are equally near")
+    return answer
+
+
+def _unreadable(film: AskedFilm) -> Answer:
+    return Answer(path=film.path, finding="", answer=ABSTAINED, reason=UNREADABLE, details=film.problem)
+
+
+def _decoded(encoder: Encoder, path: str, any_modality: bool, facts: list[tuple[Record, DecodingFacts]]) -> AskedFilm:
+    try:
+        film = decode_film(Path(path), bit_depth=encoder.image_spec.bit_depth)
+        if film.facts.stranger and not any_modality:
+            raise OSError(film.facts.refusal)
+    except (OSError, ValueError) as error:
+        return AskedFilm(path, problem=str(error))
+    facts.append((Record(path, ()), film.facts))
+    return AskedFilm(path, square=to_square(film.gray, encoder.image_spec), marks=film_marks(film.gray))
+
+
+def _with_vectors(film: AskedFilm, features: np.ndarray, vector: np.ndarray) -> AskedFilm:
+    return replace(film, features=features, vector=vector)

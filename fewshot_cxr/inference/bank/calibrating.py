@@ -1,0 +1,153 @@
+"""Make a bank's calibration: from its exemplars, so that no film is lost to it, or from films of other patients."""
+
+from collections.abc import Hashable, Iterable
+from datetime import date
+
+import torch
+from torch import Tensor
+
+from fewshot_cxr.embeddings import Embeddings
+from fewshot_cxr.inference.bank.calibration import Calibration
+from fewshot_cxr.inference.bank.conformal import SupportConformal, strangeness, worst_of_patients
+from fewshot_cxr.inference.bank.coverage import check_level
+from fewshot_cxr.inference.deciding import Decider
+from fewshot_cxr.metrics import fit_temperature
+
+EXCHANGEABLE = ("all", "random")
+"""Ways to choose exemplars that treat every patient alike, so that those to come are as strange as those chosen."""
+
+
+def calibrate_on_support(
+    decider: Decider, *, level: float = 0.9, chosen_by: str = "all", today: str | None = None
+) -> Calibration:
+    """Calibrate on the exemplars themselves: each patient's are decided by those of other patients.
+
+    Args:
+        decider: of rule `mean_distance` or `prototype`.
+        level: wanted share of sets that hold the true finding.
+        chosen_by: how the exemplars were chosen among the films that there were; "all" or "random".
+        today: YYYY-MM-DD; None: today.
+
+    Raises:
+        ValueError: the rule, or the choice of exemplars, needs films kept apart.
+    """
+    check_level(level)
+    if chosen_by not in EXCHANGEABLE:
+        raise ValueError(
+            f"exemplars chosen by {chosen_by!r:.60} are more alike than the films to come, so that they calibrate "
+            f"nothing: choose them by {' or '.join(EXCHANGEABLE)}, or calibrate on films kept apart"
+        )
+    SupportConformal.check(decider)
+    patients = torch.from_numpy(decider.support.patient_ids)
+    return Calibration(
+        basis="support",
+        date=today or date.today().isoformat(),
+        level=level,
+        confidence=None,
+        temperature=decider.temperature(),
+        patients=_counts(decider, decider.labels, patients),
+        films=_counts(decider, decider.labels),
+        scores=dict.fromkeys(decider.findings, ()),
+        n_patients=len(torch.unique(patients)),
+        pooled=(),
+    )
+
+
+def calibrate_on_films(
+    decider: Decider,
+    films: Embeddings,
+    *,
+    level: float = 0.9,
+    confidence: float | None = None,
+    today: str | None = None,
+) -> Calibration:
+    """Calibrate on films of patients who have no exemplar, by any rule that decides each film by itself.
+
+    Args:
+        decider: with the exemplars.
+        films: one finding each; a finding of the bank may have none. `Embeddings` number patients anew, so that
+            `check_patients_apart` is asked where their ids are known; here only copies of exemplars are noticed.
+        level: wanted share of sets that hold the true finding.
+        confidence: wanted share of banks that reach the level, such as 0.9, for which sets grow; None: the average
+            over banks is enough.
+        today: YYYY-MM-DD; None: today.
+
+    Raises:
+        ValueError: the rule decides films together, or the films have another encoder, several findings each, a
+            finding that the bank lacks, or copies among the exemplars.
+    """
+    check_level(level)
+    if confidence is not None:
+        check_level(confidence, "confidence")
+    if decider.is_transductive:
+        raise ValueError(
+            f"{decider.rule} decides films together, so that none has a score by itself; take mean_distance"
+        )
+    labels, patients = _labels(decider, films), torch.from_numpy(films.patient_ids)
+    exemplars = {vector.tobytes() for vector in decider.support.vectors}
+    if n_copies := sum(vector.tobytes() in exemplars for vector in films.vectors):
+        raise ValueError(f"{n_copies:,} of the films to calibrate on are exemplars, too: keep films of other patients")
+    distances = decider.distances(films.vectors)
+    scores = strangeness(distances).gather(1, labels.unsqueeze(1)).squeeze(1)
+    own = [_rising(scores[labels == label], patients[labels == label]) for label in range(len(decider.findings))]
+    pooled = _rising(scores, patients)
+    return Calibration(
+        basis="films",
+        date=today or date.today().isoformat(),
+        level=level,
+        confidence=confidence,
+        temperature=fit_temperature(distances, labels, is_smoothed=True) if _differ(distances) else None,
+        patients=_counts(decider, labels, patients),
+        films=_counts(decider, labels),
+        scores=dict(zip(decider.findings, own, strict=True)),
+        n_patients=len(pooled),
+        pooled=pooled,
+    )
+
+
+def check_patients_apart(exemplars: Iterable[Hashable], films: Iterable[Hashable]) -> None:
+    """Refuse patients who have both exemplars and films to calibrate on.
+
+    Args:
+        exemplars: ids, or their hashes, of the patients of exemplars.
+        films: of those of the films, made in the same way.
+
+    Raises:
+        ValueError: some are in both; the text says how many, and names none.
+    """
+    if n_both := len(set(exemplars) & set(films)):
+        raise ValueError(
+            f"{n_both:,} patient{'s have' if n_both > 1 else ' has'} exemplars in the bank and films to calibrate on, "
+            "too: keep the films of other patients apart"
+        )
+
+
+def _labels(decider: Decider, films: Embeddings) -> Tensor:
+    if films.is_multi_label:
+        raise ValueError("films to calibrate on show one finding each; choose findings (--findings)")
+    if films.vectors.shape[1] != decider.support.vectors.shape[1]:
+        raise ValueError(
+            f"films to calibrate on have {films.vectors.shape[1]} numbers, the exemplars "
+            f"{decider.support.vectors.shape[1]}: embed both with one encoder"
+        )
+    names = [films.class_names[index] for index in films.class_ids.tolist()]
+    if lacking := sorted(set(names) - set(decider.findings)):
+        raise ValueError(f"the bank lacks {', '.join(lacking)}, of which there are films to calibrate on: add it first")
+    return torch.tensor([decider.findings.index(name) for name in names])
+
+
+def _rising(scores: Tensor, patients: Tensor) -> tuple[float, ...]:
+    return tuple(worst_of_patients(scores, patients).sort().values.tolist())
+
+
+def _counts(decider: Decider, labels: Tensor, patients: Tensor | None = None) -> dict[str, int]:
+    """Return how many films each finding has, or how many patients."""
+    counts = {}
+    for label, name in enumerate(decider.findings):
+        rows = labels == label
+        counts[name] = int(rows.sum()) if patients is None else len(torch.unique(patients[rows]))
+    return counts
+
+
+def _differ(distances: Tensor) -> bool:
+    return bool(distances.std(dim=-1, correction=0).mean() > 0)

@@ -1,0 +1,179 @@
+"""What makes a bank's distances into probabilities and sets, as the bank's file keeps it, and what it promises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fewshot_cxr._checks import check_form
+from fewshot_cxr.inference.bank.conformal import SupportConformal, share_as_strange, strangeness
+from fewshot_cxr.inference.bank.coverage import allowed_misses, check_level, fewest_patients, patients_needed
+from fewshot_cxr.inference.bank.promise import promise_of_films, promise_of_support
+from fewshot_cxr.inference.deciding import Decider
+from fewshot_cxr.metrics import class_probabilities
+
+BASES = ("support", "films")
+
+_FORM = {"basis": str, "date": str, "level": float, "confidence": (float, None), "temperature": (float, None)}
+_FORM |= {"patients": dict, "films": dict, "scores": dict, "n_patients": int, "pooled": [float]}
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How distances become probabilities and sets, and what that rests on.
+
+    Args:
+        basis: "support", the exemplars themselves, or "films", those of patients kept apart.
+        date: of the day when it was made, YYYY-MM-DD.
+        level: wanted share of sets that hold the true finding, such as 0.9.
+        confidence: wanted share of banks that reach the level; None: the average over banks is enough.
+        temperature: of the probabilities, in the unit of the distances; None: it could not be fitted.
+        patients: of each finding.
+        films: of each finding.
+        scores: of the patients of each finding, rising; of films kept apart only, else empty.
+        n_patients: of all findings together.
+        pooled: scores of all patients, rising; of films kept apart only, else empty.
+    """
+
+    basis: str
+    date: str
+    level: float
+    confidence: float | None
+    temperature: float | None
+    patients: Mapping[str, int]
+    films: Mapping[str, int]
+    scores: Mapping[str, tuple[float, ...]]
+    n_patients: int
+    pooled: tuple[float, ...]
+
+    @property
+    def fewest(self) -> int:
+        """Patients of a finding from which it has a threshold of its own."""
+        return fewest_patients(self.level) if self.confidence is None else patients_needed(self.level, self.confidence)
+
+    def has_own_threshold(self, finding: str) -> bool:
+        """Whether a finding has patients enough by itself; else those of all findings are taken together."""
+        return self.patients[finding] >= self.fewest
+
+    def misses(self, finding: str) -> tuple[int, int]:
+        """Return how many patients a finding's p-values are taken from, and l of `allowed_misses`."""
+        n_patients = self.patients[finding] if self.has_own_threshold(finding) else self.n_patients
+        return n_patients, allowed_misses(n_patients, self.level, self.confidence)
+
+    def p_values(self, decider: Decider, queries: np.ndarray) -> Tensor:
+        """Return how usual each film would be among the patients of each finding.
+
+        Args:
+            decider: the one that the calibration was made for.
+            queries: embeddings of films, float, shape (n_queries, dim).
+
+        Returns:
+            float64, shape (n_queries, n_way), above 0 and up to 1; columns as the decider's findings.
+
+        Raises:
+            ValueError: the decider has other findings.
+        """
+        return self.p_values_by(decider)(queries)
+
+    def p_values_by(self, decider: Decider) -> Callable[[np.ndarray], Tensor]:
+        """Return `p_values` of one decider, prepared once for many calls.
+
+        Args:
+            decider: the one that the calibration was made for.
+
+        Raises:
+            ValueError: the decider has other findings.
+        """
+        if set(decider.findings) != set(self.patients):
+            raise ValueError(
+                f"the calibration was made for the findings {', '.join(sorted(self.patients))}, these are "
+                f"{', '.join(sorted(decider.findings))}: calibrate anew"
+            )
+        if self.basis == "support":
+            conformal = SupportConformal.of(decider)
+            return lambda queries: conformal.p_values(torch.as_tensor(queries), self.fewest)
+        compared = [self.scores[name] if self.has_own_threshold(name) else self.pooled for name in decider.findings]
+        worst = [torch.tensor(scores, dtype=torch.float64) for scores in compared]
+
+        def by_films(queries: np.ndarray) -> Tensor:
+            scores = strangeness(decider.distances(queries)).unbind(dim=1)
+            return torch.stack([share_as_strange(*pair) for pair in zip(worst, scores, strict=True)], dim=1)
+
+        return by_films
+
+    def sets(self, p_values: Tensor, findings: Sequence[str]) -> list[tuple[str, ...]]:
+        """Return for each film the findings that are not left out; an empty set says that none of them fits.
+
+        Args:
+            p_values: as `p_values` gives them, shape (n_queries, n_way).
+            findings: of the columns.
+        """
+        n_patients, misses = torch.tensor([self.misses(name) for name in findings]).unbind(dim=1)
+        # Counted in patients, half a one beyond the last that is left out: no digit of a division decides.
+        is_in = p_values * (n_patients + 1) > misses + 0.5
+        return [tuple(name for name, fits in zip(findings, row, strict=True) if fits) for row in is_in.tolist()]
+
+    def probabilities(self, distances: Tensor) -> Tensor | None:
+        """Return softmax(-distances / temperature); None where no temperature could be fitted.
+
+        Args:
+            distances: of the decider, shape (n_queries, n_way).
+        """
+        return None if self.temperature is None else class_probabilities(distances, self.temperature)
+
+    def promise(self) -> str:
+        """Return what the sets promise, in plain words: a line for each finding, and what more it takes."""
+        counts = {name: (*self.misses(name), self.patients[name]) for name in self.patients}
+        of_basis = promise_of_films if self.basis == "films" else promise_of_support
+        return of_basis(counts, self.fewest, self.level, self.confidence)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values of JSON."""
+        lists = {"scores": {name: list(scores) for name, scores in self.scores.items()}, "pooled": list(self.pooled)}
+        return vars(self) | {"patients": dict(self.patients), "films": dict(self.films)} | lists
+
+    @classmethod
+    def from_json(cls, value: Any) -> Calibration:
+        """Rebuild from `to_json`.
+
+        Args:
+            value: of a file.
+
+        Raises:
+            ValueError: it is no calibration; the text names what is wrong.
+        """
+        check_form(value, _FORM, "calibration")
+        if others := sorted(value.keys() - _FORM):
+            raise ValueError(f"calibration holds {others[0]!r:.60}, which this version does not know: calibrate anew")
+        for name in ("patients", "films"):
+            check_form(list(value[name].values()), [int], f"calibration.{name}")
+        check_form(list(value["scores"].values()), [[float]], "calibration.scores")
+        scores = {name: tuple(map(float, own)) for name, own in value["scores"].items()}
+        found = cls(**{**value, "scores": scores, "pooled": tuple(map(float, value["pooled"]))})
+        found._check()
+        return found
+
+    def _check(self) -> None:
+        if self.basis not in BASES:
+            raise ValueError(f"calibration.basis must be one of {', '.join(BASES)}, got {self.basis!r:.60}")
+        try:
+            date.fromisoformat(self.date)
+        except ValueError as error:
+            raise ValueError(f"calibration.date must be YYYY-MM-DD, got {self.date!r:.60}") from error
+        check_level(self.level, "calibration.level")
+        if self.confidence is not None:
+            check_level(self.confidence, "calibration.confidence")
+        if self.temperature is not None and not self.temperature > 0:
+            raise ValueError(f"calibration.temperature must be above 0, got {self.temperature}")
+        if not self.patients.keys() == self.films.keys() == self.scores.keys():
+            raise ValueError("calibration must hold patients, films and scores of the same findings")
+        is_apart = self.basis == "films"
+        held = [(self.n_patients, self.pooled), *((self.patients[name], own) for name, own in self.scores.items())]
+        if any(n < 0 or len(own) != n * is_apart for n, own in held) or min(self.films.values(), default=0) < 0:
+            raise ValueError("calibration must hold a score of each patient of films kept apart, and else none")

@@ -1,0 +1,106 @@
+"""What a bank holds and what to beware of, for people to read."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from fewshot_cxr._html import counts_text
+from fewshot_cxr.distances import pairwise_distances
+from fewshot_cxr.inference.bank.bank import SupportBank
+from fewshot_cxr.inference.bank.exemplar_table import ExemplarTable
+
+_CHILD_YEARS = 18
+_ALIKE = 0.05  # of the usual distance to the nearest exemplar
+
+
+@dataclass(frozen=True)
+class FindingCounts:
+    """How many exemplars a finding has, of how many patients, and from where.
+
+    Args:
+        finding: by name.
+        n_films: exemplars.
+        n_patients: of which patients are known.
+        n_unknown: films whose patient nobody knows.
+        sources: films of each source.
+    """
+
+    finding: str
+    n_films: int
+    n_patients: int
+    n_unknown: int
+    sources: dict[str, int]
+
+    def row(self) -> tuple[str, ...]:
+        """Return texts: finding, films, patients, sources."""
+        patients = f"{self.n_patients:,}"
+        if self.n_unknown:
+            patients = f"unknown ({self.n_unknown:,} films)" + (f", {patients} known" if self.n_patients else "")
+        return self.finding, f"{self.n_films:,}", patients, counts_text(self.sources)
+
+
+def bank_counts(table: ExemplarTable) -> list[FindingCounts]:
+    """Return the counts of each finding, by name."""
+    found = []
+    for name in sorted(set(table.findings)):
+        rows = [row for row, one in enumerate(table.findings) if one == name]
+        known = [row for row in rows if table.has_patient[row]]
+        patients, sources = (
+            {table.groups[row] for row in known},
+            Counter(table.sources[row] or "unknown" for row in rows),
+        )
+        found.append(FindingCounts(name, len(rows), len(patients), len(rows) - len(known), dict(sources)))
+    return found
+
+
+def bank_warnings(bank: SupportBank) -> Iterator[str]:
+    """Yield what to beware of: lone sources, children, patients twice, films that are nearly the same, odd films."""
+    table = bank.table
+    counts = bank_counts(table)
+    lone = {next(iter(one.sources)) for one in counts if len(one.sources) == 1}
+    if len(lone) > 1 and "unknown" not in lone:
+        names = ", ".join(f"{one.finding} ({next(iter(one.sources))})" for one in counts if len(one.sources) == 1)
+        yield f"each of these findings has a source of its own: {names}; the bank may tell hospitals, not findings"
+    is_child = table.ages < _CHILD_YEARS
+    if is_child.any() and (table.ages >= _CHILD_YEARS).any():
+        yield f"{int(is_child.sum()):,} of {len(table):,} exemplars are of children, beside adults"
+    for one in counts:
+        if one.n_patients and one.n_films - one.n_unknown > one.n_patients:
+            yield f"{one.finding}: {one.n_films - one.n_unknown:,} exemplars of {one.n_patients:,} patients"
+        if one.n_unknown:
+            yield f"{one.finding}: of {one.n_unknown:,} films nobody knows the patient; each counts as one of its own"
+    if pairs := _alike(table):
+        first, second = (table.films[row] for row in pairs[0])
+        yield f"{len(pairs):,} pairs of exemplars are nearly the same film, such as {first} and {second}"
+    if bank.exemplars.are_films and (odd := int((~table.is_frontal).sum())):
+        yield f"{odd:,} of {len(table):,} exemplars do not look like frontal films of the chest"
+
+
+def bank_json(bank: SupportBank) -> dict[str, Any]:
+    """Return plain JSON values that say what a bank is."""
+    return {
+        "bank": bank.content_hash,
+        "encoder": bank.terms.encoder_name,
+        "weights": dict(bank.terms.encoder["card"].get("weights", {})),
+        "rule": bank.terms.rule,
+        "distance": bank.terms.distance,
+        "findings": [vars(one) for one in bank_counts(bank.table)],
+        "told": dict(bank.facts()),
+        "warnings": list(bank_warnings(bank)),
+        "receipt": None if bank.receipt is None else vars(bank.receipt),
+    }
+
+
+def _alike(table: ExemplarTable) -> list[tuple[int, int]]:
+    """Return pairs of rows that lie far nearer to each other than exemplars usually do."""
+    if len(table) > 4000:  # every pair is measured
+        return []
+    vectors = table.embeddings.vectors
+    near = pairwise_distances(torch.from_numpy(vectors), torch.from_numpy(vectors), "euclidean").numpy()
+    np.fill_diagonal(near, np.inf)
+    rows, columns = np.nonzero(np.triu(near < _ALIKE * np.median(near.min(axis=1))))
+    return list(zip(rows.tolist(), columns.tolist(), strict=True))

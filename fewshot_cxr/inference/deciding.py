@@ -1,0 +1,153 @@
+"""Labelled embeddings and a rule: the one place where exemplars decide what other films show."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fewshot_cxr._checks import lookup
+from fewshot_cxr.distances import DISTANCES, pairwise_distances
+from fewshot_cxr.embeddings import Embeddings
+from fewshot_cxr.encoders import Encoder
+from fewshot_cxr.inference.classifier import template_options
+from fewshot_cxr.inference.penalties import settled
+from fewshot_cxr.inference.rules import RULES, TRANSDUCTIVE
+from fewshot_cxr.inference.support_temperature import fit_on_exemplars
+from fewshot_cxr.patient_ids import patient_codes
+
+_TEMPLATE = "template"
+_AT_ONCE = 1024
+
+
+def exemplar_distances(
+    exemplars: Tensor, films: Tensor, *, rule: str, distance: str, options: Mapping[str, Any]
+) -> Tensor:
+    """Return the distance of films to each exemplar by the geometry of a rule, shape (n_films, n).
+
+    Args:
+        exemplars: float, shape (n, dim).
+        films: float, shape (n_films, dim).
+        rule: a name in RULES.
+        distance: a name in DISTANCES, which `template` does not heed.
+        options: of the rule: a learned distance, where it has one.
+    """
+    if rule != _TEMPLATE:
+        return pairwise_distances(films, exemplars, distance)
+    # Of one exemplar each, a template is that exemplar.
+    alone = torch.arange(len(exemplars), device=exemplars.device)
+    return RULES[_TEMPLATE](exemplars, alone, films, **options)
+
+
+def plain_distance(rule: str, distance: str) -> str:
+    """Return the name of the distance that a rule without a learned one measures by."""
+    return "l1" if rule == _TEMPLATE else distance
+
+
+def learned_options(rule: str, encoder: Encoder, path: str | Path) -> dict[str, Any]:
+    """Return the distance that a run has learned, for the rule that asks for it; see `template_options`."""
+    return template_options(encoder, path) if rule == _TEMPLATE else {}
+
+
+class Decider:
+    """Labelled embeddings and a rule: the distance of other films to each finding.
+
+    Args:
+        support: the labelled films, one finding each, of two findings or more.
+        rule: a name in RULES.
+        distance: a name in DISTANCES; None: the one that the support's encoder was trained with, else euclidean.
+        options: further keyword arguments of the rule; a penalty "auto" is chosen on the whole support.
+
+    Attributes:
+        findings: names of those that the support shows, in the order of the columns.
+        labels: column of each exemplar, int64, shape (n,).
+
+    Raises:
+        ValueError: unknown rule or distance, films of several findings, or of one finding only.
+    """
+
+    def __init__(
+        self,
+        support: Embeddings,
+        *,
+        rule: str = "mean_distance",
+        distance: str | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._decide = lookup(RULES, rule, what="rule")
+        self.rule, self.distance = rule, distance or support.distance or "euclidean"
+        lookup(DISTANCES, self.distance, what="distance")
+        if support.is_multi_label:
+            raise ValueError("exemplars show one finding each; choose findings (--findings)")
+        held, labels = np.unique(support.class_ids, return_inverse=True)
+        self.findings = tuple(support.class_names[index] for index in held.tolist())
+        if len(self.findings) < 2:
+            raise ValueError(f"the support holds one finding only ({', '.join(self.findings)}); two are needed")
+        self.support, self.labels = support, torch.from_numpy(labels)
+        self._vectors = torch.from_numpy(support.vectors)
+        self.options = settled(rule, options, self._vectors, self.labels, support.patient_ids)
+
+    @property
+    def is_transductive(self) -> bool:
+        """Whether a film's answer depends on the others that are asked with it."""
+        return self.rule in TRANSDUCTIVE
+
+    @torch.inference_mode()
+    def distances(self, queries: np.ndarray) -> Tensor:
+        """Return the rule's distance of films, float (n_queries, dim), to each finding: float64 (n_queries, n_way)."""
+        return self._of(self._vectors, self.labels, torch.from_numpy(np.ascontiguousarray(queries, dtype=np.float32)))
+
+    @torch.inference_mode()
+    def to_exemplars(self, queries: np.ndarray) -> Tensor:
+        """Return the distance of films to each exemplar, shape (n_queries, n): the learned one, where the rule has one.
+
+        Args:
+            queries: float, shape (n_queries, dim).
+        """
+        films = torch.from_numpy(np.ascontiguousarray(queries, dtype=np.float32))
+        how = {"rule": self.rule, "distance": self.distance, "options": self.options}
+        return exemplar_distances(self._vectors, films, **how)  # type: ignore[arg-type]  # of their own types
+
+    def without(self, is_left_out: np.ndarray) -> "Decider":
+        """Return one with some exemplars fewer, by the same options.
+
+        Args:
+            is_left_out: bool, shape (n,).
+
+        Raises:
+            ValueError: fewer than two findings are left.
+        """
+        rows = np.flatnonzero(~is_left_out)
+        return Decider(self.support.take(rows), rule=self.rule, distance=self.distance, options=self.options)
+
+    @torch.inference_mode()
+    def left_out(self) -> tuple[np.ndarray, Tensor]:
+        """Decide each exemplar by those of other patients.
+
+        A patient who has all films of a finding cannot be left out, and is not asked.
+
+        Returns:
+            The rows that are asked, int64 (m,), and their distances to all findings, float64 (m, n_way).
+        """
+        codes, n_way = patient_codes(self.support.patient_ids), len(self.findings)
+        rows, found = [np.empty(0, dtype=np.int64)], [torch.empty(0, n_way, dtype=torch.float64)]
+        for code in range(int(codes.max()) + 1):
+            asked, kept = np.flatnonzero(codes == code), np.flatnonzero(codes != code)
+            if len(torch.unique(self.labels[kept])) == n_way:
+                rows.append(asked)
+                found.append(self._of(self._vectors[kept], self.labels[kept], self._vectors[asked]))
+        return np.concatenate(rows), torch.cat(found)
+
+    def temperature(self) -> float | None:
+        """Return what makes probabilities of the distances, fitted on the exemplars; see `fit_on_exemplars`."""
+        if self.is_transductive:
+            return None
+        return fit_on_exemplars(self._of, self._vectors, self.labels, self.support.patient_ids)
+
+    def _of(self, support: Tensor, labels: Tensor, queries: Tensor) -> Tensor:
+        size = len(queries) if self.is_transductive else _AT_ONCE
+        parts = torch.split(queries, max(1, size))
+        found = [self._decide(support, labels, part, distance=self.distance, **self.options).double() for part in parts]
+        return torch.cat(found)
