@@ -24,6 +24,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         embedded = str(work / "test.safetensors")
+        trained = ("--data", manifest, "--encoder", "resnet9", "--image-size", "64", "--epochs", "10")
+        run("train", "siamese", *trained, "--out", str(work / "trained"))  # the demo's encoder has no epochs
         run("embed", "--checkpoint", encoder, "--data", manifest, "--split", "test", "--out", embedded)
         episodes, closed, films = str(demo / "episodes.json"), str(demo / "closed_set.json"), ("--data", manifest)
         plots = {
@@ -32,7 +34,7 @@ def main():
             "reliability": (closed,),
             "roc": (closed,),
             "pr": (closed,),
-            "learning": (encoder,),
+            "learning": (str(work / "trained"),),
             "class-counts": (manifest,),
             "samples": (manifest,),
             "neighbours": (embedded, *films),
