@@ -47,11 +47,12 @@ def main():
             run("plot", kind, *inputs, "--out", str(work / f"{kind}.png"))
             keep(work / f"{kind}.png", f"{kind}.png")
         heat = work / "heat"
-        run("explain", "--checkpoint", encoder, *films, "--n-exemplars", "5", "--overlays", "4", "--out", str(heat))
+        run("explain", "--checkpoint", encoder, *films, "--n-exemplars", "5", "--overlays", "12", "--out", str(heat))
         keep(heat / "sheets" / "effusion.png", "sheet.png")
         keep(heat / "focus_lungs.png", "focus.png")
         keep(heat / "deletion.png", "deletion.png")
-        keep(sorted((heat / "overlays" / "effusion").glob("*.png"))[-1], "overlay.png")
+        drawn = (heat / "overlays" / "effusion").glob("*.png")
+        keep(max(drawn, key=lambda file: file.stat().st_size), "overlay.png")  # one without heat has little to show
 
 
 def run(*arguments):
