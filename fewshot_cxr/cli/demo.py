@@ -41,8 +41,8 @@ def command(*, out: Path, n_patients: int, device: str, seed: int, json_file: st
     _show_bank(result.bank, to_stderr=json_file == "-")
     say(f"ask it about other films: fscxr predict FILM --bank {out / BANK_FILE}")
     say(f"written: {result.report} (open it in a browser), in {result.seconds:.0f} s")
-    found = {"episodes": result.episodes, "prediction": result.prediction, "bank": result.bank}
-    write_result({name: one.to_json() for name, one in found.items()}, json_file)
+    found = {"episodes": result.episodes.to_json(), "prediction": result.prediction.to_json()}
+    write_result(found | {"bank": result.bank.to_json()}, json_file)
 
 
 def _show_bank(story: BankStory, *, to_stderr: bool) -> None:

@@ -45,7 +45,7 @@ def bank_page(bank: SupportBank) -> Page:
 
 
 def _headlines(bank: SupportBank) -> tuple[Headline, ...]:
-    n_known = len({group for group, known in zip(bank.table.groups, bank.table.has_patient, strict=True) if known})
+    n_known = len({group for group, known in zip(bank.table.people, bank.table.has_patient, strict=True) if known})
     n_unknown = int((~bank.table.has_patient).sum())
     note = f"and {n_unknown:,} films of unknown patients" if n_unknown else ""
     return (

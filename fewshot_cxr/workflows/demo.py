@@ -112,8 +112,9 @@ def run_demo(
     sections = film_sections(used, result=episodes, compute=compute)
     page = demo_page(story, sections, new_finding=NEW_FINDING, n_shot=N_SHOT)
     save_figures(story, out / "figures")
-    for name, result in (*story.results.items(), ("bank", story.bank)):
-        write_json(out / f"{name}.json", result.to_json() | {"made_by": story.made_by})
+    told = {name: result.to_json() for name, result in story.results.items()} | {"bank": story.bank.to_json()}
+    for name, plain in told.items():
+        write_json(out / f"{name}.json", plain | {"made_by": story.made_by})
     write_text(out / "report.html", page)
     seconds = time.perf_counter() - start
     return DemoResult(episodes, story.prediction, story.true_finding, story.bank, out / "report.html", seconds)

@@ -128,12 +128,28 @@ class ExemplarTable:
         return not self.has_patient[row], *texts, str(self.ages[row]), self.vectors[row].tobytes()
 
     @cached_property
+    def people(self) -> tuple[str, ...]:
+        """The same text for films that may be of one patient: of one group, of one id, or linked by such films.
+
+        Films that came at two times have groups of two times, in which one id may stand.
+        """
+        names, before = list(self.groups), list[str]()
+        while names != before:
+            before = names
+            for column in (self.patients, self.groups):
+                first: dict[str, str] = {}
+                for key, name in zip(column, names, strict=True):
+                    first[key] = min(first.get(key, name), name)
+                names = [first[key] for key in column]
+        return tuple(names)
+
+    @cached_property
     def embeddings(self) -> Embeddings:
-        """The exemplars as evaluation and rules take them; films of one group count as of one patient."""
+        """The exemplars as evaluation and rules take them; see `people`."""
         return Embeddings(
             self.vectors,
             self.findings,
-            self.groups,
+            self.people,
             sources=self.sources,
             paths=self.films,
             has_patient=self.has_patient,

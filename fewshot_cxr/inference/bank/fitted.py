@@ -51,7 +51,7 @@ class Exemplars:
     def neighbourhood(self) -> Neighbourhood | None:
         """How close they lie; None: they are of fewer than three patients."""
         try:
-            return Neighbourhood(self.table.features, self.table.groups)
+            return Neighbourhood(self.table.features, self.table.people)
         except ValueError:
             return None
 
@@ -230,7 +230,7 @@ class Fitted:
             return None
         try:
             if films is not None:
-                return Thresholds.of(near.distances(films.features), films.groups, k=near.k, false_reject_rate=rate)
+                return Thresholds.of(near.distances(films.features), films.people, k=near.k, false_reject_rate=rate)
             is_told = exemplars.terms.features_are_frozen(exemplars.table)
             return Thresholds.fit(near, false_reject_rate=rate) if is_told else None
         except ValueError:  # copies of each other tell no distance

@@ -50,7 +50,7 @@ def bank_counts(table: ExemplarTable) -> list[FindingCounts]:
         rows = [row for row, one in enumerate(table.findings) if one == name]
         known = [row for row in rows if table.has_patient[row]]
         patients, sources = (
-            {table.groups[row] for row in known},
+            {table.people[row] for row in known},
             Counter(table.sources[row] or "unknown" for row in rows),
         )
         found.append(FindingCounts(name, len(rows), len(patients), len(rows) - len(known), dict(sources)))
