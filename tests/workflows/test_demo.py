@@ -5,6 +5,7 @@ from fewshot_cxr.data import read_dataset
 from fewshot_cxr.encoders import load_encoder
 from fewshot_cxr.inference.bank import ABSTAINED, Answer, SupportBank
 from fewshot_cxr.records import Record, Records
+from fewshot_cxr.report.tables import value_text
 from fewshot_cxr.workflows.demo import NEW_FINDING, run_demo
 from fewshot_cxr.workflows.demo_bank import BankStory
 
@@ -46,8 +47,8 @@ def test_the_demo_leaves_a_page_and_what_it_was_made_from(tmp_path, capsys):
     assert len(result.bank.answers) == len(result.bank.test)
     assert not set(bank.table.films) & {film.path for film in result.bank.test}
     answered, right = result.bank.shares()[NEW_FINDING]
-    assert f"{100 * answered.mean:.1f} % (" in page
-    assert f"{100 * right.mean:.1f} % (" in page
+    assert f"{value_text(answered)} (" in page
+    assert f"{value_text(right)} (" in page  # unknown where no film of it is answered
     abstained = result.bank.answers[result.bank.example]
     assert abstained.reason
     assert f"Abstained for {result.bank.test[result.bank.example].path}: {abstained.reason}" in page
