@@ -128,7 +128,7 @@ class Calibration:
         return None if self.temperature is None else class_probabilities(distances, self.temperature)
 
     def promise(self) -> str:
-        """Return what the sets promise, in plain words: a line for each finding, and what more it takes."""
+        """Return what the sets promise, in words: a line for findings that are promised alike, and what is lacking."""
         counts = {name: (*self.misses(name), self.patients[name]) for name in self.patients}
         of_basis = promise_of_films if self.basis == "films" else promise_of_support
         return of_basis(counts, self.fewest, self.level, self.confidence)

@@ -192,7 +192,7 @@ class Fitted:
         elif self.is_stale:
             told = "stale, since exemplars changed: calibrate again on films kept apart"
         else:
-            told = f"on {self.calibration.basis}, {self.calibration.date}\n{_joined(self.calibration.promise())}"
+            told = f"on {self.calibration.basis}, {self.calibration.date}\n{self.calibration.promise()}"
             told += f"\n{self.why_not}" if self.why_not else ""
         lines = [("calibration", told), *point_words(() if self.is_stale else self.points)]
         if self.thresholds is None:
@@ -235,12 +235,3 @@ class Fitted:
             return Thresholds.fit(near, false_reject_rate=rate) if is_told else None
         except ValueError:  # copies of each other tell no distance
             return None
-
-
-def _joined(promise: str) -> str:
-    """Say once what is said of several findings alike."""
-    alike: dict[str, list[str]] = {}
-    for line in promise.splitlines():
-        name, _, told = line.rpartition(": ") if ": " in line else ("", "", line)
-        alike.setdefault(told, []).append(name)
-    return "\n".join(": ".join(filter(None, (", ".join(names), told))) for told, names in alike.items())

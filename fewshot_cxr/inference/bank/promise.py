@@ -1,6 +1,7 @@
 """What sets promise, in plain words: an interval for films kept apart, the average alone for the exemplars."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 from fewshot_cxr.inference.bank.coverage import coverage_interval, patients_needed
 
@@ -17,7 +18,7 @@ Counts = Mapping[str, tuple[int, int, int]]
 
 
 def promise_of_films(counts: Counts, fewest: int, level: float, confidence: float | None) -> str:
-    """Return what sets from films kept apart promise, finding by finding, and how many patients more it takes.
+    """Return what sets from films kept apart promise of each finding, and how many patients more it takes.
 
     Args:
         counts: of each finding.
@@ -25,21 +26,40 @@ def promise_of_films(counts: Counts, fewest: int, level: float, confidence: floa
         level: wanted share of sets that hold the true finding.
         confidence: wanted share of banks that reach the level; None: the average over banks is enough.
     """
-    lines = []
-    for name, (n_compared, misses, n_own) in counts.items():
+
+    def share(n_compared: int, misses: int) -> str:
         mean, (low, high) = coverage_interval(n_compared, misses)
         between = f"between {low * 100:.3g} and {_percent(high)} (95 %)"
-        share = f"{_percent(mean)} on average; with {_patients(n_compared)} {between}"
-        if not misses:
-            lines.append(f"{name}: in every set, for {_patients(n_compared)} can leave nothing out.")
-        elif n_own >= fewest:
-            lines.append(f"{name}: {share}.")
-        else:
-            lines.append(
-                f"{name}: no promise of its own, for it has {_patients(n_own)} and needs {fewest}; it shares the "
-                f"threshold of all findings together: {share}."
-            )
+        return f"{_percent(mean)} on average; with {_patients(n_compared)} {between}"
+
+    lines = _of_findings(counts, fewest, share)
     return "\n".join([*lines, _more(counts, level, confidence)])
+
+
+def _of_findings(
+    counts: Counts, fewest: int, share: Callable[[int, int], str], beside: Callable[[int], str] = lambda n_own: ""
+) -> Iterator[str]:
+    """Yield what is promised of findings, once where it is the same of several.
+
+    Args:
+        counts: of each finding.
+        fewest: patients from which a finding has a threshold of its own.
+        share: (patients compared with, l of `allowed_misses`) -> the coverage, in words.
+        beside: patients of a finding with its own threshold -> what is added to that.
+    """
+    alike: dict[str, list[str]] = {}
+    for name, (n_compared, misses, n_own) in counts.items():
+        if not misses:
+            told = f"in every set, for {_patients(n_compared)} can leave nothing out."
+        elif n_own >= fewest:
+            told = f"{share(n_compared, misses)}{beside(n_own)}."
+        else:
+            told = (
+                f"no promise of its own, for it has {_patients(n_own)} and needs {fewest}; it shares the threshold of "
+                f"all findings together: {share(n_compared, misses)}."
+            )
+        alike.setdefault(told, []).append(name)
+    return (f"{', '.join(names)}: {told}" for told, names in alike.items())
 
 
 def _more(counts: Counts, level: float, confidence: float | None) -> str:
@@ -56,7 +76,7 @@ def _more(counts: Counts, level: float, confidence: float | None) -> str:
 
 
 def promise_of_support(counts: Counts, fewest: int, level: float, confidence: float | None) -> str:
-    """Return what sets from the exemplars themselves promise, finding by finding, and what keeping films apart brings.
+    """Return what sets from the exemplars themselves promise of each finding, and what keeping films apart brings.
 
     Args:
         counts: of each finding.
@@ -64,18 +84,11 @@ def promise_of_support(counts: Counts, fewest: int, level: float, confidence: fl
         level: wanted share of sets that hold the true finding.
         confidence: wanted share of banks that reach the level; the exemplars promise none.
     """
-    lines = []
-    for name, (n_compared, misses, n_own) in counts.items():
-        mean = f"{_percent(1 - misses / (n_compared + 1))} on average over banks"
-        if not misses:
-            lines.append(f"{name}: in every set, for {_patients(n_compared)} can leave nothing out.")
-        elif n_own >= fewest:
-            lines.append(f"{name}: {mean}{_simulated(n_own, level)}.")
-        else:
-            lines.append(
-                f"{name}: no promise of its own, for it has {_patients(n_own)} and needs {fewest}; it shares the "
-                f"threshold of all findings together: {mean}."
-            )
+
+    def share(n_compared: int, misses: int) -> str:
+        return f"{_percent(1 - misses / (n_compared + 1))} on average over banks"
+
+    lines = _of_findings(counts, fewest, share, partial(_simulated, level=level))
     needed = patients_needed(level, confidence or _CONFIDENCE)
     said = f'"at least {_percent(level)}, with {_percent(confidence or _CONFIDENCE)} confidence"'
     return "\n".join([*lines, f"To say {said}, calibrate on films kept apart, of {needed} patients of a finding."])

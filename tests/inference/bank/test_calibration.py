@@ -9,6 +9,7 @@ import torch
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.inference.bank import Calibration, calibrate_on_films, calibrate_on_support, check_patients_apart
 from fewshot_cxr.inference.bank.conformal import SUPPORT_RULES, SupportConformal
+from fewshot_cxr.inference.bank.promise import promise_of_support
 from fewshot_cxr.inference.deciding import Decider
 from fewshot_cxr.inference.rules import RULES, TRANSDUCTIVE
 from fewshot_cxr.metrics import fit_temperature
@@ -126,7 +127,9 @@ def test_a_film_far_from_its_kind_fits_nowhere_or_everywhere_by_margins_alone():
 def test_too_few_patients_leave_nothing_out():
     made = on_films(films(2, 1))
     assert made.sets(made.p_values(DECIDER, QUERIES), FINDINGS) == [FINDINGS] * 15
-    assert "covid19: in every set, for 6 patients can leave nothing out." in made.promise()
+    # What is the same of several findings is said once.
+    first = "covid19, normal, pneumonia: in every set, for 6 patients can leave nothing out."
+    assert made.promise().splitlines()[0] == first
 
 
 @pytest.mark.parametrize("make", [on_support, on_films])
@@ -275,3 +278,10 @@ def test_a_file_with_other_content_is_refused(change, message):
 def test_what_is_no_calibration_is_refused(value):
     with pytest.raises(ValueError, match="calibration"):
         Calibration.from_json(value)
+
+
+def test_what_is_promised_of_two_new_findings_alike_is_said_once():
+    counts = {"b: old": (30, 3, 20), "new": (30, 3, 5), "newer": (30, 3, 5)}
+    old, both, _ = promise_of_support(counts, 9, 0.9, None).splitlines()
+    assert old.startswith("b: old: 90.3 % on average over banks; how far")
+    assert both.startswith("new, newer: no promise of its own, for it has 5 patients and needs 9; it shares")
