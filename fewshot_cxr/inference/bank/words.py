@@ -72,7 +72,8 @@ def bank_warnings(bank: SupportBank) -> Iterator[str]:
         if one.n_patients and one.n_films - one.n_unknown > one.n_patients:
             yield f"{one.finding}: {one.n_films - one.n_unknown:,} exemplars of {one.n_patients:,} patients"
         if one.n_unknown:
-            yield f"{one.finding}: of {one.n_unknown:,} films nobody knows the patient; each counts as one of its own"
+            told = f"{one.finding}: of {one.n_unknown:,} films nobody knows the patient; each counts as one of its own"
+            yield f"{told}, and what is promised holds only if it is"
     if pairs := _alike(table):
         first, second = (table.films[row] for row in pairs[0])
         yield f"{len(pairs):,} pairs of exemplars are nearly the same film, such as {first} and {second}"

@@ -1,7 +1,11 @@
 """The rows of a bank: who may be one person, whenever the films came."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 
+from fewshot_cxr.inference.bank import bank_warnings
 from fewshot_cxr.inference.bank.exemplar_table import ExemplarTable, hashed
 
 
@@ -37,3 +41,12 @@ def test_films_that_came_at_two_times_are_of_one_person_by_id_or_group():
 def test_a_table_of_one_time_has_people_as_it_has_groups():
     one = table(["a", "b", "c"], ["a", "a", "c"])
     assert one.people == one.groups
+
+
+def test_where_patients_are_unknown_it_is_said_what_the_promise_rests_on():
+    unknown = replace(table(["p", "q"], ["p", "q"]), has_patient=np.zeros(2, dtype=bool))
+    bank = SimpleNamespace(table=unknown, exemplars=SimpleNamespace(are_films=False))
+    assert list(bank_warnings(bank)) == [
+        "normal: of 2 films nobody knows the patient; each counts as one of its own, and what is promised holds only "
+        "if it is"
+    ]
