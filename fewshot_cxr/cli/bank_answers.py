@@ -74,6 +74,8 @@ def answer_by_bank(bank: SupportBank, films: Sequence[str], question: BankQuesti
 
 def _tell(bank: SupportBank, tally: Tally, question: BankQuestion) -> None:
     _show(tally, question)
+    if (index := bank.exemplars.decider.index) is not None:
+        say(f"the nearest exemplars: by {index}")
     say(tally.words(question.per))
     if question.html_file is not None:
         shown = report.AnswersShown(

@@ -84,6 +84,7 @@ class BankQuestion:
             "--per": self.per,
             "--patient-pattern": self.patient_pattern,
             "--any-modality": self.any_modality,
+            "--index": bank.index,
             "--batch-size": compute.batch_size,
             "--device": compute.device,
             "--keep-paths": keeps_paths(),

@@ -23,7 +23,7 @@ from fewshot_cxr.cli.results import show_prediction
 from fewshot_cxr.cli.sources import Reading, reading_flags
 from fewshot_cxr.encoders import load_encoder
 from fewshot_cxr.inference import RULES, TRANSDUCTIVE, Prediction, embed_files, predict
-from fewshot_cxr.inference.bank import SupportBank, parse_prevalence
+from fewshot_cxr.inference.bank import KINDS, SupportBank, parse_prevalence
 from fewshot_cxr.records import Records
 from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
@@ -66,6 +66,13 @@ _WITHOUT_BANK = {
     help="With --bank: patient joins films of one PatientID, or --patient-pattern, into one answer.",
 )
 @click.option("--resume", is_flag=True, help="With --csv: go on where a run was ended early.")
+@click.option(
+    "--index",
+    default="auto",
+    show_default=True,
+    type=click.Choice(KINDS),
+    help="With --bank: how the nearest of very many exemplars are found.",
+)
 # A transductive rule would let one film's answer depend on the others.
 @rule_flags([name for name in RULES if name not in TRANSDUCTIVE], measures_anyway=True)
 @seed_flag
@@ -85,6 +92,7 @@ def command(
     html_file: Path | None,
     per: str,
     resume: bool,
+    index: str,
     sources: tuple[str, ...],
     support_split: str | None,
     n_exemplars: int,
@@ -119,12 +127,14 @@ def command(
             html_file=html_file,
             json_file=json_file,
         )
-        answer_by_bank(SupportBank.load(bank_path, checkpoint, weights=weights), films, question, compute)
+        bank = replace(SupportBank.load(bank_path, checkpoint, weights=weights), index=index)
+        answer_by_bank(bank, films, question, compute)
         return
     if checkpoint is None or not sources:
         raise click.UsageError("name a bank (--bank FILE), or an encoder and labelled films (--checkpoint, --support)")
     given = {"never_abstain": never_abstain, "prevalence": prevalence, "details": details, "csv": csv_file}
     given |= {"html": html_file, "per": per == "patient", "resume": resume, "weights": weights}
+    given["index"] = index != "auto"
     if alone := [f"--{name.replace('_', '-')}" for name, value in given.items() if value]:
         raise click.UsageError(f"{', '.join(alone)} {'is' if len(alone) == 1 else 'are'} of a bank: name it (--bank)")
     exemplars = read_support(sources, support_split, n_exemplars, reading, seed=seed)

@@ -1,6 +1,7 @@
 """Labelled embeddings and a rule: the one place where exemplars decide what other films show."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,19 @@ from fewshot_cxr._checks import lookup
 from fewshot_cxr.distances import DISTANCES, pairwise_distances
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.encoders import Encoder
+from fewshot_cxr.inference.bank.index import KINDS, NearestIndex, knn_by_index, nearest_by_index
 from fewshot_cxr.inference.classifier import template_options
 from fewshot_cxr.inference.penalties import settled
 from fewshot_cxr.inference.rules import RULES, TRANSDUCTIVE
 from fewshot_cxr.inference.support_temperature import fit_on_exemplars
 from fewshot_cxr.patient_ids import patient_codes
 
+INDEXED_FROM = 10_000
+"""Exemplars from which an index finds the nearest; of fewer all are measured, as fast."""
+
 _TEMPLATE = "template"
 _AT_ONCE = 1024
+_BY_INDEX: dict[str, Callable[..., Tensor]] = {"nearest": nearest_by_index, "knn": knn_by_index}
 
 
 def exemplar_distances(
@@ -59,6 +65,7 @@ class Decider:
         rule: a name in RULES.
         distance: a name in DISTANCES; None: the one that the support's encoder was trained with, else euclidean.
         options: further keyword arguments of the rule; a penalty "auto" is chosen on the whole support.
+        index: how the nearest are found among INDEXED_FROM exemplars or more, a name in KINDS; see `NearestIndex`.
 
     Attributes:
         findings: names of those that the support shows, in the order of the columns.
@@ -75,6 +82,7 @@ class Decider:
         rule: str = "mean_distance",
         distance: str | None = None,
         options: Mapping[str, Any] | None = None,
+        index: str = "auto",
     ) -> None:
         self._decide = lookup(RULES, rule, what="rule")
         self.rule, self.distance = rule, distance or support.distance or "euclidean"
@@ -85,7 +93,8 @@ class Decider:
         self.findings = tuple(support.class_names[index] for index in held.tolist())
         if len(self.findings) < 2:
             raise ValueError(f"the support holds one finding only ({', '.join(self.findings)}); two are needed")
-        self.support, self.labels = support, torch.from_numpy(labels)
+        lookup(dict.fromkeys(KINDS), index, what="index")
+        self.support, self.labels, self._kind = support, torch.from_numpy(labels), index
         self._vectors = torch.from_numpy(support.vectors)
         self.options = settled(rule, options, self._vectors, self.labels, support.patient_ids)
 
@@ -94,9 +103,18 @@ class Decider:
         """Whether a film's answer depends on the others that are asked with it."""
         return self.rule in TRANSDUCTIVE
 
+    @cached_property
+    def index(self) -> NearestIndex | None:
+        """What finds the nearest exemplars; None: they are few, or their distance is a learned one."""
+        if len(self.support) < INDEXED_FROM or self.rule == _TEMPLATE:
+            return None
+        return NearestIndex(self.support.vectors, distance=self.distance, kind=self._kind)
+
     @torch.inference_mode()
     def distances(self, queries: np.ndarray) -> Tensor:
         """Return the rule's distance of films, float (n_queries, dim), to each finding: float64 (n_queries, n_way)."""
+        if self.rule in _BY_INDEX and self.index is not None:
+            return _BY_INDEX[self.rule](self.index, self.labels, queries, **self.options)
         return self._of(self._vectors, self.labels, torch.from_numpy(np.ascontiguousarray(queries, dtype=np.float32)))
 
     @torch.inference_mode()
@@ -110,6 +128,27 @@ class Decider:
         how = {"rule": self.rule, "distance": self.distance, "options": self.options}
         return exemplar_distances(self._vectors, films, **how)  # type: ignore[arg-type]  # of their own types
 
+    def same_film(self, query: np.ndarray) -> np.ndarray:
+        """Return the rows of the exemplars that are the film itself, ascending.
+
+        Args:
+            query: its embedding, (dim,).
+        """
+        # Batch size and thread count move the last digits of an embedding; two films never come this near.
+        wrong_by, order, sums = self._sums
+        total, reach = float(query.sum(dtype=np.float64)), 1.01 * wrong_by * len(query)
+        first, last = np.searchsorted(sums, (total - reach, total + reach))
+        rows = np.sort(order[first:last])
+        same: np.ndarray = rows[np.abs(self.support.vectors[rows] - query).max(axis=1, initial=0) < wrong_by]
+        return same
+
+    @cached_property
+    def _sums(self) -> tuple[float, np.ndarray, np.ndarray]:
+        """What an embedding may be wrong by; rows by the sum of their numbers, and these sums: equal films have one."""
+        sums = self.support.vectors.sum(axis=1, dtype=np.float64)
+        order = np.argsort(sums, kind="stable")
+        return 1e-5 * float(np.abs(self.support.vectors).max() or 1), order, sums[order]
+
     def without(self, is_left_out: np.ndarray) -> "Decider":
         """Return one with some exemplars fewer, by the same options.
 
@@ -120,7 +159,8 @@ class Decider:
             ValueError: fewer than two findings are left.
         """
         rows = np.flatnonzero(~is_left_out)
-        return Decider(self.support.take(rows), rule=self.rule, distance=self.distance, options=self.options)
+        how = {"distance": self.distance, "options": self.options, "index": self._kind}
+        return Decider(self.support.take(rows), rule=self.rule, **how)  # type: ignore[arg-type]  # of their own types
 
     @torch.inference_mode()
     def left_out(self) -> tuple[np.ndarray, Tensor]:

@@ -12,6 +12,7 @@ from fewshot_cxr.data import patient_groups
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.inference.bank.turns import draw_in_turns, smallest_keys
 from fewshot_cxr.inference.deciding import Decider
+from fewshot_cxr.inference.neighbours import Neighbours
 from fewshot_cxr.inference.rules import TRANSDUCTIVE
 from fewshot_cxr.records import Records
 from fewshot_cxr.seeding import text_key
@@ -130,52 +131,26 @@ def predict(
 
 def predict_by(decider: Decider, queries: np.ndarray, paths: Sequence[str], *, n_nearest: int = 3) -> list[Prediction]:
     """Classify embedded films by what decides already; see `predict`."""
-    vectors = decider.support.vectors
-    distances, to_exemplars = decider.distances(queries), decider.to_exemplars(queries).double().numpy()
+    distances, neighbours = decider.distances(queries), Neighbours(decider, queries, n_nearest)
 
     def predict_one(row: int) -> Prediction:
-        by, is_same = decider, is_same_film(queries[row], vectors)
-        kept, values = np.flatnonzero(~is_same), distances[row]
-        if is_same.any():
+        by, same, values = decider, decider.same_film(queries[row]), distances[row]
+        if len(same):
+            is_same = np.isin(np.arange(len(decider.labels)), same)
             by = decider.without(is_same)
             values = by.distances(queries[row : row + 1])[0]
         is_nearest = (values == values.min()).tolist()
-        near = _nearest(to_exemplars[row], kept, by.labels.numpy(), np.flatnonzero(is_nearest), n_nearest)
+        answered = tuple(name for name, is_tied in zip(by.findings, is_nearest, strict=True) if is_tied)
         return Prediction(
             path=paths[row],
-            findings=tuple(name for name, is_tied in zip(by.findings, is_nearest, strict=True) if is_tied),
+            findings=answered,
             distances=dict(zip(by.findings, values.tolist(), strict=True)),
-            exemplars=tuple(_exemplar(decider.support, index, to_exemplars[row, index]) for index in near.tolist()),
-            notes=("the film itself is among the exemplars: left out",) if is_same.any() else (),
+            exemplars=tuple(_exemplar(decider.support, *one) for one in neighbours.of(row, same, answered)),
+            notes=("the film itself is among the exemplars: left out",) if len(same) else (),
         )
 
     return [predict_one(row) for row in range(len(paths))]
 
 
-def _nearest(
-    distances: np.ndarray, kept: np.ndarray, labels: np.ndarray, answered: np.ndarray, n_nearest: int
-) -> np.ndarray:
-    """Return the rows of the nearest exemplars; one of an answered finding is always among them."""
-    order = np.argsort(distances[kept], kind="stable")
-    near = order[:n_nearest]
-    if not np.isin(labels[near], answered).any():
-        near = np.append(near[:-1], order[np.isin(labels[order], answered)][:1])
-    rows: np.ndarray = kept[near]
-    return rows
-
-
-def is_same_film(query: np.ndarray, exemplars: np.ndarray) -> np.ndarray:
-    """Return which exemplars are the film itself, bool (n_exemplars,).
-
-    Args:
-        query: its embedding, (dim,).
-        exemplars: theirs, (n_exemplars, dim).
-    """
-    # Batch size and thread count move the last digits of an embedding; two films never come this near.
-    scale = np.abs(exemplars).max() or 1.0
-    is_same: np.ndarray = np.abs(exemplars - query).max(axis=1) < 1e-5 * scale
-    return is_same
-
-
 def _exemplar(support: Embeddings, row: int, distance: float) -> Exemplar:
-    return Exemplar(support.film_names[row], support.class_names[support.class_ids[row]], float(distance))
+    return Exemplar(support.film_names[row], support.class_names[support.class_ids[row]], distance)

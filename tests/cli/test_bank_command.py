@@ -10,6 +10,7 @@ import pytest
 from command_line import run
 from made_banks import KNOWN, NEW, lay_bank_films, save_network
 
+from fewshot_cxr.inference import deciding
 from fewshot_cxr.inference.bank import SupportBank
 from fewshot_cxr.inference.bank.answer import ABSTAINED, COLUMNS
 from fewshot_cxr.inference.bank.exemplar_table import hashed
@@ -117,6 +118,18 @@ def test_answers_of_python_and_shell_agree(place, said):
     for one, other in zip(found, expected, strict=True):
         assert one["path"] == f"five/{other.path.rpartition('/')[2]}"
         assert (one["answer"], one["reason"], one["set"]) == (other.answer, other.reason, list(other.fitting))
+
+
+def test_an_index_answers_as_measuring_does(place, said, monkeypatch):
+    plain, indexed, other = (place.out / f"{name}.csv" for name in ("plain", "indexed", "other"))
+    assert "by NearestIndex" not in said("predict", "five", "--bank", place.bank, "--csv", plain)[2]
+    monkeypatch.setattr(deciding, "INDEXED_FROM", 5)
+    code, _, err = said("predict", "five", "--bank", place.bank, "--csv", indexed, "--index", "hnsw")
+    assert code == 0
+    assert "the nearest exemplars: by NearestIndex(20 vectors, euclidean, hnsw, effort 32, recall@10 1)" in err
+    assert indexed.read_text() == plain.read_text()
+    assert said("predict", "five", "--bank", place.bank, "--csv", other)[0] == 0
+    assert other.read_text() == plain.read_text()
 
 
 def test_calibration_on_films_kept_apart(place, said):

@@ -34,6 +34,7 @@ class SupportBank:
         notes: what was done, in words.
         receipt: of the last removal.
         is_self_contained: its file holds the weights of its encoder.
+        index: how the nearest of many exemplars are found, a name in KINDS; see `NearestIndex`. It stands in no file.
     """
 
     table: ExemplarTable
@@ -43,6 +44,7 @@ class SupportBank:
     notes: tuple[str, ...] = ()
     receipt: Receipt | None = None
     is_self_contained: bool = False
+    index: str = "auto"
 
     @classmethod
     def build(
@@ -83,17 +85,8 @@ class SupportBank:
         loaded, terms = terms_of(encoder, rule=rule, distance=distance, options=options)
         if terms.rule in TRANSDUCTIVE:
             raise ValueError(f"rule {terms.rule!r} judges all films together: take one such as mean_distance")
-        table, notes = exemplars_of(
-            loaded,
-            records,
-            n_exemplars,
-            choice=choice,
-            distance=terms.distance,
-            seed=seed,
-            thumbnails=thumbnails,
-            device=device,
-            progress=progress,
-        )
+        how: dict[str, Any] = {"choice": choice, "distance": terms.distance, "seed": seed, "thumbnails": thumbnails}
+        table, notes = exemplars_of(loaded, records, n_exemplars, device=device, progress=progress, **how)
         terms = replace(terms, choice="all" if n_exemplars is None else choice)
         bank = cls(table, terms, encoder=loaded, notes=notes)
         _ = bank.exemplars.decider  # what cannot decide is refused now
@@ -102,7 +95,7 @@ class SupportBank:
     @cached_property
     def exemplars(self) -> Exemplars:
         """What decides."""
-        return Exemplars(self.table, self.terms)
+        return Exemplars(self.table, self.terms, index=self.index)
 
     @cached_property
     def grounds(self) -> Grounds:

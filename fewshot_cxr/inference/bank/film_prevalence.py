@@ -17,7 +17,6 @@ from fewshot_cxr.inference.bank.estimated_prevalence import EstimatedPrevalence,
 from fewshot_cxr.inference.bank.exemplar_table import ExemplarTable
 from fewshot_cxr.inference.bank.gathering import Progress, exemplars_of
 from fewshot_cxr.inference.bank.scored_films import ScoredFilms
-from fewshot_cxr.inference.predictor import is_same_film
 from fewshot_cxr.records import Records
 
 _EXEMPLAR = "exemplar of the bank"
@@ -100,7 +99,7 @@ def _reasons(bank: SupportBank, films: Sequence[AskedFilm]) -> list[str | None]:
     reasons, found = iter(bank.grounds.reasons(read) if read else []), list[str | None]()
     for film in films:
         reason = UNREADABLE if film.vector is None else next(reasons)
-        is_exemplar = film.vector is not None and bool(is_same_film(film.vector, bank.table.vectors).any())
+        is_exemplar = film.vector is not None and len(bank.grounds.decider.same_film(film.vector)) > 0
         found.append(_EXEMPLAR if is_exemplar else reason)
     return found
 

@@ -31,10 +31,11 @@ class Exemplars:
     Args:
         table: the exemplars.
         terms: how they decide.
+        index: how the nearest of many are found.
     """
 
-    def __init__(self, table: ExemplarTable, terms: BankTerms) -> None:
-        self.table, self.terms = table, terms
+    def __init__(self, table: ExemplarTable, terms: BankTerms, *, index: str = "auto") -> None:
+        self.table, self.terms, self._index = table, terms, index
 
     @cached_property
     def embeddings(self) -> Embeddings:
@@ -44,8 +45,8 @@ class Exemplars:
     @cached_property
     def decider(self) -> Decider:
         """The rule on them."""
-        terms = self.terms
-        return Decider(self.embeddings, rule=terms.rule, distance=terms.distance, options=terms.options)
+        how = {"rule": self.terms.rule, "distance": self.terms.distance, "options": self.terms.options}
+        return Decider(self.embeddings, index=self._index, **how)  # type: ignore[arg-type]  # of their own types
 
     @cached_property
     def neighbourhood(self) -> Neighbourhood | None:
