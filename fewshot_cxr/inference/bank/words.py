@@ -7,14 +7,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.special import bdtrc
 
 from fewshot_cxr._html import counts_text
 from fewshot_cxr.distances import pairwise_distances
 from fewshot_cxr.inference.bank.bank import SupportBank
 from fewshot_cxr.inference.bank.exemplar_table import ExemplarTable
+from fewshot_cxr.inference.deciding import Decider
 
 _CHILD_YEARS = 18
 _ALIKE = 0.05  # of the usual distance to the nearest exemplar
+_MOST_MEASURED = 4000  # exemplars: every pair is measured
+_PLAIN_RULE, _BY_CHANCE = "prototype", 0.005
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ def bank_counts(table: ExemplarTable) -> list[FindingCounts]:
 
 
 def bank_warnings(bank: SupportBank) -> Iterator[str]:
-    """Yield what to beware of: lone sources, children, patients twice, films that are nearly the same, odd films."""
+    """Yield what to beware of: lone sources, children, patients twice, films nearly the same, a poor rule, odd films."""
     table = bank.table
     counts = bank_counts(table)
     lone = {next(iter(one.sources)) for one in counts if len(one.sources) == 1}
@@ -77,6 +81,7 @@ def bank_warnings(bank: SupportBank) -> Iterator[str]:
     if pairs := _alike(table):
         first, second = (table.films[row] for row in pairs[0])
         yield f"{len(pairs):,} pairs of exemplars are nearly the same film, such as {first} and {second}"
+    yield from _better_rule(bank.exemplars.decider)
     if bank.exemplars.are_films and (odd := int((~table.is_frontal).sum())):
         yield f"{odd:,} of {len(table):,} exemplars do not look like frontal films of the chest"
 
@@ -96,9 +101,28 @@ def bank_json(bank: SupportBank) -> dict[str, Any]:
     }
 
 
+def _better_rule(decider: Decider) -> Iterator[str]:
+    """Yield that prototypes tell the exemplars better; a finding of few, alike films draws others by its mean distance."""
+    if decider.rule == _PLAIN_RULE or len(decider.support) > _MOST_MEASURED:
+        return
+    other = Decider(decider.support, rule=_PLAIN_RULE, distance=decider.distance)
+    is_right = []
+    for one in (decider, other):
+        rows, distances = one.left_out()
+        is_right.append(distances.argmin(dim=1) == one.labels[rows])
+    own, better = is_right
+    n_lost, n_won = int((own & ~better).sum()), int((better & ~own).sum())
+    # McNemar's exact test: were both as good, each exemplar that they tell otherwise would be a toss of a coin.
+    if n_won and bdtrc(n_won - 1, n_won + n_lost, 0.5) < _BY_CHANCE:
+        yield (
+            f"by {decider.rule} {own.double().mean():.0%} of the exemplars are told right by those of other patients, "
+            f"by {_PLAIN_RULE} {better.double().mean():.0%}: build the bank with --rule {_PLAIN_RULE}"
+        )
+
+
 def _alike(table: ExemplarTable) -> list[tuple[int, int]]:
     """Return pairs of rows that lie far nearer to each other than exemplars usually do."""
-    if len(table) > 4000:  # every pair is measured
+    if len(table) > _MOST_MEASURED:
         return []
     vectors = table.embeddings.vectors
     near = pairwise_distances(torch.from_numpy(vectors), torch.from_numpy(vectors), "euclidean").numpy()
