@@ -62,7 +62,7 @@ def bank_counts(table: ExemplarTable) -> list[FindingCounts]:
 
 
 def bank_warnings(bank: SupportBank) -> Iterator[str]:
-    """Yield what to beware of: lone sources, children, patients twice, films nearly the same, a poor rule, odd films."""
+    """Yield what to beware of: lone sources, children, patients twice, equal films, a poorer rule, odd films."""
     table = bank.table
     counts = bank_counts(table)
     lone = {next(iter(one.sources)) for one in counts if len(one.sources) == 1}
@@ -102,7 +102,7 @@ def bank_json(bank: SupportBank) -> dict[str, Any]:
 
 
 def _better_rule(decider: Decider) -> Iterator[str]:
-    """Yield that prototypes tell the exemplars better; a finding of few, alike films draws others by its mean distance."""
+    """Yield that prototypes tell the exemplars better: a few alike films draw others by their mean distance."""
     if decider.rule == _PLAIN_RULE or len(decider.support) > _MOST_MEASURED:
         return
     other = Decider(decider.support, rule=_PLAIN_RULE, distance=decider.distance)

@@ -10,7 +10,6 @@ from fewshot_cxr.inference.bank import bank_warnings
 from fewshot_cxr.inference.bank.exemplar_table import ExemplarTable, hashed
 from fewshot_cxr.inference.deciding import Decider
 
-
 PLAIN = SimpleNamespace(rule="prototype")
 
 
@@ -76,8 +75,8 @@ def test_a_finding_of_few_alike_films_that_draws_the_others_is_told():
         right[rule] = 100 * (distances.numpy().argmin(axis=1) == decider.labels.numpy()[rows]).mean()
     assert right["mean_distance"] < 75 < 90 < right["prototype"]
     assert told == (
-        f"by mean_distance {right['mean_distance']:.0f}% of the exemplars are told right by those of other patients, by "
-        f"prototype {right['prototype']:.0f}%: build the bank with --rule prototype"
+        f"by mean_distance {right['mean_distance']:.0f}% of the exemplars are told right by those of other patients, "
+        f"by prototype {right['prototype']:.0f}%: build the bank with --rule prototype"
     )
     assert not list(bank_warnings(bank_of("prototype")))
     assert not list(bank_warnings(bank_of("mean_distance", spread=1)))
