@@ -10,6 +10,8 @@ nothing is divided: the joined head is fitted to cxr3's normal and pneumonia, wh
 Caution: covid19 comes from one source of cxr3 and the other two from another. A method that tells sources apart looks
 like one that tells the disease, and the row `source` shows how far that alone goes.
 
+Last come the drawn films of `make demo`, split as there: five known findings and the new one, 6-way, at 96 px.
+
 Films are embedded once for each frozen encoder, whatever the split. A mean over splits stands with the mean of their
 intervals over patients: as wide as if the splits met the same patients. An encoder and a head are taken as they are;
 other training films would make others.
@@ -18,6 +20,7 @@ other training films would make others.
 import argparse
 import os
 import platform
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -27,13 +30,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from new_disease_methods import FREE, KNOWN, LEARNT, METHODS, SIMPLE, Films, View, joined, say
+from new_disease_methods import FREE, KNOWN, LEARNT, METHODS, SIMPLE, Films, View, frozen, joined, say
 
 from fewshot_cxr import evaluate_episodes, read_dataset, split_by_patient
+from fewshot_cxr.data.synthetic import make_synthetic
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.evaluation import measure_learning_curve
 from fewshot_cxr.inference.embed import with_facts
 from fewshot_cxr.metrics import Estimate
+from fewshot_cxr.workflows.demo import NEW_FINDING as DRAWN
 
 NOVEL = "covid19"
 RARE = ("SARS", "Pneumocystis", "Streptococcus", "COVID-19")
@@ -131,6 +136,27 @@ def judge_rare(films: Films, others: Films, n_episodes: int) -> dict[tuple[str, 
     }
 
 
+def judge_drawn(films: Films, seed: int, n_episodes: int) -> dict[tuple[str, int], Point]:
+    """Return a point for each method and number of shots among the films of the demo."""
+    row_of = {film.path: row for row, film in enumerate(films.records)}
+    train, _, test = split_by_patient(films.records, (0.6, 0.1, 0.3), seed=seed)
+    known = {"known": np.array([row_of[film.path] for film in train if film.finding != DRAWN])}
+    makers = {
+        "pixels": METHODS["pixels"],
+        "lite0-96": partial(frozen, size_px=96),
+        "joined": partial(joined, size_px=96),
+    }
+    views = {name: make(films, known) for name, make in makers.items()}
+    rows = np.array([row_of[film.path] for film in test])
+    question = {"protocol": "generalized", "seen": sorted(set(films.findings[known["known"]])), "n_query": 10}
+    question |= {"n_episodes": n_episodes, "if_too_small": "shrink_query", "rule": RULES[0]}
+    return {
+        (name, n_shot): ask(films, view, rows, views["pixels"], n_shot=n_shot, **question)
+        for name, view in views.items()
+        for n_shot in SHOTS
+    }
+
+
 def mean(estimates: Sequence[Estimate]) -> Estimate:
     """Return the mean over splits, between the means of the intervals' ends."""
     ends = [one.ci95_patients for one in estimates]
@@ -197,6 +223,22 @@ def show_cxr3(points: Mapping[str, Sequence[Mapping[tuple[str, int], Point]]], s
         table(f"By {what}: accuracy; recall of {NOVEL}", ("method", *(f"{rule}, {n}" for rule, n in columns)), rows)
 
 
+def show_drawn(points: Mapping[tuple[str, int], Point], table) -> None:
+    """Print what each method reached on the demo's films."""
+    rows = [
+        (
+            name,
+            f"{n_shot}",
+            share(one.accuracy),
+            share(one.recalls[DRAWN]),
+            "" if name == "pixels" else share(one.above, "+"),
+        )
+        for (name, n_shot), one in points.items()
+    ]
+    heads = ("method", "shots", "accuracy of all six", f"recall {DRAWN}", "above pixels")
+    table(f"Drawn films of the demo, 6-way, rule {RULES[0]}", heads, rows)
+
+
 def show_rare(points: Mapping[tuple[str, int], Point], films: Films, table) -> None:
     """Print what each method reached among the rare findings."""
     patients = {name: {film.group for film in films.records if film.finding == name} for name in RARE}
@@ -217,7 +259,7 @@ def main() -> None:
         "--methods", nargs="+", default=[*FREE, "resnet9"], choices=METHODS, metavar="NAME", help=" ".join(METHODS)
     )
     parser.add_argument("--episodes", type=int, default=1000)
-    parser.add_argument("--only", choices=("cxr3", "known", "rare"), help="one of the three parts")
+    parser.add_argument("--only", choices=("cxr3", "known", "rare", "drawn"), help="one of the parts")
     parser.add_argument("--markdown", action="store_true", help="tables as docs/new-disease.md has them")
     arguments = parser.parse_args()
     root = os.environ.get("FSCXR_DATA")
@@ -247,6 +289,10 @@ def main() -> None:
             records.where(lambda film: len(film.findings) == 1 and film.finding in RARE and film.view != "L"), folder
         )
         show_rare(judge_rare(rare, films, arguments.episodes), rare, table)
+    if arguments.only in (None, "drawn"):
+        with tempfile.TemporaryDirectory() as drawn:
+            own = Films(make_synthetic(drawn, n_patients=100, seed=0), folder)
+            show_drawn(judge_drawn(own, 0, arguments.episodes), table)
 
 
 if __name__ == "__main__":

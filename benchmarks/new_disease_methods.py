@@ -30,11 +30,11 @@ TRAINED: dict[str, dict[str, Any]] = {
     "efficientnet_attention": {"encoder": "efficientnet_attention"},
     "lite0-tuned": {
         "encoder": LITE0,
-        "encoder_options": {"pretrained": True},
-        "image_spec": LITE0_SPEC,
+        "encoder_options": {"pretrained": True, "output": "pooled"},
+        "image_spec": replace(LITE0_SPEC, size_px=224),
         "lr": 3e-4,
         "layer_decay": 0.7,
-        "n_epochs": 10,
+        "n_epochs": 4,
     },
 }
 
@@ -78,13 +78,13 @@ def frozen(films: Films, rows: Mapping[str, np.ndarray], *, size_px: int) -> Vie
     return View(torch.split(vectors, list(widths), dim=1)[3].numpy(), "cosine")
 
 
-def joined(films: Films, rows: Mapping[str, np.ndarray], *, of: Films | None = None) -> View:
+def joined(films: Films, rows: Mapping[str, np.ndarray], *, of: Films | None = None, size_px: int = 320) -> View:
     """Return the published features, and beside them what the known films, of this or of another set, teach.
 
     What `SiameseTrainer(keep="auto")` does, on features that are embedded once for all splits.
     """
     of, known = of or films, rows["known"]
-    vectors, widths = of.pooled(320)
+    vectors, widths = of.pooled(size_px)
     class_ids = torch.from_numpy(np.unique(of.findings[known], return_inverse=True)[1])
     start = time.perf_counter()
     head = fit_joined_head(vectors[known], class_ids, widths)
@@ -93,7 +93,7 @@ def joined(films: Films, rows: Mapping[str, np.ndarray], *, of: Films | None = N
     seconds = time.perf_counter() - start
     say(f"joined: weight {choice.weight:g} ({choice.how})")
     with torch.inference_mode():
-        return View(head(films.pooled(320)[0]).numpy(), seconds=seconds)
+        return View(head(films.pooled(size_px)[0]).numpy(), seconds=seconds)
 
 
 def trained(films: Films, rows: Mapping[str, np.ndarray], *, settings: Mapping[str, Any]) -> View:
