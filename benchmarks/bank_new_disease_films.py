@@ -17,7 +17,7 @@ from fewshot_cxr.inference.bank.answering import AskedFilm
 from fewshot_cxr.inference.bank.exemplar_table import ExemplarTable
 from fewshot_cxr.inference.embed import film_vectors
 from fewshot_cxr.records import Records
-from fewshot_cxr.training.keep_weight import choose_keep
+from fewshot_cxr.training.keeping import choose_keep
 
 
 class Pool:

@@ -17,7 +17,7 @@ from fewshot_cxr.inference import embed_films
 from fewshot_cxr.inference.baselines import embed_pixels, embed_source
 from fewshot_cxr.inference.embed import film_vectors
 from fewshot_cxr.records import Records
-from fewshot_cxr.training.keep_weight import choose_keep
+from fewshot_cxr.training.keeping import choose_keep
 
 KNOWN = ("normal", "pneumonia")
 LEARNT = {"known": "train", "known of val": "val"}

@@ -7,11 +7,20 @@ from typing import Any
 
 import click
 
+from fewshot_cxr import report  # each name loads when it is asked for
 from fewshot_cxr._sole_writer import only_writer
-from fewshot_cxr.cli import bank_calibrate, bank_prevalence, bank_show
+from fewshot_cxr.cli import bank_calibrate, bank_prevalence
 from fewshot_cxr.cli.app import Group
-from fewshot_cxr.cli.bank_parts import bank_argument, films_of, out_flag, place_flags, split_flag, write_bank
-from fewshot_cxr.cli.console import progress_bars
+from fewshot_cxr.cli.bank_parts import (
+    bank_argument,
+    films_of,
+    out_flag,
+    place_flags,
+    show_bank,
+    split_flag,
+    write_bank,
+)
+from fewshot_cxr.cli.console import progress_bars, say_written, show_table, write_page, write_result
 from fewshot_cxr.cli.encoder_flags import chosen_spec, encoder_option_flag, image_flags, start_flags
 from fewshot_cxr.cli.exemplars import rule_flags
 from fewshot_cxr.cli.flags import (
@@ -27,13 +36,13 @@ from fewshot_cxr.cli.flags import (
     there_path,
     threads_flag,
 )
-from fewshot_cxr.cli.outputs import bank_file
+from fewshot_cxr.cli.outputs import bank_file, page_file
 from fewshot_cxr.cli.sources import Reading, read_films, reading_flags
 from fewshot_cxr.data import takes_finding
 from fewshot_cxr.encoders import Encoder, build_encoder, frozen_card
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.inference import RULES, TRANSDUCTIVE
-from fewshot_cxr.inference.bank import CHOICES, SupportBank
+from fewshot_cxr.inference.bank import CHOICES, SupportBank, bank_json
 from fewshot_cxr.records import Records
 from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
 
@@ -195,6 +204,28 @@ def merge(*, banks: tuple[Path, ...], out: Path, json_file: str | None) -> None:
     write_bank(reduce(SupportBank.merge, map(SupportBank.load, banks)), out, json_file)
 
 
+@command.command()
+@bank_argument
+@click.option("--exemplars", "lists", is_flag=True, help="List every exemplar.")
+@click.option("--html", "html_file", type=page_file, help="Write a page to look at.")
+@json_flag
+def show(*, bank_path: Path, lists: bool, html_file: Path | None, json_file: str | None) -> None:
+    """Show what a bank holds: exemplars, patients and sources of each finding, what it promises, what to beware of.
+
+    \b
+    Example: fscxr bank show clinic.bank
+    """
+    bank = SupportBank.load(bank_path)
+    show_bank(bank, to_stderr=json_file == "-")
+    if lists:
+        rows = list(zip(bank.table.findings, bank.table.films, bank.table.sources, strict=True))
+        show_table("Exemplars", ("finding", "film", "source"), rows, to_stderr=json_file == "-")
+    if html_file is not None:
+        write_page(html_file, report.render_page(report.bank_page(bank)))
+    say_written(html_file)
+    write_result(bank_json(bank), json_file)
+
+
 def _published(name: str, start: dict[str, Any], options: dict[str, Any], image: dict[str, Any]) -> Encoder:
     start = {key: value for key, value in start.items() if value}
     if len(start) != 1:
@@ -214,6 +245,5 @@ def _of_finding(films: tuple[Path, ...], finding: str, reading: Reading) -> Reco
     return films_of(str(place), None, reading) if len(films) == 1 and place.suffix == ".csv" else list(films)
 
 
-command.add_command(bank_show.command, "show")
 command.add_command(bank_calibrate.command, "calibrate")
 command.add_command(bank_prevalence.command, "prevalence")

@@ -8,8 +8,7 @@ from fewshot_cxr.cli.console import say, say_notes, show_tables, write_result
 from fewshot_cxr.cli.flags import json_flag
 from fewshot_cxr.evaluation import compare_results
 from fewshot_cxr.report.compare_tables import comparison_table
-from fewshot_cxr.workflows.run_files import read_result
-from fewshot_cxr.workflows.short_names import short_names
+from fewshot_cxr.workflows.run_files import read_result, short_names
 
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 

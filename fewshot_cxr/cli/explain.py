@@ -48,7 +48,7 @@ from fewshot_cxr.workflows.explaining.explainer import ATTENTION
 from fewshot_cxr.workflows.explaining.folder import FOCUS, FOCUS_HEAD, PAGE, WRITTEN, Explanation, write_explanation
 from fewshot_cxr.workflows.explaining.paired_runs import compare_runs
 from fewshot_cxr.workflows.judging import embed_exemplars
-from fewshot_cxr.workflows.short_names import short_names
+from fewshot_cxr.workflows.run_files import short_names
 
 _MOST_PROBLEMS = 3
 _OF_EXEMPLARS = ("support", "support_split", "n_exemplars", "rule", "distance")

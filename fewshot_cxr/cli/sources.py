@@ -24,7 +24,7 @@ from fewshot_cxr.data import (
     takes_finding,
 )
 from fewshot_cxr.records import Record, Records
-from fewshot_cxr.workflows.short_names import short_names
+from fewshot_cxr.workflows.run_files import short_names
 
 _TEXT, _NAMES, _SWITCH = "text", "A,B,C", "switch"
 # Options of the readers: what each takes, help. Which reader has which is asked of its signature.

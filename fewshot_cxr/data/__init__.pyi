@@ -7,10 +7,10 @@ from .choose import mark_unstated as mark_unstated
 from .choose import rename_findings as rename_findings
 from .choose import support_films as support_films
 from .choose import take_per_finding as take_per_finding
+from .dataset import DatasetFilms as DatasetFilms
 from .dataset import XrayDataset as XrayDataset
 from .dataset import findings_table as findings_table
 from .dataset import keep_batch as keep_batch
-from .dataset_films import DatasetFilms as DatasetFilms
 from .film import DecodedFilm as DecodedFilm
 from .film import DecodingFacts as DecodingFacts
 from .film import notes_of_films as notes_of_films
@@ -21,8 +21,8 @@ from .images import read_gray as read_gray
 from .masks import LungMasks as LungMasks
 from .masks import lung_masks as lung_masks
 from .merge import merge_records as merge_records
-from .namespaces import namespace_notes as namespace_notes
-from .namespaces import patient_namespaces as patient_namespaces
+from .merge import namespace_notes as namespace_notes
+from .merge import patient_namespaces as patient_namespaces
 from .readers import READERS as READERS
 from .readers import read_dataset as read_dataset
 from .readers.chestxray14 import NO_FINDING as NO_FINDING

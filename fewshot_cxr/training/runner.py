@@ -1,22 +1,29 @@
 """The one place that starts Lightning."""
 
 import logging
+import os
 import signal
+import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import lightning
 from lightning.fabric.utilities.warnings import PossibleUserWarning
+from lightning.pytorch.loggers import Logger
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from fewshot_cxr._sole_writer import only_writer
 from fewshot_cxr.inference import choose_device, native_precision
 from fewshot_cxr.training.callbacks import RunKeeper
-from fewshot_cxr.training.event_file import EventFile
 from fewshot_cxr.training.last_checkpoint import LastCheckpoint, refusing_what_does_not_fit
 from fewshot_cxr.training.module import Batch, TrainingModule
+
+LOGS = "logs"
 
 
 def run_lightning(
@@ -77,3 +84,40 @@ def _quiet_lightning() -> Iterator[None]:
         for category in (DeprecationWarning, FutureWarning, PossibleUserWarning):
             settings.enter_context(warnings.catch_warnings(action="ignore", category=category))
         yield
+
+
+class EventFile(Logger):
+    """A logger of Lightning that writes an event file into a run's folder `logs`, from the first numbers on.
+
+    Args:
+        folder: the run folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._file = folder / LOGS / f"events.out.tfevents.{int(time.time()):010d}.fewshot_cxr.{os.getpid()}"
+
+    @property
+    def name(self) -> str:
+        """Of the logger."""
+        return LOGS
+
+    @property
+    def version(self) -> str:
+        """None of its own: a run has one folder."""
+        return ""
+
+    def log_hyperparams(self, *_: Any, **__: Any) -> None:
+        """Write none: a run's card has them."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Append numbers by their names."""
+        values = [Summary.Value(tag=name, simple_value=value) for name, value in metrics.items()]
+        events = [Event(wall_time=time.time(), step=step or 0, summary=Summary(value=values))]
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        if not self._file.exists():
+            events.insert(0, Event(wall_time=time.time(), file_version="brain.Event:2"))
+        with self._file.open("ab") as file:
+            writer = RecordWriter(file)
+            for event in events:
+                writer.write(event.SerializeToString())

@@ -1,6 +1,8 @@
 from .confusion import confusion_matrix_figure as confusion_matrix_figure
 from .curves import deletion_figure as deletion_figure
 from .curves import pr_figure as pr_figure
+from .curves import reliability_figure as reliability_figure
+from .curves import risk_coverage_figure as risk_coverage_figure
 from .curves import roc_figure as roc_figure
 from .episode_figure import NeighbourRow as NeighbourRow
 from .episode_figure import neighbours_figure as neighbours_figure
@@ -19,8 +21,6 @@ from .projection import published_rows as published_rows
 from .projection import silhouette as silhouette
 from .projection_figure import projection_figure as projection_figure
 from .projection_figure import projections_figure as projections_figure
-from .reliability import reliability_figure as reliability_figure
-from .reliability import risk_coverage_figure as risk_coverage_figure
 from .rows import FocusBar as FocusBar
 from .rows import class_counts_figure as class_counts_figure
 from .rows import focus_figure as focus_figure

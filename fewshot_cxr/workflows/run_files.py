@@ -3,7 +3,7 @@
 import csv
 import datetime
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -94,3 +94,19 @@ def read_epochs(file: Path) -> tuple[Row, ...]:
         return tuple({plain_cell(name): float(value) for name, value in row.items() if value} for row in rows)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{file} is no table of numbers; name a run folder of `fscxr train`") from error
+
+
+def short_names(paths: Sequence[Path]) -> list[str]:
+    """Name each file or folder after itself, with as many folders before it as tell them apart.
+
+    A file goes without its suffix, unless that alone tells it from another. One place named twice has one name.
+    """
+    places = [path.resolve() for path in paths]
+    bare = [place.parts if place.is_dir() else (*place.parts[:-1], place.stem) for place in places]
+    whole = [place.parts for place in places]
+    for parts in (bare, whole):
+        for length in range(1, max(map(len, parts), default=0) + 1):
+            names = ["/".join(own[-length:]) for own in parts]
+            if len(set(names)) == len(set(places)):
+                return names
+    return [place.name for place in places]

@@ -8,7 +8,7 @@ from command_line import run
 from PIL import Image
 
 from fewshot_cxr.data import read_dataset, write_manifest
-from fewshot_cxr.data.readers import manifest_root
+from fewshot_cxr.data.readers import manifest
 from fewshot_cxr.records import Record, Records
 
 KEY = "0123456789abcdef" * 2
@@ -121,11 +121,11 @@ def test_a_key_that_is_none_is_looked_for_nowhere(films, state, tmp_path):
 
 
 def test_two_at_once_lose_no_root_and_the_oldest_is_forgotten(films, state, tmp_path, monkeypatch):
-    monkeypatch.setattr(manifest_root, "_MOST_KEPT", 20)
+    monkeypatch.setattr(manifest, "_MOST_KEPT", 20)
     roots = [tmp_path / f"set {number}" for number in range(16)]
 
     def keep(root):
-        return manifest_root.header_root(root, tmp_path / "run" / "m.csv")["root_key"]
+        return manifest.header_root(root, tmp_path / "run" / "m.csv")["root_key"]
 
     with ThreadPoolExecutor(8) as pool:
         keys = list(pool.map(keep, roots))
@@ -139,7 +139,7 @@ def test_a_user_who_can_keep_nothing_is_told(films, tmp_path, monkeypatch):
     def refuse():
         raise PermissionError("nowhere")
 
-    monkeypatch.setattr(manifest_root, "state_folder", refuse)
+    monkeypatch.setattr(manifest, "state_folder", refuse)
     with pytest.warns(UserWarning, match=r"m.csv: where its films lie is not kept \(nowhere\): read it with --root"):
         write_manifest(films, tmp_path / "run" / "m.csv")
     assert read_dataset("manifest", tmp_path / "run" / "m.csv", root=films.root).films == films.films

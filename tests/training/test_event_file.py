@@ -2,7 +2,7 @@
 
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
-from fewshot_cxr.training.event_file import EventFile
+from fewshot_cxr.training.runner import EventFile
 
 
 def test_tensorboard_reads_the_numbers_and_no_host_is_named(tmp_path, monkeypatch):

@@ -7,8 +7,8 @@ from made_runs import make_films
 from fewshot_cxr.encoders.joined import USUAL_KEEP
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.records import Record, Records
-from fewshot_cxr.training import SiameseTrainer, keep_weight
-from fewshot_cxr.training.keep_weight import KEEPS, choose_keep
+from fewshot_cxr.training import SiameseTrainer, keeping
+from fewshot_cxr.training.keeping import KEEPS, choose_keep
 
 
 def films_of(findings, n_patients=24, films_each=2):
@@ -66,8 +66,8 @@ def test_a_head_meets_neither_the_finding_nor_the_patients_that_it_is_asked_on(m
         asked.append((new, [films[row] for row in rows[:, 0].int().tolist()]))
         return [float(keep == 1.5) for keep in KEEPS]
 
-    monkeypatch.setattr(keep_weight, "fit_joined_head", fit)
-    monkeypatch.setattr(keep_weight, "_scores", scores)
+    monkeypatch.setattr(keeping, "fit_joined_head", fit)
+    monkeypatch.setattr(keeping, "_scores", scores)
     assert choose_keep(vectors, films, (4,), seed=0).weight == 1.5
     assert sorted(new for new, _ in asked) == ["a", "a", "a", "b", "b", "b", "c", "c", "c"]
     for (new, third), others in zip(asked, fitted, strict=True):
@@ -83,8 +83,8 @@ def test_scores_weigh_the_new_finding_as_much_as_all_others():
     shift = {"a": 0.0, "b": 0.0, "c": 30.0, "d": 30.0}  # none tells a from b
     vectors, others = vectors_of(films, shift), vectors_of(films, shift, seed=1)
     class_ids = torch.tensor([films.findings.index(film.finding) for film in films])
-    head = keep_weight.fit_joined_head(others[class_ids > 0], class_ids[class_ids > 0], (40,))
-    score = keep_weight._scores(head, vectors, films, "a")[-1]
+    head = keeping.fit_joined_head(others[class_ids > 0], class_ids[class_ids > 0], (40,))
+    score = keeping._scores(head, vectors, films, "a")[-1]
     assert score == pytest.approx((0.5 + (0.5 + 1 + 1) / 3) / 2, abs=0.04)  # accuracy would be 0.75
 
 

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from fewshot_cxr.workflows.short_names import short_names
+from fewshot_cxr.workflows.run_files import short_names
 
 
 def test_names_are_no_longer_than_what_tells_places_apart(tmp_path, monkeypatch):

@@ -1,10 +1,12 @@
 """A folder for each finding: root/<finding>/*.png, or root/<split>/<finding>/*.png; DICOM films with their header."""
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from fewshot_cxr._checks import first_of
 from fewshot_cxr.data.dicom_header import AGE_TEXT, read_header
@@ -14,14 +16,22 @@ from fewshot_cxr.data.images import DICOM_SUFFIXES, is_image_name
 from fewshot_cxr.data.plain_file import check_plain
 from fewshot_cxr.data.readers.cells import alike_findings, patient_of_path, patients_note
 from fewshot_cxr.data.readers.film_walk import Walk, descend, walk_films
-from fewshot_cxr.data.readers.folder_names import known_reader
+from fewshot_cxr.data.readers.folder_names import is_form, known_reader
 from fewshot_cxr.data.readers.mask_files import part_masks
-from fewshot_cxr.data.readers.path_meaning import Meaning, path_meanings
+from fewshot_cxr.data.split_names import split_named
 from fewshot_cxr.records import Problem, Record, Records
 
 _LEAST_SALT_BYTES = 16
 _MOST_NAMES = 5
 _LOOSE = "lies in no finding's folder"
+_MOST_FINDINGS = 12  # more folders are rather patients
+
+
+class Meaning(NamedTuple):
+    """What the folders of one path say; None: nothing."""
+
+    split: str | None
+    finding: str | None
 
 
 def read_image_folder(
@@ -203,3 +213,39 @@ def _header_notes(films: list[Record]) -> list[str]:
     n_lateral = sum(film.view in LATERAL_VIEWS for film in films)
     told = [(n_lateral, LATERAL), (sum("age_text" in film.attributes for film in films), AGE_TEXT)]
     return [f"{count} {'film' if count == 1 else 'films'}: {note}" for count, note in told if count]
+
+
+def path_meanings(paths: Sequence[str]) -> tuple[dict[str, Meaning], tuple[str, ...]]:
+    """Read the folders of each path: [split/]finding[/deeper], wherever a folder of the form alone (images) comes in.
+
+    Args:
+        paths: of films, below one root.
+
+    Returns:
+        By path, what it says; and what should be known of it.
+    """
+    folders = {path: [name for name in path.split("/")[:-1] if not is_form(name)] for path in paths}
+    has_splits = any(len(names) > 1 and split_named(names[0]) for names in folders.values())
+    meanings: dict[str, Meaning] = {}
+    strangers: Counter[str] = Counter()
+    for path, names in folders.items():
+        split = split_named(names[0]) if names else None
+        if has_splits and names and split is None:
+            strangers[names[0]] += 1
+        below = names[1:] if split or has_splits else names
+        meanings[path] = Meaning(split, below[0] if below else None)
+    notes = [
+        f"the folder {name} lies beside those of splits and means none that is known: no split for its films ({count})"
+        for name, count in sorted(strangers.items())
+    ]
+    return meanings, (*notes, *_one_finding(folders.values(), {meaning.finding for meaning in meanings.values()}))
+
+
+def _one_finding(folders: Iterable[list[str]], findings: set[str | None]) -> list[str]:
+    """Say where all films have one finding, though the folders inside may be the findings that were meant."""
+    inner = sorted({names[1] for names in folders if len(names) > 1})
+    is_told = 1 < len(inner) <= _MOST_FINDINGS and not any(map(split_named, inner))
+    if len(findings) > 1 or None in findings or not is_told:
+        return []
+    told = f"all films are called {findings.pop()}, as the one folder is"
+    return [f"{told}; if {', '.join(inner)} in it are the findings, name that folder instead"]

@@ -15,11 +15,11 @@ from .coverage import coverage_interval as coverage_interval
 from .coverage import patients_needed as patients_needed
 from .estimated_prevalence import EstimatedPrevalence as EstimatedPrevalence
 from .estimated_prevalence import estimate_prevalence as estimate_prevalence
+from .estimated_prevalence import likeliest_mixture as likeliest_mixture
 from .index import KINDS as KINDS
 from .index import NearestIndex as NearestIndex
 from .index import knn_by_index as knn_by_index
 from .index import nearest_by_index as nearest_by_index
-from .label_shift import likeliest_mixture as likeliest_mixture
 from .neighbourhood import Neighbourhood as Neighbourhood
 from .operating_points import OperatingPoint as OperatingPoint
 from .operating_points import operating_point as operating_point

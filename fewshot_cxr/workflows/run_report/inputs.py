@@ -14,8 +14,16 @@ from fewshot_cxr.evaluation.learning_curve_result import LEARNING_CURVE
 from fewshot_cxr.evaluation.plain_values import read_plain
 from fewshot_cxr.report.run_page import PageParts
 from fewshot_cxr.report.run_sections import ShownResult, ShownRun
-from fewshot_cxr.workflows.run_files import CARD, EPISODES, HISTORY, PROVENANCE_FILE, RESULT, SPLIT, read_epochs
-from fewshot_cxr.workflows.short_names import short_names
+from fewshot_cxr.workflows.run_files import (
+    CARD,
+    EPISODES,
+    HISTORY,
+    PROVENANCE_FILE,
+    RESULT,
+    SPLIT,
+    read_epochs,
+    short_names,
+)
 
 _RESULTS = (EPISODES, RESULT)  # of a run folder, as the recipes write them
 _PARTS = {"episodes": "results", "closed_set": "results", "multi_label": "results"}

@@ -5,8 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from fewshot_cxr.inference.bank.answer import ABSTAINED, Answer
-from fewshot_cxr.inference.bank.patient_answers import join_films
+from fewshot_cxr.inference.bank.answer import ABSTAINED, Answer, join_films
 from fewshot_cxr.inference.predictor import Exemplar
 
 FIRST = Answer(
