@@ -11,15 +11,7 @@ from fewshot_cxr import report  # each name loads when it is asked for
 from fewshot_cxr._sole_writer import only_writer
 from fewshot_cxr.cli import bank_calibrate, bank_prevalence
 from fewshot_cxr.cli.app import Group
-from fewshot_cxr.cli.bank_parts import (
-    bank_argument,
-    films_of,
-    out_flag,
-    place_flags,
-    show_bank,
-    split_flag,
-    write_bank,
-)
+from fewshot_cxr.cli.bank_parts import bank_argument, films_of, out_flag, place_flags, show_bank, split_flag, write_bank
 from fewshot_cxr.cli.console import progress_bars, say_written, show_table, write_page, write_result
 from fewshot_cxr.cli.encoder_flags import chosen_spec, encoder_option_flag, image_flags, start_flags
 from fewshot_cxr.cli.exemplars import rule_flags

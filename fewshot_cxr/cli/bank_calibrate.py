@@ -71,10 +71,6 @@ def command(
         bank = SupportBank.load(bank_path, checkpoint, weights=weights)
         films = None if source is None else films_of(source, split, reading)
         calibrated = bank.calibrate(
-            films,
-            level=level,
-            false_reject_rate=false_reject_rate,
-            sensitivity=sensitivity,
-            specificity=specificity,
+            films, level=level, false_reject_rate=false_reject_rate, sensitivity=sensitivity, specificity=specificity
         )
         write_bank(calibrated, out or bank_path, json_file)

@@ -53,9 +53,7 @@ _OF_EXEMPLARS = ("checkpoint", "support", "support_split", "n_exemplars", "rule"
 @click.command()
 @click.option("--checkpoint", type=encoder_path, help="Run folder or encoder file.")
 @click.option(
-    "--classifier",
-    type=encoder_path,
-    help="Run folder or encoder file with a classifier, which needs no exemplars.",
+    "--classifier", type=encoder_path, help="Run folder or encoder file with a classifier, which needs no exemplars."
 )
 @click.option("--data", "source", help=f"Films to judge: {SOURCE_HELP}.")
 @split_flag

@@ -109,9 +109,7 @@ support_flags = as_one(
     "support",
     SupportFlags,
     click.option(
-        "--support",
-        multiple=True,
-        help=f"Labelled films to compare with: {SOURCE_HELP}; repeat it.  [default: --data]",
+        "--support", multiple=True, help=f"Labelled films to compare with: {SOURCE_HELP}; repeat it.  [default: --data]"
     ),
     support_split_flag,
     click.option(

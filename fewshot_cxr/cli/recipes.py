@@ -168,13 +168,7 @@ def run(
 @compute_flags
 @json_flag
 def check(
-    *,
-    names: Sequence[str],
-    data_root: Path,
-    only: str | None,
-    seed: int,
-    compute: Compute,
-    json_file: str | None,
+    *, names: Sequence[str], data_root: Path, only: str | None, seed: int, compute: Compute, json_file: str | None
 ) -> None:
     """Try recipes (all, if none is named) on small data sets, corrected and as published, and print one table.
 

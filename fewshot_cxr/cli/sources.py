@@ -36,10 +36,7 @@ _READING = {
     "patient_column": (_TEXT, "Manifest: column with the patient."),
     "patient_pattern": (_TEXT, "Manifest, folder: regular expression for the path; its first group is the patient."),
     "path_suffix": (_TEXT, "Manifest: put behind each path, such as .dcm."),
-    "rows": (
-        _TEXT,
-        "Manifest: rows of one film that name other findings: join takes all.  [default: agree]",
-    ),
+    "rows": (_TEXT, "Manifest: rows of one film that name other findings: join takes all.  [default: agree]"),
     "finding": (_TEXT, "Folder: finding of films that lie directly in it."),
     "any_name": (_SWITCH, "Folder: DICOM files without a suffix too."),
     "salt_file": (_TEXT, "DICOM: secret that makes patient ids lasting."),

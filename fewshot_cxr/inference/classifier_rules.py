@@ -57,12 +57,7 @@ def template(
 
 
 def simpleshot(
-    support: Tensor,
-    labels: Tensor,
-    queries: Tensor,
-    *,
-    distance: str = "euclidean",
-    centre: Tensor | None = None,
+    support: Tensor, labels: Tensor, queries: Tensor, *, distance: str = "euclidean", centre: Tensor | None = None
 ) -> Tensor:
     """Subtract a centre, scale to length 1, and take the nearest prototype.
 

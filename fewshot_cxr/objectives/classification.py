@@ -144,11 +144,7 @@ def _focus(losses: Tensor, gamma: float) -> Tensor:
     return losses if gamma == 0 else (-torch.expm1(-losses)).clamp_min(_SURE) ** gamma * losses
 
 
-CLASSIFICATION_LOSSES: dict[str, Callable[..., _Loss]] = {
-    "cross_entropy": _cross_entropy,
-    "bce": _bce,
-    "focal": _focal,
-}
+CLASSIFICATION_LOSSES: dict[str, Callable[..., _Loss]] = {"cross_entropy": _cross_entropy, "bce": _bce, "focal": _focal}
 
 
 def build_classification_loss(

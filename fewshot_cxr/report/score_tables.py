@@ -6,20 +6,9 @@ from fewshot_cxr.evaluation.result import Result
 from fewshot_cxr.evaluation.scores import EXEMPLARS
 from fewshot_cxr.metrics import NUMBERS, Estimate, numbers_in
 from fewshot_cxr.report.episode_words import baseline_name, judged_text, protocol_text
-from fewshot_cxr.report.tables import (
-    UNKNOWN,
-    Table,
-    interval_text,
-    number_text,
-    reason_text,
-    value_text,
-)
+from fewshot_cxr.report.tables import UNKNOWN, Table, interval_text, number_text, reason_text, value_text
 
-OPEN_SET_NAMES = {
-    "maximum_probability": "maximum probability",
-    "distance": "nearest distance",
-    "knn": "kNN distance",
-}
+OPEN_SET_NAMES = {"maximum_probability": "maximum probability", "distance": "nearest distance", "knn": "kNN distance"}
 
 _BLIND = {"majority": ("of the commonest finding", "the commonest finding"), "chance": ("by guessing", "guessing")}
 Number = tuple[str, Estimate, str]  # the text of its row, its value, the form in which it is written

@@ -13,15 +13,7 @@ from torch import Tensor
 from fewshot_cxr._sole_writer import only_writer
 from fewshot_cxr.data.film_digests import film_digests, write_training_films
 from fewshot_cxr.data.splits.by_share import share_out
-from fewshot_cxr.encoders import (
-    ENCODER_FILE,
-    Encoder,
-    JoinedHead,
-    encoder_options,
-    fit_joined_head,
-    join,
-    save_encoder,
-)
+from fewshot_cxr.encoders import ENCODER_FILE, Encoder, JoinedHead, encoder_options, fit_joined_head, join, save_encoder
 from fewshot_cxr.encoders.joined import USUAL_KEEP
 from fewshot_cxr.evaluation import evaluate_episodes
 from fewshot_cxr.inference.embed import with_facts

@@ -155,13 +155,7 @@ def _draw(axes: Axes, tile: HeatTile, colours: ScalarMappable, *, has_film: bool
 
 def _put_colour_bar(figure: Figure, colours: ScalarMappable, label: str) -> None:
     bar = figure.colorbar(
-        colours,
-        ax=list(figure.axes),
-        location="bottom",
-        fraction=0.05,
-        aspect=45,
-        pad=0.02,
-        format=percent_scale(),
+        colours, ax=list(figure.axes), location="bottom", fraction=0.05, aspect=45, pad=0.02, format=percent_scale()
     )
     bar.set_ticks(np.linspace(*colours.get_clim(), 5).tolist())
     bar.outline.set_visible(False)

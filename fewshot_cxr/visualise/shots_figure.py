@@ -114,10 +114,5 @@ def _draw_scales(panels: Sequence[Axes], accuracy: Points, ahead: Mapping[str, P
         if beyond:
             axes.axvline(measured[-1], color=colours.line, linewidth=1.2, zorder=0)
             axes.annotate(
-                "forecast",
-                (measured[-1], 0),
-                (5, 5),
-                textcoords="offset points",
-                color=colours.quiet,
-                fontsize=9,
+                "forecast", (measured[-1], 0), (5, 5), textcoords="offset points", color=colours.quiet, fontsize=9
             )

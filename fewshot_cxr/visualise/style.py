@@ -65,22 +65,10 @@ _MORE_DARK = ["#02f3a0", "#f982a1", "#e8ef14", "#a403fb", "#a24d2e", "#0a7476", 
 
 THEMES = {
     "light": Theme(
-        "#ffffff",
-        "#1b1f24",
-        "#57606a",
-        "#d0d7de",
-        OKABE_ITO["blue"],
-        OKABE_ITO["vermillion"],
-        tuple(_MORE_LIGHT),
+        "#ffffff", "#1b1f24", "#57606a", "#d0d7de", OKABE_ITO["blue"], OKABE_ITO["vermillion"], tuple(_MORE_LIGHT)
     ),
     "dark": Theme(
-        "#16191d",
-        "#e8eaed",
-        "#a9b1ba",
-        "#3d444d",
-        OKABE_ITO["sky_blue"],
-        OKABE_ITO["orange"],
-        tuple(_MORE_DARK),
+        "#16191d", "#e8eaed", "#a9b1ba", "#3d444d", OKABE_ITO["sky_blue"], OKABE_ITO["orange"], tuple(_MORE_DARK)
     ),
 }
 

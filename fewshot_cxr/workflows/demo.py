@@ -58,12 +58,7 @@ class DemoResult:
 
 
 def run_demo(
-    out: Path,
-    *,
-    seed: int = 0,
-    n_patients: int = 100,
-    device: str = "auto",
-    progress: Progress | None = None,
+    out: Path, *, seed: int = 0, n_patients: int = 100, device: str = "auto", progress: Progress | None = None
 ) -> DemoResult:
     """Draw films, teach a published encoder all findings but one, evaluate it with the new one, ask a support bank.
 

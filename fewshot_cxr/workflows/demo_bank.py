@@ -68,13 +68,7 @@ class BankStory:
 
 
 def ask_bank(
-    run: Path,
-    known: Records,
-    new: Records,
-    test: Records,
-    *,
-    device: str,
-    report: Callable[[int, int], None] | None,
+    run: Path, known: Records, new: Records, test: Records, *, device: str, report: Callable[[int, int], None] | None
 ) -> tuple[SupportBank, BankStory]:
     """Build a bank of known findings, add films of a new one, and ask it about others.
 

@@ -26,12 +26,7 @@ from fewshot_cxr.inference.embed import with_facts
 from fewshot_cxr.records import Records
 from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
-from fewshot_cxr.workflows.weights_seen import (
-    count_training_films,
-    weights_warnings,
-    with_training_films,
-    with_weights,
-)
+from fewshot_cxr.workflows.weights_seen import count_training_films, weights_warnings, with_training_films, with_weights
 
 Planner = Callable[[Embeddings, Sequence[str] | None, Callable[[int, int], None] | None], Plan]
 """From labelled films, the findings that the encoder was trained on, and progress, to episodes."""

@@ -14,11 +14,7 @@ _TOLERANCE = 0.05
 
 
 def split_by_patient(
-    records: Records,
-    fractions: Sequence[float] = (0.7, 0.1, 0.2),
-    *,
-    seed: int = 0,
-    names: Sequence[str] = NAMES,
+    records: Records, fractions: Sequence[float] = (0.7, 0.1, 0.2), *, seed: int = 0, names: Sequence[str] = NAMES
 ) -> tuple[Records, ...]:
     """Divide films into parts of whole patients, each with about its share of every finding.
 

@@ -34,11 +34,7 @@ MARKS = ("constant", "nearly_empty", "inverted", "burnt_in_text")
 
 
 def audit_films(
-    records: Records,
-    *,
-    n_workers: int | None = None,
-    progress: Bars | Auto | None = "auto",
-    seed: int = 0,
+    records: Records, *, n_workers: int | None = None, progress: Bars | Auto | None = "auto", seed: int = 0
 ) -> Audit:
     """Look for what ruins a study: duplicates, leaks, contradictory labels, confounding, films that are none.
 

@@ -9,14 +9,7 @@ from sklearn.covariance import LedoitWolf
 from sklearn.tree import DecisionTreeClassifier
 
 from fewshot_cxr.data import patient_groups
-from fewshot_cxr.evaluation.audit.cross_validation import (
-    MAX_FILMS,
-    Case,
-    Classify,
-    make_case,
-    measure,
-    sampled_rows,
-)
+from fewshot_cxr.evaluation.audit.cross_validation import MAX_FILMS, Case, Classify, make_case, measure, sampled_rows
 from fewshot_cxr.evaluation.audit.film_pass import FilmFacts
 from fewshot_cxr.evaluation.audit.patients import association, tabulate
 from fewshot_cxr.evaluation.audit.result import Confounding, Measure

@@ -11,12 +11,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from fewshot_cxr._checks import check_at_least
 from fewshot_cxr._processors import n_processors
-from fewshot_cxr.evaluation.audit.perceptual_hash import (
-    candidate_pairs,
-    check_gray,
-    equalised,
-    perceptual_hash,
-)
+from fewshot_cxr.evaluation.audit.perceptual_hash import candidate_pairs, check_gray, equalised, perceptual_hash
 
 Planes = NDArray[np.float32]
 

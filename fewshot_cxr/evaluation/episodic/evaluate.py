@@ -15,12 +15,7 @@ from fewshot_cxr.evaluation.episodic.assemble import assemble
 from fewshot_cxr.evaluation.episodic.calibrate import fit_on_episodes, fit_on_supports
 from fewshot_cxr.evaluation.episodic.film_rule import FilmRule
 from fewshot_cxr.evaluation.episodic.multi_label import MultiLabelScorer
-from fewshot_cxr.evaluation.episodic.passes import (
-    AnyScorer,
-    plan_patient_pass,
-    run_episodes,
-    run_patients,
-)
+from fewshot_cxr.evaluation.episodic.passes import AnyScorer, plan_patient_pass, run_episodes, run_patients
 from fewshot_cxr.evaluation.episodic.patients import PatientPlan, PatientUnits
 from fewshot_cxr.evaluation.episodic.plan import Plan
 from fewshot_cxr.evaluation.episodic.protocols import plan_episodes

@@ -10,14 +10,7 @@ from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.evaluation.answers import Answers
 from fewshot_cxr.evaluation.episodic.patients import PatientUnits
 from fewshot_cxr.evaluation.films.jackknife import jackknife_variance, ranking_without, sums_without
-from fewshot_cxr.metrics import (
-    NUMBERS,
-    Cells,
-    Estimate,
-    numbers_in,
-    reliability_bins,
-    t_interval,
-)
+from fewshot_cxr.metrics import NUMBERS, Cells, Estimate, numbers_in, reliability_bins, t_interval
 
 Key = tuple[str, ...]
 Numbers = dict[Key, np.ndarray]

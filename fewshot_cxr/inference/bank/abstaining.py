@@ -86,13 +86,7 @@ class Thresholds:
             raise ValueError("the exemplars are copies of each other: no distance can be called far")
         others = (np.delete(worst, row) for row in range(len(worst)))
         is_rejected = [own > _quantile(rest, false_reject_rate) for own, rest in zip(worst, others, strict=True)]
-        return cls(
-            _quantile(worst, false_reject_rate),
-            false_reject_rate,
-            _share(np.array(is_rejected)),
-            len(worst),
-            k,
-        )
+        return cls(_quantile(worst, false_reject_rate), false_reject_rate, _share(np.array(is_rejected)), len(worst), k)
 
     def measured(self, distances: np.ndarray, patient_ids: Any) -> "Thresholds":
         """Return the same thresholds, with what they achieve on films of known findings that were kept apart.

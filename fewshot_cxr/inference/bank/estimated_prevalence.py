@@ -7,11 +7,7 @@ from typing import Any
 import numpy as np
 import scipy
 
-from fewshot_cxr.inference.bank.bias_corrected import (
-    fit_bias_corrected,
-    fit_parameters,
-    parameter_probabilities,
-)
+from fewshot_cxr.inference.bank.bias_corrected import fit_bias_corrected, fit_parameters, parameter_probabilities
 from fewshot_cxr.inference.bank.score_shift import LEVEL, ShiftTest, shift_test
 from fewshot_cxr.inference.bank.scored_films import ScoredFilms
 from fewshot_cxr.metrics import Estimate, wilson_interval
@@ -64,11 +60,7 @@ class EstimatedPrevalence:
 
 
 def estimate_prevalence(
-    calibration: ScoredFilms,
-    films: ScoredFilms,
-    *,
-    n_resampled: int = 200,
-    seed: int = 0,
+    calibration: ScoredFilms, films: ScoredFilms, *, n_resampled: int = 200, seed: int = 0
 ) -> EstimatedPrevalence:
     """Estimate the prevalence of each finding among unlabelled films, or refuse where their scores look shifted.
 

@@ -164,12 +164,7 @@ class Fitted:
             if self.points and (rest := replace(self, points=()).after_change(exemplars)).calibration is not None:
                 return replace(rest, why_not=f"no operating point is left: {error}")
             return replace(
-                self,
-                calibration=None,
-                thresholds=self._limits(exemplars),
-                why_not=str(error),
-                called=(),
-                points=(),
+                self, calibration=None, thresholds=self._limits(exemplars), why_not=str(error), called=(), points=()
             )
 
     def grounds(self, exemplars: Exemplars) -> Grounds:

@@ -64,12 +64,7 @@ def predictive_values(
 
 
 def predictive_curve(
-    counts: CalledPatients,
-    prevalence: Mapping[str, float],
-    at: Sequence[float],
-    *,
-    level: float = 0.95,
-    seed: int = 0,
+    counts: CalledPatients, prevalence: Mapping[str, float], at: Sequence[float], *, level: float = 0.95, seed: int = 0
 ) -> list[PredictiveValues]:
     """Return PPV and NPV of a finding over its prevalence; the other findings keep their proportions.
 
