@@ -68,10 +68,10 @@ def made_points(
     *,
     findings: Sequence[str],
 ) -> tuple[OperatingPoint, ...]:
-    """Return operating points from calibration films; one of a finding that the bank no longer has is left out.
+    """Return operating points from calibration films.
 
     Args:
-        asked: what is asked for.
+        asked: what is asked for, of findings that the bank has.
         scores: margin of each film for each finding, shape (n, n_way).
         labels: column of the finding of each film, shape (n,).
         patient_ids: of each film, shape (n,).
@@ -82,11 +82,50 @@ def made_points(
     """
     made = []
     for one in asked:
-        if one.finding in findings:
-            column = scores[:, list(findings).index(one.finding)]
-            how: dict[str, Any] = {one.target: one.value, "per": one.per}
-            made.append(operating_point(column, labels, patient_ids, finding=one.finding, findings=findings, **how))
+        column = scores[:, list(findings).index(one.finding)]
+        how: dict[str, Any] = {one.target: one.value, "per": one.per}
+        made.append(operating_point(column, labels, patient_ids, finding=one.finding, findings=findings, **how))
     return tuple(made)
+
+
+def carried_points(
+    points: Sequence[OperatingPoint],
+    scores: np.ndarray,
+    labels: ArrayLike,
+    patient_ids: ArrayLike,
+    *,
+    findings: Sequence[str],
+) -> tuple[tuple[OperatingPoint, ...], tuple[str, ...]]:
+    """Make operating points anew after a change; return those that are left, and a line on each that is not.
+
+    Args:
+        points: of before.
+        scores: as of `made_points`.
+        labels: likewise.
+        patient_ids: likewise.
+        findings: likewise.
+    """
+    left: list[OperatingPoint] = []
+    lines = []
+    for one in map(AskedPoint.of, points):
+        if one.finding not in findings:
+            lines.append(gone_words(one, "the bank no longer has that finding"))
+            continue
+        try:
+            left += made_points([one], scores, labels, patient_ids, findings=findings)
+        except ValueError as error:
+            lines.append(gone_words(one, str(error)))
+    return tuple(left), tuple(lines)
+
+
+def gone_words(point: AskedPoint | OperatingPoint, reason: str) -> str:
+    """Return in one line that an operating point is gone.
+
+    Args:
+        point: of before.
+        reason: why.
+    """
+    return f"the operating point of {point.finding}, a {point.target} of {point.value:g}, is gone: {reason}"
 
 
 def point_words(points: Sequence[OperatingPoint]) -> list[tuple[str, str]]:

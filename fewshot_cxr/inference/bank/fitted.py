@@ -10,7 +10,7 @@ from torch import Tensor
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.inference.bank.abstaining import USUAL_RATE, Thresholds
 from fewshot_cxr.inference.bank.answering import Grounds
-from fewshot_cxr.inference.bank.asked_points import AskedPoint, made_points, point_words
+from fewshot_cxr.inference.bank.asked_points import AskedPoint, carried_points, gone_words, made_points, point_words
 from fewshot_cxr.inference.bank.calibrating import calibrate_on_films, calibrate_on_support, check_patients_apart
 from fewshot_cxr.inference.bank.calibration import Calibration
 from fewshot_cxr.inference.bank.coverage import check_level
@@ -70,7 +70,7 @@ class Fitted:
         calibration: what makes probabilities and sets; None: nothing does.
         is_stale: exemplars changed since films kept apart calibrated it, so that no probability holds.
         thresholds: from where on a film is none of the findings; None: too few patients set one.
-        why_not: why there is no calibration, or none of the operating points that there were.
+        why_not: why there is no calibration, or which operating points are gone, and why.
         called: of each finding, how many calibration patients of each finding the nearest one would be.
         points: from which margin on a film is called a finding, for a stated sensitivity or specificity.
         level: the share of sets that are to hold the true finding.
@@ -95,16 +95,18 @@ class Fitted:
 
         Args:
             exemplars: of the bank.
-            asked: operating points; None: those that there are, made anew.
+            asked: operating points; None: those that there are, made anew as far as patients carry them.
 
         Raises:
-            ValueError: they calibrate nothing, or have too few patients for an operating point.
+            ValueError: they calibrate nothing, or have too few patients for an operating point that is asked.
         """
         exemplars.terms.refuse_trained(exemplars.table, "exemplars")
         made = calibrate_on_support(exemplars.decider, level=self.level, chosen_by=exemplars.terms.choice)
         rows, distances = exemplars.decider.left_out()
+        if not len(rows):
+            raise ValueError("each finding has one patient, who cannot be asked of others: add exemplars of more")
         known = exemplars.embeddings.take(rows)
-        return self._made(made, exemplars, self._limits(exemplars), known, distances, asked=self._wanted(asked))
+        return self._made(made, exemplars, self._limits(exemplars), known, distances, asked=asked)
 
     def on_films(
         self, exemplars: Exemplars, films: ExemplarTable, asked: Sequence[AskedPoint] | None = None
@@ -114,11 +116,11 @@ class Fitted:
         Args:
             exemplars: of other patients.
             films: that the encoder was not trained on.
-            asked: operating points; None: those that there are, made anew.
+            asked: operating points; None: those that there are, made anew as far as patients carry them.
 
         Raises:
             ValueError: a film that it was trained on, a patient who has exemplars, too, or too few patients for an
-                operating point.
+                operating point that is asked.
         """
         exemplars.terms.refuse_trained(films, "films to calibrate on")
         for column in ("patients", "groups", "digests"):
@@ -126,10 +128,7 @@ class Fitted:
         made = calibrate_on_films(exemplars.decider, films.embeddings, level=self.level)
         distances = exemplars.decider.distances(films.vectors)
         limits, known = self._limits(exemplars, films), films.embeddings
-        return self._made(made, exemplars, limits, known, distances, asked=self._wanted(asked))
-
-    def _wanted(self, asked: Sequence[AskedPoint] | None) -> Sequence[AskedPoint]:
-        return [AskedPoint.of(point) for point in self.points] if asked is None else asked
+        return self._made(made, exemplars, limits, known, distances, asked=asked)
 
     def _made(
         self,
@@ -139,7 +138,7 @@ class Fitted:
         films: Embeddings,
         distances: Tensor,
         *,
-        asked: Sequence[AskedPoint],
+        asked: Sequence[AskedPoint] | None,
     ) -> "Fitted":
         findings = exemplars.decider.findings
         truth = [findings.index(films.class_names[index]) for index in films.class_ids.tolist()]
@@ -150,9 +149,12 @@ class Fitted:
             for column, name in enumerate(findings)
             if len(truth)
         ]
-        points = made_points(asked, scores, *facts, findings=findings)
+        if asked is None:
+            points, gone = carried_points(self.points, scores, *facts, findings=findings)
+        else:
+            points, gone = made_points(asked, scores, *facts, findings=findings), ()
         made = {"calibration": calibration, "thresholds": thresholds, "called": tuple(called), "points": points}
-        return replace(self, **made, is_stale=False, why_not="")  # type: ignore[arg-type]  # of their own types
+        return replace(self, **made, is_stale=False, why_not="\n".join(gone))  # type: ignore[arg-type]  # of their own types
 
     def after_change(self, exemplars: Exemplars) -> "Fitted":
         """Return what holds of other exemplars: nothing that films kept apart told, until these are asked again."""
@@ -161,11 +163,9 @@ class Fitted:
         try:
             return self.on_exemplars(exemplars)
         except ValueError as error:
-            if self.points and (rest := replace(self, points=()).after_change(exemplars)).calibration is not None:
-                return replace(rest, why_not=f"no operating point is left: {error}")
-            return replace(
-                self, calibration=None, thresholds=self._limits(exemplars), why_not=str(error), called=(), points=()
-            )
+            gone = (gone_words(point, "nothing is calibrated") for point in self.points)
+            why_not, limits = "\n".join((str(error), *gone)), self._limits(exemplars)
+            return replace(self, calibration=None, thresholds=limits, why_not=why_not, called=(), points=())
 
     def grounds(self, exemplars: Exemplars) -> Grounds:
         """Return what a bank of these exemplars answers on."""

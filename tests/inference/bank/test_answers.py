@@ -177,18 +177,44 @@ def test_operating_points_are_kept_applied_and_made_anew(place, apart, files, tm
     assert with_point.add(NEW, place.new.take([0])).remove(finding=NEW).fitted.points == (point,)
 
 
-def test_a_point_that_patients_can_no_longer_carry_takes_no_calibration_with_it(place):
-    """One patient fewer than a stated sensitivity needs, and the bank had no probabilities at all."""
-    exemplars = place.bank.exemplars
-    rows, distances = exemplars.decider.left_out()
-    facts = exemplars.decider.labels[rows], exemplars.embeddings.patient_ids[rows]
-    names = exemplars.decider.findings
-    point = operating_point(margins(distances)[:, 0], *facts, finding=names[0], findings=names, sensitivity=0.92)
-    with_point = replace(place.bank, fitted=replace(place.bank.fitted, points=(point,)))
-    smaller = with_point.remove(film=place.bank.table.films[0])
-    assert place.bank.table.findings[0] == names[0]
-    assert smaller.fitted.points == ()
+def with_points(place, **asked):
+    """Return the bank with operating points: finding -> sensitivity."""
+    return place.bank.calibrate(sensitivity=asked)
+
+
+def test_a_point_that_patients_can_no_longer_carry_takes_no_other_with_it(place):
+    """One patient fewer than a stated sensitivity needs, and the bank had no point and no probability at all."""
+    first, second = place.bank.findings
+    smaller = with_points(place, **{first: 0.92, second: 0.8}).remove(film=place.bank.table.films[0])
+    assert place.bank.table.findings[0] == first
+    assert [(one.finding, one.value) for one in smaller.fitted.points] == [(second, 0.8)]
     assert smaller.fitted.calibration is not None
-    told = dict(smaller.fitted.words())["calibration"]
-    assert "no operating point is left: a sensitivity of 0.92 needs 12 calibration patients with effusion" in told
+    told = dict(smaller.fitted.words())["calibration"].splitlines()[-1]
+    assert told == (
+        f"the operating point of {first}, a sensitivity of 0.92, is gone: a sensitivity of 0.92 needs 12 calibration "
+        f"patients with {first}, there are 11: add 1, or state 0.916 or less"
+    )
     assert smaller.calibrate().fitted.why_not == ""
+    assert smaller.calibrate().fitted.points == smaller.fitted.points
+    with pytest.raises(ValueError, match="needs 12 calibration patients"):  # what is asked now is refused as before
+        smaller.calibrate(sensitivity={first: 0.92})
+
+
+def test_points_that_go_with_a_finding_or_with_the_calibration_are_named(place):
+    first, second = place.bank.findings
+    grown = place.bank.add(NEW, place.new).calibrate(sensitivity={NEW: 0.6, first: 0.8})
+    smaller = grown.remove(finding=NEW)
+    assert [one.finding for one in smaller.fitted.points] == [first]
+    told = f"the operating point of {NEW}, a sensitivity of 0.6, is gone: the bank no longer has that finding"
+    assert smaller.fitted.why_not == told
+    chosen = with_points(place, **{second: 0.8})
+    chosen = replace(chosen, terms=replace(chosen.terms, choice="herding")).remove(film=place.bank.table.films[0])
+    assert chosen.fitted.calibration is None
+    *_, told = dict(chosen.fitted.words())["calibration"].splitlines()
+    assert told == f"the operating point of {second}, a sensitivity of 0.8, is gone: nothing is calibrated"
+
+
+def test_a_bank_of_one_patient_of_each_finding_says_what_it_lacks(place):
+    one_each = replace(place.bank, table=place.bank.table.take([0, 12])).add(NEW, place.new.take([0]))
+    told = dict(one_each.fitted.words())["calibration"]
+    assert told == "none: each finding has one patient, who cannot be asked of others: add exemplars of more"
