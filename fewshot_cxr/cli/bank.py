@@ -160,7 +160,7 @@ def add(
 @command.command()
 @bank_argument
 @click.option("--finding", help="All exemplars of a finding.")
-@click.option("--film", help="One exemplar, by the path that `bank show` prints.")
+@click.option("--film", help="One exemplar, by the name that `bank show --exemplars` prints.")
 @click.option("--patient", help="All exemplars of a patient, by the id that they were read with.")
 @out_flag
 @json_flag
@@ -210,7 +210,7 @@ def show(*, bank_path: Path, lists: bool, html_file: Path | None, json_file: str
     bank = SupportBank.load(bank_path)
     show_bank(bank, to_stderr=json_file == "-")
     if lists:
-        rows = list(zip(bank.table.findings, bank.table.films, bank.table.sources, strict=True))
+        rows = list(zip(bank.table.findings, bank.table.names, bank.table.sources, strict=True))
         show_table("Exemplars", ("finding", "film", "source"), rows, to_stderr=json_file == "-")
     if html_file is not None:
         write_page(html_file, report.render_page(report.bank_page(bank)))

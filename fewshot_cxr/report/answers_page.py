@@ -197,7 +197,7 @@ def _in_words(reason: str) -> str:
 
 def _thumbnails(bank: SupportBank) -> Callable[[Exemplar], np.ndarray | None]:
     table = bank.table
-    row_of = {pair: row for row, pair in enumerate(zip(table.films, table.findings, strict=True))}
+    row_of = {pair: row for row, pair in enumerate(zip(table.names, table.findings, strict=True))}
 
     def thumbnail_of(exemplar: Exemplar) -> np.ndarray | None:
         row = row_of.get((exemplar.path, exemplar.finding))

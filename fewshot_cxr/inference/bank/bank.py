@@ -143,11 +143,11 @@ class SupportBank:
 
         Args:
             finding: by name.
-            film: its path, as the bank shows it.
+            film: as the bank shows it: its path, with # and its digest where several have that.
             patient: the id that it was read with.
 
         Raises:
-            ValueError: not one is named, it is not in the bank, or fewer than two findings are left.
+            ValueError: not one is named, it is not there or several are, or fewer than two findings are left.
         """
         what, name = named_part(finding=finding, film=film, patient=patient)
         smaller = self._with(self.table.without(what, name))

@@ -1,6 +1,7 @@
 """The exemplars of a bank, row by row, in an order that follows from what they are."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -35,7 +36,7 @@ class ExemplarTable:
         vectors: embeddings, float32, shape (n, dim).
         features: what the encoder pools before its head, float32, shape (n, n_features): by these a film is strange.
         findings: n names.
-        films: n paths, each below the root of its own data set.
+        films: n paths, each below the root of its own data set, so that two of one path may be two films; see `names`.
         digests: of the pixels that the encoder takes, by which a film is known again.
         patients: `hashed` ids of patients; of the film, where nobody knows its patient.
         groups: `hashed`; films that may be of one patient share it.
@@ -102,13 +103,13 @@ class ExemplarTable:
 
         Args:
             what: "finding", "film" or "patient".
-            name: of it; of a patient the id that the films were read with.
+            name: of it; of a film as in `names`; of a patient the id that the films were read with.
 
         Raises:
-            ValueError: there are none, or fewer than two findings are left.
+            ValueError: there are none, several films have that path, or fewer than two findings are left.
         """
-        column = lookup({"finding": self.findings, "film": self.films, "patient": self.patients}, what, what="part")
-        unwanted = hashed(name) if what == "patient" else name
+        column = lookup({"finding": self.findings, "film": self.names, "patient": self.patients}, what, what="part")
+        unwanted = {"film": self._name_of, "patient": hashed}.get(what, str)(name)
         kept = [row for row, one in enumerate(column) if one != unwanted]
         if len(kept) == len(self):
             raise ValueError(f"nothing of that {what} is in the bank")
@@ -116,6 +117,16 @@ class ExemplarTable:
             raise ValueError("a bank knows two findings or more, and fewer would be left: delete the file instead")
         smaller = self.take(kept)
         return replace(smaller, groups=smaller._groups_without(unwanted)) if what == "patient" else smaller
+
+    def _name_of(self, name: str) -> str:
+        """Return which film is named: a path that only one film has, or a path and the digest of the film.
+
+        Raises:
+            ValueError: several films have that path.
+        """
+        if several := [known for known, path in zip(self.names, self.films, strict=True) if path == name != known]:
+            raise ValueError(f"{len(several)} films are called {name}: name one of them, {' or '.join(several)}")
+        return dict(zip(map(_full_name, self.films, self.digests), self.names, strict=True)).get(name, name)
 
     def _groups_without(self, patient: str) -> tuple[str, ...]:
         """Return the groups; one that bears the name of a patient who is gone is named after one who is left."""
@@ -126,6 +137,13 @@ class ExemplarTable:
         """Return by what one of two copies of a film is kept, whichever comes first: that of a known patient."""
         texts = (getattr(self, name)[row] for name in TEXTS)
         return not self.has_patient[row], *texts, str(self.ages[row]), self.vectors[row].tobytes()
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """What each film is called: its path; where another film has that, too, followed by # and its digest."""
+        often = Counter(self.films)
+        full = map(_full_name, self.films, self.digests)
+        return tuple(path if often[path] == 1 else one for path, one in zip(self.films, full, strict=True))
 
     @cached_property
     def people(self) -> tuple[str, ...]:
@@ -151,7 +169,7 @@ class ExemplarTable:
             self.findings,
             self.people,
             sources=self.sources,
-            paths=self.films,
+            paths=self.names,
             has_patient=self.has_patient,
         )
 
@@ -197,6 +215,10 @@ def table_of(
         thumbnails=pictures,
     )
     return table if len(known) == len(table) else _distinct(table)
+
+
+def _full_name(path: str, digest: str) -> str:
+    return f"{path}#{digest}"
 
 
 def _distinct(table: ExemplarTable) -> ExemplarTable:

@@ -80,7 +80,7 @@ def bank_warnings(bank: SupportBank) -> Iterator[str]:
             told = f"{one.finding}: of {one.n_unknown:,} films nobody knows the patient; each counts as one of its own"
             yield f"{told}, and what is promised holds only if it is"
     if pairs := _alike(table):
-        first, second = (table.films[row] for row in pairs[0])
+        first, second = (table.names[row] for row in pairs[0])
         yield f"{len(pairs):,} pairs of exemplars are nearly the same film, such as {first} and {second}"
     yield from _better_rule(bank.exemplars.decider)
     if bank.exemplars.are_films and (odd := int((~table.is_frontal).sum())):

@@ -4,6 +4,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.inference.bank import bank_warnings
@@ -80,3 +81,21 @@ def test_a_finding_of_few_alike_films_that_draws_the_others_is_told():
     )
     assert not list(bank_warnings(bank_of("prototype")))
     assert not list(bank_warnings(bank_of("mean_distance", spread=1)))
+
+
+def test_two_films_of_one_path_are_told_apart_and_go_one_by_one():
+    """Both went when one was named."""
+    own = replace(table(["p", "q"], ["p", "q"]), films=("a.png", "b.png"))
+    other = replace(table(["r"], ["r"], start=2), films=("a.png",), findings=("covid19",))
+    both = own.joined(other)
+    here, there = "a.png#0000000000000000", "a.png#0000000000000002"
+    assert both.names == (there, here, "b.png") == other.joined(own).names
+    assert both.embeddings.paths == both.names
+    with pytest.raises(ValueError, match=f"^2 films are called a.png: name one of them, {there} or {here}$"):
+        both.without("film", "a.png")
+    third = replace(table(["s"], ["s"], start=3), films=("c.png",), findings=("covid19",))
+    for gone, left in ((here, ("a.png", "c.png", "b.png")), (there, ("c.png", "a.png", "b.png"))):
+        smaller = both.joined(third).without("film", gone)
+        assert smaller.names == smaller.films == left
+    # What was shown before the other one went names it still.
+    assert smaller.joined(other).without("film", there).without("film", here).names == ("c.png", "b.png")
