@@ -55,7 +55,7 @@ def fuzzed(made: Path, draw: np.random.Generator, share: float) -> Iterator[Atta
     batch: dict[str, bytes] = {}
     for number in range(round(N_FUZZED * share)):
         name = names[number % len(names)]
-        how, damaged = _fuzz(wholes[name], wholes[names[draw.integers(len(names))]], draw)
+        how, damaged = fuzz(wholes[name], wholes[names[draw.integers(len(names))]], draw)
         batch[f"{number}_{name}"] = damaged
         yield f"{name} {how}", partial(_fuzzed, made, name, damaged)
         if len(batch) == N_IN_BATCH:
@@ -110,7 +110,7 @@ def _cut(made: Path, name: str, content: bytes, truth: np.ndarray, kind: str) ->
     return f"{SILENT}: {int((found != truth).sum()) if found.shape == truth.shape else 'all'} pixels"
 
 
-def _fuzz(content: bytes, other: bytes, draw: np.random.Generator) -> tuple[str, bytes]:
+def fuzz(content: bytes, other: bytes, draw: np.random.Generator) -> tuple[str, bytes]:
     damaged, place = bytearray(content), int(draw.integers(len(content)))
     how = ("flips", "noise", "deleted", "inserted", "spliced", "length")[draw.integers(6)]
     if how == "flips":

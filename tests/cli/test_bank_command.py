@@ -9,6 +9,8 @@ from types import SimpleNamespace
 import pytest
 from command_line import run
 from made_banks import KNOWN, NEW, lay_bank_films, save_network
+from made_bombs import BOMBS
+from made_hostile import cuts, whole_dicoms, whole_pictures, zero_tails
 
 from fewshot_cxr.inference import deciding
 from fewshot_cxr.inference.bank import SupportBank
@@ -132,6 +134,25 @@ def test_an_index_answers_as_measuring_does(place, said, monkeypatch):
     assert other.read_text() == plain.read_text()
 
 
+def test_films_of_one_name_from_two_folders_are_told_apart(place, said):
+    films = sorted((place.base / "five").glob("*.png"))
+    for folder, film in zip(("first", "second"), films, strict=False):
+        (place.out / folder).mkdir()
+        shutil.copy(film, place.out / folder / "film.png")
+        assert said("bank", "add", place.bank, NEW, place.out / folder)[0] == 0
+    _, _, err = said("bank", "remove", place.bank, "--film", "film.png")
+    names = err.strip().partition("2 films are called film.png: name one of them, ")[2].split(" or ")
+    assert len(names) == 2, err
+    _, out, _ = said("bank", "show", place.bank, "--exemplars", "--json", place.out / "shown.json")
+    assert all(name in out for name in names)
+    _, _, err = said("predict", films[0], "--bank", place.bank, "--csv", place.out / "a.csv", "--never-abstain")
+    with (place.out / "a.csv").open(newline="") as opened:
+        assert next(csv.DictReader(opened))["nearest"] in names
+    code, _, err = said("bank", "remove", place.bank, "--film", names[0])
+    assert (code, "receipt: 1 film of one film went" in err) == (0, True)
+    assert SupportBank.load(place.bank).table.names.count("film.png") == 1
+
+
 def test_calibration_on_films_kept_apart(place, said):
     held = set(SupportBank.load(place.bank).table.patients)
     rest = place.out / "rest"
@@ -181,6 +202,29 @@ def test_films_are_named_by_lists_patterns_and_folders(place, said, monkeypatch)
     assert asked(films[2], "five", films[2]) == [films[2], *films[:2], *films[3:]]
     monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(films[:3]) + "\n\n"))
     assert asked("-", films[5]) == [*films[:3], films[5]]
+
+
+@pytest.mark.slow
+def test_malformed_films_cost_one_row_each(place, said):
+    """benchmarks/faults.py --only "bank: malformed" asks about 1,000 of them."""
+    folder, table = place.out / "new", place.out / "answers.csv"
+    folder.mkdir()
+    wholes = whole_pictures() | whole_dicoms()
+    cheap = ("wide.png", "pixels.png", "itself.tif", "screen.gif", "nested.dcm", "frames.dcm", "blocks.j2k")
+    damaged = {f"cut_{name}": list(cuts(content))[10] for name, content in wholes.items()}
+    damaged |= {f"zeros_{name}": list(zero_tails(content))[2] for name, content in wholes.items()}
+    damaged |= {f"empty_{name}": b"" for name in wholes} | {name: BOMBS[name]() for name in cheap}
+    for name, content in damaged.items():
+        (folder / name).write_bytes(content)
+    film = next((place.base / "five").glob("*.png"))
+    shutil.copy(film, folder / "whole.png")
+    code, _, err = said("predict", folder, "--bank", place.bank, "--csv", table)
+    with table.open(newline="") as opened:
+        rows = {row["path"].rpartition("/")[2]: row for row in csv.DictReader(opened)}
+    assert (code, sorted(rows)) == (0, sorted([*damaged, "whole.png"])), err
+    assert all(row["reason"] if row["answer"] == ABSTAINED else row["finding"] for row in rows.values())
+    assert rows["whole.png"]["reason"] != "unreadable"
+    assert all(row["reason"] == "unreadable" for name, row in rows.items() if name.startswith("empty_"))
 
 
 def test_a_film_that_cannot_be_read_costs_one_row(place, said):
