@@ -1,7 +1,5 @@
 """CSV text that no spreadsheet takes for formulas, and the same cells read again."""
 
-import csv
-import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -24,19 +22,19 @@ def csv_table(rows: Sequence[Mapping[str, object]]) -> str:
     return csv_text([columns, *([row.get(name) for name in columns] for row in rows)])
 
 
-def whole_rows(content: bytes) -> tuple[list[list[str]], int]:
-    """Return the rows of CSV that may break off, as `csv_text` wrote them, and how many bytes they are.
+def whole_rows(lines: Iterable[bytes]) -> tuple[int, int]:
+    """Return how many whole rows there are of CSV that may break off, as `csv_text` wrote it, and their bytes.
 
     Args:
-        content: UTF-8; what follows the last whole row is left out.
+        lines: of the file, each with its end; what follows the last whole row is not counted.
     """
-    n_bytes = start = 0
-    while end := content.find(b"\n", start) + 1:
+    n_rows = n_bytes = n_read = n_marks = 0
+    for line in lines:
+        n_read, n_marks = n_read + len(line), n_marks + line.count(b'"')
         # Within a cell a line may end, too: then a quotation mark is open.
-        if content.count(b'"', n_bytes, end) % 2 == 0:
-            n_bytes = end
-        start = end
-    return list(csv.reader(io.StringIO(content[:n_bytes].decode(), newline=""))), n_bytes
+        if line.endswith(b"\n") and n_marks % 2 == 0:
+            n_rows, n_bytes = n_rows + 1, n_read
+    return n_rows, n_bytes
 
 
 def plain_cell(cell: str) -> str:

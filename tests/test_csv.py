@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from fewshot_cxr._csv import csv_table, csv_text, plain_cell, plain_lead
+from fewshot_cxr._csv import csv_table, csv_text, plain_cell, plain_lead, whole_rows
 from fewshot_cxr.data import read_dataset, write_manifest
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.records import Record, Records
@@ -92,3 +92,11 @@ def test_embeddings_and_histories_are_quoted_and_their_numbers_are_not(tmp_path)
     (tmp_path / "history.csv").write_text(history_csv([{"epoch": 1.0, "=recall": -0.5}]), encoding="utf-8")
     assert "'=recall" in (tmp_path / "history.csv").read_text(encoding="utf-8")
     assert read_epochs(tmp_path / "history.csv") == ({"epoch": 1.0, "=recall": -0.5},)
+
+
+def test_rows_that_break_off_are_counted_up_to_the_last_whole_one():
+    text = csv_text([("path", "set"), ("a.png", "b; c"), ("d\ne.png", 'said "f"'), ("g\r.png", None)]).encode()
+    ends = [len(csv_text(rows).encode()) for rows in (cells_of(text.decode())[:n] for n in range(5))]
+    for n_bytes in range(len(text) + 1):
+        n_rows = max(n for n, end in enumerate(ends) if end <= n_bytes)
+        assert whole_rows(io.BytesIO(text[:n_bytes])) == (n_rows, ends[n_rows]), n_bytes

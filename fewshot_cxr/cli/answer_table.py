@@ -1,10 +1,12 @@
 """A table of answers that is written as they come, and goes on where a killed run ended."""
 
+import csv
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,12 +29,23 @@ class AnswerTable:
     """Answers on their way into a CSV file.
 
     Args:
-        rows: that an earlier run has written, as texts of COLUMNS.
         file: open for the rows to come; None: nothing is written.
+        n_there: rows that an earlier run has written.
+        part: where these are.
     """
 
-    rows: Sequence[tuple[str, ...]] = ()
     file: IO[bytes] | None = None
+    n_there: int = 0
+    part: Path | None = None
+
+    def rows(self) -> Iterator[tuple[str, ...]]:
+        """Yield the rows that an earlier run has written, as texts of COLUMNS, one at a time."""
+        if self.part is None:
+            return
+        with self.part.open(encoding="utf-8", newline="") as file:
+            file.readline()
+            for row in islice(csv.reader(file), 1, 1 + self.n_there):
+                yield tuple(map(plain_cell, row))
 
     def passed(self, answers: Iterator[Answer]) -> Iterator[Answer]:
         """Pass answers on, each after its row is in the file."""
@@ -67,12 +80,12 @@ def answer_table(path: Path | None, key: Mapping[str, Any], *, resume: bool) -> 
         return
     with only_writer(path, is_folder=False):
         part, lead = path.with_name(f"{path.name}.part"), f"{_LEAD}{json.dumps(key, sort_keys=True)}\n"
-        done = _whole_rows(part, key) if _is_to_go_on(part, resume=resume) else []
-        if not done:
+        n_done = _n_whole_rows(part, key) if _is_to_go_on(part, resume=resume) else 0
+        if not n_done:
             part.write_text(lead + csv_text([COLUMNS]), encoding="utf-8")
         try:
             with part.open("ab") as file:
-                yield AnswerTable([tuple(map(plain_cell, row)) for row in done[1:]], file)
+                yield AnswerTable(file, max(0, n_done - 1), part)
         except BaseException:
             if not _holds_rows(part):
                 part.unlink()
@@ -81,8 +94,12 @@ def answer_table(path: Path | None, key: Mapping[str, Any], *, resume: bool) -> 
 
 
 def films_key(files: Sequence[str]) -> str:
-    """Return the SHA-256 (hex) of a list of files."""
-    return hashlib.sha256(json.dumps(list(files)).encode()).hexdigest()
+    """Return the SHA-256 (hex) of a list of files, as of its JSON, which is never whole in memory."""
+    digest = hashlib.sha256(b"[")
+    for number, file in enumerate(files):
+        digest.update(f"{', ' if number else ''}{json.dumps(file)}".encode())
+    digest.update(b"]")
+    return digest.hexdigest()
 
 
 def _is_to_go_on(part: Path, *, resume: bool) -> bool:
@@ -93,21 +110,20 @@ def _is_to_go_on(part: Path, *, resume: bool) -> bool:
     return True
 
 
-def _whole_rows(part: Path, key: Mapping[str, Any]) -> list[list[str]]:
-    """Return the rows of a part, its head first, and cut off what is no whole row."""
-    with part.open("rb") as file:
+def _n_whole_rows(part: Path, key: Mapping[str, Any]) -> int:
+    """Return how many rows a part has, its head among them, and cut off what is no whole row."""
+    with part.open("rb+") as file:
         lead = file.readline()
         _check_key(part, lead, key)
-        text = file.read()
-    rows, n_bytes = whole_rows(text)
-    with part.open("rb+") as file:
+        n_rows, n_bytes = whole_rows(file)
         file.truncate(len(lead) + n_bytes)
-    return rows
+    return n_rows
 
 
 def _holds_rows(part: Path) -> bool:
     with part.open("rb") as file:
-        return len(whole_rows(file.read().partition(b"\n")[2])[0]) > 1
+        file.readline()
+        return whole_rows(file)[0] > 1
 
 
 def _check_key(part: Path, lead: bytes, key: Mapping[str, Any]) -> None:

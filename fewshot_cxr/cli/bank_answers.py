@@ -115,8 +115,8 @@ def answer_by_bank(bank: SupportBank, films: Sequence[str], question: BankQuesti
     )
     key = question.key(bank, files, compute)
     with answer_table(question.csv_file, key, resume=question.resume) as table, bars_for(compute) as compute:
-        tell, n_there = compute.report("films"), len(table.rows)
-        tally.add_rows(table.rows)
+        tell, n_there = compute.report("films"), table.n_there
+        tally.add_rows(table.rows())
         if n_there:
             say(f"{n_there:,} of {len(units):,} answers are there; going on")
         n_done = sum(map(len, units[:n_there]))
@@ -155,8 +155,10 @@ def _tell(bank: SupportBank, tally: Tally, question: BankQuestion) -> None:
         write_result([one.to_json() for one in tally.kept], question.json_file)
 
 
-def named_files(films: Sequence[str]) -> list[Path]:
+def named_files(films: Sequence[str]) -> list[str]:
     """Return the files that are named, each once: also those in folders, of patterns, and in a list on standard input.
+
+    Texts, since a hundred thousand paths are 60 MB.
 
     Args:
         films: as a person wrote them.
@@ -164,19 +166,19 @@ def named_files(films: Sequence[str]) -> list[Path]:
     Raises:
         FileNotFoundError: a name is of nothing.
     """
-    files: list[Path] = []
+    files: dict[str, None] = {}
     for name in _names(films):
         path = Path(name)
         if path.is_dir():
             inside, notes, problems = find_films(path)
             say_notes(f"{path}: {note}" for note in notes)
             say_notes(f"left out {path / problem.path}: {problem.reason}" for problem in problems)
-            files += inside
+            files |= dict.fromkeys(map(str, inside))
         elif not path.exists() and (found := sorted(glob.glob(name, recursive=True))):
-            files += map(Path, found)
+            files |= dict.fromkeys(str(Path(one)) for one in found)
         else:
-            files.append(path)
-    return list(dict.fromkeys(files))
+            files[str(path)] = None
+    return list(files)
 
 
 def _names(films: Sequence[str]) -> Iterator[str]:
@@ -188,7 +190,7 @@ def _names(films: Sequence[str]) -> Iterator[str]:
 
 
 def _asked(
-    bank: SupportBank, units: Sequence[Sequence[Path]], n_done: int, question: BankQuestion, compute: Compute
+    bank: SupportBank, units: Sequence[Sequence[str]], n_done: int, question: BankQuestion, compute: Compute
 ) -> Iterator[Answer]:
     """Yield an answer for each film or patient but the first, which are there.
 

@@ -70,13 +70,13 @@ class BankQuestion:
                 "take --csv"
             )
 
-    def key(self, bank: SupportBank, files: Sequence[Path], compute: Compute) -> dict[str, Any]:
+    def key(self, bank: SupportBank, files: Sequence[str], compute: Compute) -> dict[str, Any]:
         """Return what decides the answers, each part under the name that a person knows it by."""
         fitted = json.dumps(bank.fitted.to_json(), sort_keys=True)
         return {
             "bank": bank.content_hash,
             "calibration": hashlib.sha256(fitted.encode()).hexdigest(),
-            "list of films": films_key([str(file) for file in files]),
+            "list of films": films_key(files),
             "version of fewshot_cxr": __version__,
             "--never-abstain": self.never_abstain,
             "--n-nearest": self.n_nearest,

@@ -11,7 +11,7 @@ from fewshot_cxr.records import Record
 _SALT_BYTES = 16
 
 
-def films_of_patients(files: Sequence[Path], *, patient_pattern: str | None = None) -> list[list[Path]]:
+def films_of_patients(files: Sequence[str], *, patient_pattern: str | None = None) -> list[list[str]]:
     """Return the files of each patient, patients in the order of their first file.
 
     A PatientID is compared, and told to nobody. A film whose patient nobody knows is a patient of its own.
@@ -25,11 +25,11 @@ def films_of_patients(files: Sequence[Path], *, patient_pattern: str | None = No
         ValueError: the pattern is no regular expression.
     """
     patient_of, salt = patient_of_path(patient_pattern), secrets.token_bytes(_SALT_BYTES)
-    found: dict[tuple[str, str], list[Path]] = {}
+    found: dict[tuple[str, str], list[str]] = {}
     for file in files:
-        named = patient_of(file.as_posix())
-        in_header = None if named is not None else _in_header(file, salt)
-        key = ("path", named) if named is not None else ("header", in_header) if in_header else ("film", str(file))
+        named = patient_of(Path(file).as_posix())
+        in_header = None if named is not None else _in_header(Path(file), salt)
+        key = ("path", named) if named is not None else ("header", in_header) if in_header else ("film", file)
         found.setdefault(key, []).append(file)
     return list(found.values())
 

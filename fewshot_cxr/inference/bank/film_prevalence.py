@@ -41,7 +41,7 @@ class FilmPrevalence:
 
 def film_prevalence(
     bank: SupportBank,
-    patients: Sequence[Sequence[Path]],
+    patients: Sequence[Sequence[str | Path]],
     *,
     labelled: Records | None = None,
     any_modality: bool = False,
