@@ -36,6 +36,12 @@ def bar_of(progress: Bar | Auto | None, what: str) -> Bar | None:
     return None if bars is None else partial(bars, what)
 
 
+def tell(progress: Bar | None, done: int, total: int) -> None:
+    """Report how far the work is, where anybody asked to be told."""
+    if progress is not None:
+        progress(done, total)
+
+
 def is_watched(stream: Any) -> bool:
     """Return whether somebody looks at a stream while it is written: a terminal, or the output of a notebook's cell."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()

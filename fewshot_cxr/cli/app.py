@@ -45,6 +45,7 @@ COMMANDS = {
     "plot": ("fewshot_cxr.cli.plot", "Draw one figure from a result, a run, embeddings or films."),
     "report": ("fewshot_cxr.cli.report", "Write one page on runs and results, to read, print and send."),
 }
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110, "show_default": True}
 _INTERRUPTED = "interrupted; a training run goes on with --resume"
 # Colours and bars of our own libraries pass, and ends of lines; whatever else a terminal would obey is shown.
 _OWN_CONTROLS = re.compile(rf"(\x1b\[(?:[0-9;]*m|[0-9]*[AK]|\?25[hl])|[\n\r\t])|{UNSEEN}")
@@ -94,7 +95,7 @@ class LazyGroup(Group):
             formatter.write_dl([(name, text) for name, (_, text) in self.table.items()])
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=LazyGroup, context_settings=_SETTINGS)
 @click.version_option(package_name="fewshot_cxr", prog_name="fscxr")
 @click.option("--traceback", is_flag=True, expose_value=False, help="With any command: show where an error came from.")
 def fscxr() -> None:

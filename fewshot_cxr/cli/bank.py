@@ -9,25 +9,12 @@ import click
 
 from fewshot_cxr import report  # each name loads when it is asked for
 from fewshot_cxr._sole_writer import only_writer
-from fewshot_cxr.cli import bank_calibrate, bank_prevalence
+from fewshot_cxr.cli import bank_calibrate, bank_prevalence, flags
 from fewshot_cxr.cli.app import Group
 from fewshot_cxr.cli.bank_parts import bank_argument, films_of, out_flag, place_flags, show_bank, split_flag, write_bank
 from fewshot_cxr.cli.console import progress_bars, say_written, show_table, write_page, write_result
 from fewshot_cxr.cli.encoder_flags import chosen_spec, encoder_option_flag, image_flags, start_flags
 from fewshot_cxr.cli.exemplars import rule_flags
-from fewshot_cxr.cli.flags import (
-    as_one,
-    count_or_all,
-    data_flag,
-    device_flag,
-    encoder_path,
-    json_flag,
-    name_in,
-    seed_flag,
-    there_file,
-    there_path,
-    threads_flag,
-)
 from fewshot_cxr.cli.outputs import bank_file, page_file
 from fewshot_cxr.cli.sources import Reading, read_films, reading_flags
 from fewshot_cxr.data import takes_finding
@@ -51,32 +38,29 @@ def command() -> None:
 
 
 @command.command()
-@click.option("--checkpoint", type=encoder_path, help="Run folder of an encoder; or --encoder.")
+@click.option("--checkpoint", type=flags.encoder_path, help="Run folder of an encoder; or --encoder.")
 @click.option("--encoder", "name", help="A published encoder by name, with --pretrained or --weights.")
 @start_flags
 @encoder_option_flag
-@as_one("image", dict, image_flags(ImageSpec()))
-@data_flag
+@flags.as_one("image", dict, image_flags(ImageSpec()))
+@flags.data_flag
 @split_flag
-@click.option(
-    "--n-exemplars", metavar="N|all", default="20", show_default=True, callback=count_or_all, help="Of each finding."
-)
+@click.option("--n-exemplars", metavar="N|all", default="20", callback=flags.count_or_all, help="Of each finding.")
 @click.option(
     "--choice",
     default="random",
-    show_default=True,
-    callback=name_in(CHOICES, "choice"),
+    callback=flags.name_in(CHOICES, "choice"),
     help=f"How they are chosen: {', '.join(CHOICES)}.",
 )
 @rule_flags([rule for rule in RULES if rule not in TRANSDUCTIVE])
 @click.option("--thumbnails", is_flag=True, help="Keep small pictures of the exemplars in the file.")
 @click.option("--self-contained", is_flag=True, help="Keep the encoder's weights in the file, too.")
 @click.option("--out", required=True, type=bank_file, help="The bank to write.")
-@seed_flag
-@device_flag
-@threads_flag
+@flags.seed_flag
+@flags.device_flag
+@flags.threads_flag
 @reading_flags
-@json_flag
+@flags.json_flag
 def build(
     *,
     checkpoint: Path | None,
@@ -130,11 +114,11 @@ def build(
 @command.command()
 @bank_argument
 @click.argument("name", metavar="FINDING")
-@click.argument("films", metavar="FILMS", nargs=-1, required=True, type=there_path)
+@click.argument("films", metavar="FILMS", nargs=-1, required=True, type=flags.there_path)
 @place_flags
 @out_flag
 @reading_flags
-@json_flag
+@flags.json_flag
 def add(
     *,
     bank_path: Path,
@@ -163,7 +147,7 @@ def add(
 @click.option("--film", help="One exemplar, by the name that `bank show --exemplars` prints.")
 @click.option("--patient", help="All exemplars of a patient, by the id that they were read with.")
 @out_flag
-@json_flag
+@flags.json_flag
 def remove(
     *,
     bank_path: Path,
@@ -184,9 +168,9 @@ def remove(
 
 
 @command.command()
-@click.argument("banks", nargs=-1, required=True, type=there_file)
+@click.argument("banks", nargs=-1, required=True, type=flags.there_file)
 @click.option("--out", required=True, type=bank_file, help="The bank to write.")
-@json_flag
+@flags.json_flag
 def merge(*, banks: tuple[Path, ...], out: Path, json_file: str | None) -> None:
     """Merge banks of one encoder; patients of one id are taken for one.
 
@@ -200,7 +184,7 @@ def merge(*, banks: tuple[Path, ...], out: Path, json_file: str | None) -> None:
 @bank_argument
 @click.option("--exemplars", "lists", is_flag=True, help="List every exemplar.")
 @click.option("--html", "html_file", type=page_file, help="Write a page to look at.")
-@json_flag
+@flags.json_flag
 def show(*, bank_path: Path, lists: bool, html_file: Path | None, json_file: str | None) -> None:
     """Show what a bank holds: exemplars, patients and sources of each finding, what it promises, what to beware of.
 

@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from fewshot_cxr import report
+from fewshot_cxr._progress import tell
 from fewshot_cxr.cli.answer_table import answer_table
 from fewshot_cxr.cli.bank_question import BankQuestion
 from fewshot_cxr.cli.console import (
@@ -115,7 +116,7 @@ def answer_by_bank(bank: SupportBank, films: Sequence[str], question: BankQuesti
     )
     key = question.key(bank, files, compute)
     with answer_table(question.csv_file, key, resume=question.resume) as table, bars_for(compute) as compute:
-        tell, n_there = compute.report("films"), table.n_there
+        bar, n_there = compute.report("films"), table.n_there
         tally.add_rows(table.rows())
         if n_there:
             say(f"{n_there:,} of {len(units):,} answers are there; going on")
@@ -123,8 +124,7 @@ def answer_by_bank(bank: SupportBank, films: Sequence[str], question: BankQuesti
         for answer in table.passed(_asked(bank, units, n_there, question, compute)):
             tally.add(answer)
             n_done += len(answer.films or (answer.path,))
-            if tell is not None:
-                tell(n_done, len(files))
+            tell(bar, n_done, len(files))
     n_unreadable = tally.reasons["unreadable"]
     if n_unreadable == len(units):
         first = tally.first[0] if tally.first else None

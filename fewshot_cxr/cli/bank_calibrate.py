@@ -32,8 +32,8 @@ def _shares(context: click.Context, parameter: click.Parameter, texts: tuple[str
 @bank_argument
 @click.option("--data", "source", help="Labelled films of other patients.  [default: the exemplars]")
 @split_flag
-@click.option("--level", default=0.9, show_default=True, help="Share of sets that are to hold the true finding.")
-@click.option("--false-reject-rate", default=0.05, show_default=True, help="Of known findings, called unknown.")
+@click.option("--level", default=0.9, help="Share of sets that are to hold the true finding.")
+@click.option("--false-reject-rate", default=0.05, help="Of known findings, called unknown.")
 @click.option(
     "--sensitivity",
     metavar="NAME=SHARE",

@@ -14,7 +14,7 @@ from fewshot_cxr.image_spec import ImageSpec
 
 @click.command()
 @click.argument("source")
-@click.option("--image-size", "size_px", default=ImageSpec().size_px, show_default=True, help="Side in pixels.")
+@click.option("--image-size", "size_px", default=ImageSpec().size_px, help="Side in pixels.")
 @crop_flag
 @resize_flag
 @depth_flag

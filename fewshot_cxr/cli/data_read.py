@@ -31,7 +31,7 @@ _MOST_COLUMNS = 4
 @click.option("--map", "renamings", multiple=True, metavar="OLD=NEW", help="Call a finding by another name; repeat it.")
 @click.option("--per-finding", type=click.IntRange(1), metavar="N", help="Draw at most N films of each, by --seed.")
 @click.option("--same-patients", is_flag=True, help="The same patient id in several sources is one patient.")
-@click.option("--verify/--no-verify", default=True, show_default=True, help="Decode every film.")
+@click.option("--verify/--no-verify", default=True, help="Decode every film.")
 @click.option("--strict", is_flag=True, help="Fail if any row cannot be used.")
 @decoding_flag
 @seed_flag

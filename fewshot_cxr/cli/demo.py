@@ -13,8 +13,8 @@ from fewshot_cxr.workflows.demo_bank import BankStory, share_table
 
 
 @click.command()
-@click.option("--out", default=Path("runs/demo"), show_default=True, type=folder_path)
-@click.option("--patients", "n_patients", default=100, show_default=True, type=click.IntRange(20), help="Per finding.")
+@click.option("--out", default=Path("runs/demo"), type=folder_path)
+@click.option("--patients", "n_patients", default=100, type=click.IntRange(20), help="Per finding.")
 @device_flag
 @threads_flag
 @seed_flag

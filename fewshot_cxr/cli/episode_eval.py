@@ -1,6 +1,6 @@
 """`fscxr episode-eval`: an encoder evaluated in few-shot episodes, beside the baselines that it must beat."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,23 +9,10 @@ import numpy as np
 
 from fewshot_cxr import report  # each name loads when it is asked for: no page, no matplotlib
 from fewshot_cxr._checks import check_form
+from fewshot_cxr._progress import Bar
+from fewshot_cxr.cli import flags
 from fewshot_cxr.cli.console import bars_for, say, say_problems, say_written, write_page, write_result
 from fewshot_cxr.cli.exemplars import of_split, rule_flags, split_flag, training_films_flag
-from fewshot_cxr.cli.flags import (
-    as_one,
-    batch_compute_flags,
-    checkpoint_flag,
-    comma_names,
-    data_flag,
-    draw_seed_flag,
-    file_path,
-    given_flags,
-    is_count,
-    json_flag,
-    name_in,
-    novel_flag,
-    ways_flag,
-)
 from fewshot_cxr.cli.outputs import check_place, numbers_file, page_file
 from fewshot_cxr.cli.results import show_result
 from fewshot_cxr.cli.sources import Reading, read_films, reading_flags
@@ -50,7 +37,7 @@ def _planner(*, file: Path | None, **given: object) -> Planner:
     Raises:
         click.UsageError: a flag of the draw beside a file of episodes that is there, or a file that cannot be written.
     """
-    typed = [flag for name, flag in given_flags().items() if name in given]
+    typed = [flag for name, flag in flags.given_flags().items() if name in given]
     if file is not None and file.exists() and typed:
         raise click.UsageError(
             f"--episodes-file {file} exists and settles {', '.join(typed)}: leave them out, or name a new file"
@@ -59,7 +46,7 @@ def _planner(*, file: Path | None, **given: object) -> Planner:
         check_place(file)
     draw: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
 
-    def planned(films: Embeddings, seen: Sequence[str] | None, progress: Callable[[int, int], None] | None) -> Plan:
+    def planned(films: Embeddings, seen: Sequence[str] | None, progress: Bar | None) -> Plan:
         if file is not None and file.exists():
             return _replayed(SavedEpisodes.load(file, films), seen, file.name)
         plan = plan_episodes(films, seen=seen, **draw)
@@ -95,27 +82,27 @@ def _shots(context: click.Context, parameter: click.Parameter, text: str | None)
     parts = [part.strip().rpartition("=") for part in text.split(",")]
     counts = {name: number for name, _, number in parts}
     is_one, are_named = len(parts) == 1 and not parts[0][1], all(name and equals for name, equals, _ in parts)
-    if not (is_one or are_named) or len(counts) < len(parts) or not all(map(is_count, counts.values())):
+    if not (is_one or are_named) or len(counts) < len(parts) or not all(map(flags.is_count, counts.values())):
         raise click.UsageError(f"--n-shot {text}: a number, or finding=number,... was expected, from 1 up")
     return int(text) if is_one else {name: int(number) for name, number in counts.items()}
 
 
 # Left None: fixed_support takes none of them, and a file of episodes has its own.
-episode_flags = as_one(
+episode_flags = flags.as_one(
     "episodes",
     _planner,
     click.option(
-        "--protocol", callback=name_in(PROTOCOLS, "protocol"), help=f"{', '.join(PROTOCOLS)}.  [default: auto]"
+        "--protocol", callback=flags.name_in(PROTOCOLS, "protocol"), help=f"{', '.join(PROTOCOLS)}.  [default: auto]"
     ),
-    novel_flag,
+    flags.novel_flag,
     click.option(
-        "--unknown", metavar="A,B", callback=comma_names, help='Findings in no episode, asked as "none of these".'
+        "--unknown", metavar="A,B", callback=flags.comma_names, help='Findings in no episode, asked as "none of these".'
     ),
     click.option("--support-source", help="cross_source: labelled films are of this source."),
     click.option("--query-source", help="cross_source: films to classify.  [default: all other sources]"),
     click.option("--n-folds", type=click.IntRange(2), help="fixed_support: folds.  [default: 5]"),
     click.option("--n-repeats", type=_COUNT, help="fixed_support: divisions into folds.  [default: 20]"),
-    ways_flag,
+    flags.ways_flag,
     click.option(
         "--n-shot",
         metavar="N|A=N,B=N",
@@ -126,12 +113,12 @@ episode_flags = as_one(
     click.option("--n-episodes", type=_COUNT, help="Episodes.  [default: 1000]"),
     click.option(
         "--prevalence",
-        callback=name_in(PREVALENCES, "prevalence"),
+        callback=flags.name_in(PREVALENCES, "prevalence"),
         help=f"Of queries: {', '.join(PREVALENCES)}.  [default: balanced]",
     ),
     click.option(
         "--if-too-small",
-        callback=name_in(POLICIES, "if_too_small"),
+        callback=flags.name_in(POLICIES, "if_too_small"),
         help=f"Findings with few films: {', '.join(POLICIES)}.  [default: error]",
     ),
     click.option(
@@ -140,11 +127,11 @@ episode_flags = as_one(
         default=None,
         help="Let a patient be support and query, to measure that leak only.",
     ),
-    draw_seed_flag,
+    flags.draw_seed_flag,
     click.option(
         "--episodes-file",
         "file",
-        type=file_path,
+        type=flags.file_path,
         help="Replay the episodes of this file; where there is none yet, draw them and write it.",
     ),
 )
@@ -152,27 +139,21 @@ episode_flags = as_one(
 
 
 @click.command()
-@checkpoint_flag
-@data_flag
+@flags.checkpoint_flag
+@flags.data_flag
 @split_flag
 @training_films_flag
 @episode_flags
 @click.option("--calibrate-split", help="Fit a temperature on this split of the same data; no patient may be in both.")
 @rule_flags(f"{name}{' (transductive)' * (name in TRANSDUCTIVE)}" for name in RULES)
-@click.option("--patient-interval/--no-patient-interval", default=True, show_default=True, help="Slower, but quotable.")
-@click.option(
-    "--floors/--no-floors",
-    "with_baselines",
-    default=True,
-    show_default=True,
-    help="Pixels, border and source, classified.",
-)
+@click.option("--patient-interval/--no-patient-interval", default=True, help="Slower, but quotable.")
+@click.option("--floors/--no-floors", "with_baselines", default=True, help="Pixels, border and source, classified.")
 @click.option("--multi-label", is_flag=True, help="Films may show several findings: tell each from its absence.")
 @click.option("--csv", "csv_file", type=numbers_file, help="Write the numbers as CSV.")
 @click.option("--html", "html_file", type=page_file, help="Write a page to look at.")
-@batch_compute_flags
+@flags.batch_compute_flags
 @reading_flags
-@json_flag
+@flags.json_flag
 def command(
     *,
     checkpoint: Path,

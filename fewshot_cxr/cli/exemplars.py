@@ -112,14 +112,7 @@ support_flags = as_one(
         "--support", multiple=True, help=f"Labelled films to compare with: {SOURCE_HELP}; repeat it.  [default: --data]"
     ),
     support_split_flag,
-    click.option(
-        "--n-exemplars",
-        metavar="N|all",
-        default=ALL,
-        show_default=True,
-        callback=count_or_all,
-        help="Per finding, by seed.",
-    ),
+    click.option("--n-exemplars", metavar="N|all", default=ALL, callback=count_or_all, help="Per finding, by seed."),
 )
 """--support, --support-split and --n-exemplars, as `support`."""
 

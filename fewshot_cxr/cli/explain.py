@@ -9,6 +9,7 @@ import click
 
 from fewshot_cxr._kinds import begins
 from fewshot_cxr._sole_writer import only_writer
+from fewshot_cxr.cli import flags
 from fewshot_cxr.cli.console import bars_for, say, say_notes, say_problems, show_tables, write_result
 from fewshot_cxr.cli.exemplars import (
     SOURCE_HELP,
@@ -17,18 +18,6 @@ from fewshot_cxr.cli.exemplars import (
     read_test_and_support,
     rule_flags,
     support_flags,
-)
-from fewshot_cxr.cli.flags import (
-    as_one,
-    batch_compute_flags,
-    count_or_all,
-    encoder_path,
-    folder_path,
-    given_flags,
-    json_flag,
-    refuse_flags,
-    seed_flag,
-    there_path,
 )
 from fewshot_cxr.cli.outputs import check_folder
 from fewshot_cxr.cli.sources import Reading, read_films, reading_flags
@@ -100,44 +89,46 @@ def _masks(films: Records, spec: ImageSpec, folder: Path | None, compute: Comput
 
 
 @click.command()
-@click.option("--checkpoint", type=encoder_path, help="Run folder or encoder file.")
+@click.option("--checkpoint", type=flags.encoder_path, help="Run folder or encoder file.")
 @click.option(
-    "--classifier", type=encoder_path, help="Run folder or encoder file with a classifier; it needs no exemplars."
+    "--classifier", type=flags.encoder_path, help="Run folder or encoder file with a classifier; it needs no exemplars."
 )
 @click.option("--data", "source", required=True, help=f"Films to explain: {SOURCE_HELP}.")
 @click.option("--split", help="Take the films of this split.  [default: test, where there is one]")
-@click.option("--out", required=True, type=folder_path, help="The folder to write.")
+@click.option("--out", required=True, type=flags.folder_path, help="The folder to write.")
 @support_flags
 @rule_flags(EXPLAINED_RULES)
-@as_one(
+@flags.as_one(
     "heat",
     dict,
     click.option(
-        "--question", default="", help=f"{_QUESTIONS}; finding:NAME: for NAME.  [default: contrast; decision for cam]"
+        "--question",
+        default="",
+        show_default=False,
+        help=f"{_QUESTIONS}; finding:NAME: for NAME.  [default: contrast; decision for cam]",
     ),
-    click.option("--method", default="grad_cam", show_default=True, help=f"{', '.join(METHODS)}."),
+    click.option("--method", default="grad_cam", help=f"{', '.join(METHODS)}."),
     click.option("--layer", help="Whose map is drawn.  [default: the encoder's own]"),
 )
 @click.option(
-    "--masks", "mask_folder", type=there_path, help="Folder of lung masks.  [default: those that the data names]"
+    "--masks", "mask_folder", type=flags.there_path, help="Folder of lung masks.  [default: those that the data names]"
 )
 @click.option(
     "--overlays",
     "n_overlays",
     metavar="N|all",
     default="6",
-    show_default=True,
-    callback=count_or_all,
+    callback=flags.count_or_all,
     help="Films of each finding that are shown, half of them the worst.",
 )
+@click.option("--deletion", "n_covered", default=32, type=click.IntRange(0), help="Films covered bit by bit.")
 @click.option(
-    "--deletion", "n_covered", default=32, show_default=True, type=click.IntRange(0), help="Films covered bit by bit."
+    "--versus", type=flags.encoder_path, help="Another run of the same kind: where does it look on the same films?"
 )
-@click.option("--versus", type=encoder_path, help="Another run of the same kind: where does it look on the same films?")
-@seed_flag
-@batch_compute_flags
+@flags.seed_flag
+@flags.batch_compute_flags
 @reading_flags
-@json_flag
+@flags.json_flag
 def command(
     *,
     checkpoint: Path | None,
@@ -172,7 +163,7 @@ def command(
         raise click.UsageError(f"{out} holds an explanation already: name another folder (--out)")
     run_path = _one_run(checkpoint, classifier)
     if heat["method"] == ATTENTION:  # which explains no number that covering could change
-        if n_covered and "n_covered" in given_flags():
+        if n_covered and "n_covered" in flags.given_flags():
             raise click.UsageError("--deletion does not go with --method attention: it explains no number")
         n_covered = 0
     exemplars = None
@@ -199,7 +190,7 @@ def _one_run(checkpoint: Path | None, classifier: Path | None) -> Path:
     if path is None or (checkpoint and classifier):
         raise click.UsageError("name an encoder (--checkpoint) or a classifier (--classifier), one of them")
     if classifier:
-        refuse_flags(lambda name: name in _OF_EXEMPLARS, "--classifier", "it compares with no exemplars")
+        flags.refuse_flags(lambda name: name in _OF_EXEMPLARS, "--classifier", "it compares with no exemplars")
     return path
 
 

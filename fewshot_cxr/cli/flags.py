@@ -152,8 +152,8 @@ json_flag = several(
     overwrite_flag,
     keep_paths_flag,
 )
-seed_flag = click.option("--seed", default=0, show_default=True, help="Of every draw.")
-device_flag = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+seed_flag = click.option("--seed", default=0, help="Of every draw.")
+device_flag = click.option("--device", default="auto", help="auto, cpu, cuda or cuda:N.")
 threads_flag = click.option(
     "--threads",
     type=click.IntRange(1),
@@ -170,9 +170,7 @@ cache_flag = click.option(
     type=click.Path(path_type=Path),
     help="Decoded films.  [default: FSCXR_CACHE, else ~/.cache/fewshot_cxr]",
 )
-batch_flag = click.option(
-    "--batch-size", default=128, show_default=True, type=click.IntRange(1), help="Films at a time."
-)
+batch_flag = click.option("--batch-size", default=128, type=click.IntRange(1), help="Films at a time.")
 machine_flags = several(device_flag, decoding_flag, threads_flag, cache_flag)
 compute_flags = as_one("compute", Compute, machine_flags)
 batch_compute_flags = as_one("compute", Compute, machine_flags, batch_flag)
@@ -188,14 +186,12 @@ novel_flag = click.option(
     "--novel", metavar="A,B", callback=comma_names, help="Findings not trained on.  [default: as the checkpoint says]"
 )
 ways_flag = click.option("--n-way", type=click.IntRange(2), help="Findings in an episode.  [default: all]")
-draw_seed_flag = click.option("--seed", default=0, show_default=True, help="Of the episodes.")
+draw_seed_flag = click.option("--seed", default=0, help="Of the episodes.")
 run_folder_flag = click.option("--out", required=True, type=folder_path, help="The run folder to write.")
 resume_flag = click.option("--resume", is_flag=True, help="Go on from OUT/last.ckpt, with the same settings.")
-crop_flag = click.option(
-    "--crop", default="square", show_default=True, type=click.Choice(CROPS), help="How a film becomes square."
-)
+crop_flag = click.option("--crop", default="square", type=click.Choice(CROPS), help="How a film becomes square.")
 resize_flag = click.option(
-    "--resize", default="bilinear", show_default=True, type=click.Choice(RESIZES), help="How its pixels are averaged."
+    "--resize", default="bilinear", type=click.Choice(RESIZES), help="How its pixels are averaged."
 )
 depth_flag = click.option(
     "--bit-depth", type=click.IntRange(8, 16), help="Of 16-bit files.  [default: from each file's maximum]"

@@ -6,21 +6,9 @@ from pathlib import Path
 import click
 
 from fewshot_cxr import report  # each name loads when it is asked for: no matplotlib without a figure
+from fewshot_cxr.cli import flags
 from fewshot_cxr.cli.console import bars_for, say_notes, say_problems, say_written, show_tables, write_result
 from fewshot_cxr.cli.exemplars import of_split, rule_flags, split_flag, training_films_flag
-from fewshot_cxr.cli.flags import (
-    ALL,
-    as_one,
-    batch_compute_flags,
-    checkpoint_flag,
-    comma_names,
-    data_flag,
-    draw_seed_flag,
-    is_count,
-    json_flag,
-    novel_flag,
-    ways_flag,
-)
 from fewshot_cxr.cli.outputs import numbers_file, picture_file
 from fewshot_cxr.cli.results import show_warnings
 from fewshot_cxr.cli.sources import Reading, read_films, reading_flags
@@ -37,10 +25,10 @@ from fewshot_cxr.workflows.learning_curves import CurveQuestion, measure_curve_o
 
 def _counts(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
     """Take the numbers out of "1,2,5"."""
-    names = comma_names(context, parameter, value)
+    names = flags.comma_names(context, parameter, value)
     if names is None:
         return None
-    if not all(map(is_count, names)) or len(set(map(int, names))) < len(names):
+    if not all(map(flags.is_count, names)) or len(set(map(int, names))) < len(names):
         raise click.UsageError(f"{parameter.opts[0]} {value}: distinct numbers from 1 up were expected, as 1,2,5")
     return tuple(map(int, names))
 
@@ -50,7 +38,7 @@ def _question(novel: tuple[str, ...] | None, **given: object) -> CurveQuestion:
     return make(novel=novel or (), **given)
 
 
-question_flags = as_one(
+question_flags = flags.as_one(
     "question",
     _question,
     click.option(
@@ -58,33 +46,30 @@ question_flags = as_one(
         metavar="N,N",
         callback=_counts,
         default=",".join(map(str, SHOTS)),
-        show_default=True,
         help="Labelled films of each finding.",
     ),
-    novel_flag,
+    flags.novel_flag,
     click.option(
         "--ahead",
         metavar="N,N",
         callback=_counts,
         help="Forecast these shots.  [default: 20 more than the largest that was measured]",
     ),
-    ways_flag,
-    click.option(
-        "--n-query", type=click.IntRange(1), default=N_QUERY, show_default=True, help="Films to classify per finding."
-    ),
-    click.option("--n-episodes", type=click.IntRange(1), default=1000, show_default=True, help="Episodes."),
-    draw_seed_flag,
+    flags.ways_flag,
+    click.option("--n-query", type=click.IntRange(1), default=N_QUERY, help="Films to classify per finding."),
+    click.option("--n-episodes", type=click.IntRange(1), default=1000, help="Episodes."),
+    flags.draw_seed_flag,
 )
 
 
 @click.command()
-@checkpoint_flag
-@data_flag
+@flags.checkpoint_flag
+@flags.data_flag
 @split_flag
 @click.option(
     "--support-split",
     metavar="A,B|all",
-    callback=comma_names,
+    callback=flags.comma_names,
     help="Labelled films are of these splits.  [default: of --split]",
 )
 @training_films_flag
@@ -92,9 +77,9 @@ question_flags = as_one(
 @rule_flags(f"{name}{' (transductive)' * (name in TRANSDUCTIVE)}" for name in RULES)
 @click.option("--csv", "csv_file", type=numbers_file, help="Write the numbers as CSV.")
 @click.option("--plot", "plot_file", type=picture_file, help="Draw the curve: .png or .svg.")
-@batch_compute_flags
+@flags.batch_compute_flags
 @reading_flags
-@json_flag
+@flags.json_flag
 def command(
     *,
     checkpoint: Path,
@@ -151,7 +136,7 @@ def command(
 
 def _support(records: Records, splits: tuple[str, ...]) -> Records:
     """Return the films of several splits; each must have some."""
-    if splits == (ALL,):
+    if splits == (flags.ALL,):
         return records
     for name in splits:
         records.of_split(name)

@@ -57,11 +57,11 @@ def _check_suffix(kind: str, plot: PlotKind, out: Path) -> None:
 @as_one(
     "look",
     PlotOptions,
-    click.option("--theme", type=click.Choice(sorted(THEMES)), default="light", show_default=True),
-    click.option("--title", default="", help="Above the figure."),
+    click.option("--theme", type=click.Choice(sorted(THEMES)), default="light"),
+    click.option("--title", default="", show_default=False, help="Above the figure."),
     seed_flag,
-    click.option("--method", default="tsne", show_default=True, help=f"projection: {', '.join(METHODS)}."),
-    click.option("--colour", default="finding", show_default=True, help=f"projection, som: {', '.join(COLOURS)}."),
+    click.option("--method", default="tsne", help=f"projection: {', '.join(METHODS)}."),
+    click.option("--colour", default="finding", help=f"projection, som: {', '.join(COLOURS)}."),
 )
 @click.option(
     "--before",

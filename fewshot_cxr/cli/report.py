@@ -22,7 +22,9 @@ from fewshot_cxr.workflows.run_report import GivenFilms, report_page
 @click.option("--data", "source", help="Films to show.  [default: those of the split.csv of the first run]")
 @click.option("--split", help="Show the films of this split.  [default: test, where there is one]")
 @click.option("--support-split", help="Labelled films for heat maps.  [default: train, where there is one]")
-@click.option("--title", default="", help="Of the page.  [default: the names of the runs and results]")
+@click.option(
+    "--title", default="", show_default=False, help="Of the page.  [default: the names of the runs and results]"
+)
 @overwrite_flag
 @keep_paths_flag
 @seed_flag

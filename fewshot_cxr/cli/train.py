@@ -87,7 +87,7 @@ def trainer_flags(default: Trainer, *flags: Flag) -> Flag:
 def _encoder_flags(default: Trainer) -> Flag:
     """Return what says which encoder it is, and what its pixels mean."""
     return several(
-        click.option("--encoder", default=default.encoder, show_default=True, help=choices(ENCODER_NAMES)),
+        click.option("--encoder", default=default.encoder, help=choices(ENCODER_NAMES)),
         encoder_option_flag,
         start_flags,
         click.option(
@@ -98,39 +98,37 @@ def _encoder_flags(default: Trainer) -> Flag:
         click.option(
             "--frozen-views",
             default=1,
-            show_default=True,
             type=click.IntRange(1),
             help="Of a training film where the head alone is trained: as it is, and augmented.",
         ),
-        click.option("--layer-decay", default=1.0, show_default=True, help="Of the rate, from the head to the stem."),
+        click.option("--layer-decay", default=1.0, help="Of the rate, from the head to the stem."),
         image_flags(default.image_spec),
-        click.option("--standardisation", default="spec", show_default=True, help=choices(STANDARDISATIONS)),
-        click.option("--augment/--no-augment", default=True, show_default=True, help="Of training films."),
+        click.option("--standardisation", default="spec", help=choices(STANDARDISATIONS)),
+        click.option("--augment/--no-augment", default=True, help="Of training films."),
     )
 
 
 def _schedule_flags(default: Trainer) -> Flag:
     """Return what says how the training goes."""
     return several(
-        click.option("--epochs", "n_epochs", default=default.n_epochs, show_default=True, type=click.IntRange(1)),
+        click.option("--epochs", "n_epochs", default=default.n_epochs, type=click.IntRange(1)),
         click.option(
             "--batches",
             "n_batches",
             type=click.IntRange(1),
             help="In an epoch.  [default: about as many as cover the films]",
         ),
-        click.option("--optimizer", default=default.optimizer, show_default=True, help=choices(OPTIMIZERS)),
-        click.option("--lr", default=default.lr, show_default=True, help="Peak learning rate."),
-        click.option("--weight-decay", default=default.weight_decay, show_default=True),
+        click.option("--optimizer", default=default.optimizer, help=choices(OPTIMIZERS)),
+        click.option("--lr", default=default.lr, help="Peak learning rate."),
+        click.option("--weight-decay", default=default.weight_decay),
         click.option("--clip-value", type=float, help="Largest value in the gradient, beside its norm."),
         click.option("--restart-every", type=click.IntRange(1), help="Epochs after which the optimiser begins anew."),
-        click.option("--schedule", default=default.schedule, show_default=True, help=choices(SCHEDULES)),
-        click.option("--precision", default="auto", show_default=True, help=choices(PRECISIONS)),
+        click.option("--schedule", default=default.schedule, help=choices(SCHEDULES)),
+        click.option("--precision", default="auto", help=choices(PRECISIONS)),
         click.option(
             "--patience",
             type=click.IntRange(1),
             default=default.patience,
-            show_default=default.patience is not None,
             help="Stop after so many epochs that were no better.",
         ),
         click.option("--max-minutes", type=float, help="Begin no epoch that would end later."),
@@ -163,17 +161,17 @@ def command() -> None:
 @trainer_flags(
     _SIAMESE,
     click.option("--embedding-dim", type=click.IntRange(2), help="Of the head.  [default: the encoder's]"),
-    click.option("--loss", default=_SIAMESE.loss, show_default=True, help=choices(LOSSES)),
+    click.option("--loss", default=_SIAMESE.loss, help=choices(LOSSES)),
     click.option("--miner", help=f"{choices(MINERS)}  [default: the loss's own]"),
-    click.option("--distance", default=_SIAMESE.distance, show_default=True, help=choices(DISTANCES)),
+    click.option("--distance", default=_SIAMESE.distance, help=choices(DISTANCES)),
     click.option("--margin", type=float, help="Of the loss.  [default: the loss's own]"),
-    click.option("--memory", default=0, show_default=True, help="Embeddings of earlier batches to compare with, too."),
+    click.option("--memory", default=0, help="Embeddings of earlier batches to compare with, too."),
     click.option("--aux", help=f"Self-supervised term beside the loss: {choices(AUXILIARIES)}  [default: none]"),
-    click.option("--aux-weight", default=_SIAMESE.aux_weight, show_default=True),
+    click.option("--aux-weight", default=_SIAMESE.aux_weight),
     click.option("--sampler", help=f"{choices(SAMPLERS)}  [default: the loss's own]"),
-    click.option("--batch-size", default=_SIAMESE.batch_size, show_default=True, type=click.IntRange(4)),
+    click.option("--batch-size", default=_SIAMESE.batch_size, type=click.IntRange(4)),
     click.option("--n-way", type=click.IntRange(2), help="Of episodic batches.  [default: all findings]"),
-    click.option("--n-shot", default=_SIAMESE.n_shot, show_default=True, help="Of episodic batches."),
+    click.option("--n-shot", default=_SIAMESE.n_shot, help="Of episodic batches."),
     click.option(
         "--keep",
         callback=_number_or_name,
@@ -197,13 +195,13 @@ def siamese(*, run: Run, trainer: SiameseTrainer, reading: Reading, json_file: s
 @run_flags
 @trainer_flags(
     _CLASSIFIER,
-    click.option("--loss", default=_CLASSIFIER.loss, show_default=True, help=choices(CLASSIFICATION_LOSSES)),
+    click.option("--loss", default=_CLASSIFIER.loss, help=choices(CLASSIFICATION_LOSSES)),
     click.option("--multi-label", "is_multi_label", is_flag=True, help="A film may show several findings: --loss bce."),
     click.option("--class-weights", help=f"Of the loss: {choices(CLASS_WEIGHTS)}  [default: none]"),
-    click.option("--balance", default="none", show_default=True, help=f"Of an epoch's films: {choices(BALANCES)}"),
-    click.option("--head-bias/--no-head-bias", default=True, show_default=True),
-    click.option("--batch-size", default=_CLASSIFIER.batch_size, show_default=True, type=click.IntRange(2)),
-    click.option("--monitor", default=_CLASSIFIER.monitor, show_default=True, help=choices(MONITORS)),
+    click.option("--balance", default="none", help=f"Of an epoch's films: {choices(BALANCES)}"),
+    click.option("--head-bias/--no-head-bias", default=True),
+    click.option("--batch-size", default=_CLASSIFIER.batch_size, type=click.IntRange(2)),
+    click.option("--monitor", default=_CLASSIFIER.monitor, help=choices(MONITORS)),
 )
 @reading_flags
 @json_flag

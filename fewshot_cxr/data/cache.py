@@ -23,6 +23,7 @@ import numpy as np
 
 from fewshot_cxr._json import read_json
 from fewshot_cxr._processors import n_processors
+from fewshot_cxr._progress import Bar, tell
 from fewshot_cxr.data.film import DecodingFacts, notes_of_films, takes_any_modality
 from fewshot_cxr.data.images import decode_film, is_read_anew
 from fewshot_cxr.data.packs import Facts, Places, file_hash, read_packs, write_listing
@@ -33,7 +34,6 @@ from fewshot_cxr.records import Problem, Records, resolve_below
 from fewshot_cxr.storage import whole_file, write_text
 from fewshot_cxr.whole_files import sweep_parts
 
-Progress = Callable[[int, int], None]
 # Films whose gray has changed, and these alone, have it in their key: what older packs hold of the others still serves.
 _GRAY_VERSION = 2
 _HOME = "~/.cache/fewshot_cxr"
@@ -85,7 +85,7 @@ def cache_films(
     *,
     folder: str | Path | None = None,
     n_workers: int | None = None,
-    progress: Progress | None = None,
+    progress: Bar | None = None,
 ) -> CachedFilms:
     """Decode films that the cache does not hold yet, and return all of them as memory maps.
 
@@ -114,8 +114,7 @@ def cache_films(
             index |= packed
             reasons |= {row: unreadable[key] for row, key in enumerate(hashes) if key in unreadable}
             n_done += len(keys)
-    if progress is not None:
-        progress(len(records), len(records))
+    tell(progress, len(records), len(records))
     told = [(film, facts.get(key, DecodingFacts())) for film, key in zip(records, hashes, strict=True)]
     for row, (film, known) in enumerate(told):
         if known.stranger and not takes_any_modality(film):
@@ -277,7 +276,7 @@ def _recipe_name(spec: ImageSpec) -> str:
     return name if spec.equalise == "none" else f"{name}-{spec.equalise}"
 
 
-def _report(progress: Progress, n_before: int, n_films: int, n_done: int) -> None:
+def _report(progress: Bar, n_before: int, n_films: int, n_done: int) -> None:
     progress(n_before + n_done, n_films)
 
 

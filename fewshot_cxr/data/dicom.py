@@ -10,26 +10,12 @@ from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
-from pydicom import Dataset, FileMetaDataset, dcmread
+from pydicom import Dataset, FileMetaDataset, dcmread, uid
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.filereader import read_dataset
 from pydicom.pixels.processing import apply_color_lut
 from pydicom.pixels.utils import pixel_array
 from pydicom.tag import Tag
-from pydicom.uid import (
-    JPEG2000,
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRBigEndian,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-    JPEG2000Lossless,
-    JPEGBaseline8Bit,
-    JPEGExtended12Bit,
-    JPEGLossless,
-    JPEGLosslessSV1,
-    JPEGLSLossless,
-    JPEGLSNearLossless,
-)
 
 from fewshot_cxr.data.codestream import ANY_CODES, NO_CODES, check_parts, lengthened, may_lack_data
 from fewshot_cxr.data.dicom_checks import check_film, check_pixel_data
@@ -44,16 +30,16 @@ _DAMAGED = "damaged: its picture cannot be decoded"
 # Named, so that a decoder that happens to be installed too is not asked: GDCM's ends the process on a damaged film. And
 # for plain JPEG Pillow takes a third of the time.
 _PLUGINS = {
-    JPEGBaseline8Bit: "pillow",
-    JPEGLSLossless: "pyjpegls",
-    JPEGLSNearLossless: "pyjpegls",
-    JPEG2000Lossless: "pylibjpeg",
-    JPEG2000: "pylibjpeg",
-    JPEGLossless: "pylibjpeg",
-    JPEGLosslessSV1: "pylibjpeg",
-    JPEGExtended12Bit: "pylibjpeg",
+    uid.JPEGBaseline8Bit: "pillow",
+    uid.JPEGLSLossless: "pyjpegls",
+    uid.JPEGLSNearLossless: "pyjpegls",
+    uid.JPEG2000Lossless: "pylibjpeg",
+    uid.JPEG2000: "pylibjpeg",
+    uid.JPEGLossless: "pylibjpeg",
+    uid.JPEGLosslessSV1: "pylibjpeg",
+    uid.JPEGExtended12Bit: "pylibjpeg",
 }
-_HUFFMAN = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1)
+_HUFFMAN = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLossless, uid.JPEGLosslessSV1)
 _MOST_HEADER_BYTES = 2**24
 _PIXEL_GROUP = 0x7FE0
 _MOST_VALUE_BYTES = 2**20  # but for the pixels; the tables of gray, of 128 KB, are the largest that are used
@@ -132,14 +118,14 @@ def open_header(stream: BinaryIO, tags: list[str] | None = None) -> Dataset:
         stream.seek(128)
         stream.seek(HEAD_BYTES if stream.read(4) == b"DICM" else 0)
         meta = read_dataset(stream, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
-        if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+        if meta.get("TransferSyntaxUID") == uid.DeflatedExplicitVRLittleEndian:
             return _inflated(stream.read(), meta, tags)
         stream.seek(0)
         header = dcmread(stream, force=True, specific_tags=tags, stop_before_pixels=tags is not None)
         if "TransferSyntaxUID" not in header.file_meta:
             is_implicit, is_little = header.original_encoding
-            explicit = ExplicitVRLittleEndian if is_little else ExplicitVRBigEndian
-            header.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if is_implicit else explicit
+            explicit = uid.ExplicitVRLittleEndian if is_little else uid.ExplicitVRBigEndian
+            header.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if is_implicit else explicit
         return _without_large_values(header)
     except MemoryError:
         raise OSError("the picture does not fit into the memory") from None
@@ -163,7 +149,7 @@ def _inflated(deflated: bytes, meta: Dataset, tags: list[str] | None) -> Dataset
     header = read_dataset(content, False, True, stop_when=stop, specific_tags=[*map(Tag, tags)] if tags else None)
     header.set_original_encoding(False, True)
     header.file_meta = FileMetaDataset(meta)
-    header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian  # as it lies here now
+    header.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian  # as it lies here now
     return _without_large_values(header)
 
 

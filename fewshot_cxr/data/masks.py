@@ -1,12 +1,13 @@
 """Where the lungs are on each film: masks read through the geometry that the film itself went through."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from fewshot_cxr._progress import Bar
 from fewshot_cxr.data.images import read_gray
 from fewshot_cxr.data.readers.film_walk import walk_films
 from fewshot_cxr.data.reading import read_all
@@ -53,7 +54,7 @@ def lung_masks(
     *,
     folder: str | Path | None = None,
     n_workers: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Bar | None = None,
 ) -> LungMasks:
     """Read the lung mask of every film that has one, cut and resized as the film is.
 

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from fewshot_cxr._processors import n_processors
+from fewshot_cxr._progress import Bar, tell
 
 _CHUNK = 64
 Item = TypeVar("Item")
@@ -12,11 +13,7 @@ Result = TypeVar("Result")
 
 
 def read_all(
-    read: Callable[[Item], Result],
-    items: Sequence[Item],
-    *,
-    n_workers: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    read: Callable[[Item], Result], items: Sequence[Item], *, n_workers: int | None = None, progress: Bar | None = None
 ) -> Iterator[Result | str]:
     """Yield what `read` returns for each item, in order; the text of its OSError or ValueError where it raises one.
 
@@ -38,5 +35,4 @@ def read_all(
         for start in range(0, len(items), _CHUNK):
             chunk = items[start : start + _CHUNK]
             yield from pool.map(tried, chunk)
-            if progress is not None:
-                progress(start + len(chunk), len(items))
+            tell(progress, start + len(chunk), len(items))

@@ -1,11 +1,11 @@
 """Mean and spread of the training films: of all pixels together, and of each pixel of the square."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from fewshot_cxr._checks import check_at_least
+from fewshot_cxr._progress import Bar, tell
 from fewshot_cxr.data.cache import CachedFilms
 
 _CHUNK_PIXELS = 2**22  # gathered at a time, so that memory does not grow with the films
@@ -30,7 +30,7 @@ class FilmStatistics:
     pixel_std: np.ndarray
 
 
-def film_statistics(films: CachedFilms, *, progress: Callable[[int, int], None] | None = None) -> FilmStatistics:
+def film_statistics(films: CachedFilms, *, progress: Bar | None = None) -> FilmStatistics:
     """Measure decoded films, a few at a time from the memory map.
 
     Pixels are whole numbers of 0..255, so their sums and sums of squares are exact in int64 (to 11 million films), and
@@ -52,8 +52,7 @@ def film_statistics(films: CachedFilms, *, progress: Callable[[int, int], None] 
         images = films.rows(np.arange(first, last))
         sums += images.sum(axis=0, dtype=np.int64)
         squares += np.square(images, dtype=np.uint16).sum(axis=0, dtype=np.int64)  # 255 squared is 65,025
-        if progress is not None:
-            progress(last, n_films)
+        tell(progress, last, n_films)
     # n times the squared differences is n * squares - sums^2, whole numbers still; only the quotient is rounded.
     pixel_variance = (n_films * squares - sums**2) / (n_films * (n_films - 1))
     n_pixels, total, total_squares = n_films * size_px**2, int(sums.sum()), int(squares.sum())

@@ -1,10 +1,10 @@
 """Whether every film that a reader lists can be decoded, and what a list of films holds, in numbers."""
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from fewshot_cxr._progress import Bar
 from fewshot_cxr.data.film import DecodingFacts, notes_of_films, takes_any_modality
 from fewshot_cxr.data.images import decode_film
 from fewshot_cxr.data.reading import read_all
@@ -12,9 +12,7 @@ from fewshot_cxr.records import Problem, Record, Records
 from fewshot_cxr.unknown_patients import count_unknown
 
 
-def verify_films(
-    records: Records, *, n_workers: int | None = None, progress: Callable[[int, int], None] | None = None
-) -> Records:
+def verify_films(records: Records, *, n_workers: int | None = None, progress: Bar | None = None) -> Records:
     """Decode every film once, keep nothing of it, and leave out those that cannot be decoded.
 
     Args:

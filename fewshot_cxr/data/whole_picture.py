@@ -11,15 +11,7 @@ import numpy as np
 from PIL import Image
 from PIL.ImageFile import ImageFile
 
-from fewshot_cxr.data.codestream import (
-    ANY_CODES,
-    END,
-    check_codestream,
-    check_parts,
-    check_scans,
-    lengthened,
-    may_lack_data,
-)
+from fewshot_cxr.data import codestream
 from fewshot_cxr.data.jpeg2000 import check_blocks
 from fewshot_cxr.data.plain_file import CountedBytes
 
@@ -51,8 +43,10 @@ def check_after(picture: ImageFile, content: bytes) -> None:
         OSError: it does not.
     """
     if picture.format in _JPEGS:
-        check_parts(content)
-        is_cut = may_lack_data(content, _ends_flat(picture)) and not _is_same(picture, lengthened(content, ANY_CODES))
+        codestream.check_parts(content)
+        is_cut = codestream.may_lack_data(content, _ends_flat(picture)) and not _is_same(
+            picture, codestream.lengthened(content, codestream.ANY_CODES)
+        )
     else:
         is_cut = picture.format == "WEBP" and _is_cut_webp(picture, _packed_webp(content))
     if is_cut:
@@ -135,20 +129,20 @@ def _check_strips(picture: ImageFile, content: bytes) -> None:
     """Insist on the end of each JPEG in a TIFF, and of their tables: libtiff makes up what is missing."""
     tags = picture.tag_v2  # type: ignore[attr-defined]  # of TIFF
     if tags.get(_PACKING) == _OLD_JPEG:
-        check_scans(content)
+        codestream.check_scans(content)
     if tags.get(_PACKING) != _JPEG:
         return
     places, lengths = (next((tags[tag] for tag in some if tag in tags), ()) for some in (_PLACES, _LENGTHS))
     if sum(lengths) > len(content):
         raise OSError("its strips are longer than the file")
-    if not tags.get(_TABLES, END).endswith(END):
+    if not tags.get(_TABLES, codestream.END).endswith(codestream.END):
         raise OSError("the tables of its JPEGs are cut short")
     for place, length in zip(places, lengths, strict=False):
-        check_codestream(content[place : place + length])
+        codestream.check_codestream(content[place : place + length])
 
 
 _CHECKS: dict[str, Callable[[ImageFile, bytes], None]] = {
-    **dict.fromkeys(_JPEGS, lambda _, content: check_scans(content)),
+    **dict.fromkeys(_JPEGS, lambda _, content: codestream.check_scans(content)),
     "JPEG2000": lambda _, content: check_blocks(content),
     "PNG": _check_png,
     "PPM": _check_text,

@@ -5,7 +5,7 @@ file; that support and query share none is checked anew, against the patients of
 """
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from copy import copy
 from pathlib import Path
@@ -14,14 +14,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from fewshot_cxr._checks import check_whole
+from fewshot_cxr._progress import Bar, tell
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.episodes.block import EpisodeBlock
 from fewshot_cxr.episodes.file_header import KIND, TENSORS, list_films, open_episodes
 from fewshot_cxr.storage import Int32Spool, save_streams
 
 _BLOCK_CELLS = 1 << 20  # row numbers in work at once: some MB, whatever n_episodes is
-
-Progress = Callable[[int, int], None]
 
 
 class EpisodeSource(Protocol):
@@ -67,7 +66,7 @@ def save_episodes(
     path: str | Path,
     *,
     drawn_for: Mapping[str, Any] | None = None,
-    progress: Progress | None = None,
+    progress: Bar | None = None,
 ) -> None:
     """Write episodes to one safetensors file, whole or not at all, block by block.
 
@@ -98,8 +97,7 @@ def save_episodes(
                 spools[name].add(rows)
                 if name != "class_ids":
                     is_used[rows.ravel()] = True
-            if progress is not None:
-                progress(block.first + len(block), episodes.n_episodes)
+            tell(progress, block.first + len(block), episodes.n_episodes)
         listed, rows = list_films(films, is_used[:-1])
         # Padding is -1, which as an index is the last cell: that cell holds -1.
         position = np.full(len(films) + 1, -1, dtype=np.int32)

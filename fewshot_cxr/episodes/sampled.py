@@ -92,17 +92,10 @@ class Episodes:
         n_query: int = 15,
         n_episodes: int = 1000,
         seed: int = 0,
-        prevalence: str = "balanced",
-        if_too_small: str = "error",
-        allow_patient_overlap: bool = False,
-        always: Sequence[str] = (),
-        never: Sequence[str] = (),
-        may_support: np.ndarray | None = None,
-        may_query: np.ndarray | None = None,
-        nested_in: int | None = None,
+        **options: Any,
     ) -> "Episodes":
         """Describe the episodes over labelled embeddings; see the class for arguments and errors."""
-        settings: dict[str, Any] = {} if n_way is None else {"n_way": n_way}
+        settings = options if n_way is None else {"n_way": n_way, **options}
         return cls(
             class_ids=films.class_ids,
             group_ids=films.patient_ids,
@@ -112,14 +105,6 @@ class Episodes:
             n_episodes=n_episodes,
             seed=seed,
             paths=films.paths,
-            prevalence=prevalence,
-            if_too_small=if_too_small,
-            allow_patient_overlap=allow_patient_overlap,
-            always=always,
-            never=never,
-            may_support=may_support,
-            may_query=may_query,
-            nested_in=nested_in,
             **settings,
         )
 

@@ -1,6 +1,5 @@
 """What stands behind an encoder: a classifier, its linear head and the findings it tells; or a learned distance."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,13 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fewshot_cxr._progress import Bar
 from fewshot_cxr.data import CachedFilms
 from fewshot_cxr.encoders import Encoder, load_encoder, load_head
 from fewshot_cxr.inference.device import choose_device
 from fewshot_cxr.inference.embed import film_vectors
 from fewshot_cxr.objectives import LinearHead, WeightedL1Head
-
-Progress = Callable[[int, int], None]
 
 _LINEAR = "linear"
 _WEIGHTED_L1 = "weighted_l1"
@@ -107,7 +105,7 @@ def classify_films(
     *,
     batch_size: int = 128,
     device: str = "auto",
-    progress: Progress | None = None,
+    progress: Bar | None = None,
 ) -> np.ndarray:
     """Return the logits of decoded films.
 

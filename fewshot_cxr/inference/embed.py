@@ -1,7 +1,7 @@
 """Films through a trained encoder to embeddings, a batch at a time."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from fewshot_cxr._progress import Auto, bar_of
+from fewshot_cxr._progress import Auto, Bar, bar_of, tell
 from fewshot_cxr.data import (
     CachedFilms,
     DatasetFilms,
@@ -85,9 +85,6 @@ def portions(images: Tensor) -> tuple[Tensor, ...]:
     return torch.split(images, max(1, _PIXELS_AT_ONCE // (images.shape[-2] * images.shape[-1])))
 
 
-Progress = Callable[[int, int], None]
-
-
 def embed(
     encoder: Encoder | nn.Module,
     records: Records | Dataset[Any],
@@ -96,7 +93,7 @@ def embed(
     batch_size: int = 128,
     device: str = "auto",
     cache_folder: str | Path | None = None,
-    progress: Progress | Auto | None = "auto",
+    progress: Bar | Auto | None = "auto",
 ) -> Embeddings:
     """Embed films, each once.
 
@@ -141,7 +138,7 @@ def embed_films(
     is_multi_label: bool = False,
     batch_size: int = 128,
     device: str = "auto",
-    progress: Progress | None = None,
+    progress: Bar | None = None,
 ) -> Embeddings:
     """Embed films that are decoded already; see `embed`, and `with_facts` for `is_multi_label`."""
     vectors = film_vectors(encoder, films, batch_size=batch_size, device=device, progress=progress)
@@ -152,12 +149,7 @@ def embed_films(
 
 
 def film_vectors(
-    encoder: Encoder,
-    films: CachedFilms,
-    *,
-    batch_size: int = 128,
-    device: str = "auto",
-    progress: Progress | None = None,
+    encoder: Encoder, films: CachedFilms, *, batch_size: int = 128, device: str = "auto", progress: Bar | None = None
 ) -> np.ndarray:
     """Return the embeddings of decoded films, float32, shape (N, dim); see `embed`."""
     rows = (np.arange(first, min(first + batch_size, len(films))) for first in range(0, len(films), batch_size))
@@ -165,8 +157,7 @@ def film_vectors(
     for vectors in embed_batches(encoder, map(films.rows, rows), choose_device(device)):
         parts.append(vectors)
         n_done += len(vectors)
-        if progress is not None:
-            progress(n_done, len(films))
+        tell(progress, n_done, len(films))
     return np.concatenate(parts)
 
 
@@ -177,7 +168,7 @@ def embed_files(
     batch_size: int = 128,
     device: str = "auto",
     any_modality: bool = False,
-    progress: Progress | None = None,
+    progress: Bar | None = None,
 ) -> tuple[np.ndarray, list[Path], list[Problem]]:
     """Embed unlabelled films by file name, without the cache.
 
@@ -214,8 +205,7 @@ def embed_files(
             read.append(path)
             facts.append((Record(str(path), ()), film.facts))
         parts += list(embed_batches(encoder, [np.stack(films)] if films else [], chosen))
-        if progress is not None:
-            progress(min(first + batch_size, len(files)), len(files))
+        tell(progress, min(first + batch_size, len(files)), len(files))
     if not read:
         reason = f"{problems[0].path}: {problems[0].reason}" if problems else "there is none"
         raise FileNotFoundError(f"no film is readable: {reason}")

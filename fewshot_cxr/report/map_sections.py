@@ -1,10 +1,11 @@
 """Maps of an embedding: films on a plane by finding and by source, and on a self-organising map."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 
+from fewshot_cxr._progress import Bar
 from fewshot_cxr.report.html import Section
 from fewshot_cxr.report.pictures import Picture
 from fewshot_cxr.report.tables import Table, number_text
@@ -12,8 +13,6 @@ from fewshot_cxr.visualise.projection import project
 from fewshot_cxr.visualise.projection_figure import projection_figure, projections_figure
 from fewshot_cxr.visualise.som import Proximity, Som, class_proximity, train_som
 from fewshot_cxr.visualise.som_figures import som_hits_figure
-
-Progress = Callable[[int, int], None]
 
 _NOT_STATED = "not stated"
 _FILMS_OF_A_CELL = 5  # on average; a grid of more cells than that is mostly empty
@@ -75,7 +74,7 @@ def som_section(
     distance: str = "euclidean",
     seed: int = 0,
     heading: str = "Which findings lie next to which",
-    progress: Progress | None = None,
+    progress: Bar | None = None,
 ) -> Section:
     """Show the majority finding of each cell of a self-organising map, and how near findings lie on it.
 

@@ -14,6 +14,7 @@ import lightning
 from lightning.pytorch.loggers import Logger
 
 from fewshot_cxr._csv import csv_table
+from fewshot_cxr._progress import Bar, tell
 from fewshot_cxr.encoders import Encoder
 from fewshot_cxr.encoders.base import not_finite
 from fewshot_cxr.records import Records
@@ -93,7 +94,7 @@ class RunKeeper(lightning.Callback):
         validate: Callable[[Learner], dict[str, float]] | None,
         monitor: str,
         save: Callable[[Learner, dict[str, float]], None] | None,
-        progress: Callable[[int, int], None] | None,
+        progress: Bar | None,
     ) -> None:
         self.folder, self.settings, self.validate = folder, settings, validate
         self.monitor, self.save, self.progress = monitor, save, progress
@@ -141,8 +142,7 @@ class RunKeeper(lightning.Callback):
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Report that all is done, where the run stops early, too."""
-        if self.progress is not None:
-            self.progress(trainer.global_step, trainer.global_step)
+        tell(self.progress, trainer.global_step, trainer.global_step)
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Note the time, set the scale of the learning rate, and forget the optimiser's moments where it restarts."""
@@ -163,8 +163,7 @@ class RunKeeper(lightning.Callback):
 
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any, **__: Any) -> None:
         """Report progress."""
-        if self.progress is not None:
-            self.progress(trainer.global_step, int(trainer.estimated_stepping_batches))
+        tell(self.progress, trainer.global_step, int(trainer.estimated_stepping_batches))
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Validate, keep, write, decide."""

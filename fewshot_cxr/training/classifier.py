@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from fewshot_cxr._checks import check_whole, lookup
-from fewshot_cxr._progress import Auto, bars_of
+from fewshot_cxr._progress import Auto, Bars, bars_of
 from fewshot_cxr.data import XrayDataset
 from fewshot_cxr.inference import Classifier, classifier_head_card
 from fewshot_cxr.objectives import LinearHead, build_classification_loss, class_weights
 from fewshot_cxr.samplers import BALANCES, ClassBatchSampler
 from fewshot_cxr.seeding import seeded_torch
-from fewshot_cxr.training.fitting import Data, Progress, Run, prepare_encoder
+from fewshot_cxr.training.fitting import Data, Run, prepare_encoder
 from fewshot_cxr.training.module import Learner
 from fewshot_cxr.training.objective import ClassifierObjective
 from fewshot_cxr.training.settings import TrainingSettings
@@ -96,7 +96,7 @@ class ClassifierTrainer(TrainingSettings):
         *,
         out: str | Path | None = None,
         resume: bool = False,
-        progress: Progress | Auto | None = "auto",
+        progress: Bars | Auto | None = "auto",
     ) -> TrainedClassifier:
         """Train and return the classifier of the best epoch.
 

@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import Dataset
 
 from fewshot_cxr._checks import lookup
+from fewshot_cxr._progress import Bar, Bars
 from fewshot_cxr.data import CachedFilms, DatasetFilms, XrayDataset, cache_films, film_statistics
 from fewshot_cxr.data.film_digests import film_digests, write_training_films
 from fewshot_cxr.encoders import (
@@ -37,7 +38,6 @@ from fewshot_cxr.training.settings import BACKBONE, TrainingSettings
 from fewshot_cxr.training.vectors import FilmVectors, embed_once, head_vectors, trains_head_alone
 from fewshot_cxr.training.views import Augmenter
 
-Progress = Callable[[str, int, int], None]
 Validate = Callable[[Learner, np.ndarray], dict[str, float]]
 Data = Records | Dataset[Any]
 CARD = "card.json"
@@ -72,7 +72,7 @@ class Run:
     problem_notes: tuple[str, ...]
     out: Path | None
     checkpoint: Path | None
-    progress: Progress | None
+    progress: Bars | None
 
     @classmethod
     def begin(
@@ -84,7 +84,7 @@ class Run:
         is_multi_label: bool = False,
         out: str | Path | None,
         resume: bool,
-        progress: Progress | None,
+        progress: Bars | None,
     ) -> "Run":
         """Choose the films of both parts and decode them; they are put in the order of their paths.
 
@@ -242,10 +242,7 @@ def prepare_encoder(
 
 
 def _decoded(
-    source: Records | DatasetFilms,
-    part: Records,
-    settings: TrainingSettings,
-    progress: Callable[[int, int], None] | None,
+    source: Records | DatasetFilms, part: Records, settings: TrainingSettings, progress: Bar | None
 ) -> CachedFilms:
     if isinstance(source, DatasetFilms):
         return source.take(part)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fewshot_cxr._checks import check_above, check_whole, lookup
-from fewshot_cxr._progress import Auto, bars_of
+from fewshot_cxr._progress import Auto, Bars, bars_of
 from fewshot_cxr.data import XrayDataset
 from fewshot_cxr.encoders import Encoder
 from fewshot_cxr.inference import RULES
@@ -18,7 +18,7 @@ from fewshot_cxr.inference.embed import with_facts
 from fewshot_cxr.objectives import CrossBatchMemory, build_auxiliary, build_loss, build_miner
 from fewshot_cxr.records import Records
 from fewshot_cxr.training.batches import choose_sampler
-from fewshot_cxr.training.fitting import Data, Progress, Run, prepare_encoder
+from fewshot_cxr.training.fitting import Data, Run, prepare_encoder
 from fewshot_cxr.training.keeping import DISTANCE, check_keep, fit_kept
 from fewshot_cxr.training.module import Learner
 from fewshot_cxr.training.objective import MetricObjective
@@ -114,7 +114,7 @@ class SiameseTrainer(TrainingSettings):
         *,
         out: str | Path | None = None,
         resume: bool = False,
-        progress: Progress | Auto | None = "auto",
+        progress: Bars | Auto | None = "auto",
     ) -> TrainedEncoder:
         """Train and return the encoder of the best epoch.
 

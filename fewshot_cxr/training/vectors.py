@@ -1,12 +1,13 @@
 """Films as pooled features, embedded once: what the head is trained on where nothing before it is."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from fewshot_cxr._progress import Bar, tell
 from fewshot_cxr.data import CachedFilms, XrayDataset, scale_films, standardise
 from fewshot_cxr.encoders import Encoder
 from fewshot_cxr.encoders.base import eval_mode
@@ -14,7 +15,6 @@ from fewshot_cxr.inference.embed import portions
 from fewshot_cxr.seeding import torch_generator
 from fewshot_cxr.training.views import Augmenter
 
-Progress = Callable[[int, int], None]
 _BATCH = 64  # films at a time
 
 
@@ -60,7 +60,7 @@ def embed_once(
     augmenter: Augmenter,
     n_views: int,
     device: torch.device,
-    progress: Progress | None,
+    progress: Bar | None,
 ) -> FilmVectors:
     """Embed the training films, as they are and perhaps in augmented views, and the validation films as they are.
 
@@ -80,8 +80,7 @@ def embed_once(
         for images in (batch for one in [*passes, _plain(val)] for batch in one):
             moved = standardise(images.to(device), encoder.image_spec).to(memory_format=torch.channels_last)
             parts.append(torch.cat([encoder.pool(encoder.features(part)) for part in portions(moved)]).float().cpu())
-            if progress is not None:
-                progress(sum(map(len, parts)), n_all)
+            tell(progress, sum(map(len, parts)), n_all)
     vectors = torch.cat(parts)
     views, plain = vectors[: -len(val)].clone(), vectors[-len(val) :].clone()
     stored = views.view(n_views, len(train), -1).transpose(0, 1).contiguous()

@@ -1,6 +1,6 @@
 """A self-organising map of embeddings: cells in a grid, near ones alike, and which findings lie next to which."""
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from typing import Any
@@ -11,10 +11,9 @@ from minisom import MiniSom  # type: ignore[import-untyped]  # it ships no types
 from numpy.typing import ArrayLike
 
 from fewshot_cxr._checks import check_whole
+from fewshot_cxr._progress import Bar
 from fewshot_cxr.seeding import generator
 from fewshot_cxr.visualise.projection import compared_rows, group_codes
-
-Progress = Callable[[int, int], None]
 
 _LEARNING_RATE = 0.5
 _MOST_AXES = 50  # of the embeddings, in training: a map of few cells needs no more, and time grows with them
@@ -77,7 +76,7 @@ def train_som(
     n_epochs: int = 30,
     seed: int = 0,
     distance: str = "euclidean",
-    progress: Progress | None = None,
+    progress: Bar | None = None,
 ) -> Som:
     """Train a map film by film, in a new order each epoch; the same input gives the same map.
 

@@ -1,20 +1,18 @@
 """On what films are decoded and go through a network."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from fewshot_cxr._progress import Bar, Bars
 from fewshot_cxr.data import CachedFilms, cache_films
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.encoders import Encoder
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.inference import Classifier, classify_films, embed_films
 from fewshot_cxr.records import Records
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +31,7 @@ class Compute:
     n_workers: int | None = None
     cache_folder: str | Path | None = None
     batch_size: int = 64
-    progress: Progress | None = None
+    progress: Bars | None = None
 
     def decode(self, records: Records, spec: ImageSpec, what: str = "films") -> CachedFilms:
         """Decode films, or find them in the cache."""
@@ -58,6 +56,6 @@ class Compute:
         report = self.report(f"classifying {what}")
         return classify_films(classifier, films, batch_size=self.batch_size, device=self.device, progress=report)
 
-    def report(self, what: str) -> Callable[[int, int], None] | None:
+    def report(self, what: str) -> Bar | None:
         """Return how to tell of one kind of work."""
         return None if self.progress is None else partial(self.progress, what)

@@ -1,11 +1,12 @@
 """The library's story on synthetic films: an encoder is taught what is known, a new finding comes, a bank answers."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fewshot_cxr._progress import Bar, Bars
 from fewshot_cxr.data import split_by_patient, write_manifest
 from fewshot_cxr.data.synthetic import make_synthetic
 from fewshot_cxr.encoders import weights_spec, with_given
@@ -22,7 +23,6 @@ from fewshot_cxr.workflows.judging import Exemplars, embed_exemplars
 from fewshot_cxr.workflows.run_files import PROVENANCE_FILE, provenance
 from fewshot_cxr.workflows.run_report import ReportFilms, film_sections
 
-Progress = Callable[[str, int, int], None]
 NEW_FINDING = "peripheral_ground_glass"
 N_SHOT = 5
 RULE = "prototype"
@@ -58,7 +58,7 @@ class DemoResult:
 
 
 def run_demo(
-    out: Path, *, seed: int = 0, n_patients: int = 100, device: str = "auto", progress: Progress | None = None
+    out: Path, *, seed: int = 0, n_patients: int = 100, device: str = "auto", progress: Bars | None = None
 ) -> DemoResult:
     """Draw films, teach a published encoder all findings but one, evaluate it with the new one, ask a support bank.
 
@@ -157,7 +157,7 @@ def _bank(out: Path, known: Records, labelled: Records, test: Records, compute: 
     return story
 
 
-def _episodes(used: ReportFilms, seen: Sequence[str], progress: Callable[[int, int], None] | None) -> Result:
+def _episodes(used: ReportFilms, seen: Sequence[str], progress: Bar | None) -> Result:
     return evaluate_episodes(
         used.embeddings,
         n_shot=N_SHOT,

@@ -1,13 +1,14 @@
 """The end of the demo: a support bank of the known findings is given films of the new one, and answers or abstains."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fewshot_cxr._progress import Bar
 from fewshot_cxr.data import patient_groups, read_gray
 from fewshot_cxr.inference import Prediction
 from fewshot_cxr.inference.bank import Answer, SupportBank
@@ -68,7 +69,7 @@ class BankStory:
 
 
 def ask_bank(
-    run: Path, known: Records, new: Records, test: Records, *, device: str, report: Callable[[int, int], None] | None
+    run: Path, known: Records, new: Records, test: Records, *, device: str, report: Bar | None
 ) -> tuple[SupportBank, BankStory]:
     """Build a bank of known findings, add films of a new one, and ask it about others.
 

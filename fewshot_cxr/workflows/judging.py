@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from fewshot_cxr._progress import Bar
 from fewshot_cxr.data import CachedFilms, findings_table, patient_ids
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.encoders import Encoder
@@ -28,7 +29,7 @@ from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
 from fewshot_cxr.workflows.weights_seen import count_training_films, weights_warnings, with_training_films, with_weights
 
-Planner = Callable[[Embeddings, Sequence[str] | None, Callable[[int, int], None] | None], Plan]
+Planner = Callable[[Embeddings, Sequence[str] | None, Bar | None], Plan]
 """From labelled films, the findings that the encoder was trained on, and progress, to episodes."""
 
 
@@ -40,9 +41,7 @@ class Exemplars:
     embeddings: Embeddings
     rule: ExemplarRule
 
-    def decide(
-        self, films: Embeddings, progress: Callable[[int, int], None] | None = None, *, fits_temperature: bool = True
-    ) -> Answers:
+    def decide(self, films: Embeddings, progress: Bar | None = None, *, fits_temperature: bool = True) -> Answers:
         """Decide what other films show; see `decide_by_exemplars`."""
         return decide_by_exemplars(
             films,

@@ -1,6 +1,6 @@
 """Draw one synthetic film, or a folder of them with their records."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fewshot_cxr._checks import check_at_least, lookup
+from fewshot_cxr._progress import Bar, tell
 from fewshot_cxr.data.synthetic.anatomy import draw_patient, draw_pose, outline_chest, pose_patient
 from fewshot_cxr.data.synthetic.scanners import SCANNERS, develop, draw_marker
 from fewshot_cxr.data.synthetic.signs import SIGNS, enlarge_heart
@@ -75,7 +76,7 @@ def make_synthetic(
     findings: Sequence[str] = SYNTHETIC_FINDINGS,
     seed: int = 0,
     size_px: int = 192,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Bar | None = None,
 ) -> Records:
     """Draw a set of films and their lung masks into `folder` as 8-bit PNG files, each written whole.
 
@@ -112,8 +113,7 @@ def make_synthetic(
         # The mask first: who is stopped between the two has no film whose mask is missing.
         _write(folder / str(record.mask_path), lungs.astype(np.uint8) * 255)
         _write(folder / record.path, image)
-        if progress is not None:
-            progress(done, len(planned))
+        tell(progress, done, len(planned))
     return Records(films=tuple(record for record, _, _ in planned), root=folder)
 
 

@@ -7,10 +7,10 @@ from time import perf_counter
 import numpy as np
 
 from fewshot_cxr import __version__
-from fewshot_cxr._progress import Auto, Bars, bars_of
+from fewshot_cxr._progress import Auto, Bar, Bars, bars_of
 from fewshot_cxr.data import notes_of_films
 from fewshot_cxr.evaluation.audit.confounding import assess_confounding
-from fewshot_cxr.evaluation.audit.film_pass import FilmFacts, Progress, read_films
+from fewshot_cxr.evaluation.audit.film_pass import FilmFacts, read_films
 from fewshot_cxr.evaluation.audit.near_duplicates import correlation_in_place, near_duplicates
 from fewshot_cxr.evaluation.audit.patients import (
     children_among_adults,
@@ -94,7 +94,7 @@ def exact_duplicates(films: Sequence[Record], facts: Sequence[FilmFacts | None])
 
 
 def _near_pairs(
-    films: Sequence[Record], facts: Sequence[FilmFacts | None], progress: Progress | None, *, n_workers: int | None
+    films: Sequence[Record], facts: Sequence[FilmFacts | None], progress: Bar | None, *, n_workers: int | None
 ) -> tuple[tuple[NearDuplicate, ...], tuple[NearDuplicate, ...]]:
     """Return copies saved anew, with the exact ones, and then those re-cropped or marked; both in the films' order.
 

@@ -1,7 +1,6 @@
 """One pass over the films: what is kept of each, and what is wrong with it."""
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -9,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fewshot_cxr._progress import Bar
 from fewshot_cxr.data import DecodingFacts, decode_film, takes_any_modality
 from fewshot_cxr.data.film_marks import chest_likeness, film_marks
 from fewshot_cxr.data.packs import file_hash
@@ -47,7 +47,6 @@ def film_faults(gray: NDArray[np.uint8]) -> tuple[str, ...]:
     return tuple(name for name, is_true in claims.items() if is_true)
 
 
-Progress = Callable[[int, int], None]
 THUMBNAIL_PX = 16
 BORDER_SHARE = 0.04  # of the shorter side: collimator edges and letters live there, hardly any lung does
 
@@ -75,7 +74,7 @@ class FilmFacts:
 
 
 def read_films(
-    records: Records, *, n_workers: int | None = None, progress: Progress | None = None
+    records: Records, *, n_workers: int | None = None, progress: Bar | None = None
 ) -> tuple[list[FilmFacts | None], tuple[Problem, ...]]:
     """Decode every film once.
 

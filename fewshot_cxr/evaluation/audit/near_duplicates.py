@@ -1,6 +1,5 @@
 """Near duplicates: the same film saved twice, told by its registered pixels."""
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from fewshot_cxr._checks import check_at_least
 from fewshot_cxr._processors import n_processors
+from fewshot_cxr._progress import Bar, tell
 from fewshot_cxr.evaluation.audit.perceptual_hash import candidate_pairs, check_gray, equalised, perceptual_hash
 
 Planes = NDArray[np.float32]
@@ -217,7 +217,7 @@ def near_duplicates(
     max_hamming: int = 10,
     min_correlation: float = MIN_CORRELATION,
     n_workers: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Bar | None = None,
 ) -> tuple[NearPair, ...]:
     """Find films that are one and the same: a hash proposes, the registered correlation confirms.
 
@@ -251,8 +251,7 @@ def near_duplicates(
             for row in np.flatnonzero(correlations >= min_correlation) + first:
                 a, b = pairs[row].tolist()
                 found.append(NearPair(a, b, int(hamming[row]), float(correlations[row - first])))
-            if progress is not None:
-                progress(first + len(correlations), len(pairs))
+            tell(progress, first + len(correlations), len(pairs))
     finally:
         pool.shutdown(cancel_futures=True)  # so that a stop by hand waits for no queue
     return tuple(found)

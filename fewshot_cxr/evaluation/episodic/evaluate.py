@@ -1,13 +1,13 @@
 """Episodes on cached embeddings: each film was embedded once, an episode is indexing and arithmetic."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from fewshot_cxr._checks import check_at_least, lookup, renamed
-from fewshot_cxr._progress import Auto, bar_of
+from fewshot_cxr._progress import Auto, Bar, bar_of
 from fewshot_cxr.distances import DISTANCES
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.episodes import EpisodeSource
@@ -27,7 +27,6 @@ from fewshot_cxr.evaluation.result import Result
 from fewshot_cxr.evaluation.scores import EXEMPLARS, UNFITTED
 from fewshot_cxr.inference.rules import RULES
 
-Progress = Callable[[int, int], None]
 N_PATIENT_EPISODES = 5000
 
 
@@ -57,7 +56,7 @@ def evaluate_episodes(
     calibrate: Embeddings | None = None,
     patient_interval: bool = True,
     device: str = "auto",
-    progress: Progress | Auto | None = "auto",
+    progress: Bar | Auto | None = "auto",
     floor: Embeddings | Mapping[str, Embeddings] | None = None,
 ) -> Result:
     """Classify the queries of many few-shot episodes and average; see `evaluate_plan` for what is returned.
@@ -140,7 +139,7 @@ def evaluate_plan(
     patient_interval: bool = True,
     n_patient_episodes: int | None = None,
     device: str = "auto",
-    progress: Progress | None = None,
+    progress: Bar | None = None,
     floor: Embeddings | Mapping[str, Embeddings] | None = None,
 ) -> Result:
     """Evaluate one rule in planned episodes: drawn, replayed from a file, or the folds of a support set.
@@ -198,7 +197,7 @@ def evaluate_plan(
 class _Counter:
     """Turn blocks done into calls of `progress`."""
 
-    def __init__(self, n_all: int, progress: Progress | None) -> None:
+    def __init__(self, n_all: int, progress: Bar | None) -> None:
         self._n_all, self._n_done, self._progress = n_all, 0, progress
 
     def __call__(self, n_more: int) -> None:

@@ -1,6 +1,6 @@
 """The best and the worst episodes: found in one pass that keeps no others, then shown film by film."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,14 +8,13 @@ import numpy as np
 import torch
 
 from fewshot_cxr._checks import check_whole
+from fewshot_cxr._progress import Bar, tell
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.episodes import EpisodeBlock, EpisodePart, EpisodeSource
 from fewshot_cxr.evaluation.episodic.film_rule import FilmRule
 from fewshot_cxr.evaluation.episodic.plan import Plan
 from fewshot_cxr.evaluation.episodic.threads import in_order
 from fewshot_cxr.metrics import tie_credits
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def extreme_episodes(
     n_best: int = 1,
     n_worst: int = 1,
     device: str = "auto",
-    progress: Progress | None = None,
+    progress: Bar | None = None,
 ) -> tuple[ShownEpisode, ...]:
     """Find the episodes with the highest and the lowest accuracy, in memory that does not grow with their number.
 
@@ -108,8 +107,7 @@ def extreme_episodes(
     for first, right in episode_accuracies(decider, plan.episodes):
         best.add(first, right)
         worst.add(first, right)
-        if progress is not None:
-            progress(first + len(right), plan.episodes.n_episodes)
+        tell(progress, first + len(right), plan.episodes.n_episodes)
     ends = [(number, True) for number in best.numbers.tolist()]
     ends += [(number, False) for number in worst.numbers.tolist() if number not in best.numbers][:n_worst]
     return tuple(_shown(decider, plan.episodes, number, is_best=is_best) for number, is_best in ends)

@@ -5,23 +5,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fewshot_cxr import metrics
 from fewshot_cxr.episodes import EpisodeBlock, EpisodePart
 from fewshot_cxr.evaluation.episodic.film_rule import FilmRule
 from fewshot_cxr.evaluation.episodic.tally import BIN_SUMS, OPEN_SCORES, Layout, Scored
 from fewshot_cxr.evaluation.episodic.threads import Clock
 from fewshot_cxr.evaluation.scores import UNFITTED
-from fewshot_cxr.metrics import (
-    area_under_risk_coverage,
-    brier_score,
-    class_probabilities,
-    log_odds,
-    margins,
-    one_vs_rest,
-    open_set_scores,
-    reliability_bins,
-    risk_coverage,
-    tie_credits,
-)
 
 COVERAGES = tuple(step / 20 for step in range(1, 21))
 
@@ -79,13 +68,13 @@ class Scorer:
         class_ids = torch.from_numpy(part.class_ids).to(self.rule.device)
         labels = torch.from_numpy(part.query_labels).to(self.rule.device)
         truth = functional.one_hot(labels, class_ids.shape[1]).to(distances.dtype)
-        credits = tie_credits(distances)
+        credits = metrics.tie_credits(distances)
         confusion = truth.T @ credits  # (b, n_way, n_way)
         cells = class_ids[:, :, None] * len(self.layout.findings) + class_ids[:, None, :]
         counts = np.bincount(cells.flatten().cpu(), confusion.flatten().cpu(), self.confusion.size)
         counts = counts.reshape(self.confusion.shape)
         right = confusion.diagonal(dim1=1, dim2=2)
-        ranking = one_vs_rest(margins(distances), labels, class_ids.shape[1])
+        ranking = metrics.one_vs_rest(metrics.margins(distances), labels, class_ids.shape[1])
         found = self._calibration(distances, credits, labels)
         if self.layout.is_wide:
             found["right"] = right.sum(dim=1, keepdim=True)
@@ -104,9 +93,9 @@ class Scorer:
         correct = credits[:, torch.arange(len(labels), device=labels.device), labels]
         found: dict[str, Tensor] = {}
         for number, temperature in enumerate(self.temperatures):
-            probabilities = class_probabilities(distances, temperature)
-            found[f"brier{number}"] = brier_score(probabilities, labels).unsqueeze(1)
-            sums = reliability_bins(probabilities.amax(dim=-1), correct)
+            probabilities = metrics.class_probabilities(distances, temperature)
+            found[f"brier{number}"] = metrics.brier_score(probabilities, labels).unsqueeze(1)
+            sums = metrics.reliability_bins(probabilities.amax(dim=-1), correct)
             found |= {f"{name}{number}": one for name, one in zip(BIN_SUMS, sums, strict=True)}
         return found
 
@@ -116,17 +105,17 @@ class Scorer:
         n_known = known.shape[1]
         asked = torch.cat([known, unknown], dim=1)
         # They order films as the largest probability does, which rounds to 1.
-        confidence = log_odds(asked / self.temperatures[0]).amax(dim=-1)
+        confidence = metrics.log_odds(asked / self.temperatures[0]).amax(dim=-1)
         found: dict[str, Tensor] = {}
         for name, score in zip(OPEN_SCORES, (confidence, -asked.amin(dim=-1), -nearest), strict=True):
-            auroc, fpr = open_set_scores(score[:, :n_known], score[:, n_known:])
+            auroc, fpr = metrics.open_set_scores(score[:, :n_known], score[:, n_known:])
             found |= {f"auroc {name}": auroc.unsqueeze(1), f"fpr {name}": fpr.unsqueeze(1)}
         labels = torch.from_numpy(part.query_labels).to(self.rule.device)
         error = torch.ones_like(confidence)
-        error[:, :n_known] -= tie_credits(known)[:, torch.arange(n_known, device=labels.device), labels]
+        error[:, :n_known] -= metrics.tie_credits(known)[:, torch.arange(n_known, device=labels.device), labels]
         grid = torch.tensor(COVERAGES, dtype=torch.float64, device=self.rule.device)
-        risks = risk_coverage(confidence, error, grid).sum(dim=0).cpu().numpy()
-        return found | {"area": area_under_risk_coverage(confidence, error).unsqueeze(1)}, risks
+        risks = metrics.risk_coverage(confidence, error, grid).sum(dim=0).cpu().numpy()
+        return found | {"area": metrics.area_under_risk_coverage(confidence, error).unsqueeze(1)}, risks
 
 
 def _spread(where: Tensor, values: Tensor, size: int) -> Tensor:

@@ -1,18 +1,17 @@
 """Answers by exemplars: each film by its distance to labelled ones."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
+from fewshot_cxr._progress import Bar, tell
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.evaluation.answers import Answers
 from fewshot_cxr.inference.deciding import Decider
 from fewshot_cxr.inference.rules import OWN_DISTANCE
 from fewshot_cxr.metrics import class_probabilities, log_odds, margins
-
-Progress = Callable[[int, int], None]
 
 _AT_ONCE = 1024
 
@@ -25,7 +24,7 @@ def decide_by_exemplars(
     distance: str | None = None,
     options: Mapping[str, Any] | None = None,
     fits_temperature: bool = True,
-    progress: Progress | None = None,
+    progress: Bar | None = None,
 ) -> Answers:
     """Classify films by their distance to labelled ones.
 
@@ -55,8 +54,7 @@ def decide_by_exemplars(
     parts = []
     for first in range(0, len(queries), size):
         parts.append(decider.distances(queries.vectors[first : first + size]))
-        if progress is not None:
-            progress(min(first + size, len(queries)), len(queries))
+        tell(progress, min(first + size, len(queries)), len(queries))
     distances, temperature = torch.cat(parts), decider.temperature() if fits_temperature else None
     return Answers(
         findings=decider.findings,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fewshot_cxr._html import counts_text, facts_text, html_table
+from fewshot_cxr._progress import Bar
 from fewshot_cxr.encoders import Encoder
 from fewshot_cxr.inference.bank.answer import Answer
 from fewshot_cxr.inference.bank.answering import Grounds, answer_films, asked_films
@@ -15,7 +16,7 @@ from fewshot_cxr.inference.bank.asked_points import asked_points
 from fewshot_cxr.inference.bank.exemplar_table import ExemplarTable
 from fewshot_cxr.inference.bank.file import read_bank, write_bank
 from fewshot_cxr.inference.bank.fitted import Exemplars, Fitted
-from fewshot_cxr.inference.bank.gathering import Films, Progress, exemplars_of, records_of
+from fewshot_cxr.inference.bank.gathering import Films, exemplars_of, records_of
 from fewshot_cxr.inference.bank.receipt import Receipt, content_hash, named_part
 from fewshot_cxr.inference.bank.terms import BankTerms, find_encoder, given_encoder, merged_terms, terms_of
 from fewshot_cxr.inference.rules import TRANSDUCTIVE
@@ -60,7 +61,7 @@ class SupportBank:
         thumbnails: bool = False,
         seed: int = 0,
         device: str = "auto",
-        progress: Progress | None = None,
+        progress: Bar | None = None,
     ) -> "SupportBank":
         """Build a bank of labelled films, and calibrate it on them, where they allow it.
 

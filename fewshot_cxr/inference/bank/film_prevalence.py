@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from fewshot_cxr._html import counts_text
+from fewshot_cxr._progress import Bar, tell
 from fewshot_cxr.inference.bank.abstaining import UNKNOWN, UNREADABLE
 from fewshot_cxr.inference.bank.answering import AskedFilm, asked_films
 from fewshot_cxr.inference.bank.bank import SupportBank
 from fewshot_cxr.inference.bank.calibrating import EXCHANGEABLE, check_patients_apart
 from fewshot_cxr.inference.bank.estimated_prevalence import EstimatedPrevalence, estimate_prevalence
 from fewshot_cxr.inference.bank.exemplar_table import ExemplarTable
-from fewshot_cxr.inference.bank.gathering import Progress, exemplars_of
+from fewshot_cxr.inference.bank.gathering import exemplars_of
 from fewshot_cxr.inference.bank.scored_films import ScoredFilms
 from fewshot_cxr.records import Records
 
@@ -48,7 +49,7 @@ def film_prevalence(
     batch_size: int = 64,
     device: str = "auto",
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Bar | None = None,
 ) -> FilmPrevalence:
     """Estimate how frequent each finding is among films, or refuse where they look shifted; see `estimate_prevalence`.
 
@@ -84,8 +85,7 @@ def film_prevalence(
             else:
                 rows.append((bank.grounds.decider.distances(film.vector[None])[0].numpy(), patient, reason == UNKNOWN))
         n_done += len(films)
-        if progress is not None:
-            progress(n_done, len(files))
+        tell(progress, n_done, len(files))
     if not rows:
         raise FileNotFoundError(f"no film takes part: {counts_text(left_out) or 'there is none'}")
     distances, taken, are_unknown = (np.array(column) for column in zip(*rows, strict=True))

@@ -1,13 +1,14 @@
 """From films to the exemplars of a bank."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from fewshot_cxr._progress import Bar, tell
 from fewshot_cxr.data import CachedFilms, cache_films, find_films
 from fewshot_cxr.encoders import Encoder
 from fewshot_cxr.inference.bank.choosing import choose
@@ -17,7 +18,6 @@ from fewshot_cxr.inference.embed import embed_and_pool
 from fewshot_cxr.inference.predictor import sample_exemplars
 from fewshot_cxr.records import Record, Records
 
-Progress = Callable[[int, int], None]
 Films = Records | Sequence[str | Path] | str | Path
 THUMBNAIL_PX = 64
 
@@ -32,7 +32,7 @@ def exemplars_of(
     seed: int = 0,
     thumbnails: bool = False,
     device: str = "auto",
-    progress: Progress | None = None,
+    progress: Bar | None = None,
 ) -> tuple[ExemplarTable, tuple[str, ...]]:
     """Decode and embed films, choose among them, and say which could not be read.
 
@@ -79,13 +79,12 @@ def records_of(films: Films, finding: str) -> Records:
 
 
 def _embedded(
-    encoder: Encoder, films: CachedFilms, device: torch.device, progress: Progress | None
+    encoder: Encoder, films: CachedFilms, device: torch.device, progress: Bar | None
 ) -> tuple[np.ndarray, np.ndarray]:
     # One at a time: who else is in a batch moves the last digits, and the order of adding would show in the hash.
     parts = []
     for part in embed_and_pool(encoder, (films.rows([row]) for row in range(len(films))), device):
         parts.append(part)
-        if progress is not None:
-            progress(len(parts), len(films))
+        tell(progress, len(parts), len(films))
     features, vectors = (np.concatenate(some) for some in zip(*parts, strict=True))
     return features, vectors

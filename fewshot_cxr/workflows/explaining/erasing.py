@@ -1,7 +1,6 @@
 """Does the answer hang on the places of the heat? Films covered bit by bit, hottest places first, and at random."""
 
 from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -9,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from fewshot_cxr._checks import check_at_least
+from fewshot_cxr._progress import Bar, tell
 from fewshot_cxr.data import patient_ids
 from fewshot_cxr.explain.deletion import MODES, GainRow, area_under, deletion_curve, summarise_gains
 from fewshot_cxr.seeding import hashed_bits, text_key
 from fewshot_cxr.workflows.explaining.deciders import ByExemplars
 from fewshot_cxr.workflows.explaining.explainer import ATTENTION, Explainer, RunFilms
 
-Progress = Callable[[int, int], None]
 BY_HEAT, AT_RANDOM = "by heat", "at random"
 _BATCH = 32
 _FILL = "mean"
@@ -70,7 +69,7 @@ class Erasure:
 
 
 def erase_films(
-    run: RunFilms, *, n_films: int = 64, n_steps: int = 20, seed: int = 0, progress: Progress | None = None
+    run: RunFilms, *, n_films: int = 64, n_steps: int = 20, seed: int = 0, progress: Bar | None = None
 ) -> Erasure:
     """Cover and uncover some films in the order of their heat, and in random blots.
 
@@ -104,8 +103,7 @@ def erase_films(
             parts[mode, order].append(curve[is_warm])
         kept += np.array(rows)[is_warm].tolist()
         n_done += len(rows)
-        if progress is not None:
-            progress(n_done, len(chosen))
+        tell(progress, n_done, len(chosen))
     return Erasure(
         {mode: {order: np.concatenate(parts[mode, order]) for order in (BY_HEAT, AT_RANDOM)} for mode in MODES},
         paths=tuple(records[row].path for row in kept),

@@ -1,13 +1,13 @@
 """One pass over films: what was decided, and which share of the heat lies in the lungs, the border, the corners."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from fewshot_cxr._progress import Auto, bar_of
+from fewshot_cxr._progress import Auto, Bar, bar_of, tell
 from fewshot_cxr.data import patient_ids
 from fewshot_cxr.explain.focus import area_shares, focus_shares, in_film_frame, uncropped
 from fewshot_cxr.explain.focus_summary import FocusRow, summarise_focus
@@ -15,7 +15,6 @@ from fewshot_cxr.patient_ids import patient_codes
 from fewshot_cxr.unknown_patients import count_unknown, over_patients
 from fewshot_cxr.workflows.explaining.explainer import ATTENTION, Explainer, RunFilms
 
-Progress = Callable[[int, int], None]
 Shares = Mapping[str, np.ndarray]
 LUNGS, BORDER = "lungs", "border"
 _BATCH = 64
@@ -83,11 +82,7 @@ class FocusReport:
 
 
 def explain_films(
-    run: RunFilms,
-    *,
-    shared_crop: float | None = None,
-    batch_size: int = _BATCH,
-    progress: Progress | Auto | None = "auto",
+    run: RunFilms, *, shared_crop: float | None = None, batch_size: int = _BATCH, progress: Bar | Auto | None = "auto"
 ) -> FocusReport:
     """Decide on every film, map its heat, and measure where it lies; no more than a batch of maps is in memory.
 
@@ -123,8 +118,7 @@ def explain_films(
         values = found.values.gather(1, found.ranked[:, :1]).flatten().tolist()
         names = [explainer.findings[class_id] for class_id in found.class_ids.tolist()]
         decided += zip(names, values, strict=True)
-        if told is not None:
-            told(rows[-1] + 1, len(films))
+        tell(told, rows[-1] + 1, len(films))
     return _report(run, decided, *(_joined(parts[name]) for name in ("shares", "areas", "inner")))
 
 

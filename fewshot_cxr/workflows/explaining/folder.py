@@ -1,13 +1,14 @@
 """The folder of an explanation: tables of every film, overlays, contact sheets, charts, and one page."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fewshot_cxr._csv import csv_text
+from fewshot_cxr._progress import Bar, tell
 from fewshot_cxr.explain.focus_summary import FocusRow
 from fewshot_cxr.report import Page, Section, render_page, save_figure
 from fewshot_cxr.report.heat_sections import (
@@ -29,7 +30,6 @@ from fewshot_cxr.workflows.explaining.focus_report import FilmFocus, FocusReport
 from fewshot_cxr.workflows.explaining.overlays import Choice, choices_text, choose_films, decision_text, overlays
 from fewshot_cxr.workflows.explaining.paired_runs import PairedRuns
 
-Progress = Callable[[int, int], None]
 PAGE = "explain.html"
 FOCUS = "focus.csv"
 FOCUS_HEAD = ("path", "finding", "source", "patient", "decided")
@@ -62,7 +62,7 @@ class Explanation:
 
 
 def write_explanation(
-    out: Path, explanation: Explanation, *, n_overlays: int | None = 6, progress: Progress | None = None
+    out: Path, explanation: Explanation, *, n_overlays: int | None = 6, progress: Bar | None = None
 ) -> Path:
     """Write tables, overlays, contact sheets, charts and the page; each file whole or not at all.
 
@@ -128,7 +128,7 @@ def safe_names(findings: Sequence[str]) -> dict[str, str]:
 
 
 def _write_films(
-    out: Path, run: RunFilms, chosen: dict[str, tuple[Choice, ...]], progress: Progress | None
+    out: Path, run: RunFilms, chosen: dict[str, tuple[Choice, ...]], progress: Bar | None
 ) -> dict[str, list[HeatTile]]:
     """Write overlays and contact sheets; return the tiles of each sheet by its title."""
     names = safe_names(list(chosen))
@@ -145,8 +145,7 @@ def _write_films(
             if len(tiles) + len(own) <= _MOST_TILES:
                 tiles, n_tiled = [*tiles, *(tile for _, tile in own)], n_tiled + 1
             n_done += 1
-            if progress is not None:
-                progress(n_done, n_all)
+            tell(progress, n_done, n_all)
         title = f"{finding}: the first {n_tiled} of {len(choices)}, worst first" if n_tiled < len(choices) else finding
         save_figure(heat_sheet_figure(tiles, title=title, theme="dark"), out / "sheets" / f"{names[finding]}.png")
         sheets[title] = tiles

@@ -1,8 +1,9 @@
 """The few films that are looked at: which, their heat made once more, and their pictures."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
+from fewshot_cxr._progress import Bar
 from fewshot_cxr.report import Section
 from fewshot_cxr.report.heat_sections import READING, focus_table, sheet_picture
 from fewshot_cxr.seeding import generator
@@ -12,7 +13,6 @@ from fewshot_cxr.visualise.text import percent
 from fewshot_cxr.workflows.explaining.explainer import Explainer, RunFilms
 from fewshot_cxr.workflows.explaining.focus_report import BORDER, LUNGS, FilmFocus, FocusReport, explain_films
 
-Progress = Callable[[int, int], None]
 Choice = tuple[FilmFocus, str]  # a film, and why it is looked at: WORST, SAMPLED, or "" where all films are
 Overlay = tuple[str, HeatTile]  # what stands above a film alone; the film with its words below it on a sheet
 
@@ -77,7 +77,7 @@ def tile_text(focus: FilmFocus, value_name: str, findings: Sequence[str] = ()) -
     return f"{_decided(focus, findings)}\n{value_name} {focus.value:#.3g}\n{_places_text(focus)}"
 
 
-def heat_section(run: RunFilms, *, n_films: int = 8, seed: int = 0, progress: Progress | None = None) -> Section:
+def heat_section(run: RunFilms, *, n_films: int = 8, seed: int = 0, progress: Bar | None = None) -> Section:
     """Measure where the network looks on all films, and show a few of them: a section of a larger page.
 
     Args:

@@ -1,11 +1,12 @@
 """Two runs on the same films: does one look less at the border than the other? Paired, film by film."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from fewshot_cxr._progress import Bars
 from fewshot_cxr.data import cache_films, patient_ids
 from fewshot_cxr.explain.focus import film_frame_spec, in_film_frame
 from fewshot_cxr.explain.focus_summary import FocusDifference, compare_focus
@@ -14,8 +15,6 @@ from fewshot_cxr.visualise.heat import HeatTile
 from fewshot_cxr.workflows.explaining.explainer import RunFilms
 from fewshot_cxr.workflows.explaining.focus_report import BORDER, FocusReport, explain_films
 from fewshot_cxr.workflows.explaining.overlays import Choice, choose_films, tile_text
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +55,7 @@ def compare_runs(
     n_films: int = 4,
     seed: int = 0,
     cache_folder: str | Path | None = None,
-    progress: Progress | None = None,
+    progress: Bars | None = None,
 ) -> PairedRuns:
     """Measure where two runs look on the same films, in one frame, and test the difference.
 

@@ -1,9 +1,10 @@
 """What a figure is drawn from, and how it is to look."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from fewshot_cxr._progress import Bar
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.evaluation import Result
 from fewshot_cxr.records import Records
@@ -38,7 +39,7 @@ class PlotOptions:
     distance: str = "euclidean"
     queries: tuple[str, ...] = ()
     cache_folder: str | Path | None = None
-    progress: Callable[[int, int], None] | None = None
+    progress: Bar | None = None
 
 
 def given_embeddings(inputs: PlotInputs) -> Embeddings:

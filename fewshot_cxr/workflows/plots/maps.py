@@ -5,41 +5,30 @@ from contextlib import nullcontext, suppress
 
 import numpy as np
 
+from fewshot_cxr import visualise
 from fewshot_cxr._checks import lookup
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.report.projection_page import projection_page
-from fewshot_cxr.visualise import (
-    PROJECTIONS,
-    TSNE_PUBLISHED,
-    Figure,
-    Projection,
-    Som,
-    project,
-    projection_figure,
-    projections_figure,
-    published_rows,
-    som_distance_figure,
-    som_hits_figure,
-    train_som,
-)
 from fewshot_cxr.workflows.plots.films import decoded, matched_films
 from fewshot_cxr.workflows.plots.inputs import PlotInputs, PlotOptions, given_embeddings
 
 PUBLISHED = "tsne-published"  # t-SNE with the settings of a published figure, of the first films of each finding
-METHODS = (*PROJECTIONS, PUBLISHED)
+METHODS = (*visualise.PROJECTIONS, PUBLISHED)
 COLOURS = ("finding", "source", "patient", "split")
 _NOT_STATED = "not stated"
 _THUMBNAIL_PX = 40
 
 
-def draw_projection(inputs: PlotInputs, options: PlotOptions) -> Figure:
+def draw_projection(inputs: PlotInputs, options: PlotOptions) -> visualise.Figure:
     """Draw the embeddings in the plane, coloured by what films have in common; before and after training, too."""
     embedded, before = _chosen(inputs, options)
     groups, projection = _groups(embedded, inputs, options.colour), _project(embedded, options)
     look = {"title": options.title, "theme": options.theme}
     if before is None:
-        return projection_figure(projection, groups, group_name=options.colour, **look)
-    return projections_figure([("before", _project(before, options), groups), ("after", projection, groups)], **look)
+        return visualise.projection_figure(projection, groups, group_name=options.colour, **look)
+    return visualise.projections_figure(
+        [("before", _project(before, options), groups), ("after", projection, groups)], **look
+    )
 
 
 def explore_projection(inputs: PlotInputs, options: PlotOptions) -> str:
@@ -65,18 +54,18 @@ def explore_projection(inputs: PlotInputs, options: PlotOptions) -> str:
     )
 
 
-def draw_som(inputs: PlotInputs, options: PlotOptions) -> Figure:
+def draw_som(inputs: PlotInputs, options: PlotOptions) -> visualise.Figure:
     """Draw which finding has the majority in each cell of a self-organising map."""
     embedded = _embedded(inputs)
     groups = _groups(embedded, inputs, options.colour)
     som = _trained(embedded, options)
-    return som_hits_figure(som, groups, group_name=options.colour, title=options.title, theme=options.theme)
+    return visualise.som_hits_figure(som, groups, group_name=options.colour, title=options.title, theme=options.theme)
 
 
-def draw_som_distance(inputs: PlotInputs, options: PlotOptions) -> Figure:
+def draw_som_distance(inputs: PlotInputs, options: PlotOptions) -> visualise.Figure:
     """Draw how far each cell of a self-organising map lies from its neighbours."""
     som = _trained(_embedded(inputs), options)
-    return som_distance_figure(som, title=options.title, theme=options.theme)
+    return visualise.som_distance_figure(som, title=options.title, theme=options.theme)
 
 
 def _chosen(inputs: PlotInputs, options: PlotOptions) -> tuple[Embeddings, Embeddings | None]:
@@ -84,11 +73,11 @@ def _chosen(inputs: PlotInputs, options: PlotOptions) -> tuple[Embeddings, Embed
     lookup(dict.fromkeys(METHODS), options.method, what="method")
     embedded = _embedded(inputs)
     if options.method == PUBLISHED:
-        embedded = embedded.take(published_rows(embedded.class_ids.tolist()))
+        embedded = embedded.take(visualise.published_rows(embedded.class_ids.tolist()))
     return embedded, None if inputs.before is None else _same_films(inputs.before, embedded)
 
 
-def _how_drawn(projection: Projection) -> str:
+def _how_drawn(projection: visualise.Projection) -> str:
     told = f"Each point is a film; films that the encoder finds alike lie together ({projection.method})."
     if projection.method != "pca":
         told += " How large a cluster is and how far two lie apart means nothing."
@@ -103,20 +92,22 @@ def _thumbnails(embedded: Embeddings, inputs: PlotInputs, options: PlotOptions) 
     return decoded(films, _THUMBNAIL_PX, options).rows(range(len(films)))
 
 
-def _project(embedded: Embeddings, options: PlotOptions) -> Projection:
+def _project(embedded: Embeddings, options: PlotOptions) -> visualise.Projection:
     vectors, distance = embedded.vectors, _distance(options)
     if options.method == PUBLISHED:
-        if len(vectors) <= TSNE_PUBLISHED["perplexity"]:
+        if len(vectors) <= visualise.TSNE_PUBLISHED["perplexity"]:
             raise ValueError(
                 f"{PUBLISHED} draws the first films of each finding, {len(vectors)} here, and needs more than "
-                f"{TSNE_PUBLISHED['perplexity']:g}; take --method tsne"
+                f"{visualise.TSNE_PUBLISHED['perplexity']:g}; take --method tsne"
             )
-        return project(vectors, method="tsne", distance=distance, **TSNE_PUBLISHED)
-    return project(vectors, method=options.method, seed=options.seed, distance=distance)
+        return visualise.project(vectors, method="tsne", distance=distance, **visualise.TSNE_PUBLISHED)
+    return visualise.project(vectors, method=options.method, seed=options.seed, distance=distance)
 
 
-def _trained(embedded: Embeddings, options: PlotOptions) -> Som:
-    return train_som(embedded.vectors, seed=options.seed, distance=_distance(options), progress=options.progress)
+def _trained(embedded: Embeddings, options: PlotOptions) -> visualise.Som:
+    return visualise.train_som(
+        embedded.vectors, seed=options.seed, distance=_distance(options), progress=options.progress
+    )
 
 
 def _distance(options: PlotOptions) -> str:
