@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -15,14 +15,13 @@ from fewshot_cxr.data.film_digests import film_digests, write_training_films
 from fewshot_cxr.data.splits.by_share import share_out
 from fewshot_cxr.encoders import ENCODER_FILE, Encoder, JoinedHead, encoder_options, fit_joined_head, join, save_encoder
 from fewshot_cxr.encoders.joined import USUAL_KEEP
-from fewshot_cxr.evaluation import evaluate_episodes
 from fewshot_cxr.inference.embed import with_facts
 from fewshot_cxr.records import Records
 from fewshot_cxr.storage import write_json
 from fewshot_cxr.training.callbacks import run_card
 from fewshot_cxr.training.fitting import CARD, Run, prepare_encoder
 from fewshot_cxr.training.settings import TrainingSettings
-from fewshot_cxr.training.validation import plan_validation
+from fewshot_cxr.training.validation import episode_recalls, films_asked, plan_validation
 from fewshot_cxr.training.vectors import FilmVectors, head_vectors
 
 AUTO = "auto"
@@ -182,31 +181,21 @@ def _scores_of_fold(
 
 def _scores(head: JoinedHead, vectors: Tensor, films: Records, new: str) -> list[float] | None:
     """Return the mean of the new finding's recall and of the others' at each weight; None where none can be asked."""
-    plan = plan_validation(
-        with_facts(np.zeros((len(films), 1)), films), n_shot=_N_SHOT, n_query=_N_QUERY, n_episodes=_N_EPISODES
-    )
-    if plan is None or films.findings.index(new) not in plan.class_ids:
+    labelled = with_facts(np.zeros((len(films), 1)), films)
+    plan = plan_validation(labelled, n_shot=_N_SHOT, n_query=_N_QUERY, n_episodes=_N_EPISODES)
+    new_id = films.findings.index(new)
+    if plan is None or new_id not in plan.class_ids:
         return None
-    names = {films.findings[class_id] for class_id in plan.class_ids}
-    chosen = [row for row, film in enumerate(films) if film.finding in names]
+    chosen = np.isin(labelled.class_ids, plan.class_ids)
     with torch.inference_mode():
-        kept = head.kept(vectors[chosen])
+        kept = head.kept(vectors[torch.from_numpy(chosen)])
         taught = head.directions(kept)
         # Among so few films the distances are those between as many coordinates.
         left, lengths, _ = torch.linalg.svd(kept, full_matrices=False)
-    scores, some = [], films.take(chosen)
+    scores, some = [], films_asked(labelled, plan.class_ids)
+    others = [class_id for class_id in plan.class_ids if class_id != new_id]
     for keep in KEEPS:
-        result = evaluate_episodes(
-            with_facts(torch.cat([left * lengths, keep * taught], dim=1).numpy(), some),
-            n_shot=plan.n_shot,
-            n_query=plan.n_query,
-            n_episodes=_N_EPISODES,
-            rule="prototype",
-            distance="euclidean",
-            patient_interval=False,
-            progress=None,
-        )
-        recalls = {name: result.scores.per_class[name]["sensitivity"].value for name in names}
-        others = [recall for name, recall in recalls.items() if name != new]
-        scores.append((recalls[new] + float(np.mean(others))) / 2)
+        joined = replace(some, vectors=torch.cat([left * lengths, keep * taught], dim=1).numpy())
+        recalls = episode_recalls(joined, plan.episodes, rule="prototype", distance="euclidean")
+        scores.append(float(recalls[new_id] + recalls[others].mean()) / 2)
     return scores

@@ -233,11 +233,9 @@ class SiameseTrainer(TrainingSettings):
             rule=rule or "mean_distance",
             rule_options=options,
             distance=self.distance,
-            n_episodes=self.val_n_episodes,
         )
         return {_MONITOR: accuracy}
 
     def _validate_kept(self, films: Records, plan: EpisodePlan, vectors: np.ndarray) -> dict[str, float]:
         labelled, rule = with_facts(vectors, films), self.val_rule or "prototype"
-        accuracy = validation_accuracy(labelled, plan, rule=rule, distance=DISTANCE, n_episodes=self.val_n_episodes)
-        return {_MONITOR: accuracy}
+        return {_MONITOR: validation_accuracy(labelled, plan, rule=rule, distance=DISTANCE)}

@@ -4,7 +4,7 @@ An encoder is asked in episodes, a classifier film by film.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from fewshot_cxr.embeddings import Embeddings
-from fewshot_cxr.episodes import Episodes, support_group_count
-from fewshot_cxr.evaluation import evaluate_episodes
-from fewshot_cxr.metrics import confusion_scores, log_odds, one_vs_rest, ranking_scores
+from fewshot_cxr.episodes import EpisodePart, Episodes, support_group_count
+from fewshot_cxr.evaluation.episodic.film_rule import FilmRule
+from fewshot_cxr.evaluation.episodic.threads import in_order
+from fewshot_cxr.metrics import confusion_scores, log_odds, one_vs_rest, ranking_scores, tie_credits
 
 MONITORS = ("val_loss", "val_accuracy", "val_balanced_accuracy", "val_auroc")
 _SEED = 0  # the same episodes at every epoch
@@ -23,11 +24,15 @@ _SEED = 0  # the same episodes at every epoch
 
 @dataclass(frozen=True)
 class EpisodePlan:
-    """Shape of the validation episodes: which classes, how many shots and queries, and what was shrunk, in words."""
+    """The validation episodes: which classes, how many shots and queries, what was shrunk, in words, and their films.
+
+    They are drawn once for all epochs, as rows among the films of these classes: a draw takes longer than an answer.
+    """
 
     class_ids: tuple[int, ...]
     n_shot: int
     n_query: int
+    episodes: tuple[EpisodePart, ...]
     notes: tuple[str, ...] = ()
 
 
@@ -54,32 +59,31 @@ def plan_validation(films: Embeddings, *, n_shot: int, n_query: int, n_episodes:
         return None
     lone = "one film" if who == "film" else "films of one patient"
     notes = [f"{names[c]} has {lone} in validation: left out there" for c in sizes if c not in kept]
-    some = _of_classes(films, tuple(kept))
+    some = films_asked(films, tuple(kept))
     for shots in range(n_shot, 0, -1):
         for queries in range(n_query, 0, -1):
             is_enough = all(support_group_count(groups, shots, queries) for groups in kept.values())
-            if is_enough and _can_be_drawn(some, shots, queries, n_episodes):
+            if is_enough and (episodes := _drawn(some, shots, queries, n_episodes)):
                 if (shots, queries) != (n_shot, n_query):
                     notes.append(
                         f"validation episodes are {shots}-shot with {queries} queries per class instead of "
                         f"{n_shot} and {n_query}: a finding has few validation {who}s"
                     )
-                return EpisodePlan(tuple(kept), shots, queries, tuple(notes))
+                return EpisodePlan(tuple(kept), shots, queries, episodes, tuple(notes))
     return None
 
 
-def _can_be_drawn(films: Embeddings, n_shot: int, n_query: int, n_episodes: int) -> bool:
+def _drawn(films: Embeddings, n_shot: int, n_query: int, n_episodes: int) -> tuple[EpisodePart, ...]:
     """Draw them all: patients with films of several findings may leave too few, which no count of a class tells."""
     episodes = Episodes.draw(films, n_shot=n_shot, n_query=n_query, n_episodes=n_episodes, seed=_SEED)
     try:
-        for _ in episodes.blocks():
-            continue
+        return tuple(part for block in episodes.blocks() for part in block.parts())
     except ValueError:
-        return False
-    return True
+        return ()
 
 
-def _of_classes(films: Embeddings, class_ids: tuple[int, ...]) -> Embeddings:
+def films_asked(films: Embeddings, class_ids: Sequence[int]) -> Embeddings:
+    """Return the films of some classes, which the rows of a plan's episodes are among."""
     return films.take(np.flatnonzero(np.isin(films.class_ids, class_ids)))
 
 
@@ -89,29 +93,42 @@ def validation_accuracy(
     *,
     rule: str,
     distance: str,
-    n_episodes: int,
     rule_options: Mapping[str, Any] | None = None,
 ) -> float:
     """Return the mean accuracy over the planned episodes, the same episodes at every call.
 
     Where the encoder has collapsed, every decision is a tie: chance, which training warns of.
     """
-    kept = _of_classes(films, plan.class_ids)
+    kept = films_asked(films, plan.class_ids)
     if (kept.vectors == kept.vectors[0]).all():
         return 1 / len(plan.class_ids)
-    result = evaluate_episodes(
-        kept,
-        progress=None,
-        n_shot=plan.n_shot,
-        n_query=plan.n_query,
-        n_episodes=n_episodes,
-        rule=rule,
-        rule_options=rule_options,
-        distance=distance,
-        seed=_SEED,
-        patient_interval=False,  # it takes longer than the episodes, and nothing here goes by it
-    )
-    return result.accuracy.value
+    recalls = episode_recalls(kept, plan.episodes, rule=rule, distance=distance, rule_options=rule_options)
+    return float(recalls[list(plan.class_ids)].mean())  # each class has as many queries
+
+
+def episode_recalls(
+    films: Embeddings,
+    episodes: Sequence[EpisodePart],
+    *,
+    rule: str,
+    distance: str,
+    rule_options: Mapping[str, Any] | None = None,
+) -> np.ndarray:
+    """Answer the queries of episodes, and nothing more: intervals and calibration take longer than the answers.
+
+    Returns:
+        Which share of the queries of each class is answered rightly, of k tied answers each a kth; NaN: none asked.
+    """
+    decider = FilmRule(films, rule=rule, distance=distance, options=rule_options, device="auto")
+    right, asked = np.zeros((2, len(films.class_names)))
+    for part, distances in in_order(decider.distances, episodes, decider.n_threads):
+        labels = part.query_labels
+        credits = tie_credits(distances)[:, range(len(labels)), labels].double().cpu().numpy()
+        class_ids = part.class_ids[:, labels].ravel()
+        right += np.bincount(class_ids, credits.ravel(), len(right))
+        asked += np.bincount(class_ids, minlength=len(asked))
+    with np.errstate(invalid="ignore"):
+        return np.asarray(right / asked)
 
 
 def classifier_scores(head: nn.Module, loss: nn.Module, vectors: np.ndarray, class_ids: np.ndarray) -> dict[str, float]:

@@ -1,11 +1,14 @@
 """Validation episodes fit the films there are, and every one of them can be drawn."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from fewshot_cxr.embeddings import Embeddings
+from fewshot_cxr.episodes import Episodes
 from fewshot_cxr.evaluation import evaluate_episodes
-from fewshot_cxr.training.validation import plan_validation, validation_accuracy
+from fewshot_cxr.training.validation import episode_recalls, films_asked, plan_validation, validation_accuracy
 
 
 def labelled(class_ids, patient_ids):
@@ -31,22 +34,35 @@ def test_a_plan_can_always_be_judged(seed):
     films = labelled(rng.integers(0, 3, n_films), rng.integers(0, max(2, n_films // 3), n_films))
     plan = plan_validation(films, n_shot=5, n_query=10, n_episodes=100)
     if plan is not None:
-        accuracy = validation_accuracy(films, plan, rule="prototype", distance="euclidean", n_episodes=100)
+        accuracy = validation_accuracy(films, plan, rule="prototype", distance="euclidean")
         assert 0 <= accuracy <= 1
 
 
-def test_validation_takes_no_interval_over_patients(monkeypatch):
-    asked = []
+@pytest.mark.parametrize(
+    ("rule", "distance"), [("prototype", "cosine"), ("knn", "euclidean"), ("tim", "squared_euclidean")]
+)
+def test_it_is_what_an_evaluation_in_the_same_episodes_finds(rule, distance):
+    draw = np.random.default_rng(1)
+    films = labelled(np.repeat([0, 1, 2], (20, 30, 2)), [*range(50), 50, 50])
+    films = replace(films, vectors=np.round(draw.normal(size=(52, 4)), 1))  # so that some are tied
+    plan = plan_validation(films, n_shot=2, n_query=3, n_episodes=150)
+    assert (plan.class_ids, plan.n_query) == ((0, 1), 3)
+    asked = films_asked(films, plan.class_ids)
+    same = {"rule": rule, "distance": distance}
+    told = evaluate_episodes(asked, n_shot=2, n_query=3, n_episodes=150, patient_interval=False, **same)
+    assert validation_accuracy(films, plan, **same) == pytest.approx(told.accuracy.value, abs=1e-12)
+    recalls = episode_recalls(asked, plan.episodes, **same)
+    for class_id, name in enumerate("ab"):
+        assert recalls[class_id] == pytest.approx(told.per_class_recall[name].value, abs=1e-12)
+    assert np.isnan(recalls[2])
 
-    def spy(*arguments, **options):
-        asked.append(options)
-        return evaluate_episodes(*arguments, **options)
 
-    monkeypatch.setattr("fewshot_cxr.training.validation.evaluate_episodes", spy)
+def test_episodes_are_drawn_once_for_all_epochs(monkeypatch):
     films = labelled(np.repeat([0, 1], 20), np.arange(40))
     plan = plan_validation(films, n_shot=2, n_query=2, n_episodes=10)
-    validation_accuracy(films, plan, rule="prototype", distance="cosine", n_episodes=10)
-    assert [(options["patient_interval"], options.get("baselines")) for options in asked] == [(False, None)]
+    monkeypatch.setattr(Episodes, "block", None)
+    for _ in range(2):
+        validation_accuracy(films, plan, rule="prototype", distance="cosine")
 
 
 def test_a_finding_of_one_patient_is_left_out_by_name():
