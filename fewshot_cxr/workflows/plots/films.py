@@ -36,9 +36,7 @@ _NO_SPLIT = "films"
 
 def draw_learning(inputs: PlotInputs, options: PlotOptions) -> Figure:
     """Draw loss and accuracy by epoch."""
-    return learning_curves_figure(
-        inputs.history, best_epoch=inputs.best_epoch, title=options.title, theme=options.theme
-    )
+    return learning_curves_figure(inputs.history, best_epoch=inputs.best_epoch, **options.look)
 
 
 def draw_class_counts(inputs: PlotInputs, options: PlotOptions) -> Figure:
@@ -49,7 +47,7 @@ def draw_class_counts(inputs: PlotInputs, options: PlotOptions) -> Figure:
         split or _NO_SPLIT: films.where(lambda film, split=split: (film.split or "") == split).count_findings()  # type: ignore[misc]  # mypy loses the default's type
         for split in splits
     }
-    return class_counts_figure(counts, title=options.title, theme=options.theme)
+    return class_counts_figure(counts, **options.look)
 
 
 def draw_samples(inputs: PlotInputs, options: PlotOptions) -> Figure:
@@ -64,7 +62,7 @@ def draw_samples(inputs: PlotInputs, options: PlotOptions) -> Figure:
             rows.setdefault(film.finding, []).append(picture)
     if not rows:
         raise OSError("not one of the films that were drawn can be read: see the warnings")
-    return sample_grid_figure(dict(sorted(rows.items())), title=options.title, theme=options.theme)
+    return sample_grid_figure(dict(sorted(rows.items())), **options.look)
 
 
 def draw_neighbours(inputs: PlotInputs, options: PlotOptions) -> Figure:
@@ -87,7 +85,7 @@ def draw_neighbours(inputs: PlotInputs, options: PlotOptions) -> Figure:
         )
         for row in asked
     ]
-    return neighbours_figure(rows, title=options.title, theme=options.theme)
+    return neighbours_figure(rows, **options.look)
 
 
 def draw_ranks(inputs: PlotInputs, options: PlotOptions) -> Figure:
@@ -106,7 +104,7 @@ def draw_ranks(inputs: PlotInputs, options: PlotOptions) -> Figure:
     compared = Exemplars(exemplars, known, ExemplarRule(distance=options.distance))
     asked = decoded(records.take([query]), _SIDE, options)
     table = rank_tables(compared, asked, embedded.take([query]), 1, seed=options.seed)[0]
-    return draw_rank_table(table, title=options.title, theme=options.theme)
+    return draw_rank_table(table, **options.look)
 
 
 def matched_films(embedded: Embeddings, films: Records | None, what: str) -> Records:

@@ -41,6 +41,11 @@ class PlotOptions:
     cache_folder: str | Path | None = None
     progress: Bar | None = None
 
+    @property
+    def look(self) -> dict[str, str]:
+        """Title and theme, as every figure takes them."""
+        return {"title": self.title, "theme": self.theme}
+
 
 def given_embeddings(inputs: PlotInputs) -> Embeddings:
     """Return the embeddings where they must be there.

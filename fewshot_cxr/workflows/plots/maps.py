@@ -23,11 +23,10 @@ def draw_projection(inputs: PlotInputs, options: PlotOptions) -> visualise.Figur
     """Draw the embeddings in the plane, coloured by what films have in common; before and after training, too."""
     embedded, before = _chosen(inputs, options)
     groups, projection = _groups(embedded, inputs, options.colour), _project(embedded, options)
-    look = {"title": options.title, "theme": options.theme}
     if before is None:
-        return visualise.projection_figure(projection, groups, group_name=options.colour, **look)
+        return visualise.projection_figure(projection, groups, group_name=options.colour, **options.look)
     return visualise.projections_figure(
-        [("before", _project(before, options), groups), ("after", projection, groups)], **look
+        [("before", _project(before, options), groups), ("after", projection, groups)], **options.look
     )
 
 
@@ -59,13 +58,13 @@ def draw_som(inputs: PlotInputs, options: PlotOptions) -> visualise.Figure:
     embedded = _embedded(inputs)
     groups = _groups(embedded, inputs, options.colour)
     som = _trained(embedded, options)
-    return visualise.som_hits_figure(som, groups, group_name=options.colour, title=options.title, theme=options.theme)
+    return visualise.som_hits_figure(som, groups, group_name=options.colour, **options.look)
 
 
 def draw_som_distance(inputs: PlotInputs, options: PlotOptions) -> visualise.Figure:
     """Draw how far each cell of a self-organising map lies from its neighbours."""
     som = _trained(_embedded(inputs), options)
-    return visualise.som_distance_figure(som, title=options.title, theme=options.theme)
+    return visualise.som_distance_figure(som, **options.look)
 
 
 def _chosen(inputs: PlotInputs, options: PlotOptions) -> tuple[Embeddings, Embeddings | None]:

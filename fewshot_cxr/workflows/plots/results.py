@@ -22,7 +22,7 @@ def draw_confusion(inputs: PlotInputs, options: PlotOptions) -> Figure:
             f"confusion: the films of {inputs.name} may show several findings, so that there is no confusion "
             "matrix; take roc, or judge films of one finding each (--findings)"
         )
-    return result_figures.draw_confusion(result)(title=options.title, theme=options.theme)
+    return result_figures.draw_confusion(result)(**options.look)
 
 
 def draw_recall(inputs: PlotInputs, options: PlotOptions) -> Figure:
@@ -30,13 +30,13 @@ def draw_recall(inputs: PlotInputs, options: PlotOptions) -> Figure:
     result = _given(inputs)
     if not result.confusion:
         raise ValueError(f"recall: the films of {inputs.name} may show several findings; take roc")
-    return result_figures.draw_recall(result)(title=options.title, theme=options.theme)
+    return result_figures.draw_recall(result)(**options.look)
 
 
 def draw_roc(inputs: PlotInputs, options: PlotOptions) -> Figure:
     """Draw the ROC curve of each finding that has one."""
     result, _ = _film_by_film(inputs, "roc", "auroc")
-    return result_figures.draw_roc(result)(title=options.title, theme=options.theme)
+    return result_figures.draw_roc(result)(**options.look)
 
 
 def draw_pr(inputs: PlotInputs, options: PlotOptions) -> Figure:
@@ -52,7 +52,7 @@ def draw_pr(inputs: PlotInputs, options: PlotOptions) -> Figure:
         shown = slice(int((recalls == 1).sum()) - 1, None)
         curves[name] = (recalls[shown][::-1], precisions[shown][::-1], (area.value, area.ci95))
         chance[name] = float(is_positive.mean())
-    return pr_figure(curves, chance=chance, title=options.title, theme=options.theme)
+    return pr_figure(curves, chance=chance, **options.look)
 
 
 def draw_reliability(inputs: PlotInputs, options: PlotOptions) -> Figure:
@@ -63,7 +63,7 @@ def draw_reliability(inputs: PlotInputs, options: PlotOptions) -> Figure:
             f"reliability: {inputs.name} has no probabilities of one finding a film; {_PROBABILITIES}, with "
             "--calibrate-split after a temperature too"
         )
-    return result_figures.draw_reliability(calibration)(title=options.title, theme=options.theme)
+    return result_figures.draw_reliability(calibration)(**options.look)
 
 
 def draw_risk_coverage(inputs: PlotInputs, options: PlotOptions) -> Figure:
@@ -81,7 +81,7 @@ def draw_risk_coverage(inputs: PlotInputs, options: PlotOptions) -> Figure:
         raise ValueError(
             f"risk-coverage needs probabilities of one finding a film, and {inputs.name} {lack}; {_PROBABILITIES}"
         )
-    return risk_coverage_figure(curve, title=options.title, theme=options.theme)
+    return risk_coverage_figure(curve, **options.look)
 
 
 def _given(inputs: PlotInputs) -> Result:
