@@ -1,6 +1,5 @@
 """What a support bank says of films: a page with the films to look at, those without an answer first."""
 
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from fewshot_cxr.inference.bank import Answer, SupportBank, bank_warnings
 from fewshot_cxr.inference.predictor import Exemplar
 from fewshot_cxr.metrics import Estimate
 from fewshot_cxr.report.html import Headline, Page, Section, templates
+from fewshot_cxr.report.pictures import image_bytes
 from fewshot_cxr.report.tables import UNKNOWN, Table, interval_text, value_text
 
 MOST_PICTURED = 500
@@ -217,8 +217,4 @@ def _film(path: str) -> bytes | None:
 
 
 def _jpeg(gray: np.ndarray | None) -> bytes | None:
-    if gray is None:
-        return None
-    buffer = io.BytesIO()
-    Image.fromarray(gray).save(buffer, format="jpeg", quality=80, optimize=True)
-    return buffer.getvalue()
+    return None if gray is None else image_bytes(Image.fromarray(gray))

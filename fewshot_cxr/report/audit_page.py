@@ -1,6 +1,5 @@
 """What the audit of a set of films has found: a page with the films to look at, and a section of a longer page."""
 
-import io
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
@@ -13,7 +12,7 @@ from fewshot_cxr.records import Record, Records
 from fewshot_cxr.report.audit_checks import FOUND, NONE, checks_table, counted
 from fewshot_cxr.report.audit_tables import confounding_table, counts_table, embedding_table, v_text
 from fewshot_cxr.report.html import Headline, Page, Section
-from fewshot_cxr.report.pictures import Picture
+from fewshot_cxr.report.pictures import Picture, image_bytes
 from fewshot_cxr.report.tables import UNKNOWN, Table, interval_text, value_text
 from fewshot_cxr.unknown_patients import of_patients
 from fewshot_cxr.visualise.text import percent
@@ -251,6 +250,5 @@ def _picture(records: Records, film_of: Mapping[str, Record], paths: Sequence[st
         width = min(round(gray.width * _HEIGHT_PX / gray.height), _WIDEST_PX)
         films.append(np.asarray(gray.resize((max(1, width), _HEIGHT_PX))))
         films.append(np.zeros((_HEIGHT_PX, 8), dtype=np.uint8))
-    buffer = io.BytesIO()
-    Image.fromarray(np.concatenate(films[:-1], axis=1)).save(buffer, format="png")
-    return Picture(buffer.getvalue(), alt=f"Film {' beside film '.join(paths)}", caption=caption)
+    image = image_bytes(Image.fromarray(np.concatenate(films[:-1], axis=1)), "png")
+    return Picture(image, alt=f"Film {' beside film '.join(paths)}", caption=caption)

@@ -1,6 +1,5 @@
 """What a support bank holds: a page with its counts, promise, warnings, exemplars and what a call is worth."""
 
-import io
 from collections.abc import Mapping
 from functools import partial
 
@@ -10,7 +9,7 @@ from PIL import Image
 from fewshot_cxr.inference.bank import CalledPatients, SupportBank, bank_counts, bank_warnings, predictive_curve
 from fewshot_cxr.metrics import Estimate
 from fewshot_cxr.report.html import Headline, Page, Section
-from fewshot_cxr.report.pictures import Picture
+from fewshot_cxr.report.pictures import Picture, image_bytes
 from fewshot_cxr.report.tables import Table
 from fewshot_cxr.visualise.ppv_figure import ppv_figure
 from fewshot_cxr.visualise.style import Reading
@@ -119,6 +118,4 @@ def _sheet(thumbnails: np.ndarray) -> bytes:
         sheet[top : top + side, left : left + side] = film
     # A page shows a picture at half its pixels.
     large = Image.fromarray(sheet).resize((2 * sheet.shape[1], 2 * sheet.shape[0]), Image.Resampling.BICUBIC)
-    buffer = io.BytesIO()
-    large.save(buffer, format="jpeg", quality=80, optimize=True)
-    return buffer.getvalue()
+    return image_bytes(large)

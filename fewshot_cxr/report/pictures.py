@@ -93,6 +93,20 @@ def figure_png(figure: Figure, *, n_colours: int | None = None) -> bytes:
     return smaller.getvalue()
 
 
+def image_bytes(image: Image.Image, form: str = "jpeg", *, quality: int = 80) -> bytes:
+    """Return an image as JPEG or PNG.
+
+    Args:
+        image: of Pillow.
+        form: "jpeg" or "png".
+        quality: of JPEG, 1 to 95.
+    """
+    buffer = io.BytesIO()
+    more = {"quality": quality, "optimize": True} if form == "jpeg" else {}
+    image.save(buffer, format=form, **more)
+    return buffer.getvalue()
+
+
 def figure_svg(figure: Figure) -> bytes:
     """Return a figure as SVG, its letters as outlines; the same figure gives the same bytes."""
     buffer = io.BytesIO()
@@ -109,10 +123,7 @@ def figure_jpeg(figure: Figure, *, quality: int = 80) -> bytes:
         figure: of `visualise`, or any other.
         quality: 1 to 95; below 70 letters grow rings.
     """
-    drawn = Image.open(io.BytesIO(figure_png(figure))).convert("RGB")
-    buffer = io.BytesIO()
-    drawn.save(buffer, format="jpeg", quality=quality, optimize=True)
-    return buffer.getvalue()
+    return image_bytes(Image.open(io.BytesIO(figure_png(figure))).convert("RGB"), quality=quality)
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:

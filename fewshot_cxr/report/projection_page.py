@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import io
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from fewshot_cxr.report.html import Page, templates
-from fewshot_cxr.report.pictures import data_uri
+from fewshot_cxr.report.pictures import data_uri, image_bytes
 from fewshot_cxr.visualise.groups import group_names, largest_groups, mark_looks
 from fewshot_cxr.visualise.style import THEMES
 
@@ -125,6 +124,5 @@ def _atlas(thumbnails: np.ndarray, n_films: int) -> dict[str, Any]:
     tiles = np.zeros((n_rows * n_columns, cell, cell), dtype=np.uint8)
     tiles[:n_films] = np.pad(thumbnails, ((0, 0), (0, cell - side), (0, cell - side)), mode="edge")
     sheet = tiles.reshape(n_rows, n_columns, cell, cell).swapaxes(1, 2).reshape(n_rows * cell, n_columns * cell)
-    buffer = io.BytesIO()
-    Image.fromarray(sheet).save(buffer, format="jpeg", quality=_QUALITY, optimize=True)
-    return {"uri": data_uri(buffer.getvalue()), "columns": n_columns, "cell": cell, "film": side}
+    image = image_bytes(Image.fromarray(sheet), quality=_QUALITY)
+    return {"uri": data_uri(image), "columns": n_columns, "cell": cell, "film": side}
