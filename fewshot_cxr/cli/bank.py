@@ -192,10 +192,10 @@ def show(*, bank_path: Path, lists: bool, html_file: Path | None, json_file: str
     Example: fscxr bank show clinic.bank
     """
     bank = SupportBank.load(bank_path)
-    show_bank(bank, to_stderr=json_file == "-")
+    show_bank(bank)
     if lists:
         rows = list(zip(bank.table.findings, bank.table.names, bank.table.sources, strict=True))
-        show_table("Exemplars", ("finding", "film", "source"), rows, to_stderr=json_file == "-")
+        show_table("Exemplars", ("finding", "film", "source"), rows)
     if html_file is not None:
         write_page(html_file, report.render_page(report.bank_page(bank)))
     say_written(html_file)

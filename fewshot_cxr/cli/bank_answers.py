@@ -214,14 +214,13 @@ def _asked(
 
 
 def _show(tally: Tally, question: BankQuestion) -> None:
-    to_stderr = question.json_file == "-"
     rows = []
     for path, finding, answer, reason, probability, _, nearest, distance in tally.rows:
         if answer == ABSTAINED:
             answer = f"{answer} ({reason}; nearest: {finding})" if finding else reason
         rows.append((path, answer, probability, nearest, distance))
-    show_table("Answers", (question.per, *_SHOWN), rows, to_stderr=to_stderr)
+    show_table("Answers", (question.per, *_SHOWN), rows)
     if tally.n_answers > len(rows):
         say(f"and {tally.n_answers - len(rows):,} more; --csv FILE holds all")
     for one in tally.first if question.details else ():
-        print_line(repr(one), to_stderr=to_stderr)
+        print_line(repr(one))

@@ -44,22 +44,17 @@ def write_bank(bank: SupportBank, out: Path, json_file: str | None, *, self_cont
     """
     bank.save(out, self_contained=self_contained)
     say_notes(bank.notes)
-    show_bank(bank, to_stderr=json_file == "-")
+    show_bank(bank)
     if bank.receipt is not None:
         say(f"receipt: {bank.receipt.text()}")
     say(f"written: {out} (next: fscxr predict FILMS --bank {out})")
     write_result(bank_json(bank), json_file)
 
 
-def show_bank(bank: SupportBank, *, to_stderr: bool) -> None:
-    """Print what a bank holds, what it promises, and what to beware of.
-
-    Args:
-        bank: to show.
-        to_stderr: where standard output is for JSON.
-    """
+def show_bank(bank: SupportBank) -> None:
+    """Print what a bank holds, what it promises, and what to beware of."""
     rows = [one.row() for one in bank_counts(bank.table)]
-    show_table("Exemplars of each finding", ("finding", "films", "patients", "sources"), rows, to_stderr=to_stderr)
+    show_table("Exemplars of each finding", ("finding", "films", "patients", "sources"), rows)
     for name, text in bank.facts()[1:]:
         for line in text.splitlines():
             say(f"{name}: {line}")

@@ -63,17 +63,17 @@ def command(
             seed=seed,
             progress=compute.report("films"),
         )
-    _show(found, to_stderr=json_file == "-")
+    _show(found)
     write_result(found.to_json(), json_file)
 
 
-def _show(found: FilmPrevalence, *, to_stderr: bool) -> None:
+def _show(found: FilmPrevalence) -> None:
     estimate, rows = found.estimate, []
     for name, one in estimate.prevalence.items():
         low, high = one.ci95_patients or (float("nan"), float("nan"))
         between = f"{100 * low:.1f} to {100 * high:.1f} %"
         rows.append((name, f"{100 * one.value:.1f} %", between, f"{100 * estimate.prior[name]:.1f} %"))
-    show_table("Prevalence", ("finding", "prevalence", "95 % over patients", "labelled"), rows, to_stderr=to_stderr)
+    show_table("Prevalence", ("finding", "prevalence", "95 % over patients", "labelled"), rows)
     say(
         f"{estimate.n_films:,} films of {estimate.n_patients:,} patients; {estimate.n_unknown_films:,} more are unknown"
     )

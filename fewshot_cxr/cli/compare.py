@@ -28,7 +28,7 @@ def command(*, first: Path, second: Path, json_file: str | None) -> None:
     """
     name, other = short_names([first, second])
     comparison = compare_results(read_result(first), read_result(second), names=(name, other))
-    show_tables([comparison_table(comparison)], to_stderr=json_file == "-")
+    show_tables([comparison_table(comparison)])
     say_notes(comparison.notes)
     for warning in comparison.warnings:
         say(f"warning: {warning}")

@@ -23,7 +23,7 @@ from fewshot_cxr._kinds import begins
 from fewshot_cxr._sole_writer import is_written, only_writer
 from fewshot_cxr._told_paths import told_text, told_value
 from fewshot_cxr._visible import visible
-from fewshot_cxr.cli.outputs import check_folder, keeps_paths
+from fewshot_cxr.cli.outputs import check_folder, keeps_paths, leaves_stdout
 from fewshot_cxr.cli.words import spoken
 from fewshot_cxr.encoders.checkpoint import ENCODER_FILE
 from fewshot_cxr.records import Records, count_reasons
@@ -66,11 +66,11 @@ def print_line(text: str, *, to_stderr: bool = False, colour: str | None = None)
 
     Args:
         text: the line.
-        to_stderr: on standard error, where it would be in the way of JSON.
+        to_stderr: on standard error in any case; else there only where it would be in the way of JSON.
         colour: in which it stands in bold on a terminal.
     """
     line = click.style(visible(text), fg=colour, bold=True) if colour else visible(text)
-    click.echo(line, file=sys.stderr if to_stderr else sys.stdout)
+    click.echo(line, file=sys.stderr if to_stderr or leaves_stdout() else sys.stdout)
 
 
 def say(text: str) -> None:
@@ -105,8 +105,9 @@ def say_problems(records: Records) -> None:
         say(f"left out: {reason}")
 
 
-def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, to_stderr: bool = False) -> None:
+def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table: the first column to the left, the others to the right; where it has no room, a block a row."""
+    to_stderr = leaves_stdout()
     title, columns = visible(title), [visible(column) for column in columns]
     rows = [[visible(row[0]), *map(_visible_lines, row[1:])] for row in rows]
     # Into a pipe or a file there is a width of our own, unless the user says one.
@@ -155,11 +156,11 @@ def _blocks(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], w
                 yield from textwrap.wrap(text, width, initial_indent="  ", subsequent_indent="    ")
 
 
-def show_tables(tables: Iterable[Table], *, to_stderr: bool) -> None:
+def show_tables(tables: Iterable[Table]) -> None:
     """Print tables, then what their rows leave open, each reason once."""
     reasons: dict[tuple[str, str], None] = {}
     for table in tables:
-        show_table(table.caption, table.columns, table.rows, to_stderr=to_stderr)
+        show_table(table.caption, table.columns, table.rows)
         reasons |= dict.fromkeys(table.below)
     for name, why in reasons:
         say(f"{name}: {why}")

@@ -82,9 +82,9 @@ def command(
     by_source = counts_table(audit.confounding.by_source, "Films by finding and source")
     tables = [by_source, confounding_table(audit), checks_table(audit)]
     if audit.embedding is not None:
-        print_line(audit.embedding.first_line, to_stderr=json_file == "-")
+        print_line(audit.embedding.first_line)
         tables.insert(0, embedding_table(audit.embedding))
-    show_tables(tables, to_stderr=json_file == "-")
+    show_tables(tables)
     say_notes(audit.notes)
     write_result(audit.to_json(), json_file)
     if html_file is not None:

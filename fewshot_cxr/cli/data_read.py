@@ -76,7 +76,7 @@ def command(
         check_whole(records)
         if leak:
             raise OSError(leak)
-    _show(records, to_stderr=json_file == "-")
+    _show(records)
     if leak:
         say(f"note: {leak}")
     if not records:
@@ -108,7 +108,7 @@ def _renamings(texts: tuple[str, ...]) -> dict[str, str]:
     return names
 
 
-def _show(records: Records, *, to_stderr: bool) -> None:
+def _show(records: Records) -> None:
     say_notes(records.notes)
     say_problems(records)
     sources = records.count_by(lambda film: film.source)
@@ -121,13 +121,11 @@ def _show(records: Records, *, to_stderr: bool) -> None:
         counts = [by_source[name] for name in shown]
         counts += [len(own) - sum(counts)] if others else []
         rows.append([finding, str(len(own)), patients_cell(own), *map(str, counts)])
-    show_table(
-        "Films by finding and source", ["finding", "films", "patients", *shown, *others], rows, to_stderr=to_stderr
-    )
+    show_table("Films by finding and source", ["finding", "films", "patients", *shown, *others], rows)
     splits = records.count_by(lambda film: film.split)
     by_view = Counter((film.view or "not stated", film.split or "not stated") for film in records)
     views = records.count_by(lambda film: film.view)
     rows = [[view, str(count), *(str(by_view[view, split]) for split in splits)] for view, count in views.items()]
-    show_table("Films by view and split", ["view", "films", *splits], rows, to_stderr=to_stderr)
+    show_table("Films by view and split", ["view", "films", *splits], rows)
     n_rows = summarise(records)["n_rows"]
     say(f"{records_text(records)}, from {n_rows} rows")

@@ -123,7 +123,7 @@ def command(
     with only_writer(out, is_folder=False):  # folds of two draws do not go together
         for split in splits:
             check_manifest(split.file(out), [reader_and_path(source)[1]], split.header)
-        written = [_write(records, split, out, to_stderr=json_file == "-") for split in splits]
+        written = [_write(records, split, out) for split in splits]
     one = {name: value for name, value in written[0].items() if name != "file"} if len(written) == 1 else {}
     write_result({**one, "manifests": written}, json_file)
 
@@ -160,12 +160,12 @@ def _new_notes(records: Records, split: _Split) -> list[str]:
     return list(dict.fromkeys(note for part in split.parts for note in part.notes if note not in records.notes))
 
 
-def _write(records: Records, split: _Split, out: Path, *, to_stderr: bool) -> dict[str, Any]:
+def _write(records: Records, split: _Split, out: Path) -> dict[str, Any]:
     """Write one manifest, print its table, and return what the JSON says of it."""
     whole = Records(tuple(film for part in split.parts for film in part), records.root, records.problems)
     file = split.file(out)
     write_manifest(whole, file, header=split.header, keep_paths=keeps_paths())
-    _show(split, records.findings, f"Films by split: {file.name}" if split.ending else "Films by split", to_stderr)
+    _show(split, records.findings, f"Films by split: {file.name}" if split.ending else "Films by split")
     say(f"written: {file}")
     by_split = whole.count_by(lambda film: film.split)
     counts = {"n_films": len(whole), "data_hash": whole.data_hash, "by_split": by_split}
@@ -174,14 +174,14 @@ def _write(records: Records, split: _Split, out: Path, *, to_stderr: bool) -> di
     return {"file": str(file), **settings, **counts, "notes": _new_notes(records, split)}
 
 
-def _show(split: _Split, findings: Sequence[str], title: str, to_stderr: bool) -> None:
+def _show(split: _Split, findings: Sequence[str], title: str) -> None:
     rows = [["split", "films", "patients", *findings]]
     for name, part in zip(("train", "val", "test"), split.parts, strict=True):
         counts = part.count_findings()
         rows.append([name, str(len(part)), patients_cell(part), *(str(counts.get(finding, 0)) for finding in findings)])
     if len(findings) > _MOST_COLUMNS:
         rows = [list(column) for column in zip(*rows, strict=True)]
-    show_table(title, rows[0], rows[1:], to_stderr=to_stderr)
+    show_table(title, rows[0], rows[1:])
 
 
 def _numbers(flag: str, text: str, kind: type, such_as: str, parts: tuple[str, ...]) -> tuple[Any, ...]:

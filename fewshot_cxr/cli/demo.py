@@ -35,19 +35,19 @@ def command(*, out: Path, n_patients: int, device: str, seed: int, json_file: st
         f"New finding: {NEW_FINDING}, of which nothing was taught. With 5 labelled films of it {value_text(recall)} "
         f"of its others are recognised (95 % over patients: {interval_text(recall.ci95_patients)})."
     )
-    show_result(result.episodes, is_whole=False, to_stderr=json_file == "-")
-    show_prediction([result.prediction], to_stderr=json_file == "-")
+    show_result(result.episodes, is_whole=False)
+    show_prediction([result.prediction])
     say(f"its label: {result.true_finding}")
-    _show_bank(result.bank, to_stderr=json_file == "-")
+    _show_bank(result.bank)
     say(f"ask it about other films: fscxr predict FILM --bank {out / BANK_FILE}")
     say(f"written: {result.report} (open it in a browser), in {result.seconds:.0f} s")
     found = {"episodes": result.episodes.to_json(), "prediction": result.prediction.to_json()}
     write_result(found | {"bank": result.bank.to_json()}, json_file)
 
 
-def _show_bank(story: BankStory, *, to_stderr: bool) -> None:
+def _show_bank(story: BankStory) -> None:
     """Print what the bank answered, and one film for which it abstained."""
     table = share_table(story)
-    show_table("A support bank, to which the new finding was added", table.columns, table.rows, to_stderr=to_stderr)
+    show_table("A support bank, to which the new finding was added", table.columns, table.rows)
     if story.example is not None:
-        print_line(repr(story.answers[story.example]), to_stderr=to_stderr)
+        print_line(repr(story.answers[story.example]))

@@ -207,7 +207,7 @@ def command(
     if html_file is not None:
         facts = (("checkpoint", str(checkpoint)), ("films", source))
         write_page(html_file, report.render_page(report.episode_page(result, facts=facts)))
-    show_result(result, to_stderr=json_file == "-")
+    show_result(result)
     say_written(csv_file, html_file)
 
 

@@ -113,7 +113,7 @@ def command(
     else:
         read = partial(read_test_and_support, source, split, support, reading, calibration=calibrate_split, seed=seed)
         result = _exemplar_result(checkpoint, rule, read, is_allowed=allow_training_films, compute=compute)
-    show_result(result, to_stderr=json_file == "-")
+    show_result(result)
     write_result(result.to_json(), json_file)
 
 

@@ -179,7 +179,7 @@ def command(
         say_problems(runs[0].films.records)
         explanation = _explain(runs, mask_folder, n_covered, seed, compute)
         write_explanation(out, explanation, n_overlays=n_overlays, progress=compute.report("overlays"))
-    _show(explanation, to_stderr=json_file == "-")
+    _show(explanation)
     say(f"written: {out / PAGE} (open it in a browser), {FOCUS}, overlays, sheets, charts")
     write_result(explanation.to_json(), json_file)
 
@@ -209,14 +209,14 @@ def _explain(
     return Explanation(run, report, erasure, paired, seed)
 
 
-def _show(explanation: Explanation, *, to_stderr: bool) -> None:
+def _show(explanation: Explanation) -> None:
     tables = [focus_table(explanation.report.summary)]
     if explanation.paired is not None:
         paired = explanation.paired
         tables.append(focus_difference_table(paired.rows, paired.names))
         if paired.inner_rows:
             tables.append(focus_difference_table(paired.inner_rows, paired.names, is_inner=True))
-    show_tables(tables, to_stderr=to_stderr)
+    show_tables(tables)
     if explanation.erasure is not None:
         say(f"covering films changes the score: {explanation.erasure.score}")
         for row in explanation.erasure.gains():

@@ -128,7 +128,7 @@ def command(
     if plot_file is not None:
         report.save_figure(report.draw_learning_curve(curve)(), plot_file)
     tables = (learning_curve_table(curve), *([forecast_table(curve)] if curve.forecasts else []))
-    show_tables(tables, to_stderr=json_file == "-")
+    show_tables(tables)
     say_notes(curve.notes)
     show_warnings(curve.warnings)
     say_written(csv_file, plot_file)

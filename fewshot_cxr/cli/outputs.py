@@ -131,6 +131,11 @@ def keeps_paths() -> bool:
     return bool(getattr(click.get_current_context(silent=True), "meta", {}).get(_KEEP_PATHS))
 
 
+def leaves_stdout() -> bool:
+    """Return whether standard output is for JSON alone (--json -), so that all else goes to standard error."""
+    return getattr(click.get_current_context(silent=True), "params", {}).get("json_file") == "-"
+
+
 def check_place(file: str | Path) -> None:
     """Refuse a file that cannot be written.
 

@@ -194,7 +194,7 @@ def _by_support(
         say(f"warning: {warning}")
     for problem in problems:
         say(f"left out: {problem.path}: {problem.reason}")
-    show_prediction(predictions, to_stderr=json_file == "-")
+    show_prediction(predictions)
     whose = {"weights": encoder.origin} if encoder.origin else {}
     write_result([prediction.to_json() | whose for prediction in predictions], json_file)
 

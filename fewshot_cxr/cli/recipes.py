@@ -151,7 +151,7 @@ def run(
             compute=compute,
             keep_paths=keeps_paths(),
         )
-    _show(done, to_stderr=json_file == "-")
+    _show(done)
     write_result(done.result.to_json(), json_file)
 
 
@@ -198,10 +198,10 @@ def _cells(row: CheckRow) -> tuple[str, ...]:
     return row.recipe, row.variant, f"{row.seconds:.0f}", films, row.number, "failed" if row.error else "ok"
 
 
-def _show(done: RecipeResult, *, to_stderr: bool) -> None:
+def _show(done: RecipeResult) -> None:
     say_notes(done.notes)
     for table in result_tables(done.result):
-        show_table(table.caption, table.columns, table.rows, to_stderr=to_stderr)
+        show_table(table.caption, table.columns, table.rows)
     show_warnings(done.result.warnings)
     if done.episodes is not None:
         episodes = done.episodes

@@ -7,10 +7,13 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import click
 import pytest
+from click.testing import CliRunner
 
 from fewshot_cxr.cli import app
 from fewshot_cxr.cli.console import progress_bars, say, show_table, write_result
+from fewshot_cxr.cli.flags import json_flag
 from fewshot_cxr.cli.results import show_prediction, show_warnings
 
 COLUMNS = ("finding", "films", "sensitivity", "specificity", "PPV", "NPV", "taken for")
@@ -170,3 +173,17 @@ def test_lines_leave_by_these_doors_alone():
         "failures",
         "recipes",
     }
+
+
+@pytest.mark.parametrize(("words", "is_json_alone"), [(["--json", "-"], True), ([], False)])
+def test_a_table_leaves_standard_output_to_json(words, is_json_alone):
+    @click.command()
+    @json_flag
+    def command(json_file):
+        show_table("Films", COLUMNS, ROWS)
+        write_result({"n": 3}, json_file)
+
+    said = CliRunner().invoke(command, words)
+    assert ("lobar_consolidation" in said.stderr) == is_json_alone
+    assert ("lobar_consolidation" in said.stdout) != is_json_alone
+    assert not is_json_alone or json.loads(said.stdout) == {"n": 3}
