@@ -26,7 +26,7 @@ from fewshot_cxr.cli.results import show_result
 from fewshot_cxr.cli.sources import Reading, read_films, reader_and_path, reading_flags
 from fewshot_cxr.encoders import load_encoder
 from fewshot_cxr.evaluation import Result, evaluate_closed_set, read_predictions
-from fewshot_cxr.evaluation.films.by_classifier import refuse_unknown_findings
+from fewshot_cxr.evaluation.films.decisions import refuse_unknown_findings
 from fewshot_cxr.inference import RULES, Classifier, load_classifier
 from fewshot_cxr.records import Records
 from fewshot_cxr.workflows.compute import Compute

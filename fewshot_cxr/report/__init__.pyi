@@ -25,8 +25,6 @@ from .learning_curve_section import draw_learning_curve as draw_learning_curve
 from .learning_curve_tables import learning_curve_table as learning_curve_table
 from .map_sections import projection_section as projection_section
 from .map_sections import som_section as som_section
-from .number_rows import multi_label_csv as multi_label_csv
-from .number_rows import numbers_csv as numbers_csv
 from .pictures import Picture as Picture
 from .pictures import figure_png as figure_png
 from .pictures import save_figure as save_figure
@@ -44,6 +42,8 @@ from .run_page import run_page as run_page
 from .run_sections import ShownResult as ShownResult
 from .run_sections import ShownRun as ShownRun
 from .score_tables import accuracy_table as accuracy_table
+from .score_tables import multi_label_csv as multi_label_csv
+from .score_tables import numbers_csv as numbers_csv
 from .score_tables import numbers_table as numbers_table
 from .sections import prediction_section as prediction_section
 from .sections import samples_section as samples_section

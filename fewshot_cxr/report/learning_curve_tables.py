@@ -3,7 +3,7 @@
 from fewshot_cxr._csv import csv_text
 from fewshot_cxr.evaluation.learning_curve_result import LearningCurve
 from fewshot_cxr.metrics import Estimate
-from fewshot_cxr.report.number_rows import COLUMNS, number_cells
+from fewshot_cxr.report.score_tables import COLUMNS, number_cells
 from fewshot_cxr.report.tables import UNKNOWN, Table, interval_text, number_text, two_lines, value_text
 
 CURVE_COLUMNS = (*COLUMNS, "n_shot", "is_forecast")

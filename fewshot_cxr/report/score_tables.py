@@ -1,7 +1,9 @@
-"""The numbers of a result over all findings as tables: what a page and a terminal show alike."""
+"""The numbers of a result over all findings: as tables, which a page and a terminal show alike, and as CSV."""
 
+import warnings
 from collections.abc import Iterable, Iterator
 
+from fewshot_cxr._csv import csv_text
 from fewshot_cxr.evaluation.result import Result
 from fewshot_cxr.evaluation.scores import EXEMPLARS
 from fewshot_cxr.metrics import NUMBERS, Estimate, numbers_in
@@ -9,9 +11,9 @@ from fewshot_cxr.report.episode_words import baseline_name, judged_text, protoco
 from fewshot_cxr.report.tables import UNKNOWN, Table, interval_text, number_text, reason_text, value_text
 
 OPEN_SET_NAMES = {"maximum_probability": "maximum probability", "distance": "nearest distance", "knn": "kNN distance"}
-
 _BLIND = {"majority": ("of the commonest finding", "the commonest finding"), "chance": ("by guessing", "guessing")}
 Number = tuple[str, Estimate, str]  # the text of its row, its value, the form in which it is written
+COLUMNS = ("number", "finding", "mean", "low", "high", "low_episodes", "high_episodes", "interval_over")
 
 
 def overall_table(result: Result) -> Table:
@@ -125,3 +127,50 @@ def reasons_below(result: Result, numbers: Iterable[tuple[str, Estimate]]) -> tu
 def caption_text(result: Result, text: str) -> str:
     """Return a caption that says so where the rule is transductive."""
     return f"{text}; {result.rule} is transductive" if result.is_transductive else text
+
+
+def numbers_csv(result: Result) -> str:
+    """Return the numbers as CSV text: COLUMNS, low and high over what stands in the last; what is unknown is empty."""
+    rows: list[tuple[object, ...]] = [COLUMNS]
+    for name, finding, one in _numbers(result):
+        rows.append(number_cells(name, finding, one, result.interval_over))
+    return csv_text(rows)
+
+
+def number_cells(name: str, finding: str, one: Estimate, over: str) -> tuple[object, ...]:
+    """Return the cells of a number below COLUMNS; `over` is what low and high are over."""
+    ends = [*(one.ci95_patients or (None, None)), *(one.ci95_episodes or (None, None))]
+    return name, finding, one.mean, *ends, over
+
+
+def multi_label_csv(result: Result) -> str:
+    """Return `numbers_csv`; the name of before."""
+    warnings.warn("multi_label_csv is now numbers_csv, for results of any kind", DeprecationWarning, stacklevel=2)
+    return numbers_csv(result)
+
+
+def _numbers(result: Result) -> Iterator[tuple[str, str, Estimate]]:
+    """Yield (number, finding or '', estimate)."""
+    mean = "mean_" if result.kind == "multi_label" else ""
+    for name, one in result.scores.overall.items():
+        yield f"{mean}{name}", "", one
+    for finding, own in result.scores.per_class.items():
+        for name, one in own.items():
+            yield name, finding, one
+    groups = {"floor": result.baselines, "above_floor": result.above_baselines}
+    groups |= {"floor_balanced": result.balanced_baselines, "above_floor_balanced": result.above_balanced_baselines}
+    if result.episodes is not None:
+        groups["accuracy"] = result.episodes.seen_and_novel
+    for group, numbers in groups.items():
+        for name, one in numbers.items():
+            yield f"{group}_{name}", "", one
+    if result.calibration is not None:
+        for suffix, stage in (("", result.calibration.before), ("_after", result.calibration.after)):
+            if stage is not None:
+                yield f"ece{suffix}", "", stage.ece
+                yield f"brier{suffix}", "", stage.brier
+    if result.open_set is not None:
+        for score, numbers in result.open_set.scores.items():
+            for name, one in numbers.items():
+                yield f"open_set_{score}_{name}", "", one
+        yield "open_set_area", "", result.open_set.area

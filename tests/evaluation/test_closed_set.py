@@ -9,7 +9,7 @@ from sklearn import metrics as oracle
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.evaluation.answers import Answers, data_hash
 from fewshot_cxr.evaluation.films import evaluate_closed_set
-from fewshot_cxr.evaluation.films.by_exemplars import decide_by_exemplars
+from fewshot_cxr.evaluation.films.decisions import decide_by_exemplars
 from fewshot_cxr.evaluation.films.jackknife import jackknife_variance, ranking_without, sums_without
 from fewshot_cxr.evaluation.films.numbers import FilmNumbers
 from fewshot_cxr.evaluation.result import Result

@@ -20,8 +20,8 @@ from fewshot_cxr.metrics import NUMBERS, Number, confusion_scores, mean_of_defin
 from fewshot_cxr.report import render_page
 from fewshot_cxr.report.compare_tables import comparison_table
 from fewshot_cxr.report.finding_tables import result_tables
-from fewshot_cxr.report.number_rows import numbers_csv
 from fewshot_cxr.report.run_page import PageParts, ShownResult, run_page
+from fewshot_cxr.report.score_tables import numbers_csv
 
 
 def youden(cells):

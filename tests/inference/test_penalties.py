@@ -5,7 +5,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.evaluation import evaluate_episodes
-from fewshot_cxr.evaluation.films.by_exemplars import decide_by_exemplars
+from fewshot_cxr.evaluation.films.decisions import decide_by_exemplars
 from fewshot_cxr.inference.penalties import FACTORS, settled
 from fewshot_cxr.inference.predictor import predict
 from fewshot_cxr.inference.rules import RULES

@@ -6,7 +6,7 @@ import pytest
 
 from fewshot_cxr.evaluation import evaluate_multi_label
 from fewshot_cxr.report import multi_label_csv, multi_label_table, numbers_csv
-from fewshot_cxr.report.number_rows import COLUMNS
+from fewshot_cxr.report.score_tables import COLUMNS
 
 
 def made_result():
