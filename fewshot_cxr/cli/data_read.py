@@ -6,19 +6,11 @@ from pathlib import Path
 
 import click
 
+from fewshot_cxr import data
 from fewshot_cxr.cli.console import progress_bars, say, say_notes, say_problems, show_table, write_result
 from fewshot_cxr.cli.flags import decoding_flag, json_flag, seed_flag
 from fewshot_cxr.cli.outputs import check_manifest, keeps_paths, manifest_file
 from fewshot_cxr.cli.sources import Reading, choose_findings, read_sources, reader_and_path, reading_flags, told_sources
-from fewshot_cxr.data import (
-    assert_no_leak,
-    check_whole,
-    rename_findings,
-    summarise,
-    take_per_finding,
-    verify_films,
-    write_manifest,
-)
 from fewshot_cxr.records import Records
 from fewshot_cxr.unknown_patients import patients_cell, records_text
 
@@ -65,15 +57,15 @@ def command(
         check_manifest(out, [reader_and_path(source)[1] for source in sources], {"read": told})
     # Chosen by the new names, so after renaming.
     records = read_sources(sources, reading.of_all_findings(), same_patients=same_patients)
-    records = choose_findings(rename_findings(records, names), reading)
+    records = choose_findings(data.rename_findings(records, names), reading)
     if per_finding is not None:
-        records = take_per_finding(records, per_finding, seed=seed)
+        records = data.take_per_finding(records, per_finding, seed=seed)
     if verify:
         with progress_bars() as progress:
-            records = verify_films(records, n_workers=n_workers, progress=partial(progress, "decoding"))
+            records = data.verify_films(records, n_workers=n_workers, progress=partial(progress, "decoding"))
     leak = _leak(records)
     if strict:
-        check_whole(records)
+        data.check_whole(records)
         if leak:
             raise OSError(leak)
     _show(records)
@@ -83,16 +75,16 @@ def command(
         raise FileNotFoundError(f"none of {len(records.problems)} films is readable; the first reasons are above")
     if out is not None:
         header = {"read": told, "n_left_out": len(records.problems)}
-        write_manifest(records, out, header=header, keep_paths=keeps_paths())
+        data.write_manifest(records, out, header=header, keep_paths=keeps_paths())
         say(f"written: {out} (next: fscxr data audit {out} --json audit.json;")
         say(f"  fscxr data split {out} --audit audit.json --out split.csv)")
-    write_result(summarise(records), json_file)
+    write_result(data.summarise(records), json_file)
 
 
 def _leak(records: Records) -> str:
     """Say what is in two splits, which training would refuse."""
     try:
-        assert_no_leak(records)
+        data.assert_no_leak(records)
     except ValueError as error:
         return str(error)
     return ""
@@ -127,5 +119,5 @@ def _show(records: Records) -> None:
     views = records.count_by(lambda film: film.view)
     rows = [[view, str(count), *(str(by_view[view, split]) for split in splits)] for view, count in views.items()]
     show_table("Films by view and split", ["view", "films", *splits], rows)
-    n_rows = summarise(records)["n_rows"]
+    n_rows = data.summarise(records)["n_rows"]
     say(f"{records_text(records)}, from {n_rows} rows")

@@ -9,21 +9,15 @@ from typing import Any
 
 import click
 
-from fewshot_cxr import evaluation  # each name loads when it is asked for: no SciPy without an audit
+from fewshot_cxr import (
+    data,
+    evaluation,  # each name loads when it is asked for: no SciPy without an audit
+)
 from fewshot_cxr._sole_writer import only_writer
 from fewshot_cxr.cli.console import say, say_notes, say_records, show_table, write_result
 from fewshot_cxr.cli.flags import comma_names, file_path, json_flag, seed_flag
 from fewshot_cxr.cli.outputs import check_manifest, keeps_paths, manifest_file
 from fewshot_cxr.cli.sources import Reading, read_films, reader_and_path, reading_flags, told_sources
-from fewshot_cxr.data import (
-    fixed_counts,
-    fold_split,
-    k_folds,
-    leave_one_source_out,
-    novel_classes,
-    split_by_patient,
-    write_manifest,
-)
 from fewshot_cxr.records import Records
 from fewshot_cxr.unknown_patients import count_unknown, patients_cell
 from fewshot_cxr.workflows.run_files import read_audit
@@ -103,19 +97,19 @@ def command(
     records, used = _use_audit(read_films(source, reading, allow_leak=True), audit_file, copies)
     say_records(records)
     if n_folds is not None:
-        folds, header = k_folds(records, n_folds, seed=seed), {"kind": "folds", "seed": seed, "n_folds": n_folds}
-        splits = [_Split(f"-{at}", fold_split(folds, at), {**header, "test_fold": at}) for at in range(n_folds)]
+        folds, header = data.k_folds(records, n_folds, seed=seed), {"kind": "folds", "seed": seed, "n_folds": n_folds}
+        splits = [_Split(f"-{at}", data.fold_split(folds, at), {**header, "test_fold": at}) for at in range(n_folds)]
     elif leave_source_out:
         splits = _sources(records, seed)
     elif counts is not None:
         header = {"kind": "per_class", "seed": seed, "n_test": counts[0], "n_val": counts[1]}
-        splits = [_Split("", fixed_counts(records, *counts, seed=seed), header)]
+        splits = [_Split("", data.fixed_counts(records, *counts, seed=seed), header)]
     elif novel is not None:
         header = {"kind": "novel", "seed": seed, "novel": list(novel), "fractions": list(shares)}
-        splits = [_Split("", novel_classes(records, novel, shares, seed=seed), header)]
+        splits = [_Split("", data.novel_classes(records, novel, shares, seed=seed), header)]
     else:
         header = {"kind": "fractions", "seed": seed, "fractions": list(shares)}
-        splits = [_Split("", split_by_patient(records, shares, seed=seed), header)]
+        splits = [_Split("", data.split_by_patient(records, shares, seed=seed), header)]
     # Folds share their notes, and a source's say whose they are.
     say_notes(dict.fromkeys(f"{split.whose}{note}" for split in splits for note in _new_notes(records, split)))
     read = {"read": told_sources([source], keep_paths=keeps_paths())}
@@ -146,7 +140,7 @@ def _use_audit(records: Records, file: Path | None, copies: str | None) -> tuple
 def _sources(records: Records, seed: int) -> list[_Split]:
     splits = []
     taken: Counter[str] = Counter()
-    for source, parts in leave_one_source_out(records, seed=seed).items():
+    for source, parts in data.leave_one_source_out(records, seed=seed).items():
         # A source may be an address, and two may come to one name, not least where names know no case.
         name = re.sub(r"[^\w.-]+", "_", source, flags=re.ASCII).strip("._-")[:_LONGEST_NAME] or "source"
         taken[name.lower()] += 1
@@ -164,7 +158,7 @@ def _write(records: Records, split: _Split, out: Path) -> dict[str, Any]:
     """Write one manifest, print its table, and return what the JSON says of it."""
     whole = Records(tuple(film for part in split.parts for film in part), records.root, records.problems)
     file = split.file(out)
-    write_manifest(whole, file, header=split.header, keep_paths=keeps_paths())
+    data.write_manifest(whole, file, header=split.header, keep_paths=keeps_paths())
     _show(split, records.findings, f"Films by split: {file.name}" if split.ending else "Films by split")
     say(f"written: {file}")
     by_split = whole.count_by(lambda film: film.split)

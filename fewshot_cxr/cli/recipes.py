@@ -23,18 +23,8 @@ from fewshot_cxr.cli.results import show_warnings
 from fewshot_cxr.cli.sources import reader_and_path
 from fewshot_cxr.report.finding_tables import result_tables
 from fewshot_cxr.report.tables import value_text
+from fewshot_cxr.workflows import recipes
 from fewshot_cxr.workflows.compute import Compute
-from fewshot_cxr.workflows.recipes import (
-    VARIANTS,
-    CheckRow,
-    RecipeResult,
-    check_recipes,
-    load_recipe,
-    parse_setting,
-    recipe_names,
-    run_recipe,
-    settled,
-)
 from fewshot_cxr.workflows.run_files import RECIPE_FILES
 
 set_flag = click.option(
@@ -64,8 +54,8 @@ def list_recipes() -> None:
     \b
     Example: fscxr recipes list
     """
-    recipes = [load_recipe(name) for name in recipe_names()]
-    rows = [(one.name, str(one.system), one.trainer, " + ".join(one.data), one.reported) for one in recipes]
+    found = [recipes.load_recipe(name) for name in recipes.recipe_names()]
+    rows = [(one.name, str(one.system), one.trainer, " + ".join(one.data), one.reported) for one in found]
     show_table("Recipes", ("recipe", "system", "trainer", "data", "reported"), rows)
 
 
@@ -79,12 +69,12 @@ def show(*, name: str, published: bool, settings: Sequence[str]) -> None:
     \b
     Example: fscxr recipes show covidnet-siamese --published
     """
-    recipe = load_recipe(name)
+    recipe = recipes.load_recipe(name)
     if not published and not settings:
         click.echo(recipe.text, nl=False)
         return
-    given = dict(map(parse_setting, settings))
-    click.echo(settled(recipe, published=published, settings=given).to_toml(), nl=False)
+    given = dict(map(recipes.parse_setting, settings))
+    click.echo(recipes.settled(recipe, published=published, settings=given).to_toml(), nl=False)
 
 
 @command.command()
@@ -134,10 +124,10 @@ def run(
              fscxr recipes run chestxray15 --data chestxray14:/nih --data covid_chestxray:/cohen --out run
     """
     check_no_run(out, resume=resume)
-    recipe, given = load_recipe(name), dict(map(parse_setting, settings))
-    settled(recipe, published=published, smoke=smoke, settings=given)  # a slip, before work
+    recipe, given = recipes.load_recipe(name), dict(map(recipes.parse_setting, settings))
+    recipes.settled(recipe, published=published, smoke=smoke, settings=given)  # a slip, before work
     with run_folder(out, resume=resume, more=RECIPE_FILES), bars_for(compute) as compute:
-        done = run_recipe(
+        done = recipes.run_recipe(
             recipe,
             [(reader, Path(path)) for reader, path in map(reader_and_path, sources)],
             out=out,
@@ -163,7 +153,7 @@ def run(
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Holds the folders covidx, coronahack, covid19_radiography, chestxray14 and ieee8023.",
 )
-@click.option("--only", type=click.Choice(VARIANTS), help="One variant.  [default: both]")
+@click.option("--only", type=click.Choice(recipes.VARIANTS), help="One variant.  [default: both]")
 @seed_flag
 @compute_flags
 @json_flag
@@ -178,11 +168,11 @@ def check(
     """
     rows = []
     with progress_bars() as progress:
-        variants = VARIANTS if only is None else (only,)
-        for row in check_recipes(data_root, names, variants=variants, seed=seed, compute=compute):
+        variants = recipes.VARIANTS if only is None else (only,)
+        for row in recipes.check_recipes(data_root, names, variants=variants, seed=seed, compute=compute):
             rows.append(row)
             say(f"{row.recipe} ({row.variant}): {row.error or row.number}, {row.seconds:.0f} s")
-            n_all = len(names or recipe_names()) * len(variants)
+            n_all = len(names or recipes.recipe_names()) * len(variants)
             progress("recipes", len(rows), n_all)
     show_table("Recipes", ("recipe", "variant", "seconds", "films", "result", ""), list(map(_cells, rows)))
     failed = [row for row in rows if row.error]
@@ -193,12 +183,12 @@ def check(
         click.get_current_context().exit(1)
 
 
-def _cells(row: CheckRow) -> tuple[str, ...]:
+def _cells(row: recipes.CheckRow) -> tuple[str, ...]:
     films = "/".join(map(str, row.n_films.values()))
     return row.recipe, row.variant, f"{row.seconds:.0f}", films, row.number, "failed" if row.error else "ok"
 
 
-def _show(done: RecipeResult) -> None:
+def _show(done: recipes.RecipeResult) -> None:
     say_notes(done.notes)
     for table in result_tables(done.result):
         show_table(table.caption, table.columns, table.rows)

@@ -9,20 +9,9 @@ from typing import Any
 
 import click
 
+from fewshot_cxr import data
 from fewshot_cxr._checks import nearest
 from fewshot_cxr.cli.flags import as_one, comma_names
-from fewshot_cxr.data import (
-    NO_FINDING,
-    READERS,
-    assert_no_leak,
-    cut_findings,
-    keep_findings,
-    merge_records,
-    namespace_notes,
-    patient_namespaces,
-    read_dataset,
-    takes_finding,
-)
 from fewshot_cxr.records import Record, Records
 from fewshot_cxr.workflows.run_files import short_names
 
@@ -133,14 +122,14 @@ def read_films(
         raise click.UsageError(f"{source!r} names no file or folder; an empty variable, perhaps")
     if not Path(rest).exists():
         stranger = source.partition(":")[0]
-        hint = nearest(stranger, READERS) if ":" in source and name != stranger else ""
+        hint = nearest(stranger, data.READERS) if ":" in source and name != stranger else ""
         raise click.UsageError(f"{source}: no such file or folder{hint and f', and no reader {stranger!r}{hint}'}")
     more = {"allow_leak": True} if allow_leak and _has(name, "allow_leak") else {}
-    records = read_dataset(name, rest, **reading.fitted(name).options, **more)
+    records = data.read_dataset(name, rest, **reading.fitted(name).options, **more)
     if reading.any_modality and not _has(name, "any_modality"):
         records = records.each(_of_any_modality)
     if not allow_leak:
-        assert_no_leak(records)
+        data.assert_no_leak(records)
     return choose_findings(records, reading, single_label=single_label, several=several)
 
 
@@ -155,14 +144,14 @@ def choose_findings(
     if several:
         if with_others:
             raise click.UsageError("--with-others does not go with films of several findings: all films are kept")
-        every = tuple(name for name in records.findings if name != NO_FINDING)
-        return cut_findings(records, every if findings is None else findings)
+        every = tuple(name for name in records.findings if name != data.NO_FINDING)
+        return data.cut_findings(records, every if findings is None else findings)
     if findings is not None:
-        return keep_findings(records, findings, with_others=with_others)
+        return data.keep_findings(records, findings, with_others=with_others)
     if with_others:
         raise click.UsageError("--with-others goes with --findings: name the findings that count")
     is_single = all(len(film.findings) == 1 for film in records)
-    return records if is_single or not single_label else keep_findings(records)
+    return records if is_single or not single_label else data.keep_findings(records)
 
 
 def read_each(sources: Sequence[str], reading: Reading, *, single_label: bool = False) -> list[Records]:
@@ -183,7 +172,7 @@ def read_each(sources: Sequence[str], reading: Reading, *, single_label: bool = 
 
 def _takes_finding(source: str) -> bool:
     name, path = reader_and_path(source)
-    return name == "image_folder" and Path(path).is_dir() and takes_finding(path)
+    return name == "image_folder" and Path(path).is_dir() and data.takes_finding(path)
 
 
 def read_sources(
@@ -214,10 +203,10 @@ def read_sources(
             part = replace(part, films=tuple(replace(film, split=film.split or short) for film in part))
         name = _unlike(short if is_ours else reader, parts)
         parts[name], own[name] = part, "" if is_ours and not as_splits else reader
-    whose = dict.fromkeys(parts, "all") if same_patients else patient_namespaces(parts, places)
+    whose = dict.fromkeys(parts, "all") if same_patients else data.patient_namespaces(parts, places)
     whose |= {name: reader for name, reader in own.items() if reader and not same_patients}
-    merged = merge_records(parts, patients=whose, name_sources=not as_splits, keep_repeats=as_splits)
-    notes = tuple(namespace_notes(parts, whose))
+    merged = data.merge_records(parts, patients=whose, name_sources=not as_splits, keep_repeats=as_splits)
+    notes = tuple(data.namespace_notes(parts, whose))
     return choose_findings(replace(merged, notes=merged.notes + notes), reading)
 
 
@@ -237,7 +226,7 @@ def told_sources(sources: Sequence[str], *, keep_paths: bool) -> list[str]:
 def reader_and_path(source: str) -> tuple[str, str]:
     """Split `NAME:PATH`; without a known name a folder is an image folder, and a file a manifest."""
     name, colon, rest = source.partition(":")
-    if colon and name in READERS:
+    if colon and name in data.READERS:
         return name, rest
     return ("image_folder" if Path(source).is_dir() else "manifest"), source
 
@@ -247,7 +236,7 @@ def _of_any_modality(film: Record) -> Record:
 
 
 def _has(reader: str, option: str) -> bool:
-    return option in inspect.signature(READERS[reader]).parameters
+    return option in inspect.signature(data.READERS[reader]).parameters
 
 
 def _flag(option: str) -> str:

@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from fewshot_cxr import training
+from fewshot_cxr.cli import flags
 from fewshot_cxr.cli.app import Group
 from fewshot_cxr.cli.console import check_no_run, progress_bars, run_folder, say, say_notes, say_records, write_result
 from fewshot_cxr.cli.encoder_flags import (
@@ -16,34 +18,13 @@ from fewshot_cxr.cli.encoder_flags import (
     image_flags,
     start_flags,
 )
-from fewshot_cxr.cli.flags import (
-    Flag,
-    as_one,
-    data_flag,
-    json_flag,
-    machine_flags,
-    resume_flag,
-    run_folder_flag,
-    seed_flag,
-    several,
-)
 from fewshot_cxr.cli.sources import Reading, read_films, reading_flags
 from fewshot_cxr.distances import DISTANCES
 from fewshot_cxr.objectives import AUXILIARIES, CLASS_WEIGHTS, CLASSIFICATION_LOSSES, LOSSES, MINERS
 from fewshot_cxr.records import Records
 from fewshot_cxr.samplers import BALANCES
-from fewshot_cxr.training import (
-    MONITORS,
-    OPTIMIZERS,
-    PRECISIONS,
-    SAMPLERS,
-    SCHEDULES,
-    STANDARDISATIONS,
-    ClassifierTrainer,
-    SiameseTrainer,
-)
 
-Trainer = SiameseTrainer | ClassifierTrainer
+Trainer = training.SiameseTrainer | training.ClassifierTrainer
 _OF_THE_ENCODER = ("embedding_dim", "weights", "pretrained")
 
 
@@ -63,15 +44,15 @@ class Run:
         check_no_run(self.out, resume=self.resume)
 
 
-run_flags = as_one("run", Run, data_flag, run_folder_flag, resume_flag)
+run_flags = flags.as_one("run", Run, flags.data_flag, flags.run_folder_flag, flags.resume_flag)
 
 
-def trainer_flags(default: Trainer, *flags: Flag) -> Flag:
+def trainer_flags(default: Trainer, *own: flags.Flag) -> flags.Flag:
     """Return what adds all that a trainer is made of, as `trainer`.
 
     Args:
         default: says which trainer, and what holds where a flag is not given.
-        flags: of this trainer alone.
+        own: flags of this trainer alone.
     """
 
     def build(*, encoder_options: dict[str, Any], augment: bool, **given: object) -> Trainer:
@@ -81,12 +62,14 @@ def trainer_flags(default: Trainer, *flags: Flag) -> Flag:
         spec = chosen_spec(settings, default.image_spec, settings["encoder"], encoder_options)
         return type(default)(**settings, image_spec=spec, encoder_options=encoder_options)
 
-    return as_one("trainer", build, _encoder_flags(default), *flags, _schedule_flags(default), seed_flag, machine_flags)
+    return flags.as_one(
+        "trainer", build, _encoder_flags(default), *own, _schedule_flags(default), flags.seed_flag, flags.machine_flags
+    )
 
 
-def _encoder_flags(default: Trainer) -> Flag:
+def _encoder_flags(default: Trainer) -> flags.Flag:
     """Return what says which encoder it is, and what its pixels mean."""
-    return several(
+    return flags.several(
         click.option("--encoder", default=default.encoder, help=choices(ENCODER_NAMES)),
         encoder_option_flag,
         start_flags,
@@ -103,14 +86,14 @@ def _encoder_flags(default: Trainer) -> Flag:
         ),
         click.option("--layer-decay", default=1.0, help="Of the rate, from the head to the stem."),
         image_flags(default.image_spec),
-        click.option("--standardisation", default="spec", help=choices(STANDARDISATIONS)),
+        click.option("--standardisation", default="spec", help=choices(training.STANDARDISATIONS)),
         click.option("--augment/--no-augment", default=True, help="Of training films."),
     )
 
 
-def _schedule_flags(default: Trainer) -> Flag:
+def _schedule_flags(default: Trainer) -> flags.Flag:
     """Return what says how the training goes."""
-    return several(
+    return flags.several(
         click.option("--epochs", "n_epochs", default=default.n_epochs, type=click.IntRange(1)),
         click.option(
             "--batches",
@@ -118,13 +101,13 @@ def _schedule_flags(default: Trainer) -> Flag:
             type=click.IntRange(1),
             help="In an epoch.  [default: about as many as cover the films]",
         ),
-        click.option("--optimizer", default=default.optimizer, help=choices(OPTIMIZERS)),
+        click.option("--optimizer", default=default.optimizer, help=choices(training.OPTIMIZERS)),
         click.option("--lr", default=default.lr, help="Peak learning rate."),
         click.option("--weight-decay", default=default.weight_decay),
         click.option("--clip-value", type=float, help="Largest value in the gradient, beside its norm."),
         click.option("--restart-every", type=click.IntRange(1), help="Epochs after which the optimiser begins anew."),
-        click.option("--schedule", default=default.schedule, help=choices(SCHEDULES)),
-        click.option("--precision", default="auto", help=choices(PRECISIONS)),
+        click.option("--schedule", default=default.schedule, help=choices(training.SCHEDULES)),
+        click.option("--precision", default="auto", help=choices(training.PRECISIONS)),
         click.option(
             "--patience",
             type=click.IntRange(1),
@@ -140,8 +123,8 @@ def _groups(context: click.Context, parameter: click.Parameter, value: str | Non
     return 0 if value is None else int(value) if value.isdigit() else value
 
 
-_SIAMESE = SiameseTrainer()
-_CLASSIFIER = ClassifierTrainer()
+_SIAMESE = training.SiameseTrainer()
+_CLASSIFIER = training.ClassifierTrainer()
 
 
 def _number_or_name(context: click.Context, parameter: click.Parameter, value: str | None) -> float | str | None:
@@ -168,7 +151,7 @@ def command() -> None:
     click.option("--memory", default=0, help="Embeddings of earlier batches to compare with, too."),
     click.option("--aux", help=f"Self-supervised term beside the loss: {choices(AUXILIARIES)}  [default: none]"),
     click.option("--aux-weight", default=_SIAMESE.aux_weight),
-    click.option("--sampler", help=f"{choices(SAMPLERS)}  [default: the loss's own]"),
+    click.option("--sampler", help=f"{choices(training.SAMPLERS)}  [default: the loss's own]"),
     click.option("--batch-size", default=_SIAMESE.batch_size, type=click.IntRange(4)),
     click.option("--n-way", type=click.IntRange(2), help="Of episodic batches.  [default: all findings]"),
     click.option("--n-shot", default=_SIAMESE.n_shot, help="Of episodic batches."),
@@ -179,8 +162,8 @@ def command() -> None:
     ),
 )
 @reading_flags
-@json_flag
-def siamese(*, run: Run, trainer: SiameseTrainer, reading: Reading, json_file: str | None) -> None:
+@flags.json_flag
+def siamese(*, run: Run, trainer: training.SiameseTrainer, reading: Reading, json_file: str | None) -> None:
     """Train an embedding by metric learning, on the films of the split `train`, judged on `val`.
 
     Without a split column all films are for training, and a validation part is carved out, by patient.
@@ -201,11 +184,11 @@ def siamese(*, run: Run, trainer: SiameseTrainer, reading: Reading, json_file: s
     click.option("--balance", default="none", help=f"Of an epoch's films: {choices(BALANCES)}"),
     click.option("--head-bias/--no-head-bias", default=True),
     click.option("--batch-size", default=_CLASSIFIER.batch_size, type=click.IntRange(2)),
-    click.option("--monitor", default=_CLASSIFIER.monitor, help=choices(MONITORS)),
+    click.option("--monitor", default=_CLASSIFIER.monitor, help=choices(training.MONITORS)),
 )
 @reading_flags
-@json_flag
-def classifier(*, run: Run, trainer: ClassifierTrainer, reading: Reading, json_file: str | None) -> None:
+@flags.json_flag
+def classifier(*, run: Run, trainer: training.ClassifierTrainer, reading: Reading, json_file: str | None) -> None:
     """Train an encoder with a linear classifier, on the films of the split `train`, judged on `val`.
 
     Its run folder serves where an encoder is wanted, too. To go on from another run: --weights RUN/encoder.safetensors.
@@ -217,7 +200,7 @@ def classifier(*, run: Run, trainer: ClassifierTrainer, reading: Reading, json_f
 
 
 def _train(trainer: Trainer, run: Run, reading: Reading, json_file: str | None, *, next_command: str) -> None:
-    is_several = isinstance(trainer, ClassifierTrainer) and trainer.is_multi_label
+    is_several = isinstance(trainer, training.ClassifierTrainer) and trainer.is_multi_label
     with run_folder(run.out, resume=run.resume):  # from here on, so that nobody else begins while the films are read
         records = read_films(run.source, reading, single_label=not is_several, several=is_several)
         say_records(records)

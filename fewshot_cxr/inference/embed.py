@@ -10,19 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from fewshot_cxr import data
 from fewshot_cxr._progress import Auto, Bar, bar_of, tell
-from fewshot_cxr.data import (
-    CachedFilms,
-    DatasetFilms,
-    DecodingFacts,
-    cache_films,
-    decode_film,
-    findings_table,
-    notes_of_films,
-    patient_ids,
-    to_images,
-    to_square,
-)
 from fewshot_cxr.embeddings import Embeddings, warn_of_collapse
 from fewshot_cxr.encoders import Encoder, as_encoder
 from fewshot_cxr.encoders.base import eval_mode
@@ -49,7 +38,7 @@ def embed_and_pool(
     with eval_mode(encoder.to(device)):
         for films in batches:
             with torch.inference_mode():
-                images = to_images(torch.from_numpy(films).to(device), encoder.image_spec)
+                images = data.to_images(torch.from_numpy(films).to(device), encoder.image_spec)
                 parts = [part.to(memory_format=torch.channels_last) for part in portions(images)]
                 pooled = [encoder.pool(encoder.features(part)) for part in parts]
                 heads = [encoder.head(encoder.dropout(part)) for part in pooled]
@@ -66,7 +55,7 @@ def embed_batches_in_two(
     with eval_mode(encoder.to(device)):
         for films in batches:
             with torch.inference_mode():
-                images = to_images(torch.from_numpy(films).to(device), encoder.image_spec)
+                images = data.to_images(torch.from_numpy(films).to(device), encoder.image_spec)
                 parts = (part.to(memory_format=torch.channels_last) for part in portions(images))
                 pooled = torch.cat([encoder.pool(encoder.features(part)) for part in parts])
                 yield pooled.float().cpu().numpy(), encoder.head(pooled).float().cpu().numpy()
@@ -117,10 +106,10 @@ def embed(
     """
     encoder, report = as_encoder(encoder, image_spec), bar_of(progress, "embedding films")
     if not isinstance(records, Records):
-        films: CachedFilms = DatasetFilms(records, encoder.image_spec)
+        films: data.CachedFilms = data.DatasetFilms(records, encoder.image_spec)
         return embed_films(encoder, films, batch_size=batch_size, device=device, progress=report)
     decoding = bar_of("auto", "decoding films") if progress == "auto" else None
-    films = cache_films(records, encoder.image_spec, folder=cache_folder, progress=decoding)
+    films = data.cache_films(records, encoder.image_spec, folder=cache_folder, progress=decoding)
     n_lost = len(records) - len(films)
     if n_lost:
         first = films.records.problems[len(records.problems)]
@@ -133,7 +122,7 @@ def embed(
 
 def embed_films(
     encoder: Encoder,
-    films: CachedFilms,
+    films: data.CachedFilms,
     *,
     is_multi_label: bool = False,
     batch_size: int = 128,
@@ -149,7 +138,12 @@ def embed_films(
 
 
 def film_vectors(
-    encoder: Encoder, films: CachedFilms, *, batch_size: int = 128, device: str = "auto", progress: Bar | None = None
+    encoder: Encoder,
+    films: data.CachedFilms,
+    *,
+    batch_size: int = 128,
+    device: str = "auto",
+    progress: Bar | None = None,
 ) -> np.ndarray:
     """Return the embeddings of decoded films, float32, shape (N, dim); see `embed`."""
     rows = (np.arange(first, min(first + batch_size, len(films))) for first in range(0, len(films), batch_size))
@@ -189,19 +183,19 @@ def embed_files(
     chosen = choose_device(device)
     read: list[Path] = []
     problems: list[Problem] = []
-    facts: list[tuple[Record, DecodingFacts]] = []
+    facts: list[tuple[Record, data.DecodingFacts]] = []
     parts = []
     for first in range(0, len(files), batch_size):
         films = []
         for path in map(Path, files[first : first + batch_size]):
             try:
-                film = decode_film(path, bit_depth=encoder.image_spec.bit_depth)
+                film = data.decode_film(path, bit_depth=encoder.image_spec.bit_depth)
                 if film.facts.stranger and not any_modality:
                     raise OSError(film.facts.refusal)
             except (OSError, ValueError) as error:
                 problems.append(Problem(None, str(path), str(error), "unreadable"))
                 continue
-            films.append(to_square(film.gray, encoder.image_spec))
+            films.append(data.to_square(film.gray, encoder.image_spec))
             read.append(path)
             facts.append((Record(str(path), ()), film.facts))
         parts += list(embed_batches(encoder, [np.stack(films)] if films else [], chosen))
@@ -209,7 +203,7 @@ def embed_files(
     if not read:
         reason = f"{problems[0].path}: {problems[0].reason}" if problems else "there is none"
         raise FileNotFoundError(f"no film is readable: {reason}")
-    for note in notes_of_films(facts):
+    for note in data.notes_of_films(facts):
         warnings.warn(note, stacklevel=2)
     return np.concatenate(parts), read, problems
 
@@ -234,9 +228,9 @@ def with_facts(
     names = records.findings
     return Embeddings(
         vectors,
-        findings_table(records, names) if is_multi_label else [film.finding for film in records],
+        data.findings_table(records, names) if is_multi_label else [film.finding for film in records],
         # As in splits: a patient whose films lie in two groups joins these, and meets itself in no episode.
-        patient_ids=patient_ids(records),
+        patient_ids=data.patient_ids(records),
         class_names=names,
         sources=[film.source or "" for film in records],
         paths=[film.path for film in records],

@@ -11,20 +11,11 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from fewshot_cxr import encoders
 from fewshot_cxr._checks import lookup
 from fewshot_cxr._progress import Bar, Bars
 from fewshot_cxr.data import CachedFilms, DatasetFilms, XrayDataset, cache_films, film_statistics
 from fewshot_cxr.data.film_digests import film_digests, write_training_films
-from fewshot_cxr.encoders import (
-    ENCODER_FILE,
-    Encoder,
-    as_encoder,
-    build_encoder,
-    frozen_card,
-    load_encoder,
-    load_head,
-    save_encoder,
-)
 from fewshot_cxr.inference import choose_device
 from fewshot_cxr.inference.embed import film_vectors
 from fewshot_cxr.records import Records
@@ -123,12 +114,12 @@ class Run:
             progress=progress,
         )
 
-    def keep_as_it_is(self, encoder: Encoder, *, distance: str) -> tuple[str, ...]:
+    def keep_as_it_is(self, encoder: encoders.Encoder, *, distance: str) -> tuple[str, ...]:
         """Keep an encoder of which nothing is trained; its card knows no finding. Return notes that say so."""
-        card = frozen_card(encoder) | {"distance": distance, "best_epoch": None, "val_accuracy": None}
+        card = encoders.frozen_card(encoder) | {"distance": distance, "best_epoch": None, "val_accuracy": None}
         encoder.cpu().eval().card = card
         if self.out is not None:
-            save_encoder(encoder, self.out / ENCODER_FILE, card=card)
+            encoders.save_encoder(encoder, self.out / encoders.ENCODER_FILE, card=card)
             write_json(self.out / CARD, card)
         return (*self.problem_notes, _AS_IT_IS)
 
@@ -138,7 +129,7 @@ class Run:
         chosen = _augmented_ids(self.train.class_names, settings.augment_findings)
         return Augmenter(settings.augmentation, settings.seed, chosen)
 
-    def embed_once(self, encoder: Encoder) -> FilmVectors | None:
+    def embed_once(self, encoder: encoders.Encoder) -> FilmVectors | None:
         """Embed the films of the run, where the head alone is trained; None where more is."""
         if not trains_head_alone(encoder):
             return None
@@ -211,7 +202,7 @@ class Run:
 
 def prepare_encoder(
     settings: TrainingSettings, films: CachedFilms, *, usual: Mapping[str, Any] | None = None
-) -> Encoder:
+) -> encoders.Encoder:
     """Build the encoder that is trained, with the mean and std that its images take off, and freeze its first layers.
 
     Args:
@@ -223,7 +214,7 @@ def prepare_encoder(
     if kind == "scalar" and spec.per_pixel:
         raise ValueError("the image spec is per pixel, so that a scalar mean would not be used: choose one of the two")
     found = None
-    if kind != "spec" or (spec.per_pixel and not isinstance(settings.encoder, Encoder)):
+    if kind != "spec" or (spec.per_pixel and not isinstance(settings.encoder, encoders.Encoder)):
         if isinstance(films, DatasetFilms):
             raise ValueError("mean and std are measured on decoded films: of a Dataset, give those in image_spec")
         found = film_statistics(films)
@@ -231,9 +222,9 @@ def prepare_encoder(
         spec = replace(spec, mean=mean, std=std) if kind == "scalar" else replace(spec, per_pixel=True)
     if isinstance(settings.encoder, str):
         options = {**(usual or {}), **settings.encoder_options}
-        encoder = build_encoder(settings.encoder, image_spec=spec, seed=settings.seed, **options)
+        encoder = encoders.build_encoder(settings.encoder, image_spec=spec, seed=settings.seed, **options)
     else:
-        encoder = as_encoder(deepcopy(settings.encoder), spec)
+        encoder = encoders.as_encoder(deepcopy(settings.encoder), spec)
     if found is not None and spec.per_pixel:
         encoder.adopt_pixel_statistics(found.pixel_mean, found.pixel_std)
     if settings.freeze:
@@ -274,16 +265,18 @@ def _checkpoint(out: Path | None) -> Path:
 
 def _save_best(out: Path, card: dict[str, Any], digests: list[str], learner: Learner, row: dict[str, float]) -> None:
     best, head = best_card(card, row), learner.objective.kept_head
-    save_encoder(learner.encoder, out / ENCODER_FILE, card=best, head=None if head is None else head.state_dict())
+    encoders.save_encoder(
+        learner.encoder, out / encoders.ENCODER_FILE, card=best, head=None if head is None else head.state_dict()
+    )
     write_json(out / CARD, best)
     write_training_films(out, digests)
 
 
 def _load_best(out: Path, learner: Learner) -> None:
-    load_encoder(out, module=learner.encoder)
+    encoders.load_encoder(out, module=learner.encoder)
     head = learner.objective.kept_head
     if head is not None:
-        head.load_state_dict(load_head(out)[0])
+        head.load_state_dict(encoders.load_head(out)[0])
 
 
 def _problem_notes(before: Sequence[Records], parts: Sequence[CachedFilms]) -> tuple[str, ...]:

@@ -7,19 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from fewshot_cxr import report
 from fewshot_cxr.data import read_gray
 from fewshot_cxr.evaluation import Result
 from fewshot_cxr.inference import Prediction
 from fewshot_cxr.records import Records
-from fewshot_cxr.report import (
-    Headline,
-    Section,
-    episodic_headlines,
-    prediction_section,
-    render_page,
-    samples_section,
-    save_figure,
-)
 from fewshot_cxr.report.episode_words import interval_kind
 from fewshot_cxr.report.result_figures import draw_confusion
 from fewshot_cxr.report.run_page import PageParts, run_page
@@ -77,7 +69,7 @@ class DemoStory:
         return self.prediction, _films(self.test, [self.prediction.path])[0], _films(self.exemplars, exemplars)
 
 
-def demo_page(story: DemoStory, sections: Sequence[Section], *, new_finding: str, n_shot: int) -> str:
+def demo_page(story: DemoStory, sections: Sequence[report.Section], *, new_finding: str, n_shot: int) -> str:
     """Return the page as HTML: the story, then all that `fscxr report` shows of a run.
 
     Args:
@@ -100,13 +92,13 @@ def demo_page(story: DemoStory, sections: Sequence[Section], *, new_finding: str
         f"films of it, among {', '.join(card['findings'])}?",
     )
     headlines = (
-        Headline(value_text(recall), "of the films of the new finding are recognised", interval),
-        *episodic_headlines(episodes),
+        report.Headline(value_text(recall), "of the films of the new finding are recognised", interval),
+        *report.episodic_headlines(episodes),
     )
-    asked = prediction_section(*story.asked(), true_finding=story.true_finding)
-    asked = replace(asked, folded=(samples_section(story.samples(), heading="Some films of each finding"),))
+    asked = report.prediction_section(*story.asked(), true_finding=story.true_finding)
+    asked = replace(asked, folded=(report.samples_section(story.samples(), heading="Some films of each finding"),))
     page = replace(page, lead=lead, headlines=headlines, cautions=(*_CAUTIONS, *page.cautions))
-    return render_page(replace(page, sections=(asked, bank_section(story.bank), *page.sections)))
+    return report.render_page(replace(page, sections=(asked, bank_section(story.bank), *page.sections)))
 
 
 def save_figures(story: DemoStory, folder: Path) -> None:
@@ -117,7 +109,7 @@ def save_figures(story: DemoStory, folder: Path) -> None:
         "prediction": draw_prediction(*story.asked())(),
     }
     for name, figure in figures.items():
-        save_figure(figure, folder / f"{name}.png")
+        report.save_figure(figure, folder / f"{name}.png")
 
 
 def _films(records: Records, paths: Sequence[str]) -> list[np.ndarray]:

@@ -10,15 +10,7 @@ from typing import Any
 from fewshot_cxr._csv import csv_text
 from fewshot_cxr._progress import Bar, tell
 from fewshot_cxr.explain.focus_summary import FocusRow
-from fewshot_cxr.report import Page, Section, render_page, save_figure
-from fewshot_cxr.report.heat_sections import (
-    PLACES,
-    deletion_section,
-    focus_bars,
-    focus_section,
-    sheets_section,
-    versus_section,
-)
+from fewshot_cxr.report import Page, Section, heat_sections, render_page, save_figure
 from fewshot_cxr.storage import write_json, write_text
 from fewshot_cxr.unknown_patients import films_text
 from fewshot_cxr.visualise.curves import deletion_figure
@@ -154,8 +146,8 @@ def _write_films(
 
 def _write_charts(out: Path, explanation: Explanation) -> None:
     for measure in explanation.report.shares:
-        bars = focus_bars([row for row in explanation.report.summary if row.measure == measure])
-        save_figure(focus_figure(bars, measure=PLACES[measure]), out / f"focus_{measure}.png")
+        bars = heat_sections.focus_bars([row for row in explanation.report.summary if row.measure == measure])
+        save_figure(focus_figure(bars, measure=heat_sections.PLACES[measure]), out / f"focus_{measure}.png")
     erasure, paired = explanation.erasure, explanation.paired
     if erasure is not None and erasure.paths:
         for mode, orders in erasure.curves.items():
@@ -168,11 +160,16 @@ def _page(explanation: Explanation, told: str, sheets: dict[str, list[HeatTile]]
     report, erasure, paired = explanation.report, explanation.erasure, explanation.paired
     explainer = explanation.run.explainer
     worst = [f"{film.path}: {decision_text(film, explainer)}" for film in report.films[:3]]
-    sections = [focus_section(report.summary, notes=report.notes), sheets_section(sheets, paragraphs=(told,))]
+    sections = [
+        heat_sections.focus_section(report.summary, notes=report.notes),
+        heat_sections.sheets_section(sheets, paragraphs=(told,)),
+    ]
     if paired is not None:
-        sections.insert(0, versus_section(paired.rows, paired.inner_rows, paired.names, paired.tiles))
+        sections.insert(0, heat_sections.versus_section(paired.rows, paired.inner_rows, paired.names, paired.tiles))
     if erasure is not None:
-        sections.append(deletion_section(erasure.curves, erasure.gains(), score=erasure.score, fill=erasure.fill))
+        sections.append(
+            heat_sections.deletion_section(erasure.curves, erasure.gains(), score=erasure.score, fill=erasure.fill)
+        )
     facts = {"run": explanation.run.name, "seed": explanation.seed, **report.settings}
     facts["versions"] = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
     made = tuple((name.replace("_", " "), _fact(value)) for name, value in facts.items())

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from fewshot_cxr import visualise
 from fewshot_cxr._checks import nearest
 from fewshot_cxr.data import CachedFilms, cache_films, read_gray
 from fewshot_cxr.distances import pairwise_distances
@@ -15,14 +16,6 @@ from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.inference import sample_exemplars
 from fewshot_cxr.records import Record, Records
 from fewshot_cxr.seeding import generator
-from fewshot_cxr.visualise import (
-    Figure,
-    NeighbourRow,
-    class_counts_figure,
-    learning_curves_figure,
-    neighbours_figure,
-    sample_grid_figure,
-)
 from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
 from fewshot_cxr.workflows.judging import Exemplars
 from fewshot_cxr.workflows.plots.inputs import PlotInputs, PlotOptions, given_embeddings
@@ -34,12 +27,12 @@ _MOST_QUERIES = 6
 _NO_SPLIT = "films"
 
 
-def draw_learning(inputs: PlotInputs, options: PlotOptions) -> Figure:
+def draw_learning(inputs: PlotInputs, options: PlotOptions) -> visualise.Figure:
     """Draw loss and accuracy by epoch."""
-    return learning_curves_figure(inputs.history, best_epoch=inputs.best_epoch, **options.look)
+    return visualise.learning_curves_figure(inputs.history, best_epoch=inputs.best_epoch, **options.look)
 
 
-def draw_class_counts(inputs: PlotInputs, options: PlotOptions) -> Figure:
+def draw_class_counts(inputs: PlotInputs, options: PlotOptions) -> visualise.Figure:
     """Draw how many films of each finding each split has."""
     films = _films(inputs)
     splits = dict.fromkeys(sorted({film.split or "" for film in films}, key=_split_order))
@@ -47,10 +40,10 @@ def draw_class_counts(inputs: PlotInputs, options: PlotOptions) -> Figure:
         split or _NO_SPLIT: films.where(lambda film, split=split: (film.split or "") == split).count_findings()  # type: ignore[misc]  # mypy loses the default's type
         for split in splits
     }
-    return class_counts_figure(counts, **options.look)
+    return visualise.class_counts_figure(counts, **options.look)
 
 
-def draw_samples(inputs: PlotInputs, options: PlotOptions) -> Figure:
+def draw_samples(inputs: PlotInputs, options: PlotOptions) -> visualise.Figure:
     """Draw some films of each finding, of different patients; one that cannot be read is named and left out."""
     films, rows = sample_exemplars(_films(inputs), _N_SAMPLES, seed=options.seed), dict[str, list[np.ndarray]]()
     for film in films:
@@ -62,10 +55,10 @@ def draw_samples(inputs: PlotInputs, options: PlotOptions) -> Figure:
             rows.setdefault(film.finding, []).append(picture)
     if not rows:
         raise OSError("not one of the films that were drawn can be read: see the warnings")
-    return sample_grid_figure(dict(sorted(rows.items())), **options.look)
+    return visualise.sample_grid_figure(dict(sorted(rows.items())), **options.look)
 
 
-def draw_neighbours(inputs: PlotInputs, options: PlotOptions) -> Figure:
+def draw_neighbours(inputs: PlotInputs, options: PlotOptions) -> visualise.Figure:
     """Draw a film of each finding, or the films asked for, beside the nearest films of other patients."""
     embedded, records = _embedded(inputs, "neighbours")
     asked_rows, known_rows = _sides(records)
@@ -77,7 +70,7 @@ def draw_neighbours(inputs: PlotInputs, options: PlotOptions) -> Figure:
     near = {row: _nearest(embedded, row, known_rows, options.distance) for row in asked}
     picture = cache(lambda row: _picture(records, records[row]))
     rows = [
-        NeighbourRow(
+        visualise.NeighbourRow(
             picture(row),
             records[row].path,
             records[row].finding,
@@ -85,10 +78,10 @@ def draw_neighbours(inputs: PlotInputs, options: PlotOptions) -> Figure:
         )
         for row in asked
     ]
-    return neighbours_figure(rows, **options.look)
+    return visualise.neighbours_figure(rows, **options.look)
 
 
-def draw_ranks(inputs: PlotInputs, options: PlotOptions) -> Figure:
+def draw_ranks(inputs: PlotInputs, options: PlotOptions) -> visualise.Figure:
     """Draw a film beside exemplars of other patients by rank, and its mean distance to each finding."""
     embedded, records = _embedded(inputs, "ranks")
     asked_rows, known_rows = _sides(records)
