@@ -8,11 +8,12 @@ BIN := $(VENV)/bin
 AUDIT := .venv-audit
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
 # One thread in each worker: workers that all use every core wait for each other. Each gets tests that lie side by side,
-# which share what their module made once, and takes from the other when it has done its own.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 10
+# which share what their module made once, and takes from the other when it has done its own. Compiled tests and modules
+# are kept, whatever the environment says: else each worker, and each command that a test starts, compiles them anew.
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 10
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lint format audit benchmark clean
+.PHONY: help demo test quick lint style format audit benchmark clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -20,16 +21,19 @@ help:  ## this list
 demo: $(VENV)/.installed  ## the library's story on synthetic films, offline, minutes; writes runs/demo
 	$(BIN)/fscxr demo --out $(DEMO_OUT)
 
-test: lint  ## linters, types, the whole suite except what needs a GPU
-	$(PYTEST) -m "not gpu"
+# Types are checked beside the tests: the first time mypy reads those of torch, on one processor, a minute long.
+test: style  ## linters, types, the whole suite except what needs a GPU
+	@$(BIN)/mypy >/dev/null & types=$$!; $(PYTEST) -m "not gpu"; tests=$$?; wait $$types || $(BIN)/mypy && exit $$tests
 
 quick: $(VENV)/.installed-dev  ## the suite without its slow tests: a minute or two
 	$(PYTEST) -m "not slow and not gpu"
 
-lint: $(VENV)/.installed-dev  ## ruff and mypy
+lint: style  ## ruff and mypy
+	$(BIN)/mypy
+
+style: $(VENV)/.installed-dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy
 
 format: $(VENV)/.installed-dev  ## mend what ruff can mend
 	$(BIN)/ruff check --fix

@@ -18,6 +18,24 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.pop("EAGER_IMPORT", None)
 
 
+# What takes longest, longest first: it starts before all else, so that no worker is left alone with it at the end.
+LONGEST = (
+    "test_demo.py",
+    "test_docs.py",
+    "test_goldens.py",
+    "test_examples.py",
+    "test_projection.py",
+    "test_faults.py",
+    "test_patients.py",
+    "test_episode_eval.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache_folder(tmp_path_factory):
     """The cache of decoded films, away from the user's own."""
