@@ -29,14 +29,9 @@ from fewshot_cxr.evaluation import Result, evaluate_closed_set, read_predictions
 from fewshot_cxr.evaluation.films.decisions import refuse_unknown_findings
 from fewshot_cxr.inference import RULES, Classifier, load_classifier
 from fewshot_cxr.records import Records
+from fewshot_cxr.workflows import judging
 from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
-from fewshot_cxr.workflows.judging import (
-    closed_warnings,
-    embed_exemplars,
-    evaluate_by_classifier,
-    evaluate_by_exemplars,
-)
 from fewshot_cxr.workflows.weights_seen import count_training_films, weights_notes, with_training_films
 
 Read = Callable[[], tuple[Records, Records, Records | None]]
@@ -123,14 +118,14 @@ def _exemplar_result(checkpoint: Path, rule: ExemplarRule, read: Read, *, is_all
     with bars_for(compute) as compute:
         films = compute.decode(test, spec, "test films")
         n_trained = count_training_films(encoder.card, checkpoint, films, is_allowed=is_allowed)
-        exemplars = embed_exemplars(encoder, support, rule.for_encoder(encoder, checkpoint), compute)
+        exemplars = judging.embed_exemplars(encoder, support, rule.for_encoder(encoder, checkpoint), compute)
         calibration = None if others is None else compute.decode(others, spec, "calibration films")
-        result, _ = evaluate_by_exemplars(exemplars, encoder, films, calibration, compute=compute)
+        result, _ = judging.evaluate_by_exemplars(exemplars, encoder, films, calibration, compute=compute)
     for some in (films, calibration):
         if some is not None:
             say_problems(some.records)
     say_exemplars(support, exemplars.films.records)
-    warnings = (*result.warnings, *closed_warnings(result, films.records, encoder, exemplars.films.records))
+    warnings = (*result.warnings, *judging.closed_warnings(result, films.records, encoder, exemplars.films.records))
     result = replace(result, notes=(*result.notes, *weights_notes(encoder)), warnings=warnings)
     return with_training_films(result, n_trained)
 
@@ -168,14 +163,14 @@ def _classifier_result(
         spec = classifier.encoder.image_spec
         films = {name: compute.decode(some, spec, f"{name} films") for name, some in parts.items()}
         n_trained = count_training_films(classifier.encoder.card, path, films["test"], is_allowed=is_allowed)
-        result = evaluate_by_classifier(
+        result = judging.evaluate_by_classifier(
             classifier, films["test"], films.get("calibration"), is_multi_label=not is_closed, compute=compute
         )
     for decoded in films.values():
         say_problems(decoded.records)
     card = classifier.encoder.card
     chose_epoch = parts["test"].data_hash in (card.get("data_hash", {}).get("val"), *card.get("given_hash", ())[1:])
-    warnings = closed_warnings(result, films["test"].records, classifier.encoder) if is_closed else ()
+    warnings = judging.closed_warnings(result, films["test"].records, classifier.encoder) if is_closed else ()
     result = replace(
         result,
         notes=(*result.notes, *([note] if note else [])),

@@ -7,14 +7,8 @@ from functools import partial
 from fewshot_cxr.evaluation.result import Result
 from fewshot_cxr.evaluation.scores import EXEMPLARS
 from fewshot_cxr.metrics import Estimate
+from fewshot_cxr.report import finding_tables
 from fewshot_cxr.report.episode_words import baseline_name, interval_kind, reading_text
-from fewshot_cxr.report.finding_tables import (
-    MOST_FINDINGS,
-    asked_confusion,
-    findings_table,
-    multi_label_table,
-    recall_table,
-)
 from fewshot_cxr.report.html import Headline, Section
 from fewshot_cxr.report.pictures import Picture
 from fewshot_cxr.report.result_figures import draw_confusion, draw_recall, draw_reliability, draw_roc, known_areas
@@ -100,7 +94,7 @@ def accuracy_section(result: Result, heading: str = "Accuracy beside its floors"
 
 def recall_section(result: Result, heading: str = "Recall of each finding") -> Section:
     """Show recall by finding as a chart over a table, with accuracy, baselines and chance."""
-    table = recall_table(result)
+    table = finding_tables.recall_table(result)
     if result.accuracy.mean is None:
         return Section(heading, tables=(table,))
     picture = Picture.drawn(
@@ -114,17 +108,17 @@ def recall_section(result: Result, heading: str = "Recall of each finding") -> S
 def findings_section(result: Result, heading: str = "Each finding against the rest") -> Section:
     """Show the numbers of each finding: against the rest or, where films may show several, each for itself."""
     if result.kind == "multi_label":
-        return Section("Each finding for itself", tables=(multi_label_table(result),))
+        return Section("Each finding for itself", tables=(finding_tables.multi_label_table(result),))
     told = "PPV, NPV and AUPRC hold for the shares of the findings among these queries, not for those of a hospital."
-    return Section(heading, () if result.episodes is None else (told,), tables=(findings_table(result),))
+    return Section(heading, () if result.episodes is None else (told,), tables=(finding_tables.findings_table(result),))
 
 
 def confusion_section(result: Result, heading: str = "What was taken for what") -> Section:
     """Show the confusion matrix, once: as a picture, whose alternative text has the counts."""
-    findings, counts = asked_confusion(result)
+    findings, counts = finding_tables.asked_confusion(result)
     told = "; ".join(
         f"{name} as " + ", ".join(f"{other} {count:,.0f}" for other, count in zip(findings, row, strict=True) if count)
-        for name, row in zip(findings[:MOST_FINDINGS], counts, strict=False)
+        for name, row in zip(findings[: finding_tables.MOST_FINDINGS], counts, strict=False)
     )
     picture = Picture.drawn(
         draw_confusion(result),

@@ -7,29 +7,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from fewshot_cxr import metrics
 from fewshot_cxr._checks import renamed
+from fewshot_cxr.evaluation import scores
 from fewshot_cxr.evaluation.answers import Answers
 from fewshot_cxr.evaluation.films.jackknife import difference_estimate
 from fewshot_cxr.evaluation.films.numbers import FilmNumbers
 from fewshot_cxr.evaluation.result import Result
-from fewshot_cxr.evaluation.scores import (
-    AS_GIVEN,
-    EXEMPLARS,
-    OTHER_FILMS,
-    UNFITTED,
-    Calibration,
-    Reliability,
-    Scores,
-    reliability_points,
-)
 from fewshot_cxr.evaluation.warning_texts import baseline_warning, one_sided
-from fewshot_cxr.metrics import (
-    Estimate,
-    class_probabilities,
-    distances_of_margins,
-    expected_calibration_error,
-    fit_temperature,
-)
 from fewshot_cxr.unknown_patients import unknown_warning
 
 _NO_PROBABILITIES = "only decisions are known, no probabilities"
@@ -109,7 +94,7 @@ def _blind_answers(answers: Answers) -> dict[str, Answers]:
     return {name: replace(blind, probabilities=np.tile(one, (n_films, 1))) for name, one in shares.items()}
 
 
-def _below_baselines(above: Mapping[str, Mapping[str, Estimate]]) -> list[str]:
+def _below_baselines(above: Mapping[str, Mapping[str, metrics.Estimate]]) -> list[str]:
     """Warn of baselines that are not passed; the commonest and guessing are one in balanced accuracy."""
     told = [
         baseline_warning(name, gap, number.replace("_", " "))
@@ -157,7 +142,7 @@ def evaluate_multi_label(
 def _always(found: FilmNumbers) -> dict[str, Any]:
     answers = found.answers
     return {
-        "scores": Scores(*found.scores(Estimate(None, reason=_NO_PROBABILITIES))),
+        "scores": scores.Scores(*found.scores(metrics.Estimate(None, reason=_NO_PROBABILITIES))),
         "findings": answers.findings,
         "answers": answers,
         "data_hash": answers.data_hash,
@@ -173,10 +158,10 @@ def _unknown_patients(found: FilmNumbers) -> tuple[str, ...]:
     return (told,) if told else ()
 
 
-def _calibration(found: FilmNumbers, other: Answers | None) -> Calibration:
+def _calibration(found: FilmNumbers, other: Answers | None) -> scores.Calibration:
     before, answers = _reliability(found, None), found.answers
     if other is None:
-        return Calibration(before, reason=_NOT_CALIBRATED)
+        return scores.Calibration(before, reason=_NOT_CALIBRATED)
     if other.findings != answers.findings or not other.has_probabilities:
         raise ValueError(
             f"the films of the calibration were decided between {', '.join(other.findings)}, those of the test between "
@@ -184,26 +169,26 @@ def _calibration(found: FilmNumbers, other: Answers | None) -> Calibration:
         )
     if shared := set(other.paths) & set(answers.paths):
         raise ValueError(f"film {min(shared)} is in the test and in the calibration; take films of another split")
-    return Calibration(
-        before, _reliability(found, fit_temperature(_distances(other), torch.from_numpy(other.true_ids)))
+    return scores.Calibration(
+        before, _reliability(found, metrics.fit_temperature(_distances(other), torch.from_numpy(other.true_ids)))
     )
 
 
-def _reliability(found: FilmNumbers, temperature: float | None) -> Reliability:
+def _reliability(found: FilmNumbers, temperature: float | None) -> scores.Reliability:
     """Measure the probabilities at a temperature that was fitted on other films; None: as they are."""
-    answers, probabilities, basis = found.answers, found.answers.probabilities, OTHER_FILMS
+    answers, probabilities, basis = found.answers, found.answers.probabilities, scores.OTHER_FILMS
     if temperature is not None:
-        probabilities = class_probabilities(_distances(answers), temperature).numpy()
+        probabilities = metrics.class_probabilities(_distances(answers), temperature).numpy()
     elif answers.margins is None:
-        basis = AS_GIVEN
+        basis = scores.AS_GIVEN
     else:
-        basis = UNFITTED if answers.temperature is None else EXEMPLARS
+        basis = scores.UNFITTED if answers.temperature is None else scores.EXEMPLARS
     bins = found.bins(probabilities)
-    return Reliability(
-        ece=found.estimate(("ece",), expected_calibration_error(*torch.from_numpy(bins)).numpy()),
+    return scores.Reliability(
+        ece=found.estimate(("ece",), metrics.expected_calibration_error(*torch.from_numpy(bins)).numpy()),
         brier=found.estimate(("brier",), found.brier(probabilities)),
         temperature=temperature or answers.temperature or 1.0,
-        bins=reliability_points(*bins[:, 0]),
+        bins=scores.reliability_points(*bins[:, 0]),
         basis=basis,
     )
 
@@ -211,7 +196,7 @@ def _reliability(found: FilmNumbers, temperature: float | None) -> Reliability:
 def _distances(answers: Answers) -> torch.Tensor:
     """Return what the probabilities are the softmax over minus of, but for a sum that all findings share."""
     if answers.margins is not None:
-        return distances_of_margins(torch.from_numpy(answers.margins))
+        return metrics.distances_of_margins(torch.from_numpy(answers.margins))
     return torch.from_numpy(-np.log(np.maximum(answers.probabilities, np.finfo(np.float64).tiny)))
 
 

@@ -10,15 +10,9 @@ from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.inference import sample_exemplars
 from fewshot_cxr.records import Records
 from fewshot_cxr.training import TrainedClassifier, TrainedEncoder
+from fewshot_cxr.workflows import judging
 from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
-from fewshot_cxr.workflows.judging import (
-    Exemplars,
-    closed_warnings,
-    embed_exemplars,
-    evaluate_by_classifier,
-    evaluate_by_exemplars,
-)
 from fewshot_cxr.workflows.rank_tables import RankTable, rank_tables
 from fewshot_cxr.workflows.recipes.division import Division
 from fewshot_cxr.workflows.recipes.recipe import Recipe
@@ -55,12 +49,12 @@ def evaluate_test_films(
     rules, encoder = recipe.judge, trained.encoder
     rule = ExemplarRule(rules.rule, trained.card["distance"], {"k": rules.k} if rules.rule == "knn" else {})
     chosen = sample_exemplars(division.train, rules.n_exemplars, seed=seed) if rules.n_exemplars else division.train
-    exemplars = embed_exemplars(encoder, chosen, rule.for_encoder(encoder, out), compute)
+    exemplars = judging.embed_exemplars(encoder, chosen, rule.for_encoder(encoder, out), compute)
     findings = exemplars.films.records.findings
     test, notes = _decoded(division.test, findings, encoder.image_spec, "test films", compute)
     val, _ = _decoded(division.val, findings, encoder.image_spec, "val films", compute)
-    result, embedded = evaluate_by_exemplars(exemplars, encoder, test, val, compute=compute)
-    told = closed_warnings(result, test.records, encoder, exemplars.films.records)
+    result, embedded = judging.evaluate_by_exemplars(exemplars, encoder, test, val, compute=compute)
+    told = judging.closed_warnings(result, test.records, encoder, exemplars.films.records)
     result = replace(result, notes=(*result.notes, *notes), warnings=(*result.warnings, *told))
     tables = rank_tables(exemplars, test, embedded, rules.rank_tables, seed=seed)
     if not rules.n_episodes:
@@ -78,10 +72,10 @@ def _by_classifier(trained: TrainedClassifier, division: Division, is_multi_labe
     if not is_multi_label:
         val, _ = _decoded(division.val, classifier.findings, spec, "val films", compute)
         support = compute.decode(division.train, spec, "train films")
-    result = evaluate_by_classifier(
+    result = judging.evaluate_by_classifier(
         classifier, test, val, is_multi_label=is_multi_label, support=support, compute=compute
     )
-    told = [] if support is None else closed_warnings(result, test.records, classifier.encoder, support.records)
+    told = [] if support is None else judging.closed_warnings(result, test.records, classifier.encoder, support.records)
     return replace(result, notes=(*result.notes, *notes), warnings=(*result.warnings, *told))
 
 
@@ -102,7 +96,7 @@ def _decoded(
     return films, (*notes, *(f"left out {one.path}: {one.reason}" for one in unread))
 
 
-def _episodes(recipe: Recipe, exemplars: Exemplars, films: Embeddings, seed: int, compute: Compute) -> Result:
+def _episodes(recipe: Recipe, exemplars: judging.Exemplars, films: Embeddings, seed: int, compute: Compute) -> Result:
     rules = recipe.judge
     plan = plan_episodes(
         films,

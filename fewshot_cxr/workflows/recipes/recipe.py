@@ -12,17 +12,7 @@ from fewshot_cxr._checks import lookup
 from fewshot_cxr.data import Augmentation
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.training import ClassifierTrainer, SiameseTrainer
-from fewshot_cxr.workflows.recipes.settings import (
-    JUDGED_BY,
-    NONE,
-    TRAINERS,
-    FindingRules,
-    JudgeRules,
-    Keys,
-    Sections,
-    SplitRules,
-    check_encoder_options,
-)
+from fewshot_cxr.workflows.recipes import settings
 
 _SECTIONS = ("read", "findings", "split", "image", "augmentation", "training", "judge")
 _HEAD = ("title", "system", "paper", "reported", "data")
@@ -47,25 +37,25 @@ class Recipe:
     data: tuple[str, ...]
     trainer: str
     start_from: str | None
-    sections: Sections
+    sections: settings.Sections
     published: dict[str, Any]
     text: str
     given: frozenset[str] = field(default=frozenset())
 
     @property
-    def findings(self) -> FindingRules:
+    def findings(self) -> settings.FindingRules:
         """The findings that are told apart."""
-        return FindingRules(**self.sections.get("findings", {}))
+        return settings.FindingRules(**self.sections.get("findings", {}))
 
     @property
-    def split(self) -> SplitRules:
+    def split(self) -> settings.SplitRules:
         """How films are divided."""
-        return SplitRules(**self.sections.get("split", {}))
+        return settings.SplitRules(**self.sections.get("split", {}))
 
     @property
-    def judge(self) -> JudgeRules:
+    def judge(self) -> settings.JudgeRules:
         """How the test films are judged."""
-        return JudgeRules(**{"by": JUDGED_BY[self.trainer], **self.sections.get("judge", {})})
+        return settings.JudgeRules(**{"by": settings.JUDGED_BY[self.trainer], **self.sections.get("judge", {})})
 
     @property
     def image_spec(self) -> ImageSpec:
@@ -89,8 +79,8 @@ class Recipe:
 
     def make_trainer(self, **more: Any) -> SiameseTrainer | ClassifierTrainer:
         """Return the trainer; `more` are seed, device and other fields that no recipe sets."""
-        settings = {"image_spec": self.image_spec, "augmentation": self.augmentation, **self.sections["training"]}
-        return TRAINERS[self.trainer](**{**settings, **more})
+        fields = {"image_spec": self.image_spec, "augmentation": self.augmentation, **self.sections["training"]}
+        return settings.TRAINERS[self.trainer](**{**fields, **more})
 
     def with_settings(self, values: Mapping[str, Any]) -> "Recipe":
         """Return the recipe with these values (dotted key, or its unique last part -> value).
@@ -100,7 +90,7 @@ class Recipe:
                 value that its section refuses.
             TypeError: a value of another type than its key takes.
         """
-        sections = Keys(self.trainer).lay(self.sections, values)
+        sections = settings.Keys(self.trainer).lay(self.sections, values)
         recipe = replace(self, sections=sections, given=self.given | set(values))
         recipe._check()
         return recipe
@@ -144,9 +134,9 @@ class Recipe:
     def _check(self) -> None:
         """Refuse, before any film is read, what would stop the run or be passed over in silence."""
         trainer = self.make_trainer()
-        check_encoder_options(str(trainer.encoder), trainer.encoder_options)
+        settings.check_encoder_options(str(trainer.encoder), trainer.encoder_options)
         checked = self.findings, self.split, self.judge
-        by, own = checked[-1].by, JUDGED_BY[self.trainer]
+        by, own = checked[-1].by, settings.JUDGED_BY[self.trainer]
         if by != own:
             raise ValueError(f"judge.by is {own!r} in a {self.trainer} recipe, got {by!r}; leave the key out")
 
@@ -216,4 +206,4 @@ def _flat(table: Mapping[str, Any]) -> dict[str, Any]:
 def _toml(value: Any) -> str:
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{json.dumps(name)} = {_toml(inner)}" for name, inner in value.items()) + " }"
-    return json.dumps(NONE if value is None else value, ensure_ascii=False)
+    return json.dumps(settings.NONE if value is None else value, ensure_ascii=False)

@@ -14,18 +14,9 @@ from fewshot_cxr.evaluation.learning_curve_result import LEARNING_CURVE
 from fewshot_cxr.evaluation.plain_values import read_plain
 from fewshot_cxr.report.run_page import PageParts
 from fewshot_cxr.report.run_sections import ShownResult, ShownRun
-from fewshot_cxr.workflows.run_files import (
-    CARD,
-    EPISODES,
-    HISTORY,
-    PROVENANCE_FILE,
-    RESULT,
-    SPLIT,
-    read_epochs,
-    short_names,
-)
+from fewshot_cxr.workflows import run_files
 
-_RESULTS = (EPISODES, RESULT)  # of a run folder, as the recipes write them
+_RESULTS = (run_files.EPISODES, run_files.RESULT)  # of a run folder, as the recipes write them
 _PARTS = {"episodes": "results", "closed_set": "results", "multi_label": "results"}
 _PARTS |= {"comparison": "comparisons", "audit": "audits", LEARNING_CURVE: "curves"}
 _READERS = {"audits": Audit.from_json, "comparisons": Comparison.from_json, "curves": LearningCurve.from_json}
@@ -92,7 +83,7 @@ def read_inputs(sources: Sequence[Path]) -> tuple[PageParts, tuple[Path, ...]]:
     # By where they lie: what is named twice, or a run's own result, would be compared with itself.
     runs: dict[Path, tuple[Path, ShownRun]] = {}
     files: dict[Path, tuple[Path, str, Mapping[str, Any]]] = {}
-    for source, name in zip(sources, short_names(sources), strict=True):
+    for source, name in zip(sources, run_files.short_names(sources), strict=True):
         place = source.resolve()
         if not source.exists():
             raise FileNotFoundError(f"{source}: no such file or folder")
@@ -116,16 +107,18 @@ def read_inputs(sources: Sequence[Path]) -> tuple[PageParts, tuple[Path, ...]]:
 
 
 def _read_run(folder: Path, name: str) -> ShownRun:
-    if not (folder / CARD).exists():
-        inner = next((part.parent.name for part in sorted(folder.glob(f"*/{CARD}"))), None)
+    if not (folder / run_files.CARD).exists():
+        inner = next((part.parent.name for part in sorted(folder.glob(f"*/{run_files.CARD}"))), None)
         hint = f"; its folder {inner} does" if inner else ""
-        raise ValueError(f"{folder} holds no {CARD} and is no run folder{hint}; {_WAYS}")
+        raise ValueError(f"{folder} holds no {run_files.CARD} and is no run folder{hint}; {_WAYS}")
     # The copy beside the encoder has no hash, and may be that of another run.
     is_whole = (folder / ENCODER_FILE).is_file()
-    card = _checked(_Card, load_card(folder) if is_whole else read_json(folder / CARD), folder / CARD)
-    history = read_epochs(folder / HISTORY) if (folder / HISTORY).exists() else ()
-    lead = split_lead(read_text(folder / SPLIT)[0])[0] if (folder / SPLIT).exists() else []
-    file = folder / PROVENANCE_FILE
+    card = _checked(
+        _Card, load_card(folder) if is_whole else read_json(folder / run_files.CARD), folder / run_files.CARD
+    )
+    history = run_files.read_epochs(folder / run_files.HISTORY) if (folder / run_files.HISTORY).exists() else ()
+    lead = split_lead(read_text(folder / run_files.SPLIT)[0])[0] if (folder / run_files.SPLIT).exists() else []
+    file = folder / run_files.PROVENANCE_FILE
     made_by = _checked(_MadeBy, read_json(file), file) if file.exists() else {}
     return ShownRun(name, card, lead_facts(lead) or {}, history, made_by)
 
