@@ -70,10 +70,11 @@ def unpainted(monkeypatch):
 
     The tests of visualise paint each kind of figure; those of the demo and the goldens paint whole pages.
     """
-    monkeypatch.setattr("fewshot_cxr.report.pictures.figure_png", blank_png)
+    for name in ("figure_png", "_painted"):
+        monkeypatch.setattr(f"fewshot_cxr.report.pictures.{name}", blank_png)
 
 
-def blank_png(figure, *, n_colours=None):
+def blank_png(figure, **_):
     buffer, known_by = io.BytesIO(), PngInfo()
     known_by.add_text("Software", "fewshot_cxr")  # by which a command knows its own figures
     width, height = figure.get_size_inches() * 200

@@ -80,17 +80,27 @@ def figure_png(figure: Figure, *, n_colours: int | None = None) -> bytes:
         figure: of `visualise`, or any other.
         n_colours: so many at most (up to 256), for a smaller file; None keeps all.
     """
+    if n_colours is None:
+        return _painted(figure)
+    fewer = Image.open(io.BytesIO(_painted(figure, level=1))).convert("RGB")
+    smaller = io.BytesIO()
+    fewer.quantize(n_colours, dither=Image.Dither.NONE).save(smaller, format="png", optimize=True)
+    return smaller.getvalue()
+
+
+def _painted(figure: Figure, *, level: int = -1) -> bytes:
+    """Paint a figure; `level` of zlib: 1 is quick, for what is opened again at once, -1 its own choice."""
     buffer = io.BytesIO()
     # Not the version of matplotlib, which savefig would write: a command knows its own figures by this name.
     figure.savefig(
-        buffer, format="png", dpi=_DPI, facecolor=figure.get_facecolor(), metadata={"Software": "fewshot_cxr"}
+        buffer,
+        format="png",
+        dpi=_DPI,
+        facecolor=figure.get_facecolor(),
+        metadata={"Software": "fewshot_cxr"},
+        pil_kwargs={"compress_level": level},
     )
-    if n_colours is None:
-        return buffer.getvalue()
-    fewer = Image.open(buffer).convert("RGB").quantize(n_colours, dither=Image.Dither.NONE)
-    smaller = io.BytesIO()
-    fewer.save(smaller, format="png", optimize=True)
-    return smaller.getvalue()
+    return buffer.getvalue()
 
 
 def image_bytes(image: Image.Image, form: str = "jpeg", *, quality: int = 80) -> bytes:

@@ -13,6 +13,7 @@ from torch import Tensor
 from fewshot_cxr._sole_writer import only_writer
 from fewshot_cxr.data.film_digests import film_digests, write_training_films
 from fewshot_cxr.data.splits.by_share import share_out
+from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.encoders import ENCODER_FILE, Encoder, JoinedHead, encoder_options, fit_joined_head, join, save_encoder
 from fewshot_cxr.encoders.joined import USUAL_KEEP
 from fewshot_cxr.inference.embed import with_facts
@@ -21,7 +22,7 @@ from fewshot_cxr.storage import write_json
 from fewshot_cxr.training.callbacks import run_card
 from fewshot_cxr.training.fitting import CARD, Run, prepare_encoder
 from fewshot_cxr.training.settings import TrainingSettings
-from fewshot_cxr.training.validation import episode_recalls, films_asked, plan_validation
+from fewshot_cxr.training.validation import EpisodePlan, episode_recalls, films_asked, plan_validation
 from fewshot_cxr.training.vectors import FilmVectors, head_vectors
 
 AUTO = "auto"
@@ -165,37 +166,38 @@ def _scores_of_fold(
 ) -> Iterator[tuple[str, list[float]]]:
     """Yield each finding that can play the new one, with the score of every weight."""
     rows = np.flatnonzero(is_asked)
+    if not len(rows):  # fewer patients than folds
+        return
     asked = films.take(rows.tolist())
+    labelled = with_facts(np.zeros((len(asked), 1)), asked)
+    plan = plan_validation(labelled, n_shot=_N_SHOT, n_query=_N_QUERY, n_episodes=_N_EPISODES)
+    if plan is None:
+        return
+    rows = rows[np.isin(labelled.class_ids, plan.class_ids)]
+    labelled = films_asked(labelled, plan.class_ids)
     classes = {name: class_id for class_id, name in enumerate(films.findings)}
     class_ids = np.array([classes[film.finding] for film in films])
-    for new in asked.findings:
+    for new_id in plan.class_ids:
+        new = labelled.class_names[new_id]
         fitted = np.flatnonzero(~is_asked & (class_ids != classes[new]))
         counts = np.unique(class_ids[fitted], return_counts=True)[1]
         if len(counts) < 2 or counts.max() < 2:
             continue
         head = fit_joined_head(vectors[fitted], torch.from_numpy(class_ids[fitted]), widths)
-        scores = _scores(head, vectors[rows], asked, new)
-        if scores is not None:
-            yield new, scores
+        yield new, _scores(head, vectors[rows], labelled, plan, new_id)
 
 
-def _scores(head: JoinedHead, vectors: Tensor, films: Records, new: str) -> list[float] | None:
-    """Return the mean of the new finding's recall and of the others' at each weight; None where none can be asked."""
-    labelled = with_facts(np.zeros((len(films), 1)), films)
-    plan = plan_validation(labelled, n_shot=_N_SHOT, n_query=_N_QUERY, n_episodes=_N_EPISODES)
-    new_id = films.findings.index(new)
-    if plan is None or new_id not in plan.class_ids:
-        return None
-    chosen = np.isin(labelled.class_ids, plan.class_ids)
+def _scores(head: JoinedHead, vectors: Tensor, films: Embeddings, plan: EpisodePlan, new_id: int) -> list[float]:
+    """Return the mean of the new finding's recall and of the others' at each weight; `films` are those of the plan."""
     with torch.inference_mode():
-        kept = head.kept(vectors[torch.from_numpy(chosen)])
+        kept = head.kept(vectors)
         taught = head.directions(kept)
         # Among so few films the distances are those between as many coordinates.
         left, lengths, _ = torch.linalg.svd(kept, full_matrices=False)
-    scores, some = [], films_asked(labelled, plan.class_ids)
+    scores = []
     others = [class_id for class_id in plan.class_ids if class_id != new_id]
     for keep in KEEPS:
-        joined = replace(some, vectors=torch.cat([left * lengths, keep * taught], dim=1).numpy())
+        joined = replace(films, vectors=torch.cat([left * lengths, keep * taught], dim=1).numpy())
         recalls = episode_recalls(joined, plan.episodes, rule="prototype", distance="euclidean")
         scores.append(float(recalls[new_id] + recalls[others].mean()) / 2)
     return scores

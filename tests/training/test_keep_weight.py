@@ -6,9 +6,11 @@ from made_runs import make_films
 
 from fewshot_cxr.encoders.joined import USUAL_KEEP
 from fewshot_cxr.image_spec import ImageSpec
+from fewshot_cxr.inference.embed import with_facts
 from fewshot_cxr.records import Record, Records
 from fewshot_cxr.training import SiameseTrainer, keeping
 from fewshot_cxr.training.keeping import KEEPS, choose_keep
+from fewshot_cxr.training.validation import plan_validation
 
 
 def films_of(findings, n_patients=24, films_each=2):
@@ -62,8 +64,8 @@ def test_a_head_meets_neither_the_finding_nor_the_patients_that_it_is_asked_on(m
         fitted.append([films[row] for row in rows[:, 0].int().tolist()])
         return "head"
 
-    def scores(head, rows, some, new):
-        asked.append((new, [films[row] for row in rows[:, 0].int().tolist()]))
+    def scores(head, rows, some, plan, new_id):
+        asked.append((some.class_names[new_id], [films[row] for row in rows[:, 0].int().tolist()]))
         return [float(keep == 1.5) for keep in KEEPS]
 
     monkeypatch.setattr(keeping, "fit_joined_head", fit)
@@ -84,7 +86,9 @@ def test_scores_weigh_the_new_finding_as_much_as_all_others():
     vectors, others = vectors_of(films, shift), vectors_of(films, shift, seed=1)
     class_ids = torch.tensor([films.findings.index(film.finding) for film in films])
     head = keeping.fit_joined_head(others[class_ids > 0], class_ids[class_ids > 0], (40,))
-    score = keeping._scores(head, vectors, films, "a")[-1]
+    labelled = with_facts(vectors.numpy(), films)
+    plan = plan_validation(labelled, n_shot=5, n_query=10, n_episodes=200)
+    score = keeping._scores(head, vectors, labelled, plan, films.findings.index("a"))[-1]
     assert score == pytest.approx((0.5 + (0.5 + 1 + 1) / 3) / 2, abs=0.04)  # accuracy would be 0.75
 
 
