@@ -1,6 +1,6 @@
-"""How fast the nearest of many vectors are found, by the index of a bank, by NumPy and by scikit-learn.
+"""How fast the nearest of many vectors are found, by an index, by NumPy and by scikit-learn, and a bank of them read.
 
-    python benchmarks/bank.py [--sizes 10000 100000 1000000] [--dim 128] [--threads 1] [--markdown]
+    python benchmarks/bank.py [--sizes 10000 100000 1000000] [--dim 128] [--threads 1] [--only PART] [--markdown]
 
 Vectors are drawn by a seed: 15 findings of 20 heaps each, which lie in 24 of the directions, with some noise in all, as
 embeddings do. They lie in a file that is memory-mapped. Each way runs in a process of its own, which builds, answers
@@ -8,9 +8,14 @@ embeddings do. They lie in a file that is memory-mapped. Each way runs in a proc
 own after that, less what it had before: pages of the mapped file, which the system may drop, are not in it. The recall
 is that of the ten nearest of 200 queries that are none of the vectors, against all distances in 64 bits. Seconds of one
 thread are those of the processor, which other work on the machine hardly changes; of several, those on the clock.
+
+Then the same vectors are the exemplars of a bank's file, two of each patient, which `SupportBank.load` reads and
+`fscxr bank show` shows, each in a process of its own. Memory of its own is what it keeps; the peak is what the system
+counts at most, with pages of the mapped file, less what it had before. Linux only.
 """
 
 import argparse
+import io
 import json
 import os
 import platform
@@ -18,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from datetime import date
 from pathlib import Path
 from time import perf_counter, process_time
@@ -32,7 +38,10 @@ WAYS = {
     "numpy": "NumPy",
     "sklearn": "scikit-learn",
 }
-LARGEST = {"hnsw": 100_000}  # above it the graph takes minutes to build
+SEARCHED = ["vectors", "way", "build s", "queries/s, one by one", "by hundreds", "memory MB", "recall@10"]
+READ = ["exemplars", "way", "file MB", "s", "memory of its own MB", "peak MB"]
+MEMORY, WIDTH = ("memory", "peak"), 22
+READS = {"load": "SupportBank.load", "show": "fscxr bank show"}
 
 
 def vectors_of(n: int, dim: int, seed: int) -> Any:
@@ -46,7 +55,7 @@ def vectors_of(n: int, dim: int, seed: int) -> Any:
     return points @ plane + 0.3 * numbers.standard_normal((n, dim), dtype=np.float32)
 
 
-def lay(folder: Path, sizes: list[int], dim: int) -> None:
+def lay(folder: Path, sizes: list[int], dim: int, *, with_nearest: bool = True) -> None:
     """Write vectors and queries, and the distances of each query's ten nearest by all distances in 64 bits."""
     import numpy as np
 
@@ -55,6 +64,8 @@ def lay(folder: Path, sizes: list[int], dim: int) -> None:
     wide = queries[:200].astype(np.float64)
     for size in sizes:
         np.save(folder / f"{size}.npy", vectors[:size])
+        if not with_nearest:
+            continue
         nearest = np.full((len(wide), K), np.inf)
         for start in range(0, size, 20_000):
             part = vectors[start : min(size, start + 20_000)].astype(np.float64)
@@ -83,10 +94,10 @@ def numpy_search(vectors: Any) -> Callable[[Any], Any]:
     return search
 
 
-def own_memory() -> float:
-    """MB of this process that are no pages of a file."""
+def own_memory(name: str = "RssAnon") -> float:
+    """MB of this process that are no pages of a file; or what else the system counts."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("RssAnon"))
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(name))
 
 
 def measure(way: str, size: int, folder: Path, threads: int) -> dict[str, float]:
@@ -124,7 +135,63 @@ def measure(way: str, size: int, folder: Path, threads: int) -> dict[str, float]
     return seconds | {
         "memory": memory,
         "recall": recall,
-        "effort": 0 if way not in LARGEST | {"ivf": 0} else index.effort,
+        "effort": index.effort if way in ("ivf", "hnsw") else 0,
+    }
+
+
+def lay_bank(folder: Path, size: int) -> Path:
+    """Write a bank of these vectors, which no encoder made."""
+    import numpy as np
+
+    from fewshot_cxr.image_spec import ImageSpec
+    from fewshot_cxr.inference.bank.exemplar_table import ExemplarTable, hashed
+    from fewshot_cxr.inference.bank.file import write_bank
+    from fewshot_cxr.inference.bank.fitted import Fitted
+    from fewshot_cxr.inference.bank.terms import BankTerms
+
+    vectors = np.load(folder / f"{size}.npy", mmap_mode="r+")
+    patients = tuple(hashed(f"p{row // 2}") for row in range(size))
+    table = ExemplarTable(
+        vectors=vectors,
+        features=vectors,
+        findings=tuple(f"finding {row * FINDINGS // size:02d}" for row in range(size)),
+        films=tuple(f"films/{row // 1000:04d}/{row:07d}.png" for row in range(size)),
+        digests=tuple(f"{row:016x}" for row in range(size)),
+        patients=patients,
+        groups=patients,
+        sources=("hospital",) * size,
+        ages=np.full(size, 50, dtype=np.float32),
+        has_patient=np.ones(size, dtype=bool),
+        is_frontal=np.ones(size, dtype=bool),
+    )
+    encoder = {"sha256": "0" * 64, "recipe": {"encoder": "resnet9", "options": {}}, "card": {}, "run": ""}
+    terms = BankTerms(encoder | {"image_spec": ImageSpec().to_json()}, rule="prototype")
+    write_bank(folder / f"{size}.bank", table, terms, Fitted(why_not="nobody asked").to_json(), None)
+    return folder / f"{size}.bank"
+
+
+def measure_read(way: str, size: int, folder: Path, threads: int) -> dict[str, float]:
+    import torch
+
+    torch.set_num_threads(threads)
+    from fewshot_cxr.cli import bank as commands
+    from fewshot_cxr.inference.bank import SupportBank
+
+    file, held = folder / f"{size}.bank", []
+    _ = SupportBank.load  # so that loading the library is not in it
+    clock = process_time if threads == 1 else perf_counter
+    before, peak, start = own_memory(), own_memory("VmRSS"), clock()
+    if way == "load":
+        held.append(SupportBank.load(file))
+    else:
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            commands.show.main([str(file)], standalone_mode=False)
+    seconds = clock() - start
+    return {
+        "file": file.stat().st_size / 2**20,
+        "seconds": seconds,
+        "memory": own_memory() - before,
+        "peak": own_memory("VmHWM") - peak,
     }
 
 
@@ -145,34 +212,58 @@ def row_of(way: str, size: int, found: dict[str, float]) -> list[str]:
     return [f"{size:,}", name, f"{found['build']:.1f}", *rates, f"{found['memory']:,.0f}", f"{found['recall']:.3f}"]
 
 
+def print_head(head: list[str], *, is_markdown: bool) -> None:
+    print_row(head, is_markdown=is_markdown)
+    if is_markdown:
+        print(f"| ---: | --- |{' ---: |' * (len(head) - 2)}")
+
+
+def print_row(cells: list[str], *, is_markdown: bool) -> None:
+    row = f"| {' | '.join(cells)} |" if is_markdown else "  ".join(f"{cell:>{WIDTH}}" for cell in cells)
+    print(row, flush=True)
+
+
+def search_table(options: argparse.Namespace, folder: Path) -> None:
+    print_head(SEARCHED, is_markdown=options.markdown)
+    for size in options.sizes:
+        for way in WAYS:
+            found = run_alone(way, size, folder, options.threads)
+            print_row(row_of(way, size, found), is_markdown=options.markdown)
+    print()
+
+
+def read_table(options: argparse.Namespace, folder: Path) -> None:
+    print_head(READ, is_markdown=options.markdown)
+    for size in options.sizes:
+        lay_bank(folder, size)
+        for way, name in READS.items():
+            found = run_alone(way, size, folder, options.threads)
+            numbers = [f"{found['file']:,.0f}", f"{found['seconds']:.1f}", *(f"{found[one]:,.0f}" for one in MEMORY)]
+            print_row([f"{size:,}", name, *numbers], is_markdown=options.markdown)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--dim", type=int, default=128)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--only", choices=["search", "read"], help="one of the two tables")
     parser.add_argument("--markdown", action="store_true", help="a table for the documentation")
     parser.add_argument("--alone", nargs=3, metavar=("WAY", "SIZE", "FOLDER"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.alone:
         way, size, folder = options.alone
-        print(json.dumps(measure(way, int(size), Path(folder), options.threads)))
+        work = measure_read if way in READS else measure
+        print(json.dumps(work(way, int(size), Path(folder), options.threads)))
         return
-    head = ["vectors", "way", "build s", "queries/s, one by one", "by hundreds", "memory MB", "recall@10"]
-    edge = "| {} |" if options.markdown else "{}"
-    widths = [9, 26, 8, 22, 12, 10, 10]
     start = perf_counter()
     print(f"{date.today()}, {platform.machine()}, {options.threads} of {os.cpu_count()} cores, dim {options.dim}\n")
-    line = (" | " if options.markdown else "  ").join(f"{{:>{width}}}" for width in widths)
-    print(edge.format(line.format(*head)))
-    if options.markdown:
-        print(edge.format(" | ".join(["---:", "---", *["---:"] * 5])))
     with tempfile.TemporaryDirectory() as place:
-        lay(Path(place), options.sizes, options.dim)
-        for size in options.sizes:
-            for way in WAYS:
-                if size <= LARGEST.get(way, size):
-                    found = run_alone(way, size, Path(place), options.threads)
-                    print(edge.format(line.format(*row_of(way, size, found))), flush=True)
+        lay(Path(place), options.sizes, options.dim, with_nearest=options.only != "read")
+        if options.only != "read":
+            search_table(options, Path(place))
+        if options.only != "search":
+            read_table(options, Path(place))
     print(f"\n{perf_counter() - start:.0f} s in all")
 
 

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,10 @@ class ExemplarTable:
     thumbnails: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        order = sorted(range(len(self.films)), key=lambda row: (self.findings[row], self.digests[row], self.films[row]))
+        keys = list(zip(self.findings, self.digests, self.films, strict=True))
+        if all(first <= second for first, second in pairwise(keys)):
+            return  # what comes from a file is in order: its vectors need not be copied
+        order = sorted(range(len(keys)), key=keys.__getitem__)
         for item in fields(self):
             value = getattr(self, item.name)
             if value is not None:

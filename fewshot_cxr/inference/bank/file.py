@@ -1,5 +1,8 @@
 """One file of a bank: safetensors with a JSON header, no pickle; written whole, checked when read."""
 
+import json
+import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,6 @@ from fewshot_cxr.storage import load_tensors, save_tensors
 
 KIND = "bank"
 _FORM = {
-    "exemplars": {name: [str] for name in TEXTS},
     "terms": {
         "encoder": {"sha256": str, "recipe": dict, "image_spec": dict, "card": dict, "run": str},
         "rule": str,
@@ -41,6 +43,8 @@ _FORM = {
 }
 _ENCODER = "encoder."
 _OPTION = "option."
+_TEXT = "text."
+_MAPPED_FROM = 1 << 26  # bytes of a tensor; a smaller one is copied, and the file may change as it will
 _FLAGS = ("has_patient", "is_frontal")
 Parts = tuple[ExemplarTable, BankTerms, dict[str, Any], Encoder | None]
 
@@ -70,14 +74,18 @@ def write_bank(
     tensors |= {_OPTION + name: value for name, value in terms.options.items() if isinstance(value, Tensor)}
     if encoder is not None:
         tensors |= {_ENCODER + name: value for name, value in encoder.state_dict().items()}
-    exemplars = {name: list(getattr(table, name)) for name in TEXTS}
-    header = {"exemplars": exemplars, "terms": terms.to_json(), **told}
+    # Not in the header, which may have 100 MB: names of a million exemplars are more.
+    tensors |= {_TEXT + name: _as_bytes(getattr(table, name)) for name in TEXTS}
+    header = {"terms": terms.to_json(), **told}
     with only_writer(Path(path), is_folder=False):
         save_tensors(path, tensors, kind=KIND, header=header)
 
 
 def read_bank(path: str | Path) -> Parts:
     """Read what `write_bank` wrote: exemplars, terms, what is told beside them, and the encoder if it is in the file.
+
+    The whole file is checked against its hash. Vectors of 64 MB or more stay in the file, mapped into memory. To put
+    another file in its place is harmless, and all commands do that; but nobody may write into it meanwhile.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -86,37 +94,62 @@ def read_bank(path: str | Path) -> Parts:
     """
     path = Path(path)
     tensors, header = load_tensors(path, kind=KIND)
+    tensors = {name: value if _is_mapped(value) else value.clone() for name, value in tensors.items()}
     check_form(header, _FORM, f"{path}: its header")
     facts = header["terms"]
     check_header(facts["encoder"], f"{path}: its encoder")
-    table = _table(path, tensors, header["exemplars"])
+    table = _table(path, tensors)
     terms = _terms(path, tensors, facts)
     weights = {name.removeprefix(_ENCODER): value for name, value in tensors.items() if name.startswith(_ENCODER)}
     encoder = terms.check(encoder_of(weights, facts["encoder"], path)) if weights else None
-    told = {name: header[name] for name in header.keys() - {"exemplars", "terms"}}
+    told = {name: header[name] for name in header.keys() - {"terms"}}
     return table, terms, told, encoder
 
 
-def _table(path: Path, tensors: Mapping[str, Tensor], texts: Mapping[str, list[str]]) -> ExemplarTable:
+def _as_bytes(texts: tuple[str, ...]) -> Tensor:
+    return torch.frombuffer(bytearray(json.dumps(texts).encode()), dtype=torch.uint8)
+
+
+def _texts(path: Path, name: str, content: Tensor) -> tuple[str, ...]:
+    try:
+        texts = json.loads(content.numpy().tobytes())
+        check_form({name: texts}, {name: [str]}, "its texts")
+    except (RecursionError, ValueError) as error:
+        raise ValueError(f"{path}: its {name} are no list of texts") from error
+    # Of a million exemplars many have one finding and one source.
+    return tuple(map(sys.intern, texts) if name in ("findings", "sources") else texts)
+
+
+def _is_mapped(values: Tensor) -> bool:
+    return values.nbytes >= _MAPPED_FROM and os.name == "posix"  # elsewhere a mapped file cannot be replaced
+
+
+def _table(path: Path, tensors: Mapping[str, Tensor]) -> ExemplarTable:
     try:
         vectors, ages, *flags = (tensors[name] for name in ("vectors", "ages", *_FLAGS))
+        texts = {name: _texts(path, name, tensors[_TEXT + name]) for name in TEXTS}
     except KeyError as error:
         raise ValueError(f"{path}: it lacks {error.args[0]!r}, which every bank has") from None
     thumbnails, features = tensors.get("thumbnails"), tensors.get("features", vectors)
-    columns: list[Any] = [features, ages, *flags, *texts.values(), *([] if thumbnails is None else [thumbnails])]
-    are_fit = (rows.ndim == 2 and rows.dtype == torch.float32 for rows in (vectors, features))
-    if not all(are_fit) or not bool(vectors.isfinite().all() and features.isfinite().all()):
+    if not all(map(_are_vectors, {id(rows): rows for rows in (vectors, features)}.values())):
         raise ValueError(f"{path}: its vectors are none of a bank")
     if any(flag.dtype != torch.bool or flag.ndim != 1 for flag in flags) or ages.dtype != torch.float32:
         raise ValueError(f"{path}: its ages or patients are none of a bank")
     if thumbnails is not None and (thumbnails.ndim != 3 or thumbnails.dtype != torch.uint8):
         raise ValueError(f"{path}: its thumbnails are no pictures")
-    if any(len(column) != len(vectors) for column in columns) or not len(vectors):
+    columns: list[Any] = [features, ages, *flags, *texts.values(), *([] if thumbnails is None else [thumbnails])]
+    if any(len(column) != len(vectors) for column in columns):
         raise ValueError(f"{path}: its exemplars have {len(vectors)} vectors, and other numbers of names or patients")
-    named: dict[str, Any] = {name: flag.numpy() for name, flag in zip(_FLAGS, flags, strict=True)}
-    named |= {name: tuple(values) for name, values in texts.items()}
+    named: dict[str, Any] = texts | {name: flag.numpy() for name, flag in zip(_FLAGS, flags, strict=True)}
     named["thumbnails"] = None if thumbnails is None else thumbnails.numpy()
     return ExemplarTable(vectors=vectors.numpy(), features=features.numpy(), ages=ages.numpy(), **named)
+
+
+def _are_vectors(rows: Tensor) -> bool:
+    """Whether these are finite vectors; what is mapped is not copied for it."""
+    if rows.ndim != 2 or rows.dtype != torch.float32 or not rows.numel():
+        return False
+    return all(bool(end.isfinite()) for end in rows.aminmax())
 
 
 def _terms(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> BankTerms:

@@ -3,9 +3,11 @@
 import json
 import shutil
 from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_banks import KNOWN, N_EXEMPLARS, NEW, laid_bank, save_network
@@ -16,8 +18,10 @@ from fewshot_cxr.encoders import build_encoder, load_encoder
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.inference import RULES, TRANSDUCTIVE
 from fewshot_cxr.inference.bank import SupportBank, bank_counts, bank_json
+from fewshot_cxr.inference.bank import file as bank_file
 from fewshot_cxr.inference.bank.exemplar_table import hashed
 from fewshot_cxr.records import Records
+from fewshot_cxr.storage import load_tensors, save_tensors
 
 FEW = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 SOME_ROWS = st.lists(st.integers(0, 9), min_size=1, max_size=5, unique=True)
@@ -308,6 +312,43 @@ def test_banks_of_any_size_are_read_as_they_were_written(bank, rows, tmp_path):
     again = SupportBank.load(saved(some, tmp_path))
     assert again == some
     assert again.fitted == some.fitted
+
+
+def test_vectors_of_a_large_bank_stay_in_the_file_and_others_do_not(place, bank, tmp_path, monkeypatch):
+    film, file = file_of(place, place.new[0]), saved(bank, tmp_path)
+    small = SupportBank.load(file, place.encoder)
+    monkeypatch.setattr(bank_file, "_MAPPED_FROM", 0)
+    mapped = SupportBank.load(file, place.encoder)
+    if (maps := Path("/proc/self/maps")).is_file():
+        assert str(file) in maps.read_text()
+    mapped.remove(film=bank.table.names[0]).save(file)  # another file takes the place of the one that is mapped
+    assert mapped == bank
+    assert mapped.predict(film) == bank.predict(film)
+    file.write_bytes(bytes(file.stat().st_size))
+    assert small == bank
+    file = saved(bank, tmp_path)
+    content = bytearray(file.read_bytes())
+    content[content.index(bank.table.vectors.tobytes())] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(OSError, match="its content does not match its hash"):
+        SupportBank.load(file)
+
+
+def test_names_of_many_exemplars_need_no_room_in_the_header(bank, tmp_path):
+    """A header may have 100 MB, and a bank of a million exemplars could not be saved."""
+    content = saved(bank, tmp_path).read_bytes()
+    end = 8 + int.from_bytes(content[:8], "little")
+    assert bank.table.films[0].encode() in content[end:]
+    assert bank.table.films[0].encode() not in content[:end]
+
+
+@pytest.mark.parametrize("content", [b'["a", "b"', b'{"a": 1}', b"[1, 2]", b"\xff", b"[" * 100_000])
+def test_texts_that_are_none_of_a_bank_are_refused(bank, tmp_path, content):
+    tensors, header = load_tensors(saved(bank, tmp_path), kind="bank")
+    tensors["text.films"] = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+    save_tensors(tmp_path / "a.bank", tensors, kind="bank", header=header)
+    with pytest.raises(ValueError, match=r"a\.bank: its films are no list of texts$"):
+        SupportBank.load(tmp_path / "a.bank")
 
 
 def test_another_encoder_is_refused(place, bank, tmp_path):
