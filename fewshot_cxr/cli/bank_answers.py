@@ -10,18 +10,9 @@ from pathlib import Path
 
 from fewshot_cxr import report
 from fewshot_cxr._progress import tell
+from fewshot_cxr.cli import console
 from fewshot_cxr.cli.answer_table import answer_table
 from fewshot_cxr.cli.bank_question import BankQuestion
-from fewshot_cxr.cli.console import (
-    bars_for,
-    print_line,
-    say,
-    say_notes,
-    say_written,
-    show_table,
-    write_page,
-    write_result,
-)
 from fewshot_cxr.data import find_films
 from fewshot_cxr.data.film_patients import films_of_patients
 from fewshot_cxr.inference.bank import SupportBank
@@ -115,11 +106,11 @@ def answer_by_bank(bank: SupportBank, films: Sequence[str], question: BankQuesti
         most_pictured=0 if question.html_file is None else report.MOST_PICTURED,
     )
     key = question.key(bank, files, compute)
-    with answer_table(question.csv_file, key, resume=question.resume) as table, bars_for(compute) as compute:
+    with answer_table(question.csv_file, key, resume=question.resume) as table, console.bars_for(compute) as compute:
         bar, n_there = compute.report("films"), table.n_there
         tally.add_rows(table.rows())
         if n_there:
-            say(f"{n_there:,} of {len(units):,} answers are there; going on")
+            console.say(f"{n_there:,} of {len(units):,} answers are there; going on")
         n_done = sum(map(len, units[:n_there]))
         for answer in table.passed(_asked(bank, units, n_there, question, compute)):
             tally.add(answer)
@@ -138,8 +129,8 @@ def answer_by_bank(bank: SupportBank, films: Sequence[str], question: BankQuesti
 def _tell(bank: SupportBank, tally: Tally, question: BankQuestion) -> None:
     _show(tally, question)
     if (index := bank.exemplars.decider.index) is not None:
-        say(f"the nearest exemplars: by {index}")
-    say(tally.words(question.per))
+        console.say(f"the nearest exemplars: by {index}")
+    console.say(tally.words(question.per))
     if question.html_file is not None:
         shown = report.AnswersShown(
             tally.kept,
@@ -149,10 +140,10 @@ def _tell(bank: SupportBank, tally: Tally, question: BankQuestion) -> None:
             prevalence=question.prevalence,
             is_forced=question.never_abstain,
         )
-        write_page(question.html_file, report.render_answers(report.answers_page(bank, shown)))
-    say_written(question.csv_file, question.html_file)
+        console.write_page(question.html_file, report.render_answers(report.answers_page(bank, shown)))
+    console.say_written(question.csv_file, question.html_file)
     if question.json_file is not None:
-        write_result([one.to_json() for one in tally.kept], question.json_file)
+        console.write_result([one.to_json() for one in tally.kept], question.json_file)
 
 
 def named_files(films: Sequence[str]) -> list[str]:
@@ -171,8 +162,8 @@ def named_files(films: Sequence[str]) -> list[str]:
         path = Path(name)
         if path.is_dir():
             inside, notes, problems = find_films(path)
-            say_notes(f"{path}: {note}" for note in notes)
-            say_notes(f"left out {path / problem.path}: {problem.reason}" for problem in problems)
+            console.say_notes(f"{path}: {note}" for note in notes)
+            console.say_notes(f"left out {path / problem.path}: {problem.reason}" for problem in problems)
             files |= dict.fromkeys(map(str, inside))
         elif not path.exists() and (found := sorted(glob.glob(name, recursive=True))):
             files |= dict.fromkeys(str(Path(one)) for one in found)
@@ -219,8 +210,8 @@ def _show(tally: Tally, question: BankQuestion) -> None:
         if answer == ABSTAINED:
             answer = f"{answer} ({reason}; nearest: {finding})" if finding else reason
         rows.append((path, answer, probability, nearest, distance))
-    show_table("Answers", (question.per, *_SHOWN), rows)
+    console.show_table("Answers", (question.per, *_SHOWN), rows)
     if tally.n_answers > len(rows):
-        say(f"and {tally.n_answers - len(rows):,} more; --csv FILE holds all")
+        console.say(f"and {tally.n_answers - len(rows):,} more; --csv FILE holds all")
     for one in tally.first if question.details else ():
-        print_line(repr(one))
+        console.print_line(repr(one))

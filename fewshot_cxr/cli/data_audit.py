@@ -7,16 +7,7 @@ import click
 
 from fewshot_cxr import report  # each name loads when it is asked for: no page, no jinja2
 from fewshot_cxr._checks import lookup
-from fewshot_cxr.cli.console import (
-    bars_for,
-    print_line,
-    say,
-    say_notes,
-    say_records,
-    show_tables,
-    write_page,
-    write_result,
-)
+from fewshot_cxr.cli import console
 from fewshot_cxr.cli.flags import batch_compute_flags, comma_names, encoder_path, json_flag, seed_flag
 from fewshot_cxr.cli.outputs import page_file
 from fewshot_cxr.cli.sources import Reading, read_sources, reading_flags
@@ -74,28 +65,28 @@ def command(
     for name in fail_on or ():
         lookup(CHECKS, name, what="check")
     records = read_sources(sources, reading, as_splits=True)
-    say_records(records)
-    with bars_for(compute) as compute:
+    console.say_records(records)
+    with console.bars_for(compute) as compute:
         audit = audit_films(records, n_workers=compute.n_workers, seed=seed, progress=compute.progress)
         if checkpoint is not None:
             audit = replace(audit, embedding=audit_embedding(checkpoint, records, seed=seed, compute=compute))
     by_source = counts_table(audit.confounding.by_source, "Films by finding and source")
     tables = [by_source, confounding_table(audit), checks_table(audit)]
     if audit.embedding is not None:
-        print_line(audit.embedding.first_line)
+        console.print_line(audit.embedding.first_line)
         tables.insert(0, embedding_table(audit.embedding))
-    show_tables(tables)
-    say_notes(audit.notes)
-    write_result(audit.to_json(), json_file)
+    console.show_tables(tables)
+    console.say_notes(audit.notes)
+    console.write_result(audit.to_json(), json_file)
     if html_file is not None:
-        write_page(html_file, report.render_page(report.audit_page(audit, records)))
-        say(f"written: {html_file}")
+        console.write_page(html_file, report.render_page(report.audit_page(audit, records)))
+        console.say(f"written: {html_file}")
     failed = audit.failed(fail_on or ())
     if failed:
-        say(f"failed: {', '.join(failed)} (--fail-on)")
+        console.say(f"failed: {', '.join(failed)} (--fail-on)")
     unassessed = () if allow_unknown_patients else audit.unassessed(fail_on or ())
     if unassessed:
         whose = f"the patients of {audit.films.n_films_without_patient:,} of {audit.films.n_films:,} films are unknown"
         way_out = "name them (--patient-column, --patient-pattern), or pass with --allow-unknown-patients"
-        say(f"cannot be assessed: {', '.join(unassessed)} (--fail-on): {whose}; {way_out}")
+        console.say(f"cannot be assessed: {', '.join(unassessed)} (--fail-on): {whose}; {way_out}")
     return CHECK_FAILED if failed or unassessed else 0

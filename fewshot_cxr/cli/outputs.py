@@ -8,18 +8,7 @@ from typing import Any
 
 import click
 
-from fewshot_cxr._kinds import (
-    EMBEDDINGS,
-    NOT_OURS,
-    IsKind,
-    begins,
-    is_drawing,
-    is_figure,
-    is_page,
-    is_taken,
-    is_tensors,
-    refuse_other_kind,
-)
+from fewshot_cxr import _kinds
 from fewshot_cxr.whole_files import check_writable
 
 _OVERWRITE, _KEEP_PATHS = "fewshot_cxr.overwrite", "fewshot_cxr.keep_paths"
@@ -50,7 +39,7 @@ class OutFile(click.Path):
         text: give the path as a text.
     """
 
-    def __init__(self, forms: Mapping[str, IsKind], *, allow_dash: bool = False, text: bool = False) -> None:
+    def __init__(self, forms: Mapping[str, _kinds.IsKind], *, allow_dash: bool = False, text: bool = False) -> None:
         super().__init__(dir_okay=False, allow_dash=allow_dash, path_type=str if text else Path)
         self.forms = forms
 
@@ -80,10 +69,10 @@ class _JsonFile(OutFile):
         """Check the file; see the class."""
         given, path = super().convert(value, param, ctx), Path(os.fsdecode(value))
         command = "" if ctx is None else ctx.command_path
-        if is_taken(path) and not _json_of(path, command):
+        if _kinds.is_taken(path) and not _json_of(path, command):
             flag = "" if param is None else f"{param.opts[0]} "
             if not any(_json_of(path, other) for other in (*_KEYS, "fscxr")):
-                raise click.UsageError(f"{flag}{path} is there, and {NOT_OURS}")
+                raise click.UsageError(f"{flag}{path} is there, and {_kinds.NOT_OURS}")
             if ctx is not None and not ctx.meta.get(_OVERWRITE):
                 raise click.UsageError(f"{flag}{path} is there, and not written by `{command}`: {_WAYS}")
         return given
@@ -115,14 +104,14 @@ keep_paths_flag = click.option(
     help="Name folders of this machine in what is written.  [default: leave them out]",
 )
 json_file = _JsonFile()
-page_file = OutFile({".html": is_page, ".htm": is_page})
-picture_file = OutFile({".png": is_figure, ".svg": is_drawing})
-figure_file = OutFile({".png": is_figure, ".html": is_page})
-numbers_file = OutFile({".csv": begins(b"number,finding,mean")})
-embeddings_file = OutFile(EMBEDDINGS)
-bank_file = OutFile({".bank": is_tensors("bank")})
-answers_file = OutFile({".csv": begins(b"path,finding,answer,reason")})
-_is_manifest = begins(b"# {")
+page_file = OutFile({".html": _kinds.is_page, ".htm": _kinds.is_page})
+picture_file = OutFile({".png": _kinds.is_figure, ".svg": _kinds.is_drawing})
+figure_file = OutFile({".png": _kinds.is_figure, ".html": _kinds.is_page})
+numbers_file = OutFile({".csv": _kinds.begins(b"number,finding,mean")})
+embeddings_file = OutFile(_kinds.EMBEDDINGS)
+bank_file = OutFile({".bank": _kinds.is_tensors("bank")})
+answers_file = OutFile({".csv": _kinds.begins(b"path,finding,answer,reason")})
+_is_manifest = _kinds.begins(b"# {")
 manifest_file = OutFile({".csv": _is_manifest})  # see `check_manifest`, too
 
 
@@ -149,7 +138,7 @@ def check_place(file: str | Path) -> None:
         raise click.UsageError(f"{file} cannot be written: name a file in a folder that can ({why})") from error
 
 
-def check_folder(out: Path, written: Iterable[str], *, mark: str, is_ours: IsKind) -> None:
+def check_folder(out: Path, written: Iterable[str], *, mark: str, is_ours: _kinds.IsKind) -> None:
     """Refuse a folder that cannot be written into, or where a name that is to be written is somebody else's.
 
     Args:
@@ -165,7 +154,7 @@ def check_folder(out: Path, written: Iterable[str], *, mark: str, is_ours: IsKin
     taken = next((name for name in written if os.path.lexists(out / name)), None)
     try:
         is_marked = (out / mark).is_file()
-        refuse_other_kind(out / mark, is_ours)
+        _kinds.refuse_other_kind(out / mark, is_ours)
     except FileExistsError:
         is_marked = False
     if taken is not None and not is_marked:
@@ -181,7 +170,7 @@ def check_manifest(file: Path, sources: Iterable[str | Path], header: Mapping[st
         header: what the new lead line says of how the films were read and divided.
     """
     _check_kind(file, _is_manifest, "--out ")
-    if not is_taken(file) or click.get_current_context().meta.get(_OVERWRITE):
+    if not _kinds.is_taken(file) or click.get_current_context().meta.get(_OVERWRITE):
         return
     if file.resolve() in (Path(source).resolve() for source in sources):
         raise click.UsageError(f"--out {file} is read by this very command: {_WAYS}")
@@ -190,9 +179,9 @@ def check_manifest(file: Path, sources: Iterable[str | Path], header: Mapping[st
         raise click.UsageError(f"--out {file} is there, of other sources or settings: {_WAYS}")
 
 
-def _check_kind(path: Path, is_kind: IsKind, flag: str) -> None:
+def _check_kind(path: Path, is_kind: _kinds.IsKind, flag: str) -> None:
     try:
-        refuse_other_kind(path, is_kind)
+        _kinds.refuse_other_kind(path, is_kind)
     except FileExistsError as error:
         raise click.UsageError(f"{flag}{error}") from error
 

@@ -6,17 +6,8 @@ from pathlib import Path
 
 import click
 
+from fewshot_cxr.cli import console
 from fewshot_cxr.cli.app import Group
-from fewshot_cxr.cli.console import (
-    bars_for,
-    check_no_run,
-    progress_bars,
-    run_folder,
-    say,
-    say_notes,
-    show_table,
-    write_result,
-)
 from fewshot_cxr.cli.flags import compute_flags, json_flag, resume_flag, run_folder_flag, seed_flag, there_path
 from fewshot_cxr.cli.outputs import keeps_paths
 from fewshot_cxr.cli.results import show_warnings
@@ -56,7 +47,7 @@ def list_recipes() -> None:
     """
     found = [recipes.load_recipe(name) for name in recipes.recipe_names()]
     rows = [(one.name, str(one.system), one.trainer, " + ".join(one.data), one.reported) for one in found]
-    show_table("Recipes", ("recipe", "system", "trainer", "data", "reported"), rows)
+    console.show_table("Recipes", ("recipe", "system", "trainer", "data", "reported"), rows)
 
 
 @command.command()
@@ -123,10 +114,10 @@ def run(
              fscxr recipes run resnet9-triplet --data films.csv --out run --set n_epochs=5
              fscxr recipes run chestxray15 --data chestxray14:/nih --data covid_chestxray:/cohen --out run
     """
-    check_no_run(out, resume=resume)
+    console.check_no_run(out, resume=resume)
     recipe, given = recipes.load_recipe(name), dict(map(recipes.parse_setting, settings))
     recipes.settled(recipe, published=published, smoke=smoke, settings=given)  # a slip, before work
-    with run_folder(out, resume=resume, more=RECIPE_FILES), bars_for(compute) as compute:
+    with console.run_folder(out, resume=resume, more=RECIPE_FILES), console.bars_for(compute) as compute:
         done = recipes.run_recipe(
             recipe,
             [(reader, Path(path)) for reader, path in map(reader_and_path, sources)],
@@ -142,7 +133,7 @@ def run(
             keep_paths=keeps_paths(),
         )
     _show(done)
-    write_result(done.result.to_json(), json_file)
+    console.write_result(done.result.to_json(), json_file)
 
 
 @command.command()
@@ -167,18 +158,18 @@ def check(
              fscxr recipes check resnet9-triplet effnet --data-root layouts --only published
     """
     rows = []
-    with progress_bars() as progress:
+    with console.progress_bars() as progress:
         variants = recipes.VARIANTS if only is None else (only,)
         for row in recipes.check_recipes(data_root, names, variants=variants, seed=seed, compute=compute):
             rows.append(row)
-            say(f"{row.recipe} ({row.variant}): {row.error or row.number}, {row.seconds:.0f} s")
+            console.say(f"{row.recipe} ({row.variant}): {row.error or row.number}, {row.seconds:.0f} s")
             n_all = len(names or recipes.recipe_names()) * len(variants)
             progress("recipes", len(rows), n_all)
-    show_table("Recipes", ("recipe", "variant", "seconds", "films", "result", ""), list(map(_cells, rows)))
+    console.show_table("Recipes", ("recipe", "variant", "seconds", "films", "result", ""), list(map(_cells, rows)))
     failed = [row for row in rows if row.error]
     for row in failed:
-        say(f"failed: {row.recipe} ({row.variant}): {row.error}")
-    write_result([asdict(row) for row in rows], json_file)
+        console.say(f"failed: {row.recipe} ({row.variant}): {row.error}")
+    console.write_result([asdict(row) for row in rows], json_file)
     if failed:
         click.get_current_context().exit(1)
 
@@ -189,14 +180,14 @@ def _cells(row: recipes.CheckRow) -> tuple[str, ...]:
 
 
 def _show(done: recipes.RecipeResult) -> None:
-    say_notes(done.notes)
+    console.say_notes(done.notes)
     for table in result_tables(done.result):
-        show_table(table.caption, table.columns, table.rows)
+        console.show_table(table.caption, table.columns, table.rows)
     show_warnings(done.result.warnings)
     if done.episodes is not None:
         episodes = done.episodes
-        say(f"{episodes.asked.n_way}-way episodes on the test films: accuracy {value_text(episodes.accuracy)}")
+        console.say(f"{episodes.asked.n_way}-way episodes on the test films: accuracy {value_text(episodes.accuracy)}")
     counts = ", ".join(f"{part} {count}" for part, count in done.n_films.items())
-    say(f"films: {counts}; best epoch {done.trained.card['best_epoch']} of {len(done.trained.history)}")
-    say(f"reported by the paper, on its own films: {done.recipe.reported}")
-    say(f"written: {done.out}, in {done.seconds:.0f} s")
+    console.say(f"films: {counts}; best epoch {done.trained.card['best_epoch']} of {len(done.trained.history)}")
+    console.say(f"reported by the paper, on its own films: {done.recipe.reported}")
+    console.say(f"written: {done.out}, in {done.seconds:.0f} s")
