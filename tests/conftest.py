@@ -11,8 +11,6 @@ from PIL.PngImagePlugin import PngInfo
 
 # These are read when torch, matplotlib and the hub are first imported, which is after this file.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# UMAP's numba gives torch as many threads as it takes itself, for all tests behind: ten times the processor's time.
-os.environ.setdefault("NUMBA_NUM_THREADS", "1")
 os.environ["MPLBACKEND"] = "Agg"
 os.environ.pop("COLUMNS", None)  # it is the width of tables
 os.environ["HF_HUB_OFFLINE"] = "1"

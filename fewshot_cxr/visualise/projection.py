@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 
 from fewshot_cxr._checks import check_at_least, check_whole, lookup
@@ -207,9 +208,12 @@ def umap(rows: np.ndarray, *, seed: int, n_neighbors: int = 15, min_dist: float 
         notes.append(f"{n_neighbors} neighbours are too many for {len(rows)} films; {len(rows) - 1} were taken.")
         n_neighbors = len(rows) - 1
     settings = {"n_neighbors": n_neighbors, "min_dist": min_dist}
+    n_threads = torch.get_num_threads()
     # One thread: with more, UMAP cannot keep its seed.
     fitted = UMAP(init=_start(rows, 1.0, seed), random_state=_sklearn_seed(seed), n_jobs=1, **settings)
-    return fitted.fit_transform(rows.astype(np.float32)), settings | {"init": "pca"}, notes
+    plane = fitted.fit_transform(rows.astype(np.float32))
+    torch.set_num_threads(n_threads)  # UMAP's numba gave torch as many as there are processors
+    return plane, settings | {"init": "pca"}, notes
 
 
 PROJECTIONS: dict[str, Callable[..., Plane]] = {"pca": pca, "tsne": tsne, "umap": umap}

@@ -2,6 +2,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness
 from sklearn.metrics import silhouette_samples
@@ -31,7 +32,7 @@ def blobs(n_each=12, dim=20, n_groups=3, spread=8.0, seed=0):
 @pytest.mark.parametrize("method", METHODS)
 def test_a_projection_keeps_the_contract(method):
     vectors, groups = blobs()
-    seen = np.random.get_state()[1].copy()
+    seen, n_threads = np.random.get_state()[1].copy(), torch.get_num_threads()
     first, again = (project(vectors, method=method, seed=3, **QUICK[method]) for _ in range(2))
     assert first.points.shape == (len(vectors), 2)
     assert first.points.dtype == np.float32
@@ -44,6 +45,7 @@ def test_a_projection_keeps_the_contract(method):
     assert 0.5 < first.trustworthiness <= 1
     assert silhouette(first.points, groups) > 0.5, "blobs far apart stay apart"
     assert (np.random.get_state()[1] == seen).all(), "the global generator was used"
+    assert torch.get_num_threads() == n_threads
 
 
 @pytest.mark.parametrize("method", METHODS)
