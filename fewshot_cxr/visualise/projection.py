@@ -207,8 +207,7 @@ def umap(rows: np.ndarray, *, seed: int, n_neighbors: int = 15, min_dist: float 
     if n_neighbors >= len(rows):
         notes.append(f"{n_neighbors} neighbours are too many for {len(rows)} films; {len(rows) - 1} were taken.")
         n_neighbors = len(rows) - 1
-    settings = {"n_neighbors": n_neighbors, "min_dist": min_dist}
-    n_threads = torch.get_num_threads()
+    settings, n_threads = {"n_neighbors": n_neighbors, "min_dist": min_dist}, torch.get_num_threads()
     # One thread: with more, UMAP cannot keep its seed.
     fitted = UMAP(init=_start(rows, 1.0, seed), random_state=_sklearn_seed(seed), n_jobs=1, **settings)
     plane = fitted.fit_transform(rows.astype(np.float32))
