@@ -19,7 +19,7 @@ _CHILD_YEARS = 18
 _ALIKE = 0.05  # of the usual distance to the nearest exemplar
 _MOST_MEASURED = 4000  # exemplars: every pair is measured
 _MOST_LEFT_OUT = 1000  # exemplars: three seconds
-_PLAIN_RULE, _BY_CHANCE = "prototype", 0.005
+_MEAN_RULE, _PLAIN_RULE, _BY_CHANCE = "mean_distance", "prototype", 0.005
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def bank_json(bank: SupportBank) -> dict[str, Any]:
 
 def _better_rule(decider: Decider) -> Iterator[str]:
     """Yield that prototypes tell the exemplars better: a few alike films draw others by their mean distance."""
-    if decider.rule == _PLAIN_RULE or len(decider.support) > _MOST_LEFT_OUT:
+    if decider.rule != _MEAN_RULE or len(decider.support) > _MOST_LEFT_OUT:
         return
     other = Decider(decider.support, rule=_PLAIN_RULE, distance=decider.distance)
     is_right = []
