@@ -49,10 +49,8 @@ _WITHOUT_BANK = {
 @click.option("--weights", type=there_path, help="With --bank: the file that its published encoder started from.")
 @click.option("--support", "sources", multiple=True, help=f"Without a bank: labelled films, {SOURCE_HELP}; repeat it.")
 @support_split_flag
-@click.option(
-    "--n-exemplars", default=20, show_default=True, type=click.IntRange(1), help="Per finding, drawn by seed."
-)
-@click.option("--n-nearest", default=3, show_default=True, type=click.IntRange(1), help="Exemplars shown.")
+@click.option("--n-exemplars", default=20, type=click.IntRange(1), help="Per finding, drawn by seed.")
+@click.option("--n-nearest", default=3, type=click.IntRange(1), help="Exemplars shown.")
 @click.option("--never-abstain", is_flag=True, help="With --bank: name the nearest finding whatever is against it.")
 @click.option("--prevalence", help="With --bank: of findings where you are, such as covid19=0.02,pneumonia=0.1.")
 @click.option("--details", is_flag=True, help="With --bank: everything said of each film, after the table.")
@@ -62,16 +60,14 @@ _WITHOUT_BANK = {
     "--per",
     type=click.Choice(["film", "patient"]),
     default="film",
-    show_default=True,
     help="With --bank: patient joins films of one PatientID, or --patient-pattern, into one answer.",
 )
 @click.option("--resume", is_flag=True, help="With --csv: go on where a run was ended early.")
 @click.option(
     "--index",
     default="auto",
-    show_default=True,
     type=click.Choice(KINDS),
-    help="With --bank: how the nearest of very many exemplars are found.",
+    help="With --bank: how the nearest exemplars are found; auto takes an index where they are very many.",
 )
 # A transductive rule would let one film's answer depend on the others.
 @rule_flags([name for name in RULES if name not in TRANSDUCTIVE], measures_anyway=True)

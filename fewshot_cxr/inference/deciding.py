@@ -65,14 +65,15 @@ class Decider:
         rule: a name in RULES.
         distance: a name in DISTANCES; None: the one that the support's encoder was trained with, else euclidean.
         options: further keyword arguments of the rule; a penalty "auto" is chosen on the whole support.
-        index: how the nearest are found among INDEXED_FROM exemplars or more, a name in KINDS; see `NearestIndex`.
+        index: how the nearest are found, a name in KINDS; see `NearestIndex`. "auto": by none below INDEXED_FROM.
 
     Attributes:
         findings: names of those that the support shows, in the order of the columns.
         labels: column of each exemplar, int64, shape (n,).
 
     Raises:
-        ValueError: unknown rule or distance, films of several findings, or of one finding only.
+        ValueError: unknown rule or distance, films of several findings, or of one finding only; an index that is asked
+            for beside a learned distance.
     """
 
     def __init__(
@@ -94,6 +95,8 @@ class Decider:
         if len(self.findings) < 2:
             raise ValueError(f"the support holds one finding only ({', '.join(self.findings)}); two are needed")
         lookup(dict.fromkeys(KINDS), index, what="index")
+        if index != "auto" and rule == _TEMPLATE:
+            raise ValueError(f"rule {rule!r} has a learned distance, which no index knows: leave index out (--index)")
         self.support, self.labels, self._kind = support, torch.from_numpy(labels), index
         self._vectors = torch.from_numpy(support.vectors)
         self.options = settled(rule, options, self._vectors, self.labels, support.patient_ids)
@@ -106,7 +109,7 @@ class Decider:
     @cached_property
     def index(self) -> NearestIndex | None:
         """What finds the nearest exemplars; None: they are few, or their distance is a learned one."""
-        if len(self.support) < INDEXED_FROM or self.rule == _TEMPLATE:
+        if self.rule == _TEMPLATE or (self._kind == "auto" and len(self.support) < INDEXED_FROM):
             return None
         return NearestIndex(self.support.vectors, distance=self.distance, kind=self._kind)
 
@@ -129,7 +132,7 @@ class Decider:
         return exemplar_distances(self._vectors, films, **how)  # type: ignore[arg-type]  # of their own types
 
     def same_film(self, query: np.ndarray) -> np.ndarray:
-        """Return the rows of the exemplars that are the film itself, ascending.
+        """Return which exemplars are the film itself, bool (n,).
 
         Args:
             query: its embedding, (dim,).
@@ -138,16 +141,17 @@ class Decider:
         wrong_by, order, sums = self._sums
         total, reach = float(query.sum(dtype=np.float64)), 1.01 * wrong_by * len(query)
         first, last = np.searchsorted(sums, (total - reach, total + reach))
-        rows = np.sort(order[first:last])
-        same: np.ndarray = rows[np.abs(self.support.vectors[rows] - query).max(axis=1, initial=0) < wrong_by]
-        return same
+        rows, is_same = order[first:last], np.zeros(len(order), dtype=bool)
+        is_same[rows] = np.abs(self.support.vectors[rows] - query).max(axis=1, initial=0) < wrong_by
+        return is_same
 
     @cached_property
     def _sums(self) -> tuple[float, np.ndarray, np.ndarray]:
         """What an embedding may be wrong by; rows by the sum of their numbers, and these sums: equal films have one."""
-        sums = self.support.vectors.sum(axis=1, dtype=np.float64)
+        vectors = self.support.vectors  # of very many not even a copy of their size
+        sums, largest = vectors.sum(axis=1, dtype=np.float64), float(max(vectors.max(), -vectors.min()))
         order = np.argsort(sums, kind="stable")
-        return 1e-5 * float(np.abs(self.support.vectors).max() or 1), order, sums[order]
+        return 1e-5 * (largest or 1), order, sums[order]
 
     def without(self, is_left_out: np.ndarray) -> "Decider":
         """Return one with some exemplars fewer, by the same options.

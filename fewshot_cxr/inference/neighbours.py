@@ -23,18 +23,16 @@ class Neighbours:
         else:
             self._found = decider.index.search(queries, n)  # together, which is faster than one by one
 
-    def of(self, query: int, same: np.ndarray, answered: Sequence[str]) -> Iterator[tuple[int, float]]:
+    def of(self, query: int, may_be: np.ndarray, answered: Sequence[str]) -> Iterator[tuple[int, float]]:
         """Yield rows and distances, nearest first; where none is of an answered finding, its nearest one is the last.
 
         Args:
             query: row of the film.
-            same: rows of the exemplars that are the film itself.
+            may_be: which exemplars may be shown, bool (n,): not the film itself.
             answered: names.
         """
         labels = self._decider.labels.numpy()
         named = [self._decider.findings.index(name) for name in answered]
-        may_be = np.ones(len(labels), dtype=bool)
-        may_be[same] = False
         rows, distances = self._nearest(query, self._n, may_be)
         if not np.isin(labels[rows], named).any():
             own = self._nearest(query, 1, may_be & np.isin(labels, named))

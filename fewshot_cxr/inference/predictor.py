@@ -134,9 +134,8 @@ def predict_by(decider: Decider, queries: np.ndarray, paths: Sequence[str], *, n
     distances, neighbours = decider.distances(queries), Neighbours(decider, queries, n_nearest)
 
     def predict_one(row: int) -> Prediction:
-        by, same, values = decider, decider.same_film(queries[row]), distances[row]
-        if len(same):
-            is_same = np.isin(np.arange(len(decider.labels)), same)
+        by, is_same, values = decider, decider.same_film(queries[row]), distances[row]
+        if is_same.any():
             by = decider.without(is_same)
             values = by.distances(queries[row : row + 1])[0]
         is_nearest = (values == values.min()).tolist()
@@ -145,8 +144,8 @@ def predict_by(decider: Decider, queries: np.ndarray, paths: Sequence[str], *, n
             path=paths[row],
             findings=answered,
             distances=dict(zip(by.findings, values.tolist(), strict=True)),
-            exemplars=tuple(_exemplar(decider.support, *one) for one in neighbours.of(row, same, answered)),
-            notes=("the film itself is among the exemplars: left out",) if len(same) else (),
+            exemplars=tuple(_exemplar(decider.support, *one) for one in neighbours.of(row, ~is_same, answered)),
+            notes=("the film itself is among the exemplars: left out",) if is_same.any() else (),
         )
 
     return [predict_one(row) for row in range(len(paths))]

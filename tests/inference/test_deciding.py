@@ -108,5 +108,11 @@ def test_the_film_itself_is_found_among_its_likes(times):
     for row in range(100):
         moved = vectors[row] * np.float32(1 + 1e-6)
         slow = np.flatnonzero(np.abs(vectors - moved).max(axis=1) < 1e-5 * np.abs(vectors).max())
-        assert decider.same_film(moved).tolist() == slow.tolist() == [row]
-    assert decider.same_film(vectors[0] + np.float32(times)).tolist() == []
+        assert np.flatnonzero(decider.same_film(moved)).tolist() == slow.tolist() == [row]
+    assert not decider.same_film(vectors[0] + np.float32(times)).any()
+
+
+def test_an_index_that_is_asked_for_is_made_of_few_too_or_refused():
+    assert Decider(SUPPORT, index="exact").index.kind == "exact"
+    with pytest.raises(ValueError, match="learned distance, which no index knows: leave index out"):
+        Decider(SUPPORT, rule="template", options={"weights": torch.ones(4), "bias": 0.0}, index="exact")

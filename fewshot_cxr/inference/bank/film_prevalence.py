@@ -99,7 +99,7 @@ def _reasons(bank: SupportBank, films: Sequence[AskedFilm]) -> list[str | None]:
     reasons, found = iter(bank.grounds.reasons(read) if read else []), list[str | None]()
     for film in films:
         reason = UNREADABLE if film.vector is None else next(reasons)
-        is_exemplar = film.vector is not None and len(bank.grounds.decider.same_film(film.vector)) > 0
+        is_exemplar = film.vector is not None and bool(bank.grounds.decider.same_film(film.vector).any())
         found.append(_EXEMPLAR if is_exemplar else reason)
     return found
 
