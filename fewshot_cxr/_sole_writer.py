@@ -7,6 +7,7 @@ import datetime
 import json
 import os
 import platform
+import stat
 import time
 import warnings
 from collections.abc import Iterator
@@ -67,7 +68,13 @@ def is_written(folder: Path) -> bool:
 def _locked(file: Path, place: Path) -> tuple[int | None, bool]:
     """Return the handle of a lock that was taken (None: there are no locks here), and whether it was of one killed."""
     while True:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:  # a file is there, or it was a folder that has gone since
+            with suppress(FileNotFoundError):
+                if not stat.S_ISDIR(os.lstat(error.filename).st_mode):
+                    raise
+            continue
         try:
             handle = os.open(file, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
         except FileNotFoundError:  # who made the folder in vain has removed it

@@ -167,6 +167,28 @@ def test_of_many_threads_one_writes_at_a_time(tmp_path, monkeypatch):
     assert not [*(tmp_path / "run").iterdir()]
 
 
+def test_a_folder_that_another_removes_while_it_is_made_is_made_anew(tmp_path, monkeypatch):
+    make, asked = os.mkdir, []
+
+    def mkdir(path, *rest):
+        asked.append(path)
+        if len(asked) == 1:  # it was there when asked, and is not when looked at
+            raise FileExistsError(errno.EEXIST, "File exists", str(path))
+        make(path, *rest)
+
+    monkeypatch.setattr(os, "mkdir", mkdir)
+    with only_writer(tmp_path / "run"):
+        assert (tmp_path / "run").is_dir()
+    assert len(asked) == 2
+
+
+def test_a_folder_is_not_made_where_a_file_is(tmp_path):
+    (tmp_path / "run").write_text("mine")
+    with pytest.raises(FileExistsError, match="run"), only_writer(tmp_path / "run"):
+        pass
+    assert (tmp_path / "run").read_text() == "mine"
+
+
 def test_the_part_of_a_file_survives_any_sweeping(tmp_path):
     is_done = threading.Event()
 
