@@ -70,6 +70,7 @@ DOORS = {
     "umap": {"visualise"},
     "jinja2": {"report", "serve"},
     "fastapi": {"serve"},
+    "starlette": {"serve"},
     "uvicorn": {"serve"},
     "click": {"cli"},
     "rich": {"cli"},

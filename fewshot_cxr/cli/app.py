@@ -38,6 +38,7 @@ COMMANDS = {
     "embed": ("fewshot_cxr.cli.embed", "Write the embeddings of films to a file."),
     "bank": ("fewshot_cxr.cli.bank", "Keep exemplars in one file: build, add, remove, show, calibrate, merge."),
     "predict": ("fewshot_cxr.cli.predict", "Name the finding of new films by labelled exemplars."),
+    "serve": ("fewshot_cxr.cli.serve", "Serve a bank as a page to drop films on, and as a JSON API."),
     "explain": (
         "fewshot_cxr.cli.explain",
         "Show where the network looks: heat maps, and their share in lungs, border and corners.",

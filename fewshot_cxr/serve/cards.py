@@ -1,0 +1,159 @@
+"""What a page shows of an answer: words, bars, pictures, and the film itself for whoever corrects it."""
+
+import base64
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from fewshot_cxr._csv import csv_text
+from fewshot_cxr.image_spec import ImageSpec
+from fewshot_cxr.inference.bank import Answer
+from fewshot_cxr.inference.bank.answer import COLUMNS
+from fewshot_cxr.inference.predictor import Exemplar
+from fewshot_cxr.report.pictures import image_bytes
+from fewshot_cxr.serve.films import SentFilm, decoded, picture_of
+from fewshot_cxr.serve.keeper import Served
+
+_FILM_PX = 320  # twice what is shown
+IN_WORDS = {
+    "unreadable": "the file cannot be read as a film",
+    "negative space": "most of the frame is empty",
+    "inverted": "it looks like a negative",
+    "not_a_frontal_chest_film": "it does not look like a frontal film of the chest",
+    "unknown": "it is unlike the films of every finding",
+    "ambiguous": "it is near several findings",
+}
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A number as a bar: its length is `percent` of the longest."""
+
+    name: str
+    percent: float
+    text: str
+    share: float = 0.0
+
+
+@dataclass(frozen=True)
+class ShownExemplar:
+    """A labelled film that was compared with."""
+
+    film: str
+    finding: str
+    distance: str
+    image: bytes | None
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a page shows of one film."""
+
+    name: str
+    verdict: str
+    is_abstained: bool
+    why: str
+    nearest: str
+    fits: str
+    picture: bytes | None
+    carried: str
+    probabilities: tuple[Bar, ...]
+    distances: tuple[Bar, ...]
+    exemplars: tuple[ShownExemplar, ...]
+    facts: tuple[tuple[str, str], ...]
+
+
+def cards_of(served: Served, answers: Sequence[Answer], films: Sequence[SentFilm], spec: ImageSpec) -> list[Card]:
+    """Return what a page shows, while the files of the films are there.
+
+    Args:
+        served: the bank that answered.
+        answers: for the films.
+        films: in the same order.
+        spec: of the encoder.
+    """
+    thumbnail_of = _thumbnails(served)
+    return [_card(answer, film, spec, thumbnail_of) for answer, film in zip(answers, films, strict=True)]
+
+
+def table_of(answers: Sequence[Answer]) -> str:
+    """Return answers as the CSV that `fscxr predict` writes."""
+    return csv_text([COLUMNS, *(answer.row() for answer in answers)])
+
+
+def data_link(content: str, kind: str) -> str:
+    """Return text as an address that holds it, to be downloaded.
+
+    Args:
+        content: the text.
+        kind: such as "text/csv".
+    """
+    encoded = base64.b64encode(content.encode(errors="backslashreplace")).decode()
+    return f"data:{kind};charset=utf-8;base64,{encoded}"
+
+
+def _card(answer: Answer, film: SentFilm, spec: ImageSpec, thumbnail_of: Callable[[Exemplar], bytes | None]) -> Card:
+    picture, carried = _pictures(film, spec)
+    facts = [("operating point reached", ", ".join(answer.positive))] if answer.positive else []
+    facts += [(f"{name} at the prevalence", f"PPV {ppv}, NPV {npv}") for name, (ppv, npv) in answer.values.items()]
+    facts += [("note", note) for note in answer.notes]
+    return Card(
+        name=answer.path,
+        verdict="no answer" if answer.is_abstained else answer.answer,
+        is_abstained=answer.is_abstained,
+        why=_why(answer),
+        nearest=answer.finding,
+        fits="" if answer.fitting is None else ", ".join(answer.fitting) or "no finding",
+        picture=picture,
+        carried=carried,
+        probabilities=_probabilities(answer),
+        distances=_distances(answer),
+        exemplars=tuple(
+            ShownExemplar(one.path, one.finding, f"{one.distance:.4g}", thumbnail_of(one)) for one in answer.exemplars
+        ),
+        facts=tuple(facts),
+    )
+
+
+def _why(answer: Answer) -> str:
+    if not answer.reason:
+        return ""
+    told = IN_WORDS.get(answer.reason, answer.reason.replace("_", " "))
+    return f"{told}: {answer.details}" if answer.details and answer.details != told else told
+
+
+def _probabilities(answer: Answer) -> tuple[Bar, ...]:
+    ranked = sorted(answer.probabilities.items(), key=lambda one: -one[1])
+    return tuple(Bar(name, 100 * share, f"{share:.2f}", share) for name, share in ranked)
+
+
+def _distances(answer: Answer) -> tuple[Bar, ...]:
+    ranked = sorted(answer.distances.items(), key=lambda one: one[1])
+    longest = max((abs(value) for _, value in ranked), default=0.0) or 1.0
+    return tuple(Bar(name, 100 * abs(value) / longest, f"{value:.4g}") for name, value in ranked)
+
+
+def _pictures(film: SentFilm, spec: ImageSpec) -> tuple[bytes | None, str]:
+    """Return a small JPEG of a film and what a form of the page carries of it; (None, ""): it cannot be read."""
+    try:
+        gray = decoded(film.path, spec)
+    except (OSError, ValueError):
+        return None, ""
+    shown = Image.fromarray(gray)
+    shown.thumbnail((_FILM_PX, _FILM_PX))
+    return image_bytes(shown), base64.b64encode(picture_of(gray, spec)).decode()
+
+
+def _thumbnails(served: Served) -> Callable[[Exemplar], bytes | None]:
+    table = served.bank.table
+    row_of = {pair: row for row, pair in enumerate(zip(table.names, table.findings, strict=True))}
+
+    def thumbnail_of(exemplar: Exemplar) -> bytes | None:
+        row = row_of.get((exemplar.path, exemplar.finding))
+        if table.thumbnails is None or row is None:
+            return None
+        return image_bytes(Image.fromarray(np.asarray(table.thumbnails[row])))
+
+    return thumbnail_of
