@@ -62,6 +62,11 @@ class RunningServer:
         return self.ask("POST", path, body, **{"Content-Type": kind, **(headers or {})})
 
 
+def files_of(films, n=None):
+    """Return the files of the first n films."""
+    return [films.file(film) for film in list(films)[:n]]
+
+
 def form(films=(), **texts):
     """Return the bytes of a form, and its content type; films are files, or (name, bytes) pairs."""
     mark = uuid.uuid4().hex

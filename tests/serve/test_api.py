@@ -4,35 +4,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from made_banks import NEW, laid_bank
-from made_server import served
+from made_banks import NEW
+from made_server import files_of, served
 
 from fewshot_cxr.inference.bank import SupportBank
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    return laid_bank(tmp_path_factory.mktemp("serve"))
-
-
-@pytest.fixture
-def bank_file(place, tmp_path):
-    file = tmp_path / "clinic.bank"
-    place.bank.save(file, self_contained=True)
-    return file
-
-
-@pytest.fixture(scope="module")
-def server(place, tmp_path_factory):
-    """A server whose bank no test changes."""
-    file = tmp_path_factory.mktemp("served") / "clinic.bank"
-    place.bank.save(file, self_contained=True)
-    with served(file) as running:
-        yield running
-
-
-def files_of(films, n=None):
-    return [films.file(film) for film in list(films)[:n]]
 
 
 def same(told, answers):
