@@ -30,7 +30,8 @@ from scipy import stats
 
 from fewshot_cxr import Embeddings
 from fewshot_cxr.inference.bank import choose, coverage_interval
-from fewshot_cxr.inference.bank.conformal import SupportConformal, share_as_strange, strangeness, worst_of_patients
+from fewshot_cxr.inference.bank.comparing import conformal_of
+from fewshot_cxr.inference.bank.conformal import share_as_strange, strangeness, worst_of_patients
 from fewshot_cxr.inference.bank.coverage import allowed_misses, fewest_patients
 from fewshot_cxr.inference.deciding import Decider
 
@@ -103,24 +104,24 @@ def in_world(number: int, case: Case, seed: int) -> tuple[np.ndarray, np.ndarray
     exemplars = known if case.basis == "support" else world.films((N_EXEMPLARS,) * N_WAY, case.most_films)
     decider = Decider(exemplars, rule=case.rule, distance="euclidean")
     if case.basis == "support":
-        p_values = SupportConformal.of(decider).p_values(torch.from_numpy(asked.vectors), fewest_patients(LEVEL))
+        p_values = conformal_of(decider).p_values(asked.vectors, fewest_patients(LEVEL))
     else:
         p_values = by_films(decider, known, asked)
-    is_in = (p_values > 1 - LEVEL + 1e-9).numpy()
+    is_in = p_values > 1 - LEVEL + 1e-9
     held = is_in[np.arange(len(asked)), asked.class_ids].reshape(N_WAY, N_ASKED).mean(axis=1)
     return held, np.bincount(is_in.sum(axis=1), minlength=N_WAY + 1)
 
 
-def by_films(decider: Decider, kept: Embeddings, asked: Embeddings) -> torch.Tensor:
+def by_films(decider: Decider, kept: Embeddings, asked: Embeddings) -> np.ndarray:
     """Return p-values as a calibration on films kept apart gives them, without its temperature."""
-    labels, patients = torch.from_numpy(kept.class_ids), torch.from_numpy(kept.patient_ids)
-    scores = strangeness(decider.distances(kept.vectors)).gather(1, labels.unsqueeze(1)).squeeze(1)
+    labels, patients = kept.class_ids, kept.patient_ids
+    scores = strangeness(decider.distances(kept.vectors).numpy())[np.arange(len(labels)), labels]
     columns = []
-    for label, of_asked in enumerate(strangeness(decider.distances(asked.vectors)).unbind(dim=1)):
+    for label, of_asked in enumerate(strangeness(decider.distances(asked.vectors).numpy()).T):
         own = worst_of_patients(scores[labels == label], patients[labels == label])
         is_few = len(own) < fewest_patients(LEVEL)
         columns.append(share_as_strange(worst_of_patients(scores, patients) if is_few else own, of_asked))
-    return torch.stack(columns, dim=1)
+    return np.stack(columns, axis=1)
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fewshot_cxr.whole_files import file_to_replace
 
+ENCODER_FILE = "encoder.safetensors"
 IsKind = Callable[[bytes], bool]
 _START = 4096  # bytes that are looked at
 NOT_OURS = "of another kind than what is written here: name another file, or move that one away"

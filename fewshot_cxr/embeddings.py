@@ -15,8 +15,9 @@ from fewshot_cxr._csv import csv_text
 from fewshot_cxr._html import counts_text, facts_text, html_table, scatter_picture
 from fewshot_cxr._kinds import EMBEDDINGS, refuse_other_kind
 from fewshot_cxr.patient_ids import items_of, known_patients
-from fewshot_cxr.storage import load_tensors, save_tensors, whole_file
+from fewshot_cxr.storage import load_tensors, save_tensors
 from fewshot_cxr.unknown_patients import unknown_part
+from fewshot_cxr.whole_files import whole_file
 
 _MOST_DRAWN = 500
 _ARRAYS = ("vectors", "class_ids", "patient_ids", "has_patient")

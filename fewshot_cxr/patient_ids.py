@@ -4,7 +4,6 @@ from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
-import torch
 
 
 def patient_codes(ids: Any) -> np.ndarray:
@@ -52,4 +51,4 @@ def is_unknown_id(item: Hashable) -> bool:
 
 def items_of(values: Any) -> list[Hashable]:
     """Return values as plain ones in a list."""
-    return list(values.tolist() if isinstance(values, (np.ndarray, torch.Tensor)) else values)
+    return list(values.tolist() if hasattr(values, "tolist") else values)

@@ -1,14 +1,11 @@
 """Every draw is keyed: by a seed and by what is drawn (an epoch, a step, an episode), never by what ran before.
 
-Nothing here touches the global generators of random, NumPy or torch, except `seeded_torch`, which restores them.
+Nothing here touches the global generators of random or NumPy; for torch see `torch_seeding`.
 """
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
-import torch
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
@@ -26,20 +23,6 @@ def generator(seed: int, *key: int | str) -> np.random.Generator:
 def torch_seed(seed: int, *key: int | str) -> int:
     """Return a 63-bit seed for torch, for one draw."""
     return int(generator(seed, *key).integers(2**63))
-
-
-def torch_generator(seed: int, *key: int | str, device: torch.device | str = "cpu") -> torch.Generator:
-    """Return a torch generator for one draw."""
-    return torch.Generator(device=device).manual_seed(torch_seed(seed, *key))
-
-
-@contextmanager
-def seeded_torch(seed: int, *key: int | str) -> Iterator[None]:
-    """Run a block (initialisation, a pass with dropout) under its own key; torch's global state returns after it."""
-    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(torch_seed(seed, *key))
-        yield
 
 
 def hashed_bits(*parts: "np.ndarray | int") -> np.ndarray:

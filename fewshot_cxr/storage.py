@@ -16,10 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 from torch import Tensor
 
-from fewshot_cxr.whole_files import whole_file as whole_file
-from fewshot_cxr.whole_files import write_bytes as write_bytes
-from fewshot_cxr.whole_files import write_json as write_json
-from fewshot_cxr.whole_files import write_text as write_text
+from fewshot_cxr.whole_files import whole_file, write_bytes
 
 FORMAT_VERSION = 2
 _TENSORS_ALONE = 1  # the format whose hash did not cover the header

@@ -22,8 +22,8 @@ from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.inference import Classifier, classifier_head_card
 from fewshot_cxr.objectives import LinearHead
 from fewshot_cxr.records import Records
-from fewshot_cxr.seeding import seeded_torch
-from fewshot_cxr.storage import write_json, write_text
+from fewshot_cxr.torch_seeding import seeded_torch
+from fewshot_cxr.whole_files import write_json, write_text
 
 FINDINGS = ("normal", "effusion", "cardiomegaly", "lobar_consolidation")
 KNOWN, NEW = FINDINGS[:2], FINDINGS[2:]

@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from scipy import stats
 
-from fewshot_cxr.seeding import generator, hashed_bits, seeded_torch, text_key, torch_generator
+from fewshot_cxr.seeding import generator, hashed_bits, text_key
+from fewshot_cxr.torch_seeding import seeded_torch, torch_generator
 
 
 def test_draws_follow_from_their_key():

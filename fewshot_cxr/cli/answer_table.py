@@ -17,8 +17,7 @@ from fewshot_cxr._sole_writer import only_writer
 from fewshot_cxr._told_paths import told_value
 from fewshot_cxr.cli.outputs import keeps_paths
 from fewshot_cxr.inference.bank.answer import COLUMNS, Answer
-from fewshot_cxr.storage import whole_file
-from fewshot_cxr.whole_files import file_to_replace
+from fewshot_cxr.whole_files import file_to_replace, whole_file
 
 _LEAD = "# "
 _COPIED = 1 << 20

@@ -22,7 +22,7 @@ from fewshot_cxr.episodes import POLICIES, PREVALENCES, SavedEpisodes, save_epis
 from fewshot_cxr.evaluation import PROTOCOLS, Plan, plan_episodes
 from fewshot_cxr.inference import RULES, TRANSDUCTIVE
 from fewshot_cxr.records import Records
-from fewshot_cxr.storage import write_text
+from fewshot_cxr.whole_files import write_text
 from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
 from fewshot_cxr.workflows.judging import Planner, evaluate_in_episodes

@@ -10,8 +10,8 @@ import click
 from click.core import ParameterSource
 
 from fewshot_cxr._checks import lookup
+from fewshot_cxr._kinds import ENCODER_FILE
 from fewshot_cxr.cli.outputs import json_file, keep_paths_flag, overwrite_flag
-from fewshot_cxr.encoders.checkpoint import ENCODER_FILE
 from fewshot_cxr.image_spec import CROPS, RESIZES
 from fewshot_cxr.workflows.compute import Compute
 

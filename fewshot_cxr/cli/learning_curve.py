@@ -17,7 +17,7 @@ from fewshot_cxr.evaluation.learning_curve import N_QUERY, SHOTS
 from fewshot_cxr.inference import RULES, TRANSDUCTIVE
 from fewshot_cxr.records import Records
 from fewshot_cxr.report.learning_curve_tables import forecast_table, learning_curve_csv, learning_curve_table
-from fewshot_cxr.storage import write_text
+from fewshot_cxr.whole_files import write_text
 from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
 from fewshot_cxr.workflows.learning_curves import CurveQuestion, measure_curve_of_films

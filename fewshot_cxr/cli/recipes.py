@@ -16,7 +16,7 @@ from fewshot_cxr.report.finding_tables import result_tables
 from fewshot_cxr.report.tables import value_text
 from fewshot_cxr.workflows import recipes
 from fewshot_cxr.workflows.compute import Compute
-from fewshot_cxr.workflows.run_files import RECIPE_FILES
+from fewshot_cxr.workflows.run_names import RECIPE_FILES
 
 set_flag = click.option(
     "--set",

@@ -38,6 +38,7 @@ from .splits import novel_classes as novel_classes
 from .splits import patient_groups as patient_groups
 from .splits import patient_ids as patient_ids
 from .splits import split_by_patient as split_by_patient
+from .square import to_square as to_square
 from .statistics import FilmStatistics as FilmStatistics
 from .statistics import film_statistics as film_statistics
 from .transforms import Augmentation as Augmentation
@@ -45,7 +46,6 @@ from .transforms import augment as augment
 from .transforms import scale_films as scale_films
 from .transforms import standardise as standardise
 from .transforms import to_images as to_images
-from .transforms import to_square as to_square
 from .verify import check_whole as check_whole
 from .verify import summarise as summarise
 from .verify import verify_films as verify_films

@@ -28,11 +28,10 @@ from fewshot_cxr.data.film import DecodingFacts, notes_of_films, takes_any_modal
 from fewshot_cxr.data.images import decode_film, is_read_anew
 from fewshot_cxr.data.packs import Facts, Places, file_hash, read_packs, write_listing
 from fewshot_cxr.data.plain_file import check_plain
-from fewshot_cxr.data.transforms import RECIPE_VERSION, to_square
+from fewshot_cxr.data.square import RECIPE_VERSION, to_square
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.records import Problem, Records, resolve_below
-from fewshot_cxr.storage import whole_file, write_text
-from fewshot_cxr.whole_files import sweep_parts
+from fewshot_cxr.whole_files import sweep_parts, whole_file, write_text
 
 # Films whose gray has changed, and these alone, have it in their key: what older packs hold of the others still serves.
 _GRAY_VERSION = 2

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset, Subset
 
 from fewshot_cxr.data.cache import CachedFilms
 from fewshot_cxr.data.splits import patient_groups
-from fewshot_cxr.data.transforms import to_square
+from fewshot_cxr.data.square import to_square
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.patient_ids import is_unknown_id
 from fewshot_cxr.records import Record, Records

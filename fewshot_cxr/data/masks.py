@@ -11,7 +11,7 @@ from fewshot_cxr._progress import Bar
 from fewshot_cxr.data.images import read_gray
 from fewshot_cxr.data.readers.film_walk import walk_films
 from fewshot_cxr.data.reading import read_all
-from fewshot_cxr.data.transforms import to_square
+from fewshot_cxr.data.square import to_square
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.records import Problem, Record, Records, resolve_below
 

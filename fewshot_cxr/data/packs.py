@@ -14,8 +14,7 @@ from typing import Any
 
 from fewshot_cxr._json import read_json
 from fewshot_cxr.data.film import DecodingFacts
-from fewshot_cxr.storage import write_json
-from fewshot_cxr.whole_files import sweep_parts
+from fewshot_cxr.whole_files import sweep_parts, write_json
 
 Places = dict[str, tuple[Path, int]]
 """By content hash: the pack, and the row in it."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from fewshot_cxr._kinds import ENCODER_FILE as ENCODER_FILE
 from fewshot_cxr.encoders.base import TASK_HEAD, Encoder, refuse_diverged
 from fewshot_cxr.encoders.card import check_header
 from fewshot_cxr.encoders.joined import join_as_told
@@ -20,7 +21,6 @@ from fewshot_cxr.encoders.weights import KIND, copy_weights
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.storage import is_safetensors, load_tensors, save_tensors, tensor_hash
 
-ENCODER_FILE = "encoder.safetensors"
 _LONGEST_REASON = 300
 _LEAST_BOUND = 1 << 25  # numbers that a build may take beside those of the file: an image to try, a classifier
 

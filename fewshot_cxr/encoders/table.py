@@ -20,8 +20,8 @@ from fewshot_cxr.encoders.timm_encoder import TimmEncoder
 from fewshot_cxr.encoders.vgg16 import Vgg16
 from fewshot_cxr.encoders.weights import file_facts, load_weights, weights_name
 from fewshot_cxr.encoders.xrv_encoder import xrv_encoder
-from fewshot_cxr.seeding import seeded_torch
 from fewshot_cxr.storage import tensor_hash
+from fewshot_cxr.torch_seeding import seeded_torch
 
 # Where timm has several published weights of a network, torchvision's are taken, as the transfer systems did.
 ENCODERS: dict[str, Callable[..., Encoder]] = {

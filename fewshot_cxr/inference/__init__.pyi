@@ -13,8 +13,8 @@ from .device import native_precision as native_precision
 from .embed import embed as embed
 from .embed import embed_files as embed_files
 from .embed import embed_films as embed_films
-from .predictor import Exemplar as Exemplar
-from .predictor import Prediction as Prediction
+from .prediction import Exemplar as Exemplar
+from .prediction import Prediction as Prediction
 from .predictor import predict as predict
 from .predictor import sample_exemplars as sample_exemplars
 from .rules import OWN_DISTANCE as OWN_DISTANCE

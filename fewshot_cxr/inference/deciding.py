@@ -17,6 +17,7 @@ from fewshot_cxr.inference.bank.index import KINDS, NearestIndex, knn_by_index, 
 from fewshot_cxr.inference.classifier import template_options
 from fewshot_cxr.inference.penalties import settled
 from fewshot_cxr.inference.rules import RULES, TRANSDUCTIVE
+from fewshot_cxr.inference.same_films import SameFilms
 from fewshot_cxr.inference.support_temperature import fit_on_exemplars
 from fewshot_cxr.patient_ids import patient_codes
 
@@ -137,21 +138,11 @@ class Decider:
         Args:
             query: its embedding, (dim,).
         """
-        # Batch size and thread count move the last digits of an embedding; two films never come this near.
-        wrong_by, order, sums = self._sums
-        total, reach = float(query.sum(dtype=np.float64)), 1.01 * wrong_by * len(query)
-        first, last = np.searchsorted(sums, (total - reach, total + reach))
-        rows, is_same = order[first:last], np.zeros(len(order), dtype=bool)
-        is_same[rows] = np.abs(self.support.vectors[rows] - query).max(axis=1, initial=0) < wrong_by
-        return is_same
+        return self._same_films.of(query)
 
     @cached_property
-    def _sums(self) -> tuple[float, np.ndarray, np.ndarray]:
-        """What an embedding may be wrong by; rows by the sum of their numbers, and these sums: equal films have one."""
-        vectors = self.support.vectors  # of very many not even a copy of their size
-        sums, largest = vectors.sum(axis=1, dtype=np.float64), float(max(vectors.max(), -vectors.min()))
-        order = np.argsort(sums, kind="stable")
-        return 1e-5 * (largest or 1), order, sums[order]
+    def _same_films(self) -> SameFilms:
+        return SameFilms(self.support.vectors)
 
     def without(self, is_left_out: np.ndarray) -> "Decider":
         """Return one with some exemplars fewer, by the same options.

@@ -1,74 +1,20 @@
 """Name the finding of a new film by its distance to a few labelled exemplars, and show which ones."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from fewshot_cxr._checks import check_at_least
-from fewshot_cxr._html import facts_text, html_table, short_name
 from fewshot_cxr.data import patient_groups
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.inference.bank.turns import draw_in_turns, smallest_keys
 from fewshot_cxr.inference.deciding import Decider
-from fewshot_cxr.inference.neighbours import Neighbours
+from fewshot_cxr.inference.neighbours import Neighbours, nearest_among, told_prediction
+from fewshot_cxr.inference.prediction import Prediction
 from fewshot_cxr.inference.rules import TRANSDUCTIVE
 from fewshot_cxr.records import Records
 from fewshot_cxr.seeding import text_key
-
-_MOST_DISTANCES = 6  # that a line shows
-
-
-@dataclass(frozen=True)
-class Exemplar:
-    """One labelled film that a prediction was compared with."""
-
-    path: str
-    finding: str
-    distance: float
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What is nearest to one film.
-
-    `findings` holds one name, or several that are tied for the smallest distance. `distances` gives the rule's value
-    for every finding (smaller is closer, in the unit of the embedding; not a probability). `exemplars` are the
-    nearest, closest first; where none of them is of the answered finding, its nearest one stands last, so that what
-    decided can be looked at. `notes` says what was left out and why.
-    """
-
-    path: str
-    findings: tuple[str, ...]
-    distances: dict[str, float]
-    exemplars: tuple[Exemplar, ...]
-    notes: tuple[str, ...] = ()
-
-    def __repr__(self) -> str:
-        return facts_text("Prediction", self._facts())
-
-    def _repr_html_(self) -> str:
-        rows = [(one.path, one.finding, f"{one.distance:.4g}") for one in self.exemplars]
-        nearest = html_table(rows, head=("exemplar", "finding", "distance"), caption="Nearest first")
-        return html_table(self._facts(), caption="Prediction") + nearest
-
-    def _facts(self) -> list[tuple[str, str]]:
-        ranked = sorted(self.distances.items(), key=lambda one: one[1])
-        told = [f"{short_name(name)} {distance:.4g}" for name, distance in ranked[:_MOST_DISTANCES]]
-        told += [f"and {len(ranked) - len(told):,} more"] * (len(ranked) > len(told))
-        facts = [("film", self.path), ("finding", " or ".join(self.findings)), ("distances", ", ".join(told))]
-        return [*facts, ("exemplars", f"{len(self.exemplars):,}"), *(("note", note) for note in self.notes)]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return {
-            "path": self.path,
-            "findings": list(self.findings),
-            "distances": self.distances,
-            "exemplars": [exemplar.__dict__ for exemplar in self.exemplars],
-            "notes": list(self.notes),
-        }
 
 
 def sample_exemplars(records: Records, n_exemplars: int, *, seed: int = 0) -> Records:
@@ -131,25 +77,37 @@ def predict(
 
 def predict_by(decider: Decider, queries: np.ndarray, paths: Sequence[str], *, n_nearest: int = 3) -> list[Prediction]:
     """Classify embedded films by what decides already; see `predict`."""
-    distances, neighbours = decider.distances(queries), Neighbours(decider, queries, n_nearest)
+    return compare_by(decider, queries, paths, n_nearest=n_nearest)[0]
+
+
+def compare_by(
+    decider: Decider, queries: np.ndarray, paths: Sequence[str], *, n_nearest: int = 3
+) -> tuple[list[Prediction], np.ndarray]:
+    """Return predictions, and the distances to all findings with no exemplar left out, float64 (N, n_way)."""
+    distances, neighbours = decider.distances(queries), _neighbours(decider, queries, n_nearest)
 
     def predict_one(row: int) -> Prediction:
         by, is_same, values = decider, decider.same_film(queries[row]), distances[row]
         if is_same.any():
             by = decider.without(is_same)
             values = by.distances(queries[row : row + 1])[0]
-        is_nearest = (values == values.min()).tolist()
-        answered = tuple(name for name, is_tied in zip(by.findings, is_nearest, strict=True) if is_tied)
-        return Prediction(
-            path=paths[row],
-            findings=answered,
-            distances=dict(zip(by.findings, values.tolist(), strict=True)),
-            exemplars=tuple(_exemplar(decider.support, *one) for one in neighbours.of(row, ~is_same, answered)),
-            notes=("the film itself is among the exemplars: left out",) if is_same.any() else (),
-        )
+        told = dict(zip(by.findings, values.tolist(), strict=True))
+        return told_prediction(paths[row], told, row, is_same, neighbours)
 
-    return [predict_one(row) for row in range(len(paths))]
+    return [predict_one(row) for row in range(len(paths))], distances.numpy()
 
 
-def _exemplar(support: Embeddings, row: int, distance: float) -> Exemplar:
-    return Exemplar(support.film_names[row], support.class_names[support.class_ids[row]], distance)
+def _neighbours(decider: Decider, queries: np.ndarray, n: int) -> Neighbours:
+    """Return the nearest exemplars: by the decider's index, if it has one, else every exemplar is measured."""
+    whose = (n, decider.findings, decider.labels.numpy(), decider.support.film_names)
+    if (index := decider.index) is None:
+        return Neighbours(nearest_among(decider.to_exemplars(queries).double().numpy()), *whose)
+    found = index.search(queries, n)  # together, which is faster than one by one
+
+    def nearest(film: int, n: int, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if n == whose[0] and among.all():
+            return found[0][film], found[1][film]
+        rows, distances = index.search(queries[film : film + 1], n, among=among)
+        return rows[0], distances[0]
+
+    return Neighbours(nearest, *whose)

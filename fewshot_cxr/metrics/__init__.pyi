@@ -12,12 +12,12 @@ from .confusion import confusion_counts as confusion_counts
 from .confusion import tie_credits as tie_credits
 from .intervals import Estimate as Estimate
 from .intervals import Interval as Interval
-from .intervals import RunningMean as RunningMean
-from .intervals import RunningMoments as RunningMoments
 from .intervals import bounded_interval as bounded_interval
 from .intervals import t_interval as t_interval
 from .intervals import t_test as t_test
 from .intervals import wilson_interval as wilson_interval
+from .moments import RunningMean as RunningMean
+from .moments import RunningMoments as RunningMoments
 from .numbers import NUMBERS as NUMBERS
 from .numbers import Cells as Cells
 from .numbers import Number as Number

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fewshot_cxr._checks import check_above, check_at_least, lookup
-from fewshot_cxr.seeding import seeded_torch
+from fewshot_cxr.torch_seeding import seeded_torch
 
 _Term = Callable[[Tensor, Tensor], Tensor]
 """term(projected views (N, dim), projected other views (N, dim)) -> scalar"""

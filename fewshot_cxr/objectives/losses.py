@@ -17,7 +17,7 @@ from fewshot_cxr._checks import check_above, class_name, lookup
 from fewshot_cxr.distances import DISTANCES, pairwise_distances
 from fewshot_cxr.objectives.heads import WeightedL1Head
 from fewshot_cxr.objectives.ordered_losses import PairLoss, PrototypicalLoss
-from fewshot_cxr.seeding import seeded_torch
+from fewshot_cxr.torch_seeding import seeded_torch
 
 Mined = tuple[Tensor, ...]
 _MARGINS = {"euclidean": 1.0, "squared_euclidean": 1.0, "l1": 1.0, "cosine": 0.2}

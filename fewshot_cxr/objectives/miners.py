@@ -13,7 +13,7 @@ from torch import Tensor
 from fewshot_cxr._checks import check_at_least, lookup
 from fewshot_cxr.distances import pairwise_distances
 from fewshot_cxr.objectives.losses import MetricLoss, Mined
-from fewshot_cxr.seeding import torch_generator
+from fewshot_cxr.torch_seeding import torch_generator
 
 Miner = Callable[..., Mined]
 """miner(embeddings (N, dim), class_ids (N,), group_ids (N,) or None, *, step, n_anchors=None) -> row indices (anchor,

@@ -8,7 +8,7 @@ from PIL import Image
 
 from fewshot_cxr.data import read_gray
 from fewshot_cxr.inference.bank import Answer, SupportBank, bank_warnings
-from fewshot_cxr.inference.predictor import Exemplar
+from fewshot_cxr.inference.prediction import Exemplar
 from fewshot_cxr.metrics import Estimate
 from fewshot_cxr.report.html import Headline, Page, Section, templates
 from fewshot_cxr.report.pictures import image_bytes

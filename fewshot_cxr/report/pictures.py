@@ -10,9 +10,9 @@ from PIL import Image
 
 from fewshot_cxr._checks import lookup
 from fewshot_cxr._kinds import is_drawing, is_figure, refuse_other_kind
-from fewshot_cxr.storage import write_bytes
 from fewshot_cxr.visualise import Figure
 from fewshot_cxr.visualise.style import same_names
+from fewshot_cxr.whole_files import write_bytes
 
 _DPI = 200
 _N_COLOURS = 256

@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from fewshot_cxr.inference.predictor import Prediction
+from fewshot_cxr.inference.prediction import Prediction
 from fewshot_cxr.report.html import Section
 from fewshot_cxr.report.pictures import Picture, figure_jpeg
 from fewshot_cxr.visualise import Figure, exemplar_figure, learning_curves_figure, sample_grid_figure

@@ -18,12 +18,12 @@ from fewshot_cxr._progress import Bar, tell
 from fewshot_cxr.encoders import Encoder
 from fewshot_cxr.encoders.base import not_finite
 from fewshot_cxr.records import Records
-from fewshot_cxr.storage import write_text
 from fewshot_cxr.training.last_checkpoint import LAST
 from fewshot_cxr.training.module import Learner, TrainingModule
 from fewshot_cxr.training.objective import plateau_scale
 from fewshot_cxr.training.settings import TrainingSettings
 from fewshot_cxr.unknown_patients import count_unknown
+from fewshot_cxr.whole_files import write_text
 
 _LIBRARIES = ("fewshot_cxr", "torch", "timm", "lightning", "pytorch-metric-learning")
 

@@ -17,7 +17,7 @@ from fewshot_cxr.data import XrayDataset
 from fewshot_cxr.inference import Classifier, classifier_head_card
 from fewshot_cxr.objectives import LinearHead, build_classification_loss, class_weights
 from fewshot_cxr.samplers import BALANCES, ClassBatchSampler
-from fewshot_cxr.seeding import seeded_torch
+from fewshot_cxr.torch_seeding import seeded_torch
 from fewshot_cxr.training.fitting import Data, Run, prepare_encoder
 from fewshot_cxr.training.module import Learner
 from fewshot_cxr.training.objective import ClassifierObjective

@@ -19,7 +19,6 @@ from fewshot_cxr.data.film_digests import film_digests, write_training_films
 from fewshot_cxr.inference import choose_device
 from fewshot_cxr.inference.embed import film_vectors
 from fewshot_cxr.records import Records
-from fewshot_cxr.storage import write_json
 from fewshot_cxr.training.batches import BatchLoader, BatchSampler, training_parts
 from fewshot_cxr.training.callbacks import RunKeeper, best_card, run_card
 from fewshot_cxr.training.last_checkpoint import LAST, check_best, resumed_epoch
@@ -28,6 +27,7 @@ from fewshot_cxr.training.runner import run_lightning
 from fewshot_cxr.training.settings import BACKBONE, TrainingSettings
 from fewshot_cxr.training.vectors import FilmVectors, embed_once, head_vectors, trains_head_alone
 from fewshot_cxr.training.views import Augmenter
+from fewshot_cxr.whole_files import write_json
 
 Validate = Callable[[Learner, np.ndarray], dict[str, float]]
 Data = Records | Dataset[Any]

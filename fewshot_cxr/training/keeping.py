@@ -18,12 +18,12 @@ from fewshot_cxr.encoders import ENCODER_FILE, Encoder, JoinedHead, encoder_opti
 from fewshot_cxr.encoders.joined import USUAL_KEEP
 from fewshot_cxr.inference.embed import with_facts
 from fewshot_cxr.records import Records
-from fewshot_cxr.storage import write_json
 from fewshot_cxr.training.callbacks import run_card
 from fewshot_cxr.training.fitting import CARD, Run, prepare_encoder
 from fewshot_cxr.training.settings import TrainingSettings
 from fewshot_cxr.training.validation import EpisodePlan, episode_recalls, films_asked, plan_validation
 from fewshot_cxr.training.vectors import FilmVectors, head_vectors
+from fewshot_cxr.whole_files import write_json
 
 AUTO = "auto"
 RULE = "prototype"  # one finding's films lie closer together than another's, which mean distances would favour

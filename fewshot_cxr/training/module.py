@@ -9,7 +9,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from fewshot_cxr.data import scale_films, standardise
 from fewshot_cxr.encoders import Encoder
-from fewshot_cxr.seeding import seeded_torch
+from fewshot_cxr.torch_seeding import seeded_torch
 from fewshot_cxr.training.objective import Objective, clip_gradient, make_optimizer, step_schedule
 from fewshot_cxr.training.settings import TrainingSettings
 from fewshot_cxr.training.vectors import stored_view

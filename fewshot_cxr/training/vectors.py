@@ -12,7 +12,7 @@ from fewshot_cxr.data import CachedFilms, XrayDataset, scale_films, standardise
 from fewshot_cxr.encoders import Encoder
 from fewshot_cxr.encoders.base import eval_mode
 from fewshot_cxr.inference.embed import portions
-from fewshot_cxr.seeding import torch_generator
+from fewshot_cxr.torch_seeding import torch_generator
 from fewshot_cxr.training.views import Augmenter
 
 _BATCH = 64  # films at a time

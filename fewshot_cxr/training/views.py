@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fewshot_cxr.data import Augmentation, augment
-from fewshot_cxr.seeding import seeded_torch, torch_generator
+from fewshot_cxr.torch_seeding import seeded_torch, torch_generator
 
 
 @dataclass(frozen=True)

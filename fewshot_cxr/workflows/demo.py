@@ -13,14 +13,14 @@ from fewshot_cxr.encoders import weights_spec, with_given
 from fewshot_cxr.evaluation import Result, evaluate_closed_set, evaluate_episodes
 from fewshot_cxr.inference import Prediction, embed_baselines, predict, sample_exemplars
 from fewshot_cxr.records import Records
-from fewshot_cxr.storage import write_json, write_text
 from fewshot_cxr.training import SiameseTrainer, TrainedEncoder
+from fewshot_cxr.whole_files import write_json, write_text
 from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.demo_bank import BankStory, ask_bank
 from fewshot_cxr.workflows.demo_page import DemoStory, demo_page, save_figures
 from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
 from fewshot_cxr.workflows.judging import Exemplars, embed_exemplars
-from fewshot_cxr.workflows.run_files import PROVENANCE_FILE, provenance
+from fewshot_cxr.workflows.run_names import PROVENANCE_FILE, provenance
 from fewshot_cxr.workflows.run_report import ReportFilms, film_sections
 
 NEW_FINDING = "peripheral_ground_glass"

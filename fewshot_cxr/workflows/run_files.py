@@ -1,35 +1,14 @@
-"""What commands wrote, read again, and how it was made."""
+"""What commands wrote, read again."""
 
 import csv
-import datetime
-import platform
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from fewshot_cxr._csv import plain_cell
 from fewshot_cxr._json import read_json
 from fewshot_cxr.evaluation import Audit, Result, result_from_json
+from fewshot_cxr.workflows.run_names import CARD, HISTORY, RESULT
 
-PROVENANCE_FILE = "made_by.json"  # of a run folder
-_LIBRARIES = ("fewshot_cxr", "torch", "numpy", "scikit-learn")
-
-
-def provenance(command: str) -> dict[str, Any]:
-    """Return the command, and the versions, date and machine of now."""
-    return {
-        "command": command,
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "machine": f"{platform.system()} {platform.machine()}",
-    }
-
-
-CARD, HISTORY, LAST, SPLIT, RESULT = "card.json", "history.csv", "last.ckpt", "split.csv", "result.json"
-EPISODES, RECIPE = "episodes.json", "recipe.toml"
-RUN_FILES = (PROVENANCE_FILE, CARD, HISTORY, "training_films.json", "encoder.safetensors", "logs")  # of any training
-RECIPE_FILES = (SPLIT, RESULT, EPISODES, RECIPE, "tables", "figures")  # and of a recipe's
 Row = Mapping[str, float]
 
 

@@ -38,7 +38,7 @@ def test_the_estimate_is_that_of_the_films_distances(place, tmp_path, capsys):
     assert "next: fscxr predict --prevalence normal=" in told.err
 
     answers = place.bank.predict(files)
-    decider = place.bank.grounds.decider
+    decider = place.bank.exemplars.decider
     rows, distances = decider.left_out()
     calibration = ScoredFilms(
         decider.findings, distances.numpy(), decider.support.patient_ids[rows], decider.labels[rows].numpy()

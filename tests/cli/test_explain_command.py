@@ -13,7 +13,7 @@ from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.inference import Classifier, classifier_head_card
 from fewshot_cxr.objectives import LinearHead
 from fewshot_cxr.records import Records
-from fewshot_cxr.seeding import seeded_torch
+from fewshot_cxr.torch_seeding import seeded_torch
 
 pytestmark = pytest.mark.usefixtures("unpainted")
 FINDINGS = ("effusion", "normal")

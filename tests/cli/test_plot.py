@@ -18,8 +18,8 @@ from fewshot_cxr.evaluation import (
     result_from_json,
 )
 from fewshot_cxr.image_spec import ImageSpec
-from fewshot_cxr.seeding import seeded_torch
-from fewshot_cxr.storage import write_json
+from fewshot_cxr.torch_seeding import seeded_torch
+from fewshot_cxr.whole_files import write_json
 from fewshot_cxr.workflows.plots import PLOTS, PlotInputs, PlotOptions
 from fewshot_cxr.workflows.plots.table import EMBEDDINGS, FILMS, HISTORY
 from fewshot_cxr.workflows.plots.table import RESULT as OF_RESULT

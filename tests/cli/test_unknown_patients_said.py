@@ -11,7 +11,7 @@ from fewshot_cxr.data.synthetic import make_synthetic
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.encoders import build_encoder, save_encoder
 from fewshot_cxr.image_spec import ImageSpec
-from fewshot_cxr.seeding import seeded_torch
+from fewshot_cxr.torch_seeding import seeded_torch
 
 UNKNOWN = "patients are unknown: each film counts as its own patient"
 TINY = ("--encoder", "resnet9", "--image-size", 32, "--epochs", 1)

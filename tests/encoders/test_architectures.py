@@ -18,7 +18,7 @@ from fewshot_cxr.encoders import (
     save_encoder,
 )
 from fewshot_cxr.image_spec import ImageSpec
-from fewshot_cxr.seeding import seeded_torch, torch_generator
+from fewshot_cxr.torch_seeding import seeded_torch, torch_generator
 
 RGB = ImageSpec(n_channels=3)
 PUBLISHED = {"head": "published", "batch_norm": False, "dropout": 0.5}

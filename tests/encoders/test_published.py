@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from fewshot_cxr.encoders import PUBLISHED, build_encoder, load_encoder, save_encoder
 from fewshot_cxr.encoders.published import named_by_timm
 from fewshot_cxr.image_spec import ImageSpec
-from fewshot_cxr.seeding import seeded_torch
+from fewshot_cxr.torch_seeding import seeded_torch
 
 WIDTH, SIDE = 32, 56
 TINY = {"embed_dim": WIDTH, "depth": 2, "num_heads": 2}

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from fewshot_cxr.encoders import build_encoder, load_encoder, save_encoder
 from fewshot_cxr.image_spec import ImageSpec
-from fewshot_cxr.seeding import seeded_torch, torch_generator
+from fewshot_cxr.torch_seeding import seeded_torch, torch_generator
 
 SMALL = ImageSpec(size_px=64, n_channels=3)
 STATISTICS = {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.25, 0.3]}

@@ -30,8 +30,8 @@ from fewshot_cxr.encoders import (
 )
 from fewshot_cxr.encoders.weights import take_weights
 from fewshot_cxr.image_spec import ImageSpec
-from fewshot_cxr.seeding import seeded_torch, torch_generator
 from fewshot_cxr.storage import load_tensors, save_tensors
+from fewshot_cxr.torch_seeding import seeded_torch, torch_generator
 
 SMALL = ImageSpec(size_px=64)
 

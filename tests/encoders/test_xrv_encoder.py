@@ -14,7 +14,7 @@ from torchvision.models import densenet121, resnet50
 from fewshot_cxr.data import standardise
 from fewshot_cxr.encoders import build_encoder, load_encoder, save_encoder
 from fewshot_cxr.image_spec import ImageSpec
-from fewshot_cxr.seeding import seeded_torch, torch_generator
+from fewshot_cxr.torch_seeding import seeded_torch, torch_generator
 
 DENSE, DEEP = "densenet121-res224-all", "resnet50-res512-all"
 STANDS_IN = '''

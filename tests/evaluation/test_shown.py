@@ -9,7 +9,7 @@ from made_results import RESULT, made_result
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.episodes import Episodes
 from fewshot_cxr.evaluation import Answers, compare_results, evaluate_closed_set
-from fewshot_cxr.inference.predictor import Exemplar, Prediction
+from fewshot_cxr.inference.prediction import Exemplar, Prediction
 
 EVIL = "<script>alert(1)</script>"
 NAMES = (EVIL, *(f"finding {number}" for number in range(19)))

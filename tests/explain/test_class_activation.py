@@ -11,7 +11,7 @@ from fewshot_cxr.encoders import PUBLISHED_GATES, Encoder
 from fewshot_cxr.explain import ClassScore, Similarity, class_activation_map, grad_cam
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.objectives import LinearHead
-from fewshot_cxr.seeding import seeded_torch
+from fewshot_cxr.torch_seeding import seeded_torch
 
 AVERAGING = slow_if_deep(["covidnet", "densenet121", "efficientnet_attention", "resnet18", "resnet50"])
 

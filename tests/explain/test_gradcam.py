@@ -16,7 +16,7 @@ from fewshot_cxr.encoders import ENCODERS, build_encoder
 from fewshot_cxr.explain import ClassScore, Difference, ExemplarSimilarity, Similarity, grad_cam, map_layers, pair_maps
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.objectives import LinearHead
-from fewshot_cxr.seeding import seeded_torch, torch_generator
+from fewshot_cxr.torch_seeding import seeded_torch, torch_generator
 
 NAMES = slow_if_deep([*sorted(ENCODERS), "timm:test_vit", "timm:test_mambaout"])
 # Layers before which, or behind which, timm works in place, and one in the midst of each of the others.

@@ -14,7 +14,7 @@ from fewshot_cxr.explain import (
     Similarity,
 )
 from fewshot_cxr.objectives import LinearHead, WeightedL1Head
-from fewshot_cxr.seeding import seeded_torch
+from fewshot_cxr.torch_seeding import seeded_torch
 
 with seeded_torch(0, "test-targets"):
     ROWS, OTHERS = torch.randn(2, 4, 6)

@@ -6,7 +6,7 @@ from scipy.spatial.distance import cityblock
 
 from fewshot_cxr.inference.classifier_rules import template
 from fewshot_cxr.objectives import LinearHead, WeightedL1Head
-from fewshot_cxr.seeding import seeded_torch
+from fewshot_cxr.torch_seeding import seeded_torch
 
 
 def weighted(dim=8, **options):

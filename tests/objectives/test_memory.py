@@ -6,7 +6,7 @@ import torch
 from scipy.spatial.distance import cdist
 
 from fewshot_cxr.objectives import CrossBatchMemory, build_loss, build_miner
-from fewshot_cxr.seeding import torch_generator
+from fewshot_cxr.torch_seeding import torch_generator
 
 FITTING = ("contrastive", "multi_similarity", "supcon", "triplet")
 BUFFERS = ["class_ids", "embeddings", "group_ids", "n_filled", "position"]

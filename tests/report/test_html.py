@@ -10,7 +10,7 @@ from made_results import GENERALIZED, MULTI_LABEL, NO_PATIENTS, OPEN_RESULT, OVE
 from PIL import Image
 
 from fewshot_cxr import report
-from fewshot_cxr.inference.predictor import Exemplar, Prediction
+from fewshot_cxr.inference.prediction import Exemplar, Prediction
 from fewshot_cxr.report import (
     Headline,
     Page,

@@ -17,7 +17,7 @@ from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.inference import RULES, Classifier, classify_films, embed_films, predict
 from fewshot_cxr.objectives import LinearHead
 from fewshot_cxr.report import Page, render_page
-from fewshot_cxr.seeding import seeded_torch
+from fewshot_cxr.torch_seeding import seeded_torch
 from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
 from fewshot_cxr.workflows.explaining import (
     EXPLAINED_RULES,

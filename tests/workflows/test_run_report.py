@@ -30,8 +30,8 @@ from fewshot_cxr.records import Records
 from fewshot_cxr.report import render_page
 from fewshot_cxr.report.pictures import Picture
 from fewshot_cxr.report.run_page import LEFT_OUT
-from fewshot_cxr.seeding import seeded_torch
-from fewshot_cxr.storage import write_json, write_text
+from fewshot_cxr.torch_seeding import seeded_torch
+from fewshot_cxr.whole_files import write_json, write_text
 from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.run_report import GivenFilms, film_sections, load_films, read_inputs, report_page
 

@@ -18,9 +18,8 @@ from fewshot_cxr.data.readers.repeated_rows import AGREE
 from fewshot_cxr.data.readers.table_rows import check_header
 from fewshot_cxr.data.readers.whole_table import films_of_table
 from fewshot_cxr.records import TABLE_COLUMNS, Record, Records
-from fewshot_cxr.storage import write_text
 from fewshot_cxr.unknown_patients import count_unknown, unknown_text
-from fewshot_cxr.whole_files import write_bytes
+from fewshot_cxr.whole_files import write_bytes, write_text
 
 _KEY = re.compile("[0-9a-f]{32}")
 _MOST_KEPT = 1_000  # roots; those that were not written for longest are forgotten

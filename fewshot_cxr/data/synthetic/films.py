@@ -15,7 +15,7 @@ from fewshot_cxr.data.synthetic.signs import SIGNS, enlarge_heart
 from fewshot_cxr.data.synthetic.tissue import bones, soft_tissue, vessels
 from fewshot_cxr.records import Record, Records
 from fewshot_cxr.seeding import generator
-from fewshot_cxr.storage import whole_file
+from fewshot_cxr.whole_files import whole_file
 
 SYNTHETIC_FINDINGS = tuple(SIGNS)
 

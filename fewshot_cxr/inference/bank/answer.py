@@ -7,7 +7,7 @@ from typing import Any
 
 from fewshot_cxr._html import facts_text, html_table
 from fewshot_cxr.inference.bank.abstaining import AMBIGUOUS, INVERTED, NEGATIVE_SPACE, NOT_A_FILM, UNKNOWN, UNREADABLE
-from fewshot_cxr.inference.predictor import Exemplar
+from fewshot_cxr.inference.prediction import Exemplar
 
 ABSTAINED = "abstained"
 COLUMNS = ("path", "finding", "answer", "reason", "probability", "set", "nearest", "distance")

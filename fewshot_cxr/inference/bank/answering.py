@@ -1,16 +1,17 @@
-"""From files to answers: decode, embed, decide, abstain; some films at a time."""
+"""From files to answers: decode, embed, decide, abstain; some films at a time, by whatever runs the encoder."""
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 
 from fewshot_cxr.data import DecodingFacts, decode_film, notes_of_films, to_square
 from fewshot_cxr.data.film_marks import FilmMarks, film_marks
-from fewshot_cxr.encoders import Encoder
+from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.inference.bank.abstaining import (
     AMBIGUOUS,
     INVERTED,
@@ -22,17 +23,15 @@ from fewshot_cxr.inference.bank.abstaining import (
     reason_of,
 )
 from fewshot_cxr.inference.bank.answer import ABSTAINED, Answer
-from fewshot_cxr.inference.bank.calibration import Calibration
+from fewshot_cxr.inference.bank.calibration import Calibration, PValues
+from fewshot_cxr.inference.bank.conformal import SupportConformal, strangeness
 from fewshot_cxr.inference.bank.neighbourhood import Neighbourhood
 from fewshot_cxr.inference.bank.operating_points import OperatingPoint
 from fewshot_cxr.inference.bank.patient_shares import CalledPatients
 from fewshot_cxr.inference.bank.ppv import PredictiveValues, predictive_values
 from fewshot_cxr.inference.bank.prevalence import complete_prevalence, reweighted
-from fewshot_cxr.inference.deciding import Decider
-from fewshot_cxr.inference.device import choose_device
-from fewshot_cxr.inference.embed import embed_and_pool
-from fewshot_cxr.inference.predictor import Prediction, predict_by
-from fewshot_cxr.metrics import Estimate, margins
+from fewshot_cxr.inference.prediction import Prediction
+from fewshot_cxr.metrics import Estimate
 from fewshot_cxr.records import Record
 
 _DETAILS = {
@@ -45,7 +44,10 @@ _DETAILS = {
 
 @dataclass(frozen=True, eq=False)
 class AskedFilm:
-    """A film that is asked about: its path and embedding, (dim,); or why it has none."""
+    """A film that is asked about: its path and embedding, (dim,); or why it has none.
+
+    An encoder that runs together with the rule gives the distances to all findings and exemplars, too.
+    """
 
     path: str
     vector: np.ndarray | None = None
@@ -53,6 +55,14 @@ class AskedFilm:
     square: np.ndarray | None = None
     marks: FilmMarks | None = None
     problem: str = ""
+    distances: np.ndarray | None = None
+    to_exemplars: np.ndarray | None = None
+
+
+Compare = Callable[[Sequence[AskedFilm], int], tuple[list[Prediction], np.ndarray]]
+"""compare(films, n_nearest) -> what is nearest to each film, and its distances to all findings, (n_films, n_way)"""
+Measure = Callable[[np.ndarray], Iterable[Mapping[str, Any]]]
+"""measure(square films, uint8 (n, S, S)) -> for each film the fields of an `AskedFilm` that an encoder finds"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +78,7 @@ class Prevailing:
         if not answer.probabilities:
             return answer
         names = tuple(answer.probabilities)
-        shares = torch.tensor([answer.probabilities[name] for name in names])
+        shares = np.array([answer.probabilities[name] for name in names])
         found = reweighted(shares, names, self.prior, self.prevalence).tolist()
         values = {name: (_share_text(one.ppv), _share_text(one.npv)) for name, one in self.values.items()}
         return replace(answer, probabilities=dict(zip(names, found, strict=True)), values=values)
@@ -76,15 +86,35 @@ class Prevailing:
 
 @dataclass(frozen=True, eq=False)
 class Grounds:
-    """What a bank answers on: what decides, and what makes it abstain, as far as it has them."""
+    """What a bank answers on: what decides, and what makes it abstain, as far as it has them.
 
-    decider: Decider
+    Args:
+        findings: that it knows, in the order of columns.
+        compare: what decides.
+        conformal: makes the exemplars' own p-values, where the calibration rests on them.
+        calibration: what makes probabilities and sets.
+        neighbourhood: the measure of how far a film lies.
+        thresholds: from where on that is too far.
+        looks_at_pixels: whether the exemplars are films of the chest.
+        called: how often each finding is called.
+        points: operating points.
+    """
+
+    findings: tuple[str, ...]
+    compare: Compare
+    conformal: Callable[[], SupportConformal]
     calibration: Calibration | None = None
     neighbourhood: Neighbourhood | None = None
     thresholds: Thresholds | None = None
     looks_at_pixels: bool = False
     called: tuple[CalledPatients, ...] = ()
     points: tuple[OperatingPoint, ...] = ()
+
+    @cached_property
+    def p_values(self) -> PValues | None:
+        """How usual films are among the patients of each finding; None: nothing is calibrated."""
+        known = self.calibration
+        return None if known is None else known.p_values_by(self.findings, conformal=self.conformal)
 
     def at_prevalence(self, stated: Mapping[str, float]) -> "Prevailing":
         """Return what a stated prevalence makes of answers.
@@ -118,25 +148,23 @@ class Grounds:
 
 
 def asked_films(
-    encoder: Encoder, files: Sequence[str | Path], batch_size: int, *, device: str, any_modality: bool = False
+    spec: ImageSpec, files: Sequence[str | Path], measure: Measure, *, batch_size: int = 64, any_modality: bool = False
 ) -> Iterator[list[AskedFilm]]:
     """Yield files decoded and embedded, so many at a time, in their order; one that cannot be read says why.
 
     Args:
-        encoder: of the bank.
+        spec: what the encoder's images are.
         files: of the films.
+        measure: the encoder.
         batch_size: films at a time.
-        device: "auto", "cpu", "cuda" or "cuda:N".
         any_modality: take what is no X-ray of the chest by its DICOM header, too.
     """
-    chosen, facts = choose_device(device), list[tuple[Record, DecodingFacts]]()
+    facts = list[tuple[Record, DecodingFacts]]()
     for first in range(0, len(files), batch_size):
-        films = [_decoded(encoder, str(path), any_modality, facts) for path in files[first : first + batch_size]]
+        films = [_decoded(spec, str(path), any_modality, facts) for path in files[first : first + batch_size]]
         squares = [film.square for film in films if film.square is not None]
-        found: Iterator[tuple[np.ndarray, np.ndarray]] = iter(())
-        if squares:
-            found = zip(*next(embed_and_pool(encoder, [np.stack(squares)], chosen)), strict=True)
-        yield [film if film.square is None else _with_vectors(film, *next(found)) for film in films]
+        found = iter(measure(np.stack(squares)) if squares else ())
+        yield [film if film.square is None else replace(film, **next(found)) for film in films]
         for note in notes_of_films(facts):
             warnings.warn(note, stacklevel=2)
         facts.clear()
@@ -153,13 +181,12 @@ def answer_films(grounds: Grounds, films: Sequence[AskedFilm], *, n_nearest: int
     read = [film for film in films if film.vector is not None]
     answers: Iterator[Answer] = iter(())
     if read:
-        vectors = np.stack([film.vector for film in read if film.vector is not None])
-        predictions = predict_by(grounds.decider, vectors, [film.path for film in read], n_nearest=n_nearest)
+        predictions, distances = grounds.compare(read, n_nearest)
         plain = [_plain(one) for one in predictions]
         reasons = zip(plain, grounds.reasons(read), strict=True)
         told = [one if reason is None else one.abstained(reason, _DETAILS[reason]) for one, reason in reasons]
         told = [_with_points(one, grounds) for one in told]
-        answers = iter(_calibrated(told, grounds.decider, vectors, grounds.calibration))
+        answers = iter(_calibrated(told, grounds, read, distances))
     return [_unreadable(film) if film.vector is None else next(answers) for film in films]
 
 
@@ -167,25 +194,28 @@ def _with_points(answer: Answer, grounds: Grounds) -> Answer:
     if not grounds.points:
         return answer
     names = tuple(answer.distances)
-    scores = dict(zip(names, margins(torch.tensor([list(answer.distances.values())]))[0].tolist(), strict=True))
+    margins = -strangeness(np.array([list(answer.distances.values())]))[0]
+    scores = dict(zip(names, margins.tolist(), strict=True))
     positive = tuple(one.finding for one in grounds.points if one.apply(scores.get(one.finding, float("nan"))))
     return replace(answer, positive=positive)
 
 
 def _calibrated(
-    answers: list[Answer], decider: Decider, vectors: np.ndarray, calibration: Calibration | None
+    answers: list[Answer], grounds: Grounds, films: Sequence[AskedFilm], distances: np.ndarray
 ) -> list[Answer]:
-    if calibration is None:
+    calibration, findings = grounds.calibration, grounds.findings
+    if calibration is None or grounds.p_values is None:
         return answers
-    distances = torch.tensor([[one.distances.get(name, torch.inf) for name in decider.findings] for one in answers])
-    shares = calibration.probabilities(distances)
-    sets = calibration.sets(calibration.p_values(decider, vectors), decider.findings)
+    vectors = np.stack([film.vector for film in films if film.vector is not None])
+    own = np.array([[one.distances.get(name, np.inf) for name in findings] for one in answers])
+    shares = calibration.probabilities(own)
+    sets = calibration.sets(grounds.p_values(vectors, distances), findings)
     made = []
     for row, (answer, fitting) in enumerate(zip(answers, sets, strict=True)):
         if answer.notes:  # the film itself is an exemplar: what it promises is of other films
             made.append(answer)
             continue
-        named = {} if shares is None else dict(zip(decider.findings, shares[row].tolist(), strict=True))
+        named = {} if shares is None else dict(zip(findings, shares[row].tolist(), strict=True))
         made.append(_by_set(replace(answer, probabilities=named, fitting=fitting), calibration.level))
     return made
 
@@ -224,16 +254,12 @@ def _unreadable(film: AskedFilm) -> Answer:
     return Answer(path=film.path, finding="", answer=ABSTAINED, reason=UNREADABLE, details=film.problem)
 
 
-def _decoded(encoder: Encoder, path: str, any_modality: bool, facts: list[tuple[Record, DecodingFacts]]) -> AskedFilm:
+def _decoded(spec: ImageSpec, path: str, any_modality: bool, facts: list[tuple[Record, DecodingFacts]]) -> AskedFilm:
     try:
-        film = decode_film(Path(path), bit_depth=encoder.image_spec.bit_depth)
+        film = decode_film(Path(path), bit_depth=spec.bit_depth)
         if film.facts.stranger and not any_modality:
             raise OSError(film.facts.refusal)
     except (OSError, ValueError) as error:
         return AskedFilm(path, problem=str(error))
     facts.append((Record(path, ()), film.facts))
-    return AskedFilm(path, square=to_square(film.gray, encoder.image_spec), marks=film_marks(film.gray))
-
-
-def _with_vectors(film: AskedFilm, features: np.ndarray, vector: np.ndarray) -> AskedFilm:
-    return replace(film, features=features, vector=vector)
+    return AskedFilm(path, square=to_square(film.gray, spec), marks=film_marks(film.gray))

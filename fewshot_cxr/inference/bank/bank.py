@@ -13,6 +13,7 @@ from fewshot_cxr.encoders import Encoder
 from fewshot_cxr.inference.bank.answer import Answer
 from fewshot_cxr.inference.bank.answering import Grounds, answer_films, asked_films
 from fewshot_cxr.inference.bank.asked_points import asked_points
+from fewshot_cxr.inference.bank.comparing import measure_by
 from fewshot_cxr.inference.bank.exemplar_table import ExemplarTable
 from fewshot_cxr.inference.bank.file import read_bank, write_bank
 from fewshot_cxr.inference.bank.fitted import Exemplars, Fitted
@@ -232,7 +233,9 @@ class SupportBank:
     ) -> Iterator[Answer]:
         """Yield an answer for each file, in order and in constant memory; arguments as of `predict`, and of `embed`."""
         there = None if prevalence is None else self.grounds.at_prevalence(prevalence)
-        for films in asked_films(self.own_encoder(), files, batch_size, device=device, any_modality=any_modality):
+        encoder = self.own_encoder()
+        how = {"batch_size": batch_size, "any_modality": any_modality}
+        for films in asked_films(encoder.image_spec, files, measure_by(encoder, device), **how):  # type: ignore[arg-type]
             found = answer_films(self.grounds, films, n_nearest=n_nearest)
             found = found if there is None else [there.on(one) for one in found]
             yield from (one.forced() if never_abstain else one for one in found)

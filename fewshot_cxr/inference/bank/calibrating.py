@@ -3,12 +3,13 @@
 from collections.abc import Hashable, Iterable
 from datetime import date
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.inference.bank.calibration import Calibration
-from fewshot_cxr.inference.bank.conformal import SupportConformal, strangeness, worst_of_patients
+from fewshot_cxr.inference.bank.conformal import check_rule, strangeness, worst_of_patients
 from fewshot_cxr.inference.bank.coverage import check_level
 from fewshot_cxr.inference.deciding import Decider
 from fewshot_cxr.metrics import fit_temperature
@@ -37,18 +38,18 @@ def calibrate_on_support(
             f"exemplars chosen by {chosen_by!r:.60} are more alike than the films to come, so that they calibrate "
             f"nothing: choose them by {' or '.join(EXCHANGEABLE)}, or calibrate on films kept apart"
         )
-    SupportConformal.check(decider)
-    patients = torch.from_numpy(decider.support.patient_ids)
+    check_rule(decider.rule)
+    labels, patients = decider.labels.numpy(), decider.support.patient_ids
     return Calibration(
         basis="support",
         date=today or date.today().isoformat(),
         level=level,
         confidence=None,
         temperature=decider.temperature(),
-        patients=_counts(decider, decider.labels, patients),
-        films=_counts(decider, decider.labels),
+        patients=_counts(decider, labels, patients),
+        films=_counts(decider, labels),
         scores=dict.fromkeys(decider.findings, ()),
-        n_patients=len(torch.unique(patients)),
+        n_patients=len(np.unique(patients)),
         pooled=(),
     )
 
@@ -83,12 +84,12 @@ def calibrate_on_films(
         raise ValueError(
             f"{decider.rule} decides films together, so that none has a score by itself; take mean_distance"
         )
-    labels, patients = _labels(decider, films), torch.from_numpy(films.patient_ids)
+    labels, patients = _labels(decider, films), films.patient_ids
     exemplars = {vector.tobytes() for vector in decider.support.vectors}
     if n_copies := sum(vector.tobytes() in exemplars for vector in films.vectors):
         raise ValueError(f"{n_copies:,} of the films to calibrate on are exemplars, too: keep films of other patients")
     distances = decider.distances(films.vectors)
-    scores = strangeness(distances).gather(1, labels.unsqueeze(1)).squeeze(1)
+    scores = strangeness(distances.numpy())[np.arange(len(labels)), labels]
     own = [_rising(scores[labels == label], patients[labels == label]) for label in range(len(decider.findings))]
     pooled = _rising(scores, patients)
     return Calibration(
@@ -96,7 +97,7 @@ def calibrate_on_films(
         date=today or date.today().isoformat(),
         level=level,
         confidence=confidence,
-        temperature=fit_temperature(distances, labels, is_smoothed=True) if _differ(distances) else None,
+        temperature=_temperature(distances, labels),
         patients=_counts(decider, labels, patients),
         films=_counts(decider, labels),
         scores=dict(zip(decider.findings, own, strict=True)),
@@ -122,7 +123,7 @@ def check_patients_apart(exemplars: Iterable[Hashable], films: Iterable[Hashable
         )
 
 
-def _labels(decider: Decider, films: Embeddings) -> Tensor:
+def _labels(decider: Decider, films: Embeddings) -> np.ndarray:
     if films.is_multi_label:
         raise ValueError("films to calibrate on show one finding each; choose findings (--findings)")
     if films.vectors.shape[1] != decider.support.vectors.shape[1]:
@@ -133,21 +134,23 @@ def _labels(decider: Decider, films: Embeddings) -> Tensor:
     names = [films.class_names[index] for index in films.class_ids.tolist()]
     if lacking := sorted(set(names) - set(decider.findings)):
         raise ValueError(f"the bank lacks {', '.join(lacking)}, of which there are films to calibrate on: add it first")
-    return torch.tensor([decider.findings.index(name) for name in names])
+    return np.array([decider.findings.index(name) for name in names])
 
 
-def _rising(scores: Tensor, patients: Tensor) -> tuple[float, ...]:
-    return tuple(worst_of_patients(scores, patients).sort().values.tolist())
+def _rising(scores: np.ndarray, patients: np.ndarray) -> tuple[float, ...]:
+    return tuple(np.sort(worst_of_patients(scores, patients)).tolist())
 
 
-def _counts(decider: Decider, labels: Tensor, patients: Tensor | None = None) -> dict[str, int]:
+def _counts(decider: Decider, labels: np.ndarray, patients: np.ndarray | None = None) -> dict[str, int]:
     """Return how many films each finding has, or how many patients."""
     counts = {}
     for label, name in enumerate(decider.findings):
         rows = labels == label
-        counts[name] = int(rows.sum()) if patients is None else len(torch.unique(patients[rows]))
+        counts[name] = int(rows.sum()) if patients is None else len(np.unique(patients[rows]))
     return counts
 
 
-def _differ(distances: Tensor) -> bool:
-    return bool(distances.std(dim=-1, correction=0).mean() > 0)
+def _temperature(distances: Tensor, labels: np.ndarray) -> float | None:
+    if not distances.std(dim=-1, correction=0).mean() > 0:
+        return None
+    return fit_temperature(distances, torch.from_numpy(labels), is_smoothed=True)

@@ -8,17 +8,16 @@ from datetime import date
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from fewshot_cxr._checks import check_form
 from fewshot_cxr.inference.bank.conformal import SupportConformal, share_as_strange, strangeness
 from fewshot_cxr.inference.bank.coverage import allowed_misses, check_level, fewest_patients, patients_needed
 from fewshot_cxr.inference.bank.promise import promise_of_films, promise_of_support
-from fewshot_cxr.inference.deciding import Decider
-from fewshot_cxr.metrics import class_probabilities
 
 BASES = ("support", "films")
+PValues = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""How usual films would be among the patients of each finding, float64 (n, n_way), above 0 and up to 1, by their
+embeddings (n, dim) and the rule's distances (n, n_way)."""
 
 _FORM = {"basis": str, "date": str, "level": float, "confidence": (float, None), "temperature": (float, None)}
 _FORM |= {"patients": dict, "films": dict, "scores": dict, "n_patients": int, "pooled": [float]}
@@ -66,66 +65,57 @@ class Calibration:
         n_patients = self.patients[finding] if self.has_own_threshold(finding) else self.n_patients
         return n_patients, allowed_misses(n_patients, self.level, self.confidence)
 
-    def p_values(self, decider: Decider, queries: np.ndarray) -> Tensor:
-        """Return how usual each film would be among the patients of each finding.
+    def p_values_by(self, findings: Sequence[str], *, conformal: Callable[[], SupportConformal]) -> PValues:
+        """Return what gives p-values of films; see `PValues`.
 
         Args:
-            decider: the one that the calibration was made for.
-            queries: embeddings of films, float, shape (n_queries, dim).
-
-        Returns:
-            float64, shape (n_queries, n_way), above 0 and up to 1; columns as the decider's findings.
+            findings: of the columns.
+            conformal: makes that of the exemplars, which a calibration on them asks.
 
         Raises:
-            ValueError: the decider has other findings.
+            ValueError: the calibration was made for other findings.
         """
-        return self.p_values_by(decider)(queries)
-
-    def p_values_by(self, decider: Decider) -> Callable[[np.ndarray], Tensor]:
-        """Return `p_values` of one decider, prepared once for many calls.
-
-        Args:
-            decider: the one that the calibration was made for.
-
-        Raises:
-            ValueError: the decider has other findings.
-        """
-        if set(decider.findings) != set(self.patients):
+        if set(findings) != set(self.patients):
             raise ValueError(
                 f"the calibration was made for the findings {', '.join(sorted(self.patients))}, these are "
-                f"{', '.join(sorted(decider.findings))}: calibrate anew"
+                f"{', '.join(sorted(findings))}: calibrate anew"
             )
         if self.basis == "support":
-            conformal = SupportConformal.of(decider)
-            return lambda queries: conformal.p_values(torch.as_tensor(queries), self.fewest)
-        compared = [self.scores[name] if self.has_own_threshold(name) else self.pooled for name in decider.findings]
-        worst = [torch.tensor(scores, dtype=torch.float64) for scores in compared]
+            of_support = conformal()
+            return lambda vectors, _: of_support.p_values(vectors, self.fewest)
+        worst = [np.array(self.scores[name] if self.has_own_threshold(name) else self.pooled) for name in findings]
 
-        def by_films(queries: np.ndarray) -> Tensor:
-            scores = strangeness(decider.distances(queries)).unbind(dim=1)
-            return torch.stack([share_as_strange(*pair) for pair in zip(worst, scores, strict=True)], dim=1)
+        def by_films(_: np.ndarray, distances: np.ndarray) -> np.ndarray:
+            pairs = zip(worst, strangeness(distances).T, strict=True)
+            return np.stack([share_as_strange(*pair) for pair in pairs], axis=1)
 
         return by_films
 
-    def sets(self, p_values: Tensor, findings: Sequence[str]) -> list[tuple[str, ...]]:
+    def sets(self, p_values: np.ndarray, findings: Sequence[str]) -> list[tuple[str, ...]]:
         """Return for each film the findings that are not left out; an empty set says that none of them fits.
 
         Args:
-            p_values: as `p_values` gives them, shape (n_queries, n_way).
+            p_values: of `p_values_by`, shape (n_queries, n_way).
             findings: of the columns.
         """
-        n_patients, misses = torch.tensor([self.misses(name) for name in findings]).unbind(dim=1)
+        n_patients, misses = np.array([self.misses(name) for name in findings]).T
         # Counted in patients, half a one beyond the last that is left out: no digit of a division decides.
         is_in = p_values * (n_patients + 1) > misses + 0.5
         return [tuple(name for name, fits in zip(findings, row, strict=True) if fits) for row in is_in.tolist()]
 
-    def probabilities(self, distances: Tensor) -> Tensor | None:
-        """Return softmax(-distances / temperature); None where no temperature could be fitted.
+    def probabilities(self, distances: np.ndarray) -> np.ndarray | None:
+        """Return softmax(-distances / temperature), float64; None where no temperature could be fitted.
 
         Args:
             distances: of the decider, shape (n_queries, n_way).
+
+        Source: as `metrics.class_probabilities`, without torch.
         """
-        return None if self.temperature is None else class_probabilities(distances, self.temperature)
+        if self.temperature is None:
+            return None
+        values = np.asarray(distances, dtype=np.float64)
+        weights = np.exp((values.min(axis=1, keepdims=True) - values) / self.temperature)
+        return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
     def promise(self) -> str:
         """Return what the sets promise, in words: a line for findings that are promised alike, and what is lacking."""

@@ -19,50 +19,50 @@ hierarchical models", 2022, arXiv:1809.07441.
 import math
 from collections.abc import Callable, Sequence
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from fewshot_cxr._checks import check_dense_labels, lookup
-from fewshot_cxr.distances import class_means, mean_distances, pairwise_distances
-from fewshot_cxr.inference.deciding import Decider
-from fewshot_cxr.metrics import margins
+from fewshot_cxr.inference.bank.exact_distances import exact_distances
 
 _MOST_AT_ONCE, _MOST_QUERIES = 1 << 22, 1 << 11  # numbers, and films, of a block
 _ROUNDING = 1e-9  # of the largest score: patients as strange as the film but for their last digits are as strange
 
 
-def strangeness(distances: Tensor) -> Tensor:
+def strangeness(distances: np.ndarray) -> np.ndarray:
     """Return the score of each film for each finding: how much farther it is than the nearest other one.
 
     Args:
-        distances: smaller is closer, shape (..., n_way), n_way above 1.
+        distances: smaller is closer, shape (n, n_way), n_way above 1.
+
+    Returns:
+        float64, same shape.
     """
-    return -margins(distances)
+    values = np.asarray(distances, dtype=np.float64)
+    two = np.partition(values, 1, axis=1)
+    return values - np.where(values == two[:, :1], two[:, 1:2], two[:, :1])
 
 
-def worst_of_patients(scores: Tensor, patients: Tensor) -> Tensor:
+def worst_of_patients(scores: np.ndarray, patients: np.ndarray) -> np.ndarray:
     """Return the largest score among the films of each patient, in the order of patients' numbers.
 
     Args:
         scores: of films, shape (n_films, ...).
         patients: of each film, int64, shape (n_films,), any numbers.
     """
-    numbers, index = torch.unique(patients, return_inverse=True)
-    worst = scores.new_full((len(numbers), *scores.shape[1:]), -torch.inf)
-    return worst.scatter_reduce_(0, index.view(-1, *[1] * (scores.ndim - 1)).expand_as(scores), scores, "amax")
+    order = np.argsort(patients, kind="stable")
+    starts = np.flatnonzero(np.diff(patients[order], prepend=patients[order[:1]] - 1))
+    return np.maximum.reduceat(scores[order], starts, axis=0) if len(starts) else scores[:0]
 
 
-def share_as_strange(worst: Tensor, scores: Tensor) -> Tensor:
+def share_as_strange(worst: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Return the share of patients, each film's own among them, whose score is at least the film's: above 0, up to 1.
 
     Args:
         worst: score of each other patient, shape (n_patients,), or (n_patients, n_films) where it depends on the film.
         scores: of the films, shape (n_films,).
     """
-    finite = worst[worst.isfinite()].abs()
-    slack = _ROUNDING * float(finite.max()) if len(finite) else 0.0
-    others = worst if worst.ndim == 2 else worst.unsqueeze(1)
-    return (1 + (others >= scores - slack).sum(dim=0)).double() / (1 + len(worst))
+    slack = _ROUNDING * np.abs(worst[np.isfinite(worst)]).max(initial=0.0)
+    others = worst if worst.ndim == 2 else worst[:, None]
+    return np.asarray((1 + (others >= scores - slack).sum(axis=0)) / (1 + len(worst)))
 
 
 class SupportConformal:
@@ -79,43 +79,16 @@ class SupportConformal:
         distance: a name in DISTANCES.
     """
 
-    def __init__(self, vectors: Tensor, labels: Tensor, patients: Tensor, *, rule: str, distance: str) -> None:
-        self._n_way = check_dense_labels(labels, name="labels")
-        self._labels, self._patients, self._vectors = labels, patients, vectors.double()
-        self._distances = lookup(SUPPORT_RULES, rule, what="rule")(self._vectors, labels, patients, distance)
+    def __init__(
+        self, vectors: np.ndarray, labels: np.ndarray, patients: np.ndarray, *, rule: str, distance: str
+    ) -> None:
+        check_rule(rule)
+        self._n_way, self._labels, self._patients = int(labels.max()) + 1, labels, patients
+        self._vectors = vectors.astype(np.float64)
+        self._distances = SUPPORT_RULES[rule](self._vectors, labels, patients, distance)
         self._without = self._distances.by_others()
 
-    @staticmethod
-    def check(decider: Decider) -> None:
-        """Refuse exemplars and a rule that have no p-values by themselves.
-
-        Args:
-            decider: with both.
-
-        Raises:
-            ValueError: the rule would have to be fitted anew for each film, finding and patient.
-        """
-        if decider.rule not in SUPPORT_RULES:
-            raise ValueError(
-                f"by {decider.rule} exemplars cannot calibrate themselves: take {' or '.join(sorted(SUPPORT_RULES))}, "
-                "or calibrate on films kept apart"
-            )
-
-    @classmethod
-    def of(cls, decider: Decider) -> "SupportConformal":
-        """Return that of a decider's exemplars, rule and distance.
-
-        Args:
-            decider: of a rule in SUPPORT_RULES.
-
-        Raises:
-            ValueError: as `check`.
-        """
-        cls.check(decider)
-        vectors, patients = torch.from_numpy(decider.support.vectors), torch.from_numpy(decider.support.patient_ids)
-        return cls(vectors, decider.labels, patients, rule=decider.rule, distance=decider.distance)
-
-    def p_values(self, queries: Tensor, fewest: int) -> Tensor:
+    def p_values(self, queries: np.ndarray, fewest: int) -> np.ndarray:
         """Return the p-value of each finding for each film.
 
         Args:
@@ -127,102 +100,122 @@ class SupportConformal:
             float64, shape (n_queries, n_way), above 0 and up to 1.
         """
         step = min(_MOST_QUERIES, max(1, _MOST_AT_ONCE // max(self._vectors.shape)))
-        return torch.cat([self._p_values(block.double(), fewest) for block in torch.split(queries, step)])
+        blocks = [queries[first : first + step].astype(np.float64) for first in range(0, len(queries), step)]
+        return np.concatenate([np.empty((0, self._n_way)), *(self._p_values(block, fewest) for block in blocks)])
 
-    def _p_values(self, queries: Tensor, fewest: int) -> Tensor:
+    def _p_values(self, queries: np.ndarray, fewest: int) -> np.ndarray:
         scores = strangeness(self._distances.of_queries(queries))
         columns = []
         for finding in range(self._n_way):
-            rows = torch.nonzero(self._labels == finding).squeeze(1)
-            if len(torch.unique(self._patients[rows])) < fewest:
-                rows = torch.arange(len(self._labels))
+            rows = np.flatnonzero(self._labels == finding)
+            if len(np.unique(self._patients[rows])) < fewest:
+                rows = np.arange(len(self._labels))
             worst = worst_of_patients(self._scores(queries, finding, rows), self._patients[rows])
             columns.append(share_as_strange(worst, scores[:, finding]))
-        return torch.stack(columns, dim=1)
+        return np.stack(columns, axis=1)
 
-    def _scores(self, queries: Tensor, finding: int, rows: Tensor) -> Tensor:
+    def _scores(self, queries: np.ndarray, finding: int, rows: np.ndarray) -> np.ndarray:
         """Return the scores of some exemplars where each film is one more of a finding, (n_rows, n_queries)."""
-        labels, without = self._labels[rows].unsqueeze(1), self._without[rows]
-        to_finding = self._distances.with_queries(queries, finding, rows)
-        own = torch.where(labels == finding, to_finding, without.gather(1, labels))
-        without[:, finding] = torch.inf
-        others = without.scatter(1, labels, torch.inf).amin(dim=1, keepdim=True)
-        others = torch.where(labels == finding, others, torch.minimum(others, to_finding))
+        labels, without, places = self._labels[rows], self._without[rows], np.arange(len(rows))
+        is_own, to_finding = (labels == finding)[:, None], self._distances.with_queries(queries, finding, rows)
+        own = np.where(is_own, to_finding, without[places, labels][:, None])
+        without[:, finding] = without[places, labels] = np.inf
+        others = without.min(axis=1, keepdims=True)
+        others = np.where(is_own, others, np.minimum(others, to_finding))
         # Where nobody else has one of the findings nothing is known: as strange as can be, which leaves nothing out.
-        return torch.where(own.isfinite() & others.isfinite(), own - others, torch.inf)
+        is_known = np.isfinite(own) & np.isfinite(others)
+        return np.asarray(np.subtract(own, others, out=np.full(is_known.shape, np.inf), where=is_known))
 
 
 class _ToExemplars:
     """The mean distance to the exemplars of each finding."""
 
-    def __init__(self, vectors: Tensor, labels: Tensor, patients: Tensor, distance: str) -> None:
-        self._vectors, self._labels, self._distance = vectors, labels, distance
-        findings = torch.nn.functional.one_hot(labels).double()
+    def __init__(self, vectors: np.ndarray, labels: np.ndarray, patients: np.ndarray, distance: str) -> None:
+        self._vectors, self._distance = vectors, distance
+        self._findings = np.eye(int(labels.max()) + 1)[labels]
         sums, counts = [], []
-        for block, own in zip(torch.split(vectors, 1024), torch.split(patients, 1024), strict=True):
-            is_other = (own.unsqueeze(1) != patients).double()
-            sums.append((pairwise_distances(block, vectors, distance) * is_other) @ findings)
-            counts.append(is_other @ findings)
-        self._sums, self._counts = torch.cat(sums), torch.cat(counts)
+        for rows in _blocks(len(vectors), (len(vectors),)):
+            is_other = (patients[rows, None] != patients).astype(np.float64)
+            sums.append((exact_distances(vectors[rows], vectors, distance) * is_other) @ self._findings)
+            counts.append(is_other @ self._findings)
+        self._sums, self._counts = np.concatenate(sums), np.concatenate(counts)
 
-    def of_queries(self, queries: Tensor) -> Tensor:
-        return mean_distances(queries, self._vectors, self._labels, self._distance)
+    def of_queries(self, queries: np.ndarray) -> np.ndarray:
+        found = exact_distances(queries, self._vectors, self._distance) @ self._findings
+        return np.asarray(found / self._findings.sum(axis=0))
 
-    def by_others(self) -> Tensor:
+    def by_others(self) -> np.ndarray:
         """Return the distances of the exemplars by those of other patients, inf where there are none, (n, n_way)."""
-        return torch.where(self._counts > 0, self._sums / self._counts, torch.inf)
+        found = np.full_like(self._sums, np.inf)
+        return np.asarray(np.divide(self._sums, self._counts, out=found, where=self._counts > 0))
 
-    def with_queries(self, queries: Tensor, finding: int, rows: Tensor) -> Tensor:
+    def with_queries(self, queries: np.ndarray, finding: int, rows: np.ndarray) -> np.ndarray:
         """Return the same for some exemplars and a finding that has one film more, (n_rows, n_queries)."""
-        further = pairwise_distances(queries, self._vectors[rows], self._distance).T
-        return (self._sums[rows, finding, None] + further) / (self._counts[rows, finding, None] + 1)
+        further = exact_distances(self._vectors[rows], queries, self._distance)
+        return np.asarray((self._sums[rows, finding, None] + further) / (self._counts[rows, finding, None] + 1))
 
 
 class _ToMeans:
     """The distance to the mean exemplar of each finding."""
 
-    def __init__(self, vectors: Tensor, labels: Tensor, patients: Tensor, distance: str) -> None:
+    def __init__(self, vectors: np.ndarray, labels: np.ndarray, patients: np.ndarray, distance: str) -> None:
         self._vectors, self._distance = vectors, distance
-        self._means = class_means(vectors, labels)
-        numbers, self._places = torch.unique(patients, return_inverse=True)
-        n_way, dim = self._means.shape
-        cells = self._places * n_way + labels
-        own = vectors.new_zeros(len(numbers) * n_way, dim).index_add_(0, cells, vectors).view(-1, n_way, dim)
-        n_own = cells.bincount(minlength=len(numbers) * n_way).view(-1, n_way)
+        _, self._places = np.unique(patients, return_inverse=True)
+        n_way, n_patients = int(labels.max()) + 1, int(self._places.max()) + 1
+        own, n_own = np.zeros((n_patients, n_way, vectors.shape[1])), np.zeros((n_patients, n_way))
+        np.add.at(own, (self._places, labels), vectors)
+        np.add.at(n_own, (self._places, labels), 1)
+        self._means = own.sum(axis=0) / n_own.sum(axis=0)[:, None]
         # Of other patients, by the patient who is left out.
-        self._sums, self._counts = own.sum(dim=0) - own, n_own.sum(dim=0) - n_own
+        self._sums, self._counts = own.sum(axis=0) - own, n_own.sum(axis=0) - n_own
 
-    def of_queries(self, queries: Tensor) -> Tensor:
-        return pairwise_distances(queries, self._means, self._distance)
+    def of_queries(self, queries: np.ndarray) -> np.ndarray:
+        return exact_distances(queries, self._means, self._distance)
 
-    def by_others(self) -> Tensor:
+    def by_others(self) -> np.ndarray:
         """Return the distances of the exemplars by those of other patients, inf where there are none, (n, n_way)."""
-        counts = self._counts[self._places]
-        means = self._sums / self._counts.clamp_min(1).unsqueeze(2)
-        found = [self._to(rows, means[self._places[rows]]) for rows in _blocks(len(counts), means.shape[1:])]
-        return torch.where(counts > 0, torch.cat(found), torch.inf)
+        means = self._sums / np.maximum(self._counts, 1)[:, :, None]
+        found = [self._to(rows, means[self._places[rows]]) for rows in _blocks(len(self._places), means.shape[1:])]
+        return np.asarray(np.where(self._counts[self._places] > 0, np.concatenate(found), np.inf))
 
-    def with_queries(self, queries: Tensor, finding: int, rows: Tensor) -> Tensor:
+    def with_queries(self, queries: np.ndarray, finding: int, rows: np.ndarray) -> np.ndarray:
         """Return the same for some exemplars and a finding that has one film more, (n_rows, n_queries)."""
-        found = []
+        found = [np.empty((0, len(queries)))]
         for block in _blocks(len(rows), (len(queries), max(queries.shape))):
             places = self._places[rows[block]]
-            sums, counts = self._sums[places, finding].unsqueeze(1), self._counts[places, finding]
+            sums, counts = self._sums[places, finding][:, None], self._counts[places, finding]
             found.append(self._to(rows[block], (sums + queries) / (counts + 1)[:, None, None]))
-        return torch.cat(found)
+        return np.concatenate(found)
 
-    def _to(self, rows: Tensor, means: Tensor) -> Tensor:
+    def _to(self, rows: np.ndarray, means: np.ndarray) -> np.ndarray:
         """Return the distances of some exemplars, each to means of its own, shape (n_rows, n_means, dim)."""
-        return pairwise_distances(self._vectors[rows].unsqueeze(1), means, self._distance).squeeze(1)
+        return exact_distances(self._vectors[rows], means, self._distance)
 
 
-def _blocks(n_rows: int, shape: Sequence[int]) -> Sequence[Tensor]:
+def _blocks(n_rows: int, shape: Sequence[int]) -> Sequence[np.ndarray]:
     """Return row numbers in parts, for each of which so many numbers a row are not too many."""
-    return torch.split(torch.arange(n_rows), max(1, _MOST_AT_ONCE // max(1, math.prod(shape))))
+    step = max(1, _MOST_AT_ONCE // max(1, math.prod(shape)))
+    return [np.arange(first, min(first + step, n_rows)) for first in range(0, n_rows, step)]
 
 
-SUPPORT_RULES: dict[str, Callable[[Tensor, Tensor, Tensor, str], _ToExemplars | _ToMeans]] = {
+SUPPORT_RULES: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray, str], _ToExemplars | _ToMeans]] = {
     "mean_distance": _ToExemplars,
     "prototype": _ToMeans,
 }
 """Rules whose distances with one film more and one patient less need no fitting anew."""
+
+
+def check_rule(rule: str) -> None:
+    """Refuse a rule by which exemplars have no p-values by themselves.
+
+    Args:
+        rule: a name in RULES.
+
+    Raises:
+        ValueError: it would have to be fitted anew for each film, finding and patient.
+    """
+    if rule not in SUPPORT_RULES:
+        raise ValueError(
+            f"by {rule} exemplars cannot calibrate themselves: take {' or '.join(sorted(SUPPORT_RULES))}, "
+            "or calibrate on films kept apart"
+        )

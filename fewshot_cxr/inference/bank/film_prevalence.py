@@ -14,6 +14,7 @@ from fewshot_cxr.inference.bank.abstaining import UNKNOWN, UNREADABLE
 from fewshot_cxr.inference.bank.answering import AskedFilm, asked_films
 from fewshot_cxr.inference.bank.bank import SupportBank
 from fewshot_cxr.inference.bank.calibrating import EXCHANGEABLE, check_patients_apart
+from fewshot_cxr.inference.bank.comparing import measure_by
 from fewshot_cxr.inference.bank.estimated_prevalence import EstimatedPrevalence, estimate_prevalence
 from fewshot_cxr.inference.bank.exemplar_table import ExemplarTable
 from fewshot_cxr.inference.bank.gathering import exemplars_of
@@ -74,22 +75,24 @@ def film_prevalence(
     calibration = (
         _of_exemplars(bank) if labelled is None else _of_films(bank, exemplars_of(bank.own_encoder(), labelled)[0])
     )
-    encoder, findings = bank.own_encoder(), bank.grounds.decider.findings
+    encoder, findings = bank.own_encoder(), bank.grounds.findings
     files = [file for films in patients for file in films]
     codes = np.repeat(np.arange(len(patients)), [len(films) for films in patients]).tolist()
     rows, left_out, n_done = list[tuple[np.ndarray, int, bool]](), Counter[str](), 0
-    for films in asked_films(encoder, files, batch_size, device=device, any_modality=any_modality):
+    how = {"batch_size": batch_size, "any_modality": any_modality}
+    for films in asked_films(encoder.image_spec, files, measure_by(encoder, device), **how):  # type: ignore[arg-type]
         for film, reason, patient in zip(films, _reasons(bank, films), codes[n_done:], strict=False):
             if film.vector is None or reason not in (None, UNKNOWN):
                 left_out[str(reason)] += 1
             else:
-                rows.append((bank.grounds.decider.distances(film.vector[None])[0].numpy(), patient, reason == UNKNOWN))
+                distances = bank.exemplars.decider.distances(film.vector[None])[0].numpy()
+                rows.append((distances, patient, reason == UNKNOWN))
         n_done += len(films)
         tell(progress, n_done, len(files))
     if not rows:
         raise FileNotFoundError(f"no film takes part: {counts_text(left_out) or 'there is none'}")
-    distances, taken, are_unknown = (np.array(column) for column in zip(*rows, strict=True))
-    found = ScoredFilms(findings, distances, taken, is_unknown=are_unknown)
+    scores, taken, are_unknown = (np.array(column) for column in zip(*rows, strict=True))
+    found = ScoredFilms(findings, scores, taken, is_unknown=are_unknown)
     return FilmPrevalence(estimate_prevalence(calibration, found, seed=seed), dict(sorted(left_out.items())))
 
 
@@ -99,7 +102,7 @@ def _reasons(bank: SupportBank, films: Sequence[AskedFilm]) -> list[str | None]:
     reasons, found = iter(bank.grounds.reasons(read) if read else []), list[str | None]()
     for film in films:
         reason = UNREADABLE if film.vector is None else next(reasons)
-        is_exemplar = film.vector is not None and bool(bank.grounds.decider.same_film(film.vector).any())
+        is_exemplar = film.vector is not None and bool(bank.exemplars.decider.same_film(film.vector).any())
         found.append(_EXEMPLAR if is_exemplar else reason)
     return found
 
@@ -112,7 +115,7 @@ def _of_exemplars(bank: SupportBank) -> ScoredFilms:
             f"exemplars chosen by {bank.terms.choice} are more alike than films to come: name labelled films of other "
             "patients (--data)"
         )
-    decider = bank.grounds.decider
+    decider = bank.exemplars.decider
     rows, distances = decider.left_out()
     patients = decider.support.patient_ids[rows]
     return ScoredFilms(decider.findings, distances.numpy(), patients, decider.labels[rows].numpy())
@@ -123,12 +126,12 @@ def _of_films(bank: SupportBank, films: ExemplarTable) -> ScoredFilms:
     for column in ("patients", "groups", "digests"):
         check_patients_apart(getattr(bank.table, column), getattr(films, column))
     grounds, known = bank.grounds, films.embeddings
-    findings = grounds.decider.findings
+    findings = grounds.findings
     if lacking := sorted(set(known.class_names) - set(findings)):
         raise ValueError(f"the bank lacks {', '.join(lacking)}, of which there are labelled films: add it first")
     labels = np.array([findings.index(known.class_names[index]) for index in known.class_ids.tolist()])
     are_far = np.zeros(len(films), dtype=bool)
     if grounds.neighbourhood is not None and grounds.thresholds is not None:
         are_far = grounds.neighbourhood.distances(films.features) > grounds.thresholds.unknown_above
-    distances = grounds.decider.distances(films.vectors).numpy()
+    distances = bank.exemplars.decider.distances(films.vectors).numpy()
     return ScoredFilms(findings, distances, known.patient_ids, labels, is_unknown=are_far)

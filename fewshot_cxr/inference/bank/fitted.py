@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from torch import Tensor
@@ -13,6 +13,7 @@ from fewshot_cxr.inference.bank.answering import Grounds
 from fewshot_cxr.inference.bank.asked_points import AskedPoint, carried_points, gone_words, made_points, point_words
 from fewshot_cxr.inference.bank.calibrating import calibrate_on_films, calibrate_on_support, check_patients_apart
 from fewshot_cxr.inference.bank.calibration import Calibration
+from fewshot_cxr.inference.bank.comparing import comparing_by, conformal_of
 from fewshot_cxr.inference.bank.coverage import check_level
 from fewshot_cxr.inference.bank.exemplar_table import ExemplarTable
 from fewshot_cxr.inference.bank.neighbourhood import Neighbourhood
@@ -172,7 +173,9 @@ class Fitted:
         calibration = None if self.is_stale else self.calibration
         near = exemplars.neighbourhood
         return Grounds(
-            exemplars.decider,
+            exemplars.decider.findings,
+            comparing_by(exemplars.decider),
+            partial(conformal_of, exemplars.decider),
             calibration,
             near,
             self.thresholds,

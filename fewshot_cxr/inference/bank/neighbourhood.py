@@ -8,10 +8,9 @@ hardly farther from films of the chest than other films do (docs/bank.md).
 from typing import Any
 
 import numpy as np
-import torch
 
 from fewshot_cxr._checks import check_at_least
-from fewshot_cxr.distances import pairwise_distances
+from fewshot_cxr.inference.bank.exact_distances import exact_distances
 from fewshot_cxr.patient_ids import patient_codes
 from fewshot_cxr.seeding import text_key
 
@@ -48,7 +47,7 @@ class Neighbourhood:
 
     def __init__(self, features: np.ndarray, patient_ids: Any, *, k: int | None = None) -> None:
         taken = _some_patients(features, patient_codes(patient_ids))
-        self._features = torch.from_numpy(np.ascontiguousarray(features[taken], dtype=np.float64))
+        self._features = features[taken].astype(np.float64)
         self.patients = patient_codes(patient_codes(patient_ids)[taken])
         sizes = np.sort(np.bincount(self.patients))[::-1]
         most = len(self.patients) - int(sizes[:2].sum())  # with two patients left out, one asked and one his neighbour
@@ -67,10 +66,9 @@ class Neighbourhood:
         Args:
             features: of the films, float, shape (n_films, dim).
         """
-        films = torch.from_numpy(np.ascontiguousarray(features, dtype=np.float64))
         found = [np.empty(0)]
-        for part in _parts(len(films)):
-            nearest, rows = self._nearest(self._to(films[part]), None)
+        for part in _parts(len(features)):
+            nearest, rows = self._nearest(self._to(features[part]), None)
             found.append(_relative(nearest[:, -1], self.spacings[rows].mean(axis=1)))
         return np.concatenate(found)
 
@@ -87,8 +85,8 @@ class Neighbourhood:
             found[own] = _relative(nearest[:, -1], spacings[place.reshape(rows.shape)].mean(axis=1))
         return found
 
-    def _to(self, films: torch.Tensor) -> np.ndarray:
-        return pairwise_distances(films, self._features, "squared_euclidean").sqrt().numpy()
+    def _to(self, films: np.ndarray) -> np.ndarray:
+        return exact_distances(films, self._features, "euclidean")
 
     def _nearest(self, distances: np.ndarray, patients: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Return the k smallest of each row and their columns, without those of the row's own patient."""

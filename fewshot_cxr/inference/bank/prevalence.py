@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from fewshot_cxr._checks import nearest
 
@@ -65,8 +63,8 @@ def complete_prevalence(stated: Mapping[str, float], prior: Mapping[str, float])
 
 
 def reweighted(
-    probabilities: Tensor, findings: Sequence[str], prior: Mapping[str, float], prevalence: Mapping[str, float]
-) -> Tensor:
+    probabilities: np.ndarray, findings: Sequence[str], prior: Mapping[str, float], prevalence: Mapping[str, float]
+) -> np.ndarray:
     """Return the probabilities that hold at another prevalence, where the findings look the same.
 
     Args:
@@ -88,6 +86,5 @@ def reweighted(
         absent = [name for name in findings if not shares.get(name, 0) > 0]
         if absent:
             raise ValueError(f"the {told} of {', '.join(absent)} must be above 0; remove findings that cannot be")
-    ratios = torch.tensor([prevalence[name] / prior[name] for name in findings], dtype=torch.float64)
-    weights = probabilities.double() * ratios.to(probabilities.device)
-    return weights / weights.sum(dim=-1, keepdim=True)
+    weights = np.asarray(probabilities, dtype=np.float64) * [prevalence[name] / prior[name] for name in findings]
+    return np.asarray(weights / weights.sum(axis=-1, keepdims=True))

@@ -11,11 +11,11 @@ from fewshot_cxr._csv import csv_text
 from fewshot_cxr._progress import Bar, tell
 from fewshot_cxr.explain.focus_summary import FocusRow
 from fewshot_cxr.report import Page, Section, heat_sections, render_page, save_figure
-from fewshot_cxr.storage import write_json, write_text
 from fewshot_cxr.unknown_patients import films_text
 from fewshot_cxr.visualise.curves import deletion_figure
 from fewshot_cxr.visualise.heat import HeatTile, heat_figure, heat_sheet_figure
 from fewshot_cxr.visualise.rows import focus_figure
+from fewshot_cxr.whole_files import write_json, write_text
 from fewshot_cxr.workflows.explaining.erasing import Erasure
 from fewshot_cxr.workflows.explaining.explainer import RunFilms
 from fewshot_cxr.workflows.explaining.focus_report import FilmFocus, FocusReport

@@ -15,8 +15,8 @@ from fewshot_cxr.evaluation.result import Result
 from fewshot_cxr.metrics import Estimate, bounded_interval, numbers_in
 from fewshot_cxr.report import save_figure
 from fewshot_cxr.report.result_figures import draw_confusion, draw_roc, known_areas
-from fewshot_cxr.storage import write_json, write_text
 from fewshot_cxr.visualise import class_counts_figure, learning_curves_figure
+from fewshot_cxr.whole_files import write_json, write_text
 from fewshot_cxr.workflows.rank_tables import RankTable, draw_rank_table
 
 Row = dict[str, Any]

@@ -10,15 +10,15 @@ from fewshot_cxr._told_paths import told_text
 from fewshot_cxr.data import write_manifest
 from fewshot_cxr.encoders import ENCODER_FILE
 from fewshot_cxr.evaluation import Result
-from fewshot_cxr.storage import write_json, write_text
 from fewshot_cxr.training import ClassifierTrainer, SiameseTrainer
+from fewshot_cxr.whole_files import write_json, write_text
 from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.recipes.division import Division, divide, patients_by_part
 from fewshot_cxr.workflows.recipes.evaluating import Evaluated, Trained, evaluate_test_films
 from fewshot_cxr.workflows.recipes.outputs import write_outputs
 from fewshot_cxr.workflows.recipes.recipe import Recipe
 from fewshot_cxr.workflows.recipes.sources import Sources, choose_recipe_findings, listed, read_recipe_films
-from fewshot_cxr.workflows.run_files import EPISODES, RECIPE, RESULT, SPLIT
+from fewshot_cxr.workflows.run_names import EPISODES, RECIPE, RESULT, SPLIT
 
 _JUDGED = ("test", "val")
 

@@ -14,7 +14,7 @@ from fewshot_cxr.report.run_page import PageParts, run_page
 from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
 from fewshot_cxr.workflows.judging import embed_exemplars
-from fewshot_cxr.workflows.run_files import SPLIT
+from fewshot_cxr.workflows.run_names import SPLIT
 from fewshot_cxr.workflows.run_report.films import ReportFilms, film_sections
 from fewshot_cxr.workflows.run_report.inputs import read_inputs
 

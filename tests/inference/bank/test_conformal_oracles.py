@@ -6,6 +6,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.inference.bank import calibrate_on_films
+from fewshot_cxr.inference.bank.comparing import conformal_of
 from fewshot_cxr.inference.deciding import Decider
 from fewshot_cxr.metrics import margins
 
@@ -19,11 +20,16 @@ def films(n_patients, seed, findings=FINDINGS):
     return Embeddings(centres + draw.normal(size=(len(names), 6)), names)
 
 
+def p_values(made, decider, asked):
+    by = made.p_values_by(decider.findings, conformal=lambda: conformal_of(decider))
+    return by(asked.vectors, decider.distances(asked.vectors).numpy())
+
+
 @pytest.mark.parametrize("rule", ["mean_distance", "knn"])  # of knn many scores tie
 def test_p_values_are_those_of_crepes(rule):
     crepes = pytest.importorskip("crepes", reason="needs fewshot_cxr[dev]")
     decider, kept, asked = Decider(films(8, 0), rule=rule), films(12, 1), films(30, 2)
-    found = calibrate_on_films(decider, kept).p_values(decider, asked.vectors)
+    found = p_values(calibrate_on_films(decider, kept), decider, asked)
     scores = -margins(decider.distances(kept.vectors)).numpy()[np.arange(len(kept)), kept.class_ids]
     other = crepes.ConformalClassifier().fit(scores, bins=kept.class_ids)
     of_asked = -margins(decider.distances(asked.vectors)).numpy()
@@ -55,8 +61,8 @@ def test_sets_are_those_of_mapie(n_patients, level):
     decider, kept, asked = Decider(films(8, 0, two)), films(n_patients, 1, two), films(100, 2, two)
     made = calibrate_on_films(decider, kept, level=level)
     assert not any(made.has_own_threshold(name) for name in two)
-    found = made.sets(made.p_values(decider, asked.vectors), two)
-    known, new = (made.probabilities(decider.distances(one.vectors)).numpy() for one in (kept, asked))
+    found = made.sets(p_values(made, decider, asked), two)
+    known, new = (made.probabilities(decider.distances(one.vectors).numpy()) for one in (kept, asked))
     told = Told().fit(known, kept.class_ids)
     other = classification.SplitConformalClassifier(told, confidence_level=level, conformity_score="lac", prefit=True)
     expected = other.conformalize(known, kept.class_ids).predict_set(new)[1][:, :, 0]

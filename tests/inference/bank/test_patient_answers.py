@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from fewshot_cxr.inference.bank.answer import ABSTAINED, Answer, join_films
-from fewshot_cxr.inference.predictor import Exemplar
+from fewshot_cxr.inference.prediction import Exemplar
 
 FIRST = Answer(
     path="a.png",
