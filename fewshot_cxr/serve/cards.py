@@ -11,7 +11,7 @@ from fewshot_cxr._csv import csv_text
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.inference.bank import Answer
 from fewshot_cxr.inference.bank.answer import COLUMNS
-from fewshot_cxr.inference.predictor import Exemplar
+from fewshot_cxr.inference.prediction import Exemplar
 from fewshot_cxr.report.pictures import image_bytes
 from fewshot_cxr.serve.films import SentFilm, decoded, picture_of
 from fewshot_cxr.serve.keeper import Served

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from scipy import stats
 
 from fewshot_cxr.inference.bank import calibrate_on_films
+from fewshot_cxr.inference.bank.comparing import conformal_of
 from fewshot_cxr.inference.deciding import Decider
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -25,8 +25,9 @@ def test_films_kept_apart_are_asked_as_a_calibration_asks_them(bank_coverage):
     world = bank_coverage.World(np.random.default_rng(0))
     exemplars, kept, asked = (world.films(n, 4) for n in ((10, 10, 10), bank_coverage.NEW, (7, 7, 7)))
     decider = Decider(exemplars)
-    expected = calibrate_on_films(decider, kept).p_values(decider, asked.vectors)
-    assert torch.equal(bank_coverage.by_films(decider, kept, asked), expected)
+    by = calibrate_on_films(decider, kept).p_values_by(decider.findings, conformal=lambda: conformal_of(decider))
+    expected = by(asked.vectors, decider.distances(asked.vectors).numpy())
+    np.testing.assert_array_equal(bank_coverage.by_films(decider, kept, asked), expected)
 
 
 def test_the_films_asked_add_nothing_to_the_spread_of_banks(bank_coverage):

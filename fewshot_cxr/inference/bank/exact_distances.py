@@ -6,7 +6,7 @@ Each is computed by itself, so that neither the other rows nor their number chan
 from collections.abc import Callable
 
 import numpy as np
-from scipy.spatial.distance import cdist
+import scipy
 
 from fewshot_cxr._checks import lookup
 
@@ -28,7 +28,7 @@ def exact_distances(rows: np.ndarray, columns: np.ndarray, distance: str) -> np.
 
 def _squared(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     if columns.ndim == 2:
-        return np.asarray(cdist(rows, columns, "sqeuclidean"))
+        return np.asarray(scipy.spatial.distance.cdist(rows, columns, "sqeuclidean"))
     gaps = columns - rows[:, None]
     return np.asarray(np.einsum("ijk,ijk->ij", gaps, gaps))
 
@@ -39,7 +39,7 @@ def _euclidean(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
 
 def _l1(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     if columns.ndim == 2:
-        return np.asarray(cdist(rows, columns, "cityblock"))
+        return np.asarray(scipy.spatial.distance.cdist(rows, columns, "cityblock"))
     return np.asarray(np.abs(columns - rows[:, None]).sum(axis=-1))
 
 
