@@ -3,20 +3,23 @@
 import asyncio
 import base64
 import binascii
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 
+from fewshot_cxr.report.pictures import data_uri
 from fewshot_cxr.serve.api import changed
 from fewshot_cxr.serve.cards import cards_of, data_link, table_of
 from fewshot_cxr.serve.changes import Change
 from fewshot_cxr.serve.errors import wants_page
-from fewshot_cxr.serve.films import SentFilm, SentForm, asked_for, display_name, received
+from fewshot_cxr.serve.films import SentFilm, SentForm, asked_for, display_name, read_film, received
 from fewshot_cxr.serve.guard import COOKIE, SIGN_IN, is_same, session_of
 from fewshot_cxr.serve.pages import render, source
 from fewshot_cxr.serve.service import Served, Service, finding_name
+from fewshot_cxr.serve.why import can_explain, why_picture
 
 router = APIRouter()
 _STYLE = ("page.css", "answers.css", "serve.css")
@@ -44,7 +47,7 @@ async def answers_page(request: Request, service: Served) -> HTMLResponse:
     shown: dict[str, Any] = {"cards": cards, "served": served, "stated": _stated(form)}
     kept = render("saved.html", title="What the bank says", style=_style(), **shown)
     links = {"csv": data_link(table_of(answers), "text/csv"), "page": data_link(kept, "text/html")}
-    return _page("answers_live.html", service, links=links, **shown)
+    return _page("answers_live.html", service, links=links, can_explain=can_explain(served.bank), **shown)
 
 
 @router.post("/add")
@@ -62,6 +65,23 @@ async def correct(request: Request, service: Served) -> Response:
     async with received(request, limits, text_bytes=2 * limits.film_bytes) as form:
         finding = finding_name(form.texts.get("finding", ""))
         return _told(request, service, await service.add(finding, await _carried(form)))
+
+
+@router.post("/why")
+async def why(request: Request, service: Served) -> Response:
+    """Show what speaks for one finding of a film that a page carries rather than for another."""
+    keeper, limits = service.keeper, service.settings.limits
+    async with received(request, limits, text_bytes=2 * limits.film_bytes) as form:
+        one, other = form.texts.get("one", ""), form.texts.get("other", "")
+        films = await _carried(form)
+        gray = await run_in_threadpool(read_film, films[0], keeper.encoder.image_spec)
+    how = {"device": service.settings.device}
+    picture = await service.call(partial(why_picture, keeper.served.bank, keeper.encoder, gray, (one, other), **how))
+    alt = f"The film {films[0].name}, and in colour what speaks for {one} rather than for {other}"
+    said = "Heat shows where the network's answer comes from, and not where a finding is."
+    if not wants_page(request):
+        return JSONResponse({"picture": data_uri(picture), "alt": alt, "said": said})
+    return _page("why.html", service, one=one, other=other, picture=picture, alt=alt, said=said)
 
 
 @router.post("/undo")

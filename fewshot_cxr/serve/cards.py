@@ -57,6 +57,7 @@ class Card:
     why: str
     nearest: str
     fits: str
+    promise: str
     picture: bytes | None
     carried: str
     probabilities: tuple[Bar, ...]
@@ -74,8 +75,8 @@ def cards_of(served: Served, answers: Sequence[Answer], films: Sequence[SentFilm
         films: in the same order.
         spec: of the encoder.
     """
-    thumbnail_of = _thumbnails(served)
-    return [_card(answer, film, spec, thumbnail_of) for answer, film in zip(answers, films, strict=True)]
+    thumbnail_of, pairs = _thumbnails(served), zip(answers, films, strict=True)
+    return [_card(served, answer, _pictures(film, spec), thumbnail_of) for answer, film in pairs]
 
 
 def table_of(answers: Sequence[Answer]) -> str:
@@ -94,8 +95,9 @@ def data_link(content: str, kind: str) -> str:
     return f"data:{kind};charset=utf-8;base64,{encoded}"
 
 
-def _card(answer: Answer, film: SentFilm, spec: ImageSpec, thumbnail_of: Callable[[Exemplar], bytes | None]) -> Card:
-    picture, carried = _pictures(film, spec)
+def _card(
+    served: Served, answer: Answer, pictures: tuple[bytes | None, str], thumbnail_of: Callable[[Exemplar], bytes | None]
+) -> Card:
     facts = [("operating point reached", ", ".join(answer.positive))] if answer.positive else []
     facts += [(f"{name} at the prevalence", f"PPV {ppv}, NPV {npv}") for name, (ppv, npv) in answer.values.items()]
     facts += [("note", note) for note in answer.notes]
@@ -106,8 +108,9 @@ def _card(answer: Answer, film: SentFilm, spec: ImageSpec, thumbnail_of: Callabl
         why=_why(answer),
         nearest=answer.finding,
         fits="" if answer.fitting is None else ", ".join(answer.fitting) or "no finding",
-        picture=picture,
-        carried=carried,
+        promise=served.promise(answer.finding) if answer.fitting is not None else "",
+        picture=pictures[0],
+        carried=pictures[1],
         probabilities=_probabilities(answer),
         distances=_distances(answer),
         exemplars=tuple(

@@ -141,15 +141,24 @@ def as_exemplars(films: Sequence[SentFilm], spec: ImageSpec, folder: Path) -> li
     """
     pictures: dict[str, bytes] = {}
     for film in films:
-        try:
-            gray = decoded(film.path, spec)
-        except (OSError, ValueError) as error:
-            raise NoFilm(f"{film.name}: {error}") from error
+        gray = read_film(film, spec)
         digest = hashlib.blake2b(to_square(gray, spec).tobytes(), digest_size=6).hexdigest()
         pictures[f"film-{digest}.png"] = picture_of(gray, spec)
     for name, picture in pictures.items():
         (folder / name).write_bytes(picture)
     return [folder / name for name in pictures]
+
+
+def read_film(film: SentFilm, spec: ImageSpec) -> np.ndarray:
+    """Return a film that was sent as 8-bit gray.
+
+    Raises:
+        NoFilm: it cannot be read.
+    """
+    try:
+        return decoded(film.path, spec)
+    except (OSError, ValueError) as error:
+        raise NoFilm(f"{film.name}: {error}") from error
 
 
 def decoded(path: Path, spec: ImageSpec) -> np.ndarray:

@@ -54,6 +54,16 @@ class Served:
         """What the bank is, in words."""
         return dict(self.bank.facts())
 
+    @property
+    def level(self) -> float:
+        """The share of sets that are to hold the true finding."""
+        return self.bank.fitted.level
+
+    def promise(self, finding: str) -> str:
+        """Return what sets promise of a finding, in words; "": nothing, or not of it alone."""
+        lines = (line.partition(": ") for line in self.facts["calibration"].splitlines())
+        return next((told for names, _, told in lines if finding in names.split(", ")), "")
+
     @cached_property
     def prior(self) -> dict[str, float]:
         """Finding -> its share among the calibration patients; {}: the bank is not calibrated."""

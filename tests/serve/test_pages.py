@@ -180,3 +180,16 @@ def test_other_pages(browser, server):
         for path in ("/api", "/log", "/sign-in"):
             page.goto(f"{server.url}{path}")
             check(page)
+
+
+@pytest.mark.slow
+def test_why_this_rather_than_that(browser, place, server):
+    with shown(browser, server) as page:
+        page.set_input_files("#films", files_of(place.new, 1))
+        page.click("form.ask button")
+        page.wait_for_load_state()
+        page.locator("summary", has_text="rather than another finding").click()
+        page.get_by_role("button", name="Show where the network looks").click()
+        wait_until(page, "document.querySelector('form.film img') !== null")
+        check(page)
+        assert "rather than for" in page.locator("form.film img").get_attribute("alt")

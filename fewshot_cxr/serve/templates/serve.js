@@ -41,26 +41,38 @@ function offerUndo(said, number) {
   said.append(" ", button);
 }
 
-for (const form of document.querySelectorAll("form.correct")) {
-  const said = form.querySelector(".said");
+function tellChange(said, { change }) {
+  if (change === null) {
+    said.textContent = "The bank has this film by this finding already.";
+    return;
+  }
+  said.textContent = `Added to the bank as ${change.finding}; it is called ${change.films[0]} there.`;
+  offerUndo(said, change.id);
+}
+
+async function showHeat(said, { picture, alt, said: words }) {
+  const image = document.createElement("img");
+  image.className = "heat";
+  image.alt = alt;
+  image.src = picture;
+  await image.decode();
+  said.replaceChildren(words, image);
+}
+
+for (const form of document.querySelectorAll("form.film")) {
   form.addEventListener("submit", async event => {
     event.preventDefault();
-    const body = new FormData(form);
-    const buttons = form.querySelectorAll("button");
-    for (const button of buttons) button.disabled = true;
+    const button = event.submitter, action = button.getAttribute("formaction");
+    const said = button.closest("details").querySelector(".said");
+    button.disabled = true;
     said.textContent = "Working";
     try {
-      const { change } = await sent(form.action, body);
-      if (change === null) {
-        said.textContent = "The bank has this film by this finding already.";
-      } else {
-        said.textContent = `Added to the bank as ${change.finding}; it is called ${change.films[0]} there.`;
-        offerUndo(said, change.id);
-      }
+      const found = await sent(action, new FormData(form));
+      await (action === "/why" ? showHeat : tellChange)(said, found);
     } catch (error) {
       said.textContent = `${error.message}.`;
     }
-    for (const button of buttons) button.disabled = false;
+    button.disabled = false;
   });
 }
 
