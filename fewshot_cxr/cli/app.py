@@ -39,6 +39,7 @@ COMMANDS = {
     "bank": ("fewshot_cxr.cli.bank", "Keep exemplars in one file: build, add, remove, show, calibrate, merge."),
     "predict": ("fewshot_cxr.cli.predict", "Name the finding of new films by labelled exemplars."),
     "serve": ("fewshot_cxr.cli.serve", "Serve a bank as a page to drop films on, and as a JSON API."),
+    "listen": ("fewshot_cxr.cli.listen", "Answer chest films that arrive by DICOM, each with a page in its own study."),
     "explain": (
         "fewshot_cxr.cli.explain",
         "Show where the network looks: heat maps, and their share in lungs, border and corners.",

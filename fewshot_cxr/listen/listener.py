@@ -1,0 +1,152 @@
+"""Receive films, answer each, deliver the answers: from its start until it has drained."""
+
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+
+from pydicom import Dataset
+
+from fewshot_cxr.listen.answers import USUAL_ASKING, Answering, Asking, answer_films
+from fewshot_cxr.listen.destinations import Destination, Undelivered
+from fewshot_cxr.listen.intake import Intake, Waiting
+from fewshot_cxr.listen.network import no_word_of_films
+from fewshot_cxr.listen.receiver import USUAL_PORT, Port, Receiver
+from fewshot_cxr.listen.tally import DELIVERED, LOST, Tally
+
+_FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0  # seconds between two tries to deliver
+_LOOK = 0.5  # seconds between two looks at whether the work has ended
+
+
+class Listener:
+    """A node that answers films; a context, in which it runs.
+
+    Args:
+        bank: that is asked.
+        destination: of the answers.
+        port: where and for whom it listens.
+        asking: how the bank is asked.
+        most_waiting: films that have no answer yet; a sender of more is told that there is no room.
+        retry_seconds: for how long a destination that fails is tried again; then the answer is lost, and said to be.
+        tell: called with each line of log, on any thread; none of them says whose a film is.
+    """
+
+    def __init__(
+        self,
+        bank: Answering,
+        destination: Destination,
+        port: Port = USUAL_PORT,
+        *,
+        asking: Asking = USUAL_ASKING,
+        most_waiting: int = 64,
+        retry_seconds: float = 600.0,
+        tell: Callable[[str], None],
+    ) -> None:
+        self.bank, self.destination, self.asking = bank, destination, asking
+        self.tally = Tally()
+        self._port, self._most, self._retry_seconds, self._tell = port, most_waiting, retry_seconds, tell
+        self._hurry = threading.Event()
+        self._parts = ExitStack()
+
+    def __enter__(self) -> "Listener":
+        """Begin to listen.
+
+        Raises:
+            OSError: the port is taken, or the destination can never be written.
+            ImportError: pynetdicom is not installed.
+        """
+        with ExitStack() as parts:
+            list(self.bank.answers([]))  # what it needs is found now
+            parts.enter_context(no_word_of_films(self._tell))
+            if problem := self.destination.check():
+                self._tell(f"warning: the destination: {problem}; it is tried again for each answer")
+            folder = parts.enter_context(tempfile.TemporaryDirectory(prefix="fscxr-listen-"))  # of mode 0700
+            self._intake = Intake(Path(folder), self._most, self.tally, self._tell)
+            self._receiver = Receiver(self._port, self._intake.take, self._tell)
+            self._worker = threading.Thread(target=self._work, name="answers", daemon=True)
+            parts.callback(self._stop)
+            self._worker.start()
+            self._parts = parts.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._parts.close()
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return self._receiver.port
+
+    @property
+    def n_waiting(self) -> int:
+        """Films that have no answer yet."""
+        return self._intake.n_open
+
+    def wait(self) -> None:
+        """Wait until the work ends by itself, which it does not; Ctrl-C ends the waiting."""
+        while self._worker.is_alive():
+            time.sleep(_LOOK)
+
+    def drain(self) -> None:
+        """Take no more films, and wait until those that were taken are answered."""
+        self._intake.close()
+        while self._worker.is_alive():
+            self._worker.join(_LOOK)
+
+    def _stop(self) -> None:
+        """End now; films that wait are lost, and counted."""
+        self._hurry.set()
+        self._intake.close()
+        self._receiver.close()
+        self._worker.join()
+
+    def _work(self) -> None:
+        while films := self._intake.next_films(self.asking.batch_size):
+            try:
+                self._answer(films)
+            except Exception as error:  # one film must not end the others; its text may quote a header
+                for film in films:
+                    self._lose(film, f"an unforeseen {type(error).__name__}")
+            finally:
+                for film in films:
+                    self._intake.done(film)
+
+    def _answer(self, films: Sequence[Waiting]) -> None:
+        if self._hurry.is_set():
+            for film in films:
+                self._lose(film, "it was not answered before the end")
+            return
+        began = time.monotonic()
+        for film, (answer, made) in zip(films, answer_films(self.bank, films, self.asking), strict=True):
+            self.tally.answer(answer.reason if answer.is_abstained else "")
+            if undelivered := self._deliver(made):
+                self._lose(film, undelivered.why)
+            else:
+                self.tally.add(DELIVERED)
+                told = f"no answer ({answer.reason})" if answer.is_abstained else "answered"
+                self._tell(f"film {film.name}: {told}, delivered after {time.monotonic() - began:.1f} s")
+
+    def _deliver(self, made: Sequence[Dataset]) -> Undelivered | None:
+        """Try until all objects have got there, or trying is of no use."""
+        wait, end, is_told = _FIRST_WAIT, time.monotonic() + self._retry_seconds, False
+        left = list(made)
+        while True:
+            failed = self.destination.deliver(left)
+            left = [one for one, failure in zip(left, failed, strict=True) if failure]
+            problem = next((one for one in failed if one), None)
+            if problem is None or problem.is_final or time.monotonic() + wait > end or self._hurry.is_set():
+                return problem
+            if not is_told:
+                self._tell(f"an answer waits: {problem.why}; trying again")
+                is_told = True
+            self._hurry.wait(wait)
+            wait = min(2 * wait, _LONGEST_WAIT)
+
+    def _lose(self, film: Waiting, why: str) -> None:
+        self.tally.add(LOST)
+        self._tell(f"film {film.name}: lost: {why}")
