@@ -26,6 +26,7 @@ _USUAL = Port()
 )
 @click.option("--waiting", default=64, type=click.IntRange(1), help="Films without an answer that are kept, at most.")
 @click.option("--retry", default=600.0, type=click.FloatRange(0), help="Seconds that a failing --out is tried again.")
+@click.option("--sr", "with_report", is_flag=True, help="With each page a structured report (TID 1500), for programs.")
 @click.option("--prevalence", help="Of findings where you are, such as covid19=0.02,pneumonia=0.1.")
 @click.option("--batch-size", default=8, type=click.IntRange(1), help="Films at a time, at most.")
 @place_flags
@@ -42,6 +43,7 @@ def command(
     callers: tuple[str, ...] | None,
     waiting: int,
     retry: float,
+    with_report: bool,
     prevalence: str | None,
     batch_size: int,
     checkpoint: Path | None,
@@ -64,6 +66,7 @@ def command(
         batch_size=batch_size,
         device=device,
         prevalence=None if prevalence is None else parse_prevalence(prevalence),
+        with_report=with_report,
     )
     destination = parse_destination(out, own_title=title)
     listener = Listener(bank, destination, where, asking=asking, most_waiting=waiting, retry_seconds=retry, tell=say)

@@ -14,6 +14,7 @@ from fewshot_cxr.inference.bank.answer import Answer
 from fewshot_cxr.listen.intake import Waiting
 from fewshot_cxr.listen.objects import page_object
 from fewshot_cxr.listen.page import Thumbnail, answer_lines, draw_page
+from fewshot_cxr.listen.report_sr import report_object
 
 
 class Answering(Protocol):
@@ -68,7 +69,8 @@ def answer_films(bank: Answering, films: Sequence[Waiting], asking: Asking) -> I
     files = [film.file for film in films]
     answers = bank.answers(files, batch_size=len(files), device=asking.device, prevalence=asking.prevalence)
     for film, answer in zip(films, answers, strict=True):
-        yield answer, [page_of(film, answer, bank, asking)]
+        made = [page_of(film, answer, bank, asking)]
+        yield answer, [*made, report_object(answer, film.study)] if asking.with_report else made
 
 
 def page_of(film: Waiting, answer: Answer, bank: Answering, asking: Asking) -> Dataset:

@@ -15,6 +15,7 @@ from fewshot_cxr.listen.destinations import Destination, Undelivered
 from fewshot_cxr.listen.intake import Intake, Waiting
 from fewshot_cxr.listen.network import no_word_of_films
 from fewshot_cxr.listen.receiver import USUAL_PORT, Port, Receiver
+from fewshot_cxr.listen.report_sr import check_reports
 from fewshot_cxr.listen.tally import DELIVERED, LOST, Tally
 
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0  # seconds between two tries to deliver
@@ -60,6 +61,8 @@ class Listener:
         """
         with ExitStack() as parts:
             list(self.bank.answers([]))  # what it needs is found now
+            if self.asking.with_report:
+                check_reports()
             parts.enter_context(no_word_of_films(self._tell))
             if problem := self.destination.check():
                 self._tell(f"warning: the destination: {problem}; it is tried again for each answer")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from io import BytesIO
 
 from pydicom import Dataset
-from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
 
@@ -27,8 +27,8 @@ STUDY = (
 CARRIED = ("SpecificCharacterSet", *PATIENT, *STUDY)
 """All that is taken from a film, and nothing else, whatever its header holds."""
 _WHERE_STATED = {"SpecificCharacterSet", "IssuerOfPatientID", "StudyDescription"}  # the others may be empty, not absent
-_NEEDED_UIDS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID")
-_READ = [*CARRIED, "SOPClassUID", "SOPInstanceUID", "LossyImageCompression"]
+_NEEDED_UIDS = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
+_READ = [*CARRIED, *_NEEDED_UIDS, "LossyImageCompression"]
 _READ += ["Rows", "Columns", "SamplesPerPixel", "NumberOfFrames"]
 _UID = re.compile(r"[0-9]+(\.[0-9]+)+")
 _LONGEST_UID, _LONGEST_VALUE = 64, 1024
@@ -43,24 +43,22 @@ class Study:
         elements: of CARRIED, with the very bytes that the film has; what it does not state is empty.
         sop_class: of the film.
         sop_instance: of the film.
+        series: UID of its series.
+        uid: of the study.
         is_lossy: whether its pixels have ever been compressed with a loss.
     """
 
     elements: tuple[RawDataElement, ...]
     sop_class: str
     sop_instance: str
+    series: str
+    uid: str
     is_lossy: bool
 
     def put_into(self, made: Dataset) -> None:
         """Make an object one of this patient and study; its text of our own has to be ASCII."""
         for element in self.elements:
             made[element.tag] = element
-
-    @property
-    def uid(self) -> str:
-        """The UID of the study."""
-        value = next(one.value for one in self.elements if one.tag == tag_for_keyword("StudyInstanceUID"))
-        return (value or b"").rstrip(b"\0").decode("ascii")
 
 
 def read_study(content: bytes) -> Study:
@@ -88,6 +86,8 @@ def read_study(content: bytes) -> Study:
             elements=tuple(one for name in CARRIED if (one := _carried(header, name)) is not None),
             sop_class=uids["SOPClassUID"],
             sop_instance=uids["SOPInstanceUID"],
+            series=uids["SeriesInstanceUID"],
+            uid=uids["StudyInstanceUID"],
             is_lossy=syntax in _LOSSY or text_of(header, "LossyImageCompression") == "01",
         )
 
