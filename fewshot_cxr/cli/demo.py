@@ -43,6 +43,7 @@ def command(*, out: Path, n_patients: int, device: str, seed: int, json_file: st
     say(f"written: {result.report} (open it in a browser), in {result.seconds:.0f} s")
     found = {"episodes": result.episodes.to_json(), "prediction": result.prediction.to_json()}
     write_result(found | {"bank": result.bank.to_json()}, json_file)
+    say(f'next: fscxr serve {out / BANK_FILE}, and drop films on its page (pip install "fewshot_cxr[serve]")')
 
 
 def _show_bank(story: BankStory) -> None:

@@ -10,6 +10,7 @@ from fewshot_cxr._version import __version__
 from fewshot_cxr.serve import api, browse
 from fewshot_cxr.serve.errors import add_handlers
 from fewshot_cxr.serve.guard import Guard
+from fewshot_cxr.serve.keeper import BankKeeper
 from fewshot_cxr.serve.metrics import Metrics
 from fewshot_cxr.serve.service import Service
 from fewshot_cxr.serve.settings import Settings
@@ -17,18 +18,19 @@ from fewshot_cxr.serve.settings import Settings
 TOLD = "A support bank answers for chest X-rays, or abstains. Research use only, not a medical device."
 
 
-def make_app(settings: Settings) -> FastAPI:
-    """Return the application; the bank is read when it starts.
+def make_app(settings: Settings, keeper: BankKeeper | None = None) -> FastAPI:
+    """Return the application.
 
     Args:
         settings: what is served, and how much is taken.
+        keeper: of the bank; None: it is read when the application starts.
     """
     metrics = Metrics()
 
     @asynccontextmanager
     async def lasting(app: FastAPI) -> AsyncIterator[None]:
-        service = await asyncio.to_thread(Service.started, settings, metrics)
-        app.state.service = service
+        known = keeper if keeper is not None else await asyncio.to_thread(BankKeeper, settings)
+        service = app.state.service = Service.started(settings, known, metrics)
         yield
         await asyncio.to_thread(service.queue.close, settings.limits.ending_seconds)
 

@@ -1,8 +1,10 @@
 """The server: a socket, and one process or several that answer on it."""
 
-import logging
 import socket
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -11,21 +13,18 @@ from uvicorn.supervisors import Multiprocess
 
 from fewshot_cxr.serve.app import make_app
 from fewshot_cxr.serve.connections import Connection
+from fewshot_cxr.serve.keeper import BankKeeper
 from fewshot_cxr.serve.settings import Settings
 
+_POLL = 0.01  # seconds
+_LONGEST_START = 300  # seconds until another process has loaded torch and the bank
 _MORE_CONNECTIONS = 768  # than requests that may be open: the others are told so in a sentence
 
 
-def configured(settings: Settings, *, n_workers: int = 1) -> uvicorn.Config:
-    """Return how uvicorn is to serve.
-
-    Args:
-        settings: what is served.
-        n_workers: processes.
-    """
+def _configured(settings: Settings, keeper: BankKeeper | None = None, *, n_workers: int = 1) -> uvicorn.Config:
     limits = settings.limits
     return uvicorn.Config(
-        partial(make_app, settings),
+        partial(make_app, settings, keeper),
         factory=True,
         host=settings.host,
         port=settings.port,
@@ -40,15 +39,11 @@ def configured(settings: Settings, *, n_workers: int = 1) -> uvicorn.Config:
         proxy_headers=False,
         limit_concurrency=limits.n_requests + _MORE_CONNECTIONS,
         timeout_graceful_shutdown=round(limits.ending_seconds),
+        timeout_worker_healthcheck=_LONGEST_START,
     )
 
 
-def bound(settings: Settings) -> socket.socket:
-    """Return a socket that listens at the address of the settings.
-
-    Raises:
-        OSError: it is taken, or none of this machine.
-    """
+def _bound(settings: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     opened = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -63,6 +58,40 @@ def bound(settings: Settings) -> socket.socket:
     return opened
 
 
+@contextmanager
+def running(settings: Settings) -> Iterator[str]:
+    """Serve in a thread of this process while the block lasts, as in a notebook; yield the address.
+
+    Args:
+        settings: what is served, and where.
+
+    Raises:
+        OSError: there is no such bank, or the address cannot be had.
+        ValueError: the file is no bank.
+        RuntimeError: the server did not start; its log tells why.
+    """
+    keeper, opened = BankKeeper(settings), _bound(settings)
+    settings = replace(settings, port=opened.getsockname()[1])
+    server = uvicorn.Server(_configured(settings, keeper))
+    thread = threading.Thread(target=server.run, args=([opened],), name="fscxr-serve")
+    with opened:
+        thread.start()
+        while not server.started and thread.is_alive():
+            time.sleep(_POLL)
+        if not server.started:
+            raise RuntimeError("the server did not start, and its log tells why")
+        try:
+            yield _address(settings)
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def _address(settings: Settings) -> str:
+    host = f"[{settings.host.strip('[]')}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{settings.port}/"
+
+
 def serve(settings: Settings, *, n_workers: int = 1, ready: Callable[[str], None] | None = None) -> None:
     """Serve until a signal ends it; what waits then is answered first.
 
@@ -72,15 +101,14 @@ def serve(settings: Settings, *, n_workers: int = 1, ready: Callable[[str], None
         ready: called with the address, once it is taken.
 
     Raises:
-        OSError: the address cannot be had.
+        OSError: there is no such bank, or the address cannot be had.
+        ValueError: the file is no bank.
     """
-    opened = bound(settings)
+    keeper, opened = BankKeeper(settings), _bound(settings)  # of several processes each reads the bank for itself
     settings = replace(settings, port=opened.getsockname()[1])
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    config = configured(settings, n_workers=n_workers)
-    host = f"[{settings.host.strip('[]')}]" if ":" in settings.host else settings.host
+    config = _configured(settings, keeper if n_workers == 1 else None, n_workers=n_workers)
     if ready is not None:
-        ready(f"http://{host}:{settings.port}/")
+        ready(_address(settings))
     with opened:
         if n_workers > 1:
             Multiprocess(config, [opened]).run()

@@ -42,10 +42,10 @@ class Service:
     metrics: Metrics
 
     @classmethod
-    def started(cls, settings: Settings, metrics: Metrics) -> "Service":
-        """Read the bank and its encoder, and start the thread."""
-        keeper, limits = BankKeeper(settings), settings.limits
-        queue = AnswerQueue(keeper.answers, n_waiting=limits.n_waiting, batch_size=settings.batch_size)
+    def started(cls, settings: Settings, keeper: BankKeeper, metrics: Metrics) -> "Service":
+        """Start the thread that answers."""
+        n_waiting = settings.limits.n_waiting
+        queue = AnswerQueue(keeper.answers, n_waiting=n_waiting, batch_size=settings.batch_size)
         return cls(settings, keeper, queue, metrics)
 
     async def answers(self, films: Sequence[SentFilm], question: Question) -> list[Answer]:

@@ -81,7 +81,7 @@ def ask_bank(
         device: as for `choose_device`.
         report: called with (films asked, in all).
     """
-    bank = SupportBank.build(run, known, n_exemplars=None, device=device).add(new.findings[0], new)
+    bank = SupportBank.build(run, known, n_exemplars=None, thumbnails=True, device=device).add(new.findings[0], new)
     answers = []
     for answer in bank.answers([test.file(film) for film in test], batch_size=_BATCH, device=device):
         answers.append(answer)
