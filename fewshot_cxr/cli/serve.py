@@ -1,6 +1,7 @@
 """`fscxr serve`: the browser page and the JSON API of a support bank."""
 
 import os
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,12 +79,11 @@ def command(
         limits=limits,
     )
     say("research use only, not a medical device")
-    try:
+    with suppress(KeyboardInterrupt):  # how a server ends
         server.serve(
             served, n_workers=workers, ready=lambda address: say(f"{bank} is served at {address} (Ctrl-C ends)")
         )
-    except KeyboardInterrupt:  # how a server ends
-        say("ended")
+    say("ended")
 
 
 def _token(file: Path | None) -> str | None:
