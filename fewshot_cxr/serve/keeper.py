@@ -1,6 +1,7 @@
 """The bank that is served: it answers, and is changed by one writer at a time, in its file first."""
 
 import os
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -145,7 +146,8 @@ class BankKeeper:
             for name, other in zip(bank.table.names, bank.table.findings, strict=True):
                 if name in new and other != finding:
                     bank = bank.remove(film=name)
-            return bank.add(finding, list(films))
+            with tempfile.TemporaryDirectory(prefix="fscxr-") as cache:  # a film that is removed shall be gone
+                return bank.add(finding, list(films), cache_folder=cache)
 
         return self._changed(ADDED, finding, change)
 

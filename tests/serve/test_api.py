@@ -89,6 +89,22 @@ def test_nothing_of_a_film_is_left(place, server, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_film_that_is_added_stays_in_the_bank_alone(place, bank_file, tmp_path, monkeypatch):
+    for name in ("temporary", "cache"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setenv("FSCXR_CACHE", str(tmp_path / "cache"))
+    with served(bank_file) as server:
+        name = server.post(f"/findings/{NEW}/films", files_of(place.new, 2)).json()["change"]["films"][0]
+        assert list((tmp_path / "temporary").iterdir()) == list((tmp_path / "cache").iterdir()) == []
+        names = {file.name: file.stat().st_mode & 0o777 for file in Path(f"{bank_file}.changes").iterdir()}
+        assert set(names) == {"1.bank", "log.jsonl"}
+        assert names["log.jsonl"] == 0o600
+        server.delete(f"/findings/{NEW}")
+        assert name.encode() not in bank_file.read_bytes()
+        assert {file.name for file in Path(f"{bank_file}.changes").iterdir()} == {"log.jsonl"}
+
+
 def test_films_are_added_and_taken_back(place, bank_file):
     files = files_of(place.new, 5)
     with served(bank_file) as server:

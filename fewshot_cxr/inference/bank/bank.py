@@ -123,19 +123,21 @@ class SupportBank:
         """SHA-256 (hex) of exemplars and terms; neither calibration nor dates play a part."""
         return content_hash(self.table, self.terms)
 
-    def add(self, finding: str, films: Films) -> "SupportBank":
+    def add(self, finding: str, films: Films, *, cache_folder: str | Path | None = None) -> "SupportBank":
         """Return a bank that knows these films, too: seconds, and no training.
 
         Args:
             finding: what they show, a new name or a known one.
             films: Records, whose patients are known; or files, or a folder, each film a patient of its own.
+            cache_folder: of decoded films; None: that of all.
 
         Raises:
             FileNotFoundError: no film is readable.
             ValueError: a film is in the bank by another finding.
         """
         has_thumbnails = self.table.thumbnails is not None
-        new, notes = exemplars_of(self.own_encoder(), records_of(films, finding), thumbnails=has_thumbnails)
+        how = {"thumbnails": has_thumbnails, "cache_folder": cache_folder}
+        new, notes = exemplars_of(self.own_encoder(), records_of(films, finding), **how)  # type: ignore[arg-type]  # of their own types
         return self._with(self.table.joined(new), notes=notes)
 
     def remove(

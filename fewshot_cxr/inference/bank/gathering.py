@@ -32,6 +32,7 @@ def exemplars_of(
     seed: int = 0,
     thumbnails: bool = False,
     device: str = "auto",
+    cache_folder: str | Path | None = None,
     progress: Bar | None = None,
 ) -> tuple[ExemplarTable, tuple[str, ...]]:
     """Decode and embed films, choose among them, and say which could not be read.
@@ -45,11 +46,12 @@ def exemplars_of(
         seed: of the choice.
         thumbnails: keep small pictures.
         device: "auto", "cpu", "cuda" or "cuda:N".
+        cache_folder: of decoded films; see `cache_films`.
         progress: called with (films embedded, in all).
     """
     if n_exemplars is not None and choice == "random":  # it looks at no picture: the others need not be decoded
         records = sample_exemplars(records, n_exemplars, seed=seed)
-    films = cache_films(records, encoder.image_spec)
+    films = cache_films(records, encoder.image_spec, folder=cache_folder)
     features, vectors = _embedded(encoder, films, choose_device(device), progress)
     table = table_of(films, features, vectors, thumbnail_px=THUMBNAIL_PX if thumbnails else None)
     if n_exemplars is not None and choice != "random":
