@@ -25,6 +25,7 @@ from fewshot_cxr.data.synthetic import draw_film
 
 _PROGRAM = "import sys; sys.argv[0] = 'fscxr'; from fewshot_cxr.cli import main; main()"
 _NO_ROOM, _TICK = 0xA700, 0.05
+_AGAIN = 2.0  # seconds until a film that had no room is sent again; senders wait longer
 
 
 def film_to_send(gray, study):
@@ -51,7 +52,7 @@ def send(port, grays, n_films, told, *, breaks_after=None):
         film = film_to_send(grays[number % len(grays)], study)
         while (status := association.send_c_store(film).Status) == _NO_ROOM:
             told["no room"] += 1
-            time.sleep(_TICK)
+            time.sleep(_AGAIN)
         told["accepted"] += status == 0
         if breaks_after == number + 1:
             association.dul.socket.send(b"\x04\0\0\0\x10\0")  # the head of a message that never comes

@@ -91,7 +91,7 @@ def draw_page(
     pen = ImageDraw.Draw(page)
     _draw_film(page, pen, film)
     for top in (0, _FILM + _BAR):
-        pen.rectangle((0, top, page.width, top + _BAR), fill=_BRIGHT)
+        pen.rectangle((0, top, page.width, top + _BAR - 1), fill=_BRIGHT)
         pen.text((page.width / 2, top + _BAR / 2), RESEARCH, fill=_PAPER, font=_font(_LARGE, True), anchor="mm")
     below = [one for text in foot for one in _broken(Line(text, _SMALL))]
     end = _FILM + _BAR - _EDGE - len(below) * _height(_SMALL)

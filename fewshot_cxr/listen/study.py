@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from io import BytesIO
 
 from pydicom import Dataset
+from pydicom.charset import convert_encodings, default_encoding
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
@@ -59,6 +60,9 @@ class Study:
         """Make an object one of this patient and study; its text of our own has to be ASCII."""
         for element in self.elements:
             made[element.tag] = element
+        # Else pydicom would decode them when they are written, and put something else where it cannot.
+        stated = made.get("SpecificCharacterSet")
+        made.set_original_encoding(False, True, convert_encodings(stated) if stated else default_encoding)
 
 
 def read_study(content: bytes) -> Study:
