@@ -1,15 +1,17 @@
 """The server: a socket, and one process or several that answer on it."""
 
+import multiprocessing
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 
 import uvicorn
-from uvicorn.supervisors import Multiprocess
 
 from fewshot_cxr.serve.app import make_app
 from fewshot_cxr.serve.connections import Connection
@@ -17,18 +19,17 @@ from fewshot_cxr.serve.keeper import BankKeeper
 from fewshot_cxr.serve.settings import Settings
 
 _POLL = 0.01  # seconds
-_LONGEST_START = 300  # seconds until another process has loaded torch and the bank
+_REST = 1.0  # second before a process that ended is followed by another
 _MORE_CONNECTIONS = 768  # than requests that may be open: the others are told so in a sentence
 
 
-def _configured(settings: Settings, keeper: BankKeeper | None = None, *, n_workers: int = 1) -> uvicorn.Config:
+def _configured(settings: Settings, keeper: BankKeeper | None = None) -> uvicorn.Config:
     limits = settings.limits
     return uvicorn.Config(
         partial(make_app, settings, keeper),
         factory=True,
         host=settings.host,
         port=settings.port,
-        workers=n_workers,
         http=Connection,
         ws="none",
         loop="asyncio",
@@ -39,7 +40,6 @@ def _configured(settings: Settings, keeper: BankKeeper | None = None, *, n_worke
         proxy_headers=False,
         limit_concurrency=limits.n_requests + _MORE_CONNECTIONS,
         timeout_graceful_shutdown=round(limits.ending_seconds),
-        timeout_worker_healthcheck=_LONGEST_START,
     )
 
 
@@ -106,11 +106,35 @@ def serve(settings: Settings, *, n_workers: int = 1, ready: Callable[[str], None
     """
     keeper, opened = BankKeeper(settings), _bound(settings)  # of several processes each reads the bank for itself
     settings = replace(settings, port=opened.getsockname()[1])
-    config = _configured(settings, keeper if n_workers == 1 else None, n_workers=n_workers)
     if ready is not None:
         ready(_address(settings))
     with opened:
         if n_workers > 1:
-            Multiprocess(config, [opened]).run()
+            del keeper
+            _serve_by_several(settings, opened, n_workers)
         else:
-            uvicorn.Server(config).run([opened])
+            uvicorn.Server(_configured(settings, keeper)).run([opened])
+
+
+def _serve_by_several(settings: Settings, opened: socket.socket, n_workers: int) -> None:
+    """Serve by processes of their own, and begin another for one that ends, until an interruption."""
+    context = multiprocessing.get_context("spawn")
+    workers: list[BaseProcess] = []
+    try:
+        while True:
+            workers = [worker for worker in workers if worker.is_alive()]
+            while len(workers) < n_workers:
+                workers.append(context.Process(target=_work, args=(settings, opened), name="fscxr-serve"))
+                workers[-1].start()
+            wait([worker.sentinel for worker in workers])
+            time.sleep(_REST)
+    finally:
+        for worker in workers:
+            worker.terminate()
+        for worker in workers:
+            worker.join(settings.limits.ending_seconds + _REST)
+
+
+def _work(settings: Settings, opened: socket.socket) -> None:
+    with suppress(KeyboardInterrupt):  # Ctrl-C goes to all processes
+        uvicorn.Server(_configured(settings)).run([opened])

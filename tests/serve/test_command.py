@@ -33,6 +33,7 @@ def command(bank, *flags):
                 assert server.get("/health").status == 200
                 break
             except OSError:
+                assert process.poll() is None, process.stderr.read()
                 assert time.monotonic() < end
                 time.sleep(0.05)
         yield process, server
