@@ -139,7 +139,7 @@ def main():
             f"{sent:.1f} s until all were sent, {seconds:.1f} until all were answered: {n_films / seconds:.2f} a second"
         )
         print(f"processor: {(used - started) / n_films:.3f} s a film; memory: {at_rest:.0f} MB, {peak:.0f} at most")
-        print(f"a page has {next(Path(folder).glob('*.dcm')).stat().st_size / 1e6:.2f} MB")
+        print(f"a page has {max(file.stat().st_size for file in Path(folder).glob('*.dcm')) / 1e6:.2f} MB")
 
 
 if __name__ == "__main__":

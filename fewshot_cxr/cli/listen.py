@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import click
+import numpy as np
 
 from fewshot_cxr.cli.bank_parts import bank_argument, place_flags
 from fewshot_cxr.cli.console import say, write_result
@@ -27,6 +28,7 @@ _USUAL = Port()
 @click.option("--waiting", default=64, type=click.IntRange(1), help="Films without an answer that are kept, at most.")
 @click.option("--retry", default=600.0, type=click.FloatRange(0), help="Seconds that a failing --out is tried again.")
 @click.option("--sr", "with_report", is_flag=True, help="With each page a structured report (TID 1500), for programs.")
+@click.option("--thumbnails", is_flag=True, help="Show nearest exemplars: films of other patients get into the record!")
 @click.option("--prevalence", help="Of findings where you are, such as covid19=0.02,pneumonia=0.1.")
 @click.option("--batch-size", default=8, type=click.IntRange(1), help="Films at a time, at most.")
 @place_flags
@@ -44,6 +46,7 @@ def command(
     waiting: int,
     retry: float,
     with_report: bool,
+    thumbnails: bool,
     prevalence: str | None,
     batch_size: int,
     checkpoint: Path | None,
@@ -67,9 +70,12 @@ def command(
         device=device,
         prevalence=None if prevalence is None else parse_prevalence(prevalence),
         with_report=with_report,
+        shown=_pictures(bank) if thumbnails else {},
     )
     destination = parse_destination(out, own_title=title)
     listener = Listener(bank, destination, where, asking=asking, most_waiting=waiting, retry_seconds=retry, tell=say)
+    if thumbnails:
+        say("warning: pages show exemplars, which are films of other patients, in the records of these patients")
     with listener:
         say(f"{title} listens on {host}:{listener.port}; answers go to {destination}; Ctrl-C ends it")
         if not callers and host not in ("127.0.0.1", "localhost", "::1"):
@@ -82,3 +88,10 @@ def command(
     say(listener.tally.words())
     write_result(listener.tally.to_json(), json_file)
     return FAILED if listener.tally.counts["lost"] else 0
+
+
+def _pictures(bank: SupportBank) -> dict[str, np.ndarray]:
+    """Return the thumbnails of a bank by the names of its exemplars."""
+    if bank.table.thumbnails is None:
+        raise click.UsageError("the bank keeps no thumbnails: build it with --thumbnails, or leave this flag out")
+    return dict(zip(bank.table.names, bank.table.thumbnails, strict=True))

@@ -1,7 +1,7 @@
 """From films that wait to what is delivered for them: a page each and, where it is asked for, a report."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -51,7 +51,7 @@ class Asking:
     batch_size: int = 8
     device: str = "auto"
     prevalence: Mapping[str, float] | None = None
-    shown: Mapping[str, np.ndarray] | None = None
+    shown: Mapping[str, np.ndarray] = field(default_factory=dict)
     with_report: bool = False
 
 
@@ -86,7 +86,7 @@ def page_of(film: Waiting, answer: Answer, bank: Answering, asking: Asking) -> D
     thumbnails = [
         Thumbnail(asking.shown[one.path], one.finding, one.distance)
         for one in answer.exemplars
-        if asking.shown and one.path in asking.shown
+        if one.path in asking.shown
     ]
     foot = [f"bank {bank.content_hash[:16]}, fewshot_cxr {__version__}", "distances are no probabilities"]
     return page_object(draw_page(picture, answer_lines(answer, notes), foot, thumbnails), film.study)

@@ -49,7 +49,8 @@ class Listener:
         self.bank, self.destination, self.asking = bank, destination, asking
         self.tally = Tally()
         self._port, self._most, self._retry_seconds, self._tell = port, most_waiting, retry_seconds, tell
-        self._hurry = threading.Event()
+        # An event says that the work has ended: a thread whose `join` Ctrl-C interrupts looks as if it had (bpo-45274).
+        self._hurry, self._ended = threading.Event(), threading.Event()
         self._parts = ExitStack()
 
     def __enter__(self) -> "Listener":
@@ -69,9 +70,8 @@ class Listener:
             folder = parts.enter_context(tempfile.TemporaryDirectory(prefix="fscxr-listen-"))  # of mode 0700
             self._intake = Intake(Path(folder), self._most, self.tally, self._tell)
             self._receiver = Receiver(self._port, self._intake.take, self._tell)
-            self._worker = threading.Thread(target=self._work, name="answers", daemon=True)
             parts.callback(self._stop)
-            self._worker.start()
+            threading.Thread(target=self._work, name="answers", daemon=True).start()
             self._parts = parts.pop_all()
         return self
 
@@ -91,24 +91,29 @@ class Listener:
         return self._intake.n_open
 
     def wait(self) -> None:
-        """Wait until the work ends by itself, which it does not; Ctrl-C ends the waiting."""
-        while self._worker.is_alive():
-            time.sleep(_LOOK)
+        """Wait until all films are answered and no more are taken: for ever, unless it is drained; Ctrl-C ends that."""
+        while not self._ended.wait(_LOOK):  # in parts, so that a signal is seen on every system
+            continue
 
     def drain(self) -> None:
         """Take no more films, and wait until those that were taken are answered."""
         self._intake.close()
-        while self._worker.is_alive():
-            self._worker.join(_LOOK)
+        self.wait()
 
     def _stop(self) -> None:
         """End now; films that wait are lost, and counted."""
         self._hurry.set()
         self._intake.close()
         self._receiver.close()
-        self._worker.join()
+        self.wait()
 
     def _work(self) -> None:
+        try:
+            self._answer_all()
+        finally:
+            self._ended.set()
+
+    def _answer_all(self) -> None:
         while films := self._intake.next_films(self.asking.batch_size):
             try:
                 self._answer(films)

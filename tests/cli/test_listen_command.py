@@ -8,11 +8,15 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from command_line import run
 from made_banks import laid_bank
 from made_listen import SECRETS, film_to_send, pages_in, send
+
+from fewshot_cxr.listen.destinations import ToFolder, Undelivered
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 
@@ -86,6 +90,56 @@ def test_it_runs_as_a_process_and_ends_well_by_sigterm(place, tmp_path):
         assert process.wait(20) == 0
     assert "1 received, " in told
     assert len(pages_in(tmp_path)) == 1
+
+
+def test_exemplars_are_shown_where_that_is_asked_for_alone(place, tmp_path, capsys):
+    pages = []
+    for more in ((), ("--thumbnails",)):
+        port, out = free_port(), tmp_path / str(len(pages))
+        thread = when_it_listens(port, lambda port=port: send(port, [film_to_send()]))
+        assert run("listen", place.folder / "clinic.bank", "--port", port, "--out", out, "--device", "cpu", *more) == 0
+        thread.join()
+        pages += pages_in(out)
+    plain, shown = (page.pixel_array for page in pages)
+    changed = np.argwhere(plain != shown)
+    assert len(changed) > 1000
+    assert changed[:, 1].min() >= 1024, "the film itself is the same"
+    assert "warning: pages show exemplars" in capsys.readouterr().err
+
+
+def test_thumbnails_take_a_bank_that_has_some(place, tmp_path, capsys):
+    bare = replace(place.bank, table=replace(place.bank.table, thumbnails=None))
+    bare.save(place.folder / "bare.bank")
+    assert run("listen", place.folder / "bare.bank", "--out", tmp_path, "--thumbnails") == 2
+    assert "keeps no thumbnails" in capsys.readouterr().err
+
+
+def test_a_second_ctrl_c_leaves_what_waits(place, tmp_path, capsys, monkeypatch):
+    port, asked = free_port(), threading.Event()
+
+    def hang(self, made):
+        asked.set()
+        self._first.wait(30)
+        return [Undelivered("gone")] * len(made)
+
+    monkeypatch.setattr(ToFolder, "_first", threading.Event(), raising=False)
+    monkeypatch.setattr(ToFolder, "deliver", hang)
+
+    def act():
+        send(port, [film_to_send(number) for number in range(3)])
+        asked.wait(30)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)
+        threading.Timer(1, ToFolder._first.set).start()
+
+    thread = when_it_listens(port, act)
+    out = tmp_path / "pages"
+    words = ("--port", port, "--out", out, "--device", "cpu", "--batch-size", 1)
+    assert run("listen", place.folder / "clinic.bank", *words) == 130
+    thread.join()
+    told = capsys.readouterr().err
+    assert "it was not answered before the end" in told
+    assert not list(out.iterdir())
 
 
 def test_an_answer_that_is_lost_makes_the_code_1(place, tmp_path, capsys):

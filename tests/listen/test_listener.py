@@ -1,10 +1,12 @@
 """Films go in by C-STORE, pages come out: each once, in the film's own study, whatever peers and disks do."""
 
 import errno
+import logging
 import socket
 import stat
 import threading
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -276,3 +278,14 @@ def test_what_arrives_without_end_is_broken_off(tmp_path, monkeypatch):
         listener.drain()
     assert any("MB at once: broken off" in line for line in listener.lines)
     assert len(pages_in(tmp_path)) == 2
+
+
+def test_what_is_silenced_speaks_again_afterwards(tmp_path):
+    logs = [logging.getLogger(name) for name in ("pynetdicom", "highdicom", "pydicom")]
+    before = [log.level for log in logs], threading.excepthook, list(warnings.filters)
+    with listening(tmp_path) as listener:
+        thread = threading.Thread(target=lambda: 1 / 0)
+        thread.start()
+        thread.join()
+    assert "an unforeseen ZeroDivisionError ended a connection" in listener.lines
+    assert before == ([log.level for log in logs], threading.excepthook, list(warnings.filters))
