@@ -10,6 +10,7 @@ from types import TracebackType
 
 from pydicom import Dataset
 
+from fewshot_cxr.inference.bank.answer import Answer
 from fewshot_cxr.listen.answers import USUAL_ASKING, Answering, Asking, answer_films
 from fewshot_cxr.listen.destinations import Destination, Undelivered
 from fewshot_cxr.listen.intake import Intake, Waiting
@@ -117,27 +118,37 @@ class Listener:
         while films := self._intake.next_films(self.asking.batch_size):
             try:
                 self._answer(films)
-            except Exception as error:  # one film must not end the others; its text may quote a header
-                for film in films:
-                    self._lose(film, f"an unforeseen {type(error).__name__}")
             finally:
                 for film in films:
                     self._intake.done(film)
 
     def _answer(self, films: Sequence[Waiting]) -> None:
+        """Answer films together; where that fails, those that are left one by one, so that one costs itself alone."""
         if self._hurry.is_set():
             for film in films:
                 self._lose(film, "it was not answered before the end")
             return
-        began = time.monotonic()
-        for film, (answer, made) in zip(films, answer_films(self.bank, films, self.asking), strict=True):
-            self.tally.answer(answer.reason if answer.is_abstained else "")
-            if undelivered := self._deliver(made):
-                self._lose(film, undelivered.why)
-            else:
-                self.tally.add(DELIVERED)
-                told = f"no answer ({answer.reason})" if answer.is_abstained else "answered"
-                self._tell(f"film {film.name}: {told}, delivered after {time.monotonic() - began:.1f} s")
+        left = list(films)
+        try:
+            began = time.monotonic()
+            for answer, made in answer_films(self.bank, films, self.asking):
+                self._hand_over(left[0], answer, made, began)
+                del left[0]
+        except Exception as error:  # its text may quote a header
+            for film in left:
+                if len(films) == 1:
+                    self._lose(film, f"an unforeseen {type(error).__name__}")
+                else:
+                    self._answer([film])
+
+    def _hand_over(self, film: Waiting, answer: Answer, made: Sequence[Dataset], began: float) -> None:
+        self.tally.answer(answer.reason if answer.is_abstained else "")
+        if undelivered := self._deliver(made):
+            self._lose(film, undelivered.why)
+            return
+        self.tally.add(DELIVERED)
+        told = f"no answer ({answer.reason})" if answer.is_abstained else "answered"
+        self._tell(f"film {film.name}: {told}, delivered after {time.monotonic() - began:.1f} s")
 
     def _deliver(self, made: Sequence[Dataset]) -> Undelivered | None:
         """Try until all objects have got there, or trying is of no use."""

@@ -234,19 +234,44 @@ def test_a_full_disk_for_arriving_films_refuses_them(tmp_path, monkeypatch):
     assert len(pages_in(tmp_path)) == 1
 
 
-def test_a_bank_that_fails_costs_its_film_alone(tmp_path):
+def test_a_film_that_nobody_foresaw_costs_itself_alone(tmp_path):
     class Failing(PlainBank):
-        def answers(self, files, **_):
-            if files and self.n_asked == 0:
-                self.n_asked += 1
-                raise RuntimeError("JANE")
-            return super().answers(files)
+        first = None
 
-    with listening(tmp_path, Failing(), asking=Asking(batch_size=1)) as listener:
-        send(listener.port, [film_to_send(number) for number in range(3)])
+        def answers(self, files, **_):
+            for file, answer in zip(files, super().answers(files), strict=True):
+                self.first = self.first or file
+                if file == self.first:
+                    raise RuntimeError("JANE")
+                yield answer
+
+    bank = Failing()
+    bank.may_answer.clear()
+    with listening(tmp_path, bank, asking=Asking(batch_size=3)) as listener:
+        send(listener.port, [film_to_send(number) for number in range(7)])
+        bank.may_answer.set()
         listener.drain()
-    assert next(line for line in listener.lines if "lost" in line).endswith("lost: an unforeseen RuntimeError")
-    assert len(pages_in(tmp_path)) == 2
+    (lost,) = [line for line in listener.lines if "lost" in line]
+    assert lost.endswith("lost: an unforeseen RuntimeError")
+    assert len(pages_in(tmp_path)) == 6
+    assert (listener.tally.to_json()["n_delivered"], listener.tally.to_json()["n_lost"]) == (6, 1)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_damaged_films_are_refused_or_answered_and_say_nothing(tmp_path, seed, capfd, recwarn):
+    numbers, whole = np.random.default_rng(seed), content_of(film_to_send(seed))
+    with listening(tmp_path, most_waiting=99) as listener:
+        for _ in range(25):
+            content = bytearray(whole)
+            for place in numbers.integers(132, 1200, numbers.integers(1, 30)):
+                content[place] = numbers.integers(256)
+            listener._intake.take(bytes(content[: numbers.integers(400, len(content) + 1)]), CR)
+        listener.drain()
+    counts = listener.tally.to_json()
+    assert counts["n_received"] + sum(counts["refused"].values()) == 25
+    assert counts["n_delivered"] == counts["n_received"] == len(list(tmp_path.iterdir()))
+    told = "\n".join([*listener.lines, *capfd.readouterr(), *(str(one.message) for one in recwarn), str(counts)])
+    assert not [secret for secret in SECRETS if secret in told]
 
 
 def test_no_line_and_no_name_says_whose_a_film_is(tmp_path, capfd, caplog, recwarn):
