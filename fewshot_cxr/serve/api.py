@@ -1,6 +1,7 @@
 """The JSON API: ask, add, remove, take back, look."""
 
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request
@@ -13,6 +14,7 @@ from fewshot_cxr.serve.service import Served, Service, finding_name
 
 router = APIRouter()
 _UNREADABLE = "unreadable"
+_MOST_NAMED = 10_000
 _TEXT = {"type": "string"}
 _ASKED = {
     "prevalence": {**_TEXT, "description": "such as covid19=0.02,pneumonia=0.1: shares where the films come from"},
@@ -111,12 +113,12 @@ async def undo(number: int, service: Served) -> Changed:
 
 @router.get("/bank", responses={401: _REFUSALS[401]})
 async def bank(service: Served) -> dict[str, Any]:
-    """Tell what the bank is, and its exemplars."""
+    """Tell what the bank is, and its exemplars, of which the first 10,000 are named."""
     served = await service.call(service.keeper.refresh)
-    table = served.bank.table
     told = await service.call(lambda: served.told)
-    films = [{"film": film, "finding": of} for film, of in zip(table.names, table.findings, strict=True)]
-    return {**told, "exemplars": films}
+    pairs = islice(zip(served.bank.table.names, served.bank.table.findings, strict=True), _MOST_NAMED)
+    films = [{"film": film, "finding": finding} for film, finding in pairs]
+    return {**told, "n_exemplars": len(served.bank), "exemplars": films}
 
 
 @router.get("/health")

@@ -119,10 +119,17 @@ class ChangeLog:
         self._folder.mkdir(mode=0o700, exist_ok=True)
         handle = os.open(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         with open(handle, "a", encoding="utf-8") as file:
-            file.write(json.dumps(change.to_json(), ensure_ascii=True) + "\n")
+            cut = "\n" if self._is_cut() else ""  # by a kill: the half line stays one of its own
+            file.write(f"{cut}{json.dumps(change.to_json(), ensure_ascii=True)}\n")
             file.flush()
             os.fsync(handle)
         return change
+
+    def _is_cut(self) -> bool:
+        with self._log.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 1))
+            return file.read(1) not in (b"", b"\n")
 
     def _kept(self, number: int) -> Path:
         return self._folder / f"{number}.bank"

@@ -42,6 +42,8 @@ def _status(error: Exception) -> HTTPException:
         return HTTPException(503, str(error), _SOON)
     if isinstance(error, (TimeoutError, concurrent.futures.CancelledError)):
         return HTTPException(503, "the answer took too long: come again, with fewer films", _SOON)
+    if isinstance(error, OSError):
+        return HTTPException(503, f"the server cannot write or read ({error.strerror or type(error).__name__})", _SOON)
     if isinstance(error, LookupError):
         return HTTPException(404, str(error.args[0]) if error.args else "it is not there")
     return HTTPException(422 if isinstance(error, NoFilm) else 409, str(error))
@@ -63,7 +65,7 @@ def add_handlers(app: FastAPI) -> None:
         RequestValidationError: _invalid,
         ClientDisconnect: _gone,
     }
-    foreseen = (QueueFull, BankBusy, TimeoutError, concurrent.futures.CancelledError, LookupError, ValueError)
+    foreseen = (QueueFull, BankBusy, TimeoutError, concurrent.futures.CancelledError, LookupError, OSError, ValueError)
     handlers |= dict.fromkeys(foreseen, lambda request, error: refusal(request, _status(error)))
     for kind, handler in handlers.items():
         app.add_exception_handler(kind, handler)

@@ -87,6 +87,8 @@ async def received(request: Request, limits: Limits, *, text_bytes: int = 1 << 1
             form = await request.form(**how)
     except TimeoutError as error:
         raise HTTPException(408, f"the request did not come whole within {limits.upload_seconds:g} seconds") from error
+    except ValueError as error:  # of older parsers
+        raise HTTPException(400, f"the form is damaged: {_SENT}") from error
     except StarletteHTTPException as error:
         if error.status_code != 400:  # what the guard says while it counts
             raise

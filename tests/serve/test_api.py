@@ -61,7 +61,7 @@ def test_what_the_bank_is(place, server):
     told = server.get("/bank").json()
     assert told["bank"] == place.bank.content_hash
     assert [one["finding"] for one in told["findings"]] == ["effusion", "normal"]
-    assert len(told["exemplars"]) == len(place.bank)
+    assert len(told["exemplars"]) == told["n_exemplars"] == len(place.bank)
     health = server.get("/health").json()
     assert (health["status"], health["bank"]) == ("ok", place.bank.content_hash)
 

@@ -14,6 +14,7 @@ from made_dicom import content_of, dataset
 from made_hostile import textured
 from made_server import files_of, form, served
 
+from fewshot_cxr.inference.bank import SupportBank
 from fewshot_cxr.serve.connections import Connection
 from fewshot_cxr.serve.films import display_name
 from fewshot_cxr.serve.keeper import BankKeeper
@@ -287,6 +288,25 @@ def test_what_waits_is_answered_before_the_end(place, bank_file, monkeypatch):
     assert found == [200] * 3
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.1", server.port), timeout=1)
+
+
+def test_a_full_disk(place, bank_file, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(28, "No space left on device", str(bank_file))
+
+    with served(bank_file) as server:
+        monkeypatch.setattr(SupportBank, "save", fail)
+        answered = server.post("/findings/new/films", files_of(place.new, 1))
+        assert (answered.status, answered.detail) == (503, "the server cannot write or read (No space left on device)")
+        assert server.post("/predict", files_of(place.new, 1)).json()["bank"] == place.bank.content_hash
+
+
+def test_a_part_with_many_headers(server):
+    head = b'--x\r\nContent-Disposition: form-data; name="films"; filename="a.png"\r\n' + b"A: b\r\n" * 200_000
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
+    begin = time.monotonic()
+    assert server.ask("POST", "/predict", head + b"\r\nx\r\n--x--\r\n", **kind).status == 400
+    assert time.monotonic() - begin < 10
 
 
 def test_an_error_that_nobody_foresaw(place, bank_file, monkeypatch):
