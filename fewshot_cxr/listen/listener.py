@@ -116,11 +116,7 @@ class Listener:
 
     def _answer_all(self) -> None:
         while films := self._intake.next_films(self.asking.batch_size):
-            try:
-                self._answer(films)
-            finally:
-                for film in films:
-                    self._intake.done(film)
+            self._answer(films)
 
     def _answer(self, films: Sequence[Waiting]) -> None:
         """Answer films together; where that fails, those that are left one by one, so that one costs itself alone."""
@@ -147,6 +143,7 @@ class Listener:
             self._lose(film, undelivered.why)
             return
         self.tally.add(DELIVERED)
+        self._intake.done(film)
         told = f"no answer ({answer.reason})" if answer.is_abstained else "answered"
         self._tell(f"film {film.name}: {told}, delivered after {time.monotonic() - began:.1f} s")
 
@@ -168,4 +165,5 @@ class Listener:
 
     def _lose(self, film: Waiting, why: str) -> None:
         self.tally.add(LOST)
+        self._intake.done(film)
         self._tell(f"film {film.name}: lost: {why}")

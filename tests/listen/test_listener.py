@@ -27,9 +27,11 @@ from made_listen import (
     send,
     storing_node,
 )
+from pydicom import dcmread
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from fewshot_cxr.data import read_gray
+from fewshot_cxr.data.quiet import quiet
 from fewshot_cxr.listen import Port, parse_destination
 from fewshot_cxr.listen.answers import Asking
 from fewshot_cxr.whole_files import write_bytes
@@ -272,6 +274,21 @@ def test_damaged_films_are_refused_or_answered_and_say_nothing(tmp_path, seed, c
     assert counts["n_delivered"] == counts["n_received"] == len(list(tmp_path.iterdir()))
     told = "\n".join([*listener.lines, *capfd.readouterr(), *(str(one.message) for one in recwarn), str(counts)])
     assert not [secret for secret in SECRETS if secret in told]
+
+
+def test_real_headers_are_refused_or_answered(tmp_path, fscxr_data):
+    files = sorted((fscxr_data / "layouts" / "dicom").glob("*.dcm"))
+    assert files
+    with listening(tmp_path) as listener:
+        for file in files:
+            content = file.read_bytes()
+            with quiet:
+                sop_class = str(dcmread(file, force=True, stop_before_pixels=True).get("SOPClassUID", ""))
+            listener._intake.take(content, sop_class)
+        listener.drain()
+    counts = listener.tally.to_json()
+    assert counts["n_received"] + sum(counts["refused"].values()) == len(files)
+    assert counts["n_delivered"] == counts["n_received"] == len(pages_in(tmp_path))
 
 
 def test_no_line_and_no_name_says_whose_a_film_is(tmp_path, capfd, caplog, recwarn):
