@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from made_banks import NEW
+from made_hostile import whole_dicoms, whole_pictures
 from made_server import files_of, served
 
 from fewshot_cxr.inference.bank import SupportBank
@@ -178,3 +179,20 @@ def test_another_process_changes_the_bank(place, bank_file):
         assert set(answer["distances"]) == {"effusion", "normal", NEW}
         bank_file.write_bytes(b"damaged")
         assert server.post("/predict", files_of(place.known, 1)).status == 200
+
+
+KINDS = {
+    **whole_pictures(),
+    **{name: made for name, made in whole_dicoms().items() if name in ("plain.dcm", "RLE.dcm")},
+}
+
+
+@pytest.mark.parametrize("name", ["gray.png", "plain.jpg", "lzw.tif", "deep.png", "plain.dcm", "RLE.dcm"])
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of bits that are guessed
+def test_every_kind_of_film_is_read(place, server, tmp_path, name):
+    told = server.post("/predict", [(name, KINDS[name])])
+    assert told.status == 200
+    (tmp_path / name).write_bytes(KINDS[name])
+    same(told.json()["answers"], [place.bank.predict(tmp_path / name)])
+    page = server.post("/", [(name, KINDS[name])], headers={"Accept": "text/html"}).body.decode()
+    assert f'alt="The film {name}"' in page
