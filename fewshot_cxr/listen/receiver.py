@@ -81,7 +81,7 @@ class Receiver:
 
     def __init__(self, port: Port, take: "Callable[[bytes, str], int]", tell: "Callable[[str], None]") -> None:
         self._take, self._tell = take, tell
-        self._n_bytes: dict[Any, int] = {}
+        self._seconds, self._n_bytes = port.seconds, dict[Any, int]()
         self._entity = new_entity(port.title, port.seconds)
         self._entity.maximum_associations = port.n_associations
         self._entity.require_called_aet = True
@@ -92,6 +92,7 @@ class Receiver:
         from pynetdicom import evt
 
         handlers: list[Any] = [
+            (evt.EVT_CONN_OPEN, self._opened),
             (evt.EVT_C_ECHO, lambda event: 0x0000),
             (evt.EVT_C_STORE, self._store),
             (evt.EVT_DATA_RECV, self._count),
@@ -115,6 +116,20 @@ class Receiver:
     def close(self) -> None:
         """End all connections, and listen no more."""
         self._entity.shutdown()
+
+    def _opened(self, event: "Event") -> None:
+        """Let go of a peer that falls silent within a message, or claims one of gigabytes; pynetdicom would wait."""
+        channel: Any = event.assoc.dul.socket
+        channel.socket.settimeout(self._seconds)
+        read = channel.recv
+
+        def read_some(n_bytes: int) -> bytearray:
+            if n_bytes > MOST_FILM_BYTES:
+                self._tell(f"{_peer(event)}: claims a message of {n_bytes / 1e6:,.0f} MB: broken off")
+                raise OSError
+            return bytearray(read(n_bytes))
+
+        channel.recv = read_some
 
     def _store(self, event: "Event") -> int:
         self._n_bytes.pop(event.assoc, None)

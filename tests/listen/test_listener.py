@@ -331,3 +331,16 @@ def test_what_is_silenced_speaks_again_afterwards(tmp_path):
         thread.join()
     assert "an unforeseen ZeroDivisionError ended a connection" in listener.lines
     assert before == ([log.level for log in logs], threading.excepthook, list(warnings.filters))
+
+
+def test_peers_that_fall_silent_or_claim_gigabytes_hold_no_place(tmp_path):
+    with listening(tmp_path, port=Port(port=0, seconds=1.5, n_associations=2)) as listener:
+        place = ("127.0.0.1", listener.port)
+        with socket.create_connection(place) as silent, socket.create_connection(place) as greedy:
+            silent.sendall(b"\x01\0\0\0\x10\0half")
+            greedy.sendall(b"\x01\0\xff\xff\xff\xff")
+            until(lambda: any("claims a message of 4,295 MB" in line for line in listener.lines))
+            until(lambda: not listener._receiver._entity.active_associations)
+        assert send(listener.port, [film_to_send()]) == [SUCCESS]
+        listener.drain()
+    assert len(pages_in(tmp_path)) == 1
