@@ -51,6 +51,11 @@ def begins(*words: bytes) -> IsKind:
     return lambda start: start.startswith(words)
 
 
+def is_onnx(start: bytes) -> bool:
+    """Return whether it is an ONNX file that we have made."""
+    return start.startswith(b"\x08") and b"fewshot_cxr" in start[:64]
+
+
 def is_tensors(kind: str) -> IsKind:
     """Return what tells our safetensors of a kind, such as "embeddings"."""
     named = re.compile(rb"fewshot_cxr\W+kind\W+" + kind.encode() + rb"\b")

@@ -8,6 +8,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NoReturn
 
 import click
@@ -37,6 +38,7 @@ COMMANDS = {
     "recipes": ("fewshot_cxr.cli.recipes", "Run the published systems, corrected or as published."),
     "embed": ("fewshot_cxr.cli.embed", "Write the embeddings of films to a file."),
     "bank": ("fewshot_cxr.cli.bank", "Keep exemplars in one file: build, add, remove, show, calibrate, merge."),
+    "export": ("fewshot_cxr.cli.export", "Write a bank or an encoder for runtimes other than torch."),
     "predict": ("fewshot_cxr.cli.predict", "Name the finding of new films by labelled exemplars."),
     "serve": ("fewshot_cxr.cli.serve", "Serve a bank as a page to drop films on, and as a JSON API."),
     "listen": ("fewshot_cxr.cli.listen", "Answer chest films that arrive by DICOM, each with a page in its own study."),
@@ -47,6 +49,9 @@ COMMANDS = {
     "plot": ("fewshot_cxr.cli.plot", "Draw one figure from a result, a run, embeddings or films."),
     "report": ("fewshot_cxr.cli.report", "Write one page on runs and results, to read, print and send."),
 }
+VARIANTS = {("predict", "--runtime", "onnx"): "fewshot_cxr.cli.predict_exported"}
+"""(command, flag, value) -> the module of the command where the flag has the value: it loads no torch."""
+_VARIANT = "fewshot_cxr.cli.app: the module of this call"
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110, "show_default": True}
 _INTERRUPTED = "interrupted; a training run goes on with --resume"
 # Colours and bars of our own libraries pass, and ends of lines; whatever else a terminal would obey is shown.
@@ -88,8 +93,18 @@ class LazyGroup(Group):
         if name not in self.table:
             return None
         with answering(leave_at_once):
-            command: click.Command = importlib.import_module(self.table[name][0]).command
+            module = ctx.meta.pop(_VARIANT, None) or self.table[name][0]
+            command: click.Command = importlib.import_module(module).command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Look for what makes a command another one before its module is loaded."""
+        for (name, flag, value), module in VARIANTS.items():
+            if args[:1] == [name] and (f"{flag}={value}" in args or (flag, value) in pairwise(args)):
+                ctx.meta[_VARIANT] = module
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands from the table alone."""

@@ -1,12 +1,15 @@
 """What `fscxr predict --bank` asks, prints and writes: a row for each film or patient, some films at a time."""
 
+from __future__ import annotations
+
 import glob
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING, Union, cast
 
 from fewshot_cxr import report
 from fewshot_cxr._progress import tell
@@ -15,10 +18,15 @@ from fewshot_cxr.cli.answer_table import answer_table
 from fewshot_cxr.cli.bank_question import BankQuestion
 from fewshot_cxr.data import find_films
 from fewshot_cxr.data.film_patients import films_of_patients
-from fewshot_cxr.inference.bank import SupportBank
 from fewshot_cxr.inference.bank.answer import ABSTAINED, COLUMNS, Answer, join_films
 from fewshot_cxr.workflows.compute import Compute
 
+if TYPE_CHECKING:
+    from fewshot_cxr.inference import ExportedBank
+    from fewshot_cxr.inference.bank import SupportBank
+
+AnyBank = Union["SupportBank", "ExportedBank"]
+Index = Callable[[], object]
 _SHOWN = ("answer", "probability", "nearest exemplar", "distance")
 _MOST_SHOWN = 40
 _REASON, _ANSWER = COLUMNS.index("reason"), COLUMNS.index("answer")
@@ -84,7 +92,9 @@ class Tally:
             self.rows.append(row)
 
 
-def answer_by_bank(bank: SupportBank, films: Sequence[str], question: BankQuestion, compute: Compute) -> int:
+def answer_by_bank(
+    bank: AnyBank, films: Sequence[str], question: BankQuestion, compute: Compute, *, index: Index = lambda: None
+) -> int:
     """Answer for films, print a table and write files; return how many answers are of what could not be read.
 
     Args:
@@ -92,6 +102,7 @@ def answer_by_bank(bank: SupportBank, films: Sequence[str], question: BankQuesti
         films: files, folders, patterns; "-" reads a list from standard input.
         question: how, and where to.
         compute: on what.
+        index: what finds the nearest exemplars; it is made when the first film is asked.
 
     Raises:
         FileNotFoundError: no film is readable.
@@ -122,15 +133,15 @@ def answer_by_bank(bank: SupportBank, films: Sequence[str], question: BankQuesti
         raise FileNotFoundError(
             f"no film is readable: {f'{first.path}: {first.details}' if first else 'there is none'}"
         )
-    _tell(bank, tally, question)
+    _show(tally, question)
+    if (found := index()) is not None:
+        console.say(f"the nearest exemplars: by {found}")
+    console.say(tally.words(question.per))
+    _write(bank, tally, question)
     return n_unreadable
 
 
-def _tell(bank: SupportBank, tally: Tally, question: BankQuestion) -> None:
-    _show(tally, question)
-    if (index := bank.exemplars.decider.index) is not None:
-        console.say(f"the nearest exemplars: by {index}")
-    console.say(tally.words(question.per))
+def _write(bank: AnyBank, tally: Tally, question: BankQuestion) -> None:
     if question.html_file is not None:
         shown = report.AnswersShown(
             tally.kept,
@@ -140,7 +151,8 @@ def _tell(bank: SupportBank, tally: Tally, question: BankQuestion) -> None:
             prevalence=question.prevalence,
             is_forced=question.never_abstain,
         )
-        console.write_page(question.html_file, report.render_answers(report.answers_page(bank, shown)))
+        page = report.answers_page(cast("SupportBank", bank), shown)  # no flag asks an exported one for it
+        console.write_page(question.html_file, report.render_answers(page))
     console.say_written(question.csv_file, question.html_file)
     if question.json_file is not None:
         console.write_result([one.to_json() for one in tally.kept], question.json_file)
@@ -181,7 +193,7 @@ def _names(films: Sequence[str]) -> Iterator[str]:
 
 
 def _asked(
-    bank: SupportBank, units: Sequence[Sequence[str]], n_done: int, question: BankQuestion, compute: Compute
+    bank: AnyBank, units: Sequence[Sequence[str]], n_done: int, question: BankQuestion, compute: Compute
 ) -> Iterator[Answer]:
     """Yield an answer for each film or patient but the first, which are there.
 

@@ -1,19 +1,24 @@
 """How films are asked of a bank, and where the answers go."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fewshot_cxr._version import __version__
 from fewshot_cxr.cli.answer_table import films_key
 from fewshot_cxr.cli.outputs import keeps_paths
-from fewshot_cxr.inference.bank import SupportBank
 from fewshot_cxr.workflows.compute import Compute
+
+if TYPE_CHECKING:
+    from fewshot_cxr.inference import ExportedBank
+    from fewshot_cxr.inference.bank import SupportBank
 
 _MOST_IN_JSON = 10_000
 
@@ -70,9 +75,9 @@ class BankQuestion:
                 "take --csv"
             )
 
-    def key(self, bank: SupportBank, files: Sequence[str], compute: Compute) -> dict[str, Any]:
+    def key(self, bank: SupportBank | ExportedBank, files: Sequence[str], compute: Compute) -> dict[str, Any]:
         """Return what decides the answers, each part under the name that a person knows it by."""
-        fitted = json.dumps(bank.fitted.to_json(), sort_keys=True)
+        fitted = json.dumps(bank.fitted_json(), sort_keys=True)
         return {
             "bank": bank.content_hash,
             "calibration": hashlib.sha256(fitted.encode()).hexdigest(),

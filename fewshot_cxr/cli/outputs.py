@@ -110,6 +110,7 @@ figure_file = OutFile({".png": _kinds.is_figure, ".html": _kinds.is_page})
 numbers_file = OutFile({".csv": _kinds.begins(b"number,finding,mean")})
 embeddings_file = OutFile(_kinds.EMBEDDINGS)
 bank_file = OutFile({".bank": _kinds.is_tensors("bank")})
+onnx_file = OutFile({".onnx": _kinds.is_onnx})
 answers_file = OutFile({".csv": _kinds.begins(b"path,finding,answer,reason")})
 _is_manifest = _kinds.begins(b"# {")
 manifest_file = OutFile({".csv": _is_manifest})  # see `check_manifest`, too

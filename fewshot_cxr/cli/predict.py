@@ -64,6 +64,13 @@ _WITHOUT_BANK = {
 )
 @click.option("--resume", is_flag=True, help="With --csv: go on where a run was ended early.")
 @click.option(
+    "--runtime",
+    type=click.Choice(["torch", "onnx"]),
+    default="torch",
+    expose_value=False,
+    help="onnx: --bank is of `fscxr export onnx`, torch is not loaded; `predict --runtime onnx --help` has its flags.",
+)
+@click.option(
     "--index",
     default="auto",
     type=click.Choice(KINDS),
@@ -124,7 +131,7 @@ def command(
             json_file=json_file,
         )
         bank = replace(SupportBank.load(bank_path, checkpoint, weights=weights), index=index)
-        answer_by_bank(bank, films, question, compute)
+        answer_by_bank(bank, films, question, compute, index=lambda: bank.exemplars.decider.index)
         return
     if checkpoint is None or not sources:
         raise click.UsageError("name a bank (--bank FILE), or an encoder and labelled films (--checkpoint, --support)")

@@ -132,9 +132,8 @@ class TimmEncoder(Encoder):
     def _parts(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Return the patches (N, c, h, w), and the tokens that are carried, (N, n, c)."""
         n_channels = features.shape[1] // (1 + self._n_carried)
-        return features[:, :n_channels], features[:, n_channels:, 0, 0].reshape(
-            len(features), self._n_carried, n_channels
-        )
+        carried = features[:, n_channels:, 0, 0].reshape(features.shape[0], self._n_carried, n_channels)
+        return features[:, :n_channels], carried
 
     def _as_timm_has_it(self, features: Tensor) -> Tensor:
         if self._layout == "NLC":
@@ -218,7 +217,8 @@ def _as_map(tokens: Tensor, ratio: float) -> Tensor | None:
     n_rows = round((n_tokens * ratio) ** 0.5)
     if not n_rows or n_tokens % n_rows:
         return None
-    return tokens.transpose(1, 2).reshape(len(tokens), -1, n_rows, n_tokens // n_rows)
+    # By shape, not len: a number would fix the size of a batch where a graph is traced.
+    return tokens.transpose(1, 2).reshape(tokens.shape[0], -1, n_rows, n_tokens // n_rows)
 
 
 def create_backbone(name: str, image_spec: ImageSpec, *, pretrained: bool, **options: Any) -> nn.Module:

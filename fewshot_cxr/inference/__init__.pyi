@@ -13,6 +13,7 @@ from .device import native_precision as native_precision
 from .embed import embed as embed
 from .embed import embed_files as embed_files
 from .embed import embed_films as embed_films
+from .exported_bank import ExportedBank as ExportedBank
 from .prediction import Exemplar as Exemplar
 from .prediction import Prediction as Prediction
 from .predictor import predict as predict

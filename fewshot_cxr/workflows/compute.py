@@ -1,18 +1,22 @@
 """On what films are decoded and go through a network."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fewshot_cxr import data, inference  # each name loads when it is asked for: torch where films go through a network
 from fewshot_cxr._progress import Bar, Bars
-from fewshot_cxr.data import CachedFilms, cache_films
-from fewshot_cxr.embeddings import Embeddings
-from fewshot_cxr.encoders import Encoder
 from fewshot_cxr.image_spec import ImageSpec
-from fewshot_cxr.inference import Classifier, classify_films, embed_films
 from fewshot_cxr.records import Records
+
+if TYPE_CHECKING:
+    from fewshot_cxr.embeddings import Embeddings
+    from fewshot_cxr.encoders import Encoder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,16 +37,16 @@ class Compute:
     batch_size: int = 64
     progress: Bars | None = None
 
-    def decode(self, records: Records, spec: ImageSpec, what: str = "films") -> CachedFilms:
+    def decode(self, records: Records, spec: ImageSpec, what: str = "films") -> data.CachedFilms:
         """Decode films, or find them in the cache."""
         report = self.report(f"decoding {what}")
-        return cache_films(records, spec, folder=self.cache_folder, n_workers=self.n_workers, progress=report)
+        return data.cache_films(records, spec, folder=self.cache_folder, n_workers=self.n_workers, progress=report)
 
     def embed(
-        self, encoder: Encoder, films: CachedFilms, what: str = "films", *, is_multi_label: bool = False
+        self, encoder: Encoder, films: data.CachedFilms, what: str = "films", *, is_multi_label: bool = False
     ) -> Embeddings:
         """Embed decoded films of one finding each, or of several."""
-        return embed_films(
+        return inference.embed_films(
             encoder,
             films,
             is_multi_label=is_multi_label,
@@ -51,10 +55,10 @@ class Compute:
             progress=self.report(f"embedding {what}"),
         )
 
-    def classify(self, classifier: Classifier, films: CachedFilms, what: str = "films") -> np.ndarray:
+    def classify(self, classifier: inference.Classifier, films: data.CachedFilms, what: str = "films") -> np.ndarray:
         """Return the logits of decoded films."""
-        report = self.report(f"classifying {what}")
-        return classify_films(classifier, films, batch_size=self.batch_size, device=self.device, progress=report)
+        how = {"batch_size": self.batch_size, "device": self.device, "progress": self.report(f"classifying {what}")}
+        return inference.classify_films(classifier, films, **how)  # type: ignore[arg-type]  # of their own types
 
     def report(self, what: str) -> Bar | None:
         """Return how to tell of one kind of work."""

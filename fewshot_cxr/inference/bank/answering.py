@@ -170,6 +170,30 @@ def asked_films(
         facts.clear()
 
 
+def answer_files(
+    grounds: Grounds,
+    films: Iterable[Sequence[AskedFilm]],
+    *,
+    never_abstain: bool = False,
+    n_nearest: int = 3,
+    prevalence: Mapping[str, float] | None = None,
+) -> Iterator[Answer]:
+    """Yield an answer for each of the films of `asked_films`, in order and in constant memory.
+
+    Args:
+        grounds: of the bank.
+        films: so many at a time.
+        never_abstain: name the nearest finding whatever is to be said against it.
+        n_nearest: exemplars that an answer shows.
+        prevalence: finding -> share of the patients where the films come from.
+    """
+    there = None if prevalence is None else grounds.at_prevalence(prevalence)
+    for some in films:
+        for one in answer_films(grounds, some, n_nearest=n_nearest):
+            answer = one if there is None else there.on(one)
+            yield answer.forced() if never_abstain else answer
+
+
 def answer_films(grounds: Grounds, films: Sequence[AskedFilm], *, n_nearest: int = 3) -> list[Answer]:
     """Answer for films that are decoded and embedded, in their order.
 

@@ -11,7 +11,7 @@ from fewshot_cxr._html import counts_text, facts_text, html_table
 from fewshot_cxr._progress import Bar
 from fewshot_cxr.encoders import Encoder
 from fewshot_cxr.inference.bank.answer import Answer
-from fewshot_cxr.inference.bank.answering import Grounds, answer_films, asked_films
+from fewshot_cxr.inference.bank.answering import Grounds, answer_files, asked_films
 from fewshot_cxr.inference.bank.asked_points import asked_points
 from fewshot_cxr.inference.bank.comparing import measure_by
 from fewshot_cxr.inference.bank.exemplar_table import ExemplarTable
@@ -218,8 +218,7 @@ class SupportBank:
             An `Answer`, or a list of them in the order of the files. A film that cannot be read is one that abstains.
         """
         files: Sequence[str | Path] = [films] if isinstance(films, (str, Path)) else films
-        how = {"never_abstain": never_abstain, "n_nearest": n_nearest}
-        found = list(self.answers(files, prevalence=prevalence, **how))  # type: ignore[arg-type]  # of their own types
+        found = list(self.answers(files, never_abstain=never_abstain, n_nearest=n_nearest, prevalence=prevalence))
         return found[0] if isinstance(films, (str, Path)) else found
 
     def answers(
@@ -234,13 +233,14 @@ class SupportBank:
         prevalence: Mapping[str, float] | None = None,
     ) -> Iterator[Answer]:
         """Yield an answer for each file, in order and in constant memory; arguments as of `predict`, and of `embed`."""
-        there = None if prevalence is None else self.grounds.at_prevalence(prevalence)
-        encoder = self.own_encoder()
-        how = {"batch_size": batch_size, "any_modality": any_modality}
-        for films in asked_films(encoder.image_spec, files, measure_by(encoder, device), **how):  # type: ignore[arg-type]
-            found = answer_films(self.grounds, films, n_nearest=n_nearest)
-            found = found if there is None else [there.on(one) for one in found]
-            yield from (one.forced() if never_abstain else one for one in found)
+        encoder, sizes = self.own_encoder(), {"batch_size": batch_size, "any_modality": any_modality}
+        films = asked_films(encoder.image_spec, files, measure_by(encoder, device), **sizes)  # type: ignore[arg-type]  # of their own types
+        how = {"never_abstain": never_abstain, "n_nearest": n_nearest}
+        yield from answer_files(self.grounds, films, prevalence=prevalence, **how)  # type: ignore[arg-type]  # likewise
+
+    def fitted_json(self) -> dict[str, Any]:
+        """Return what it knows of its own answers, plain JSON values."""
+        return self.fitted.to_json()
 
     def own_encoder(self) -> Encoder:
         """Return the encoder; one that is not at hand is looked for beside the file, here and where it is published."""
