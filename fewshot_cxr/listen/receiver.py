@@ -33,6 +33,7 @@ SYNTAXES = (
     uid.JPEG2000,
 )
 """Transfer syntaxes that are taken: those that the library decodes."""
+_GREETING_SECONDS = 10.0  # a probe of the port that says nothing takes a place for so long
 MOST_FILM_BYTES = 2**27
 """Of a film; a connection that sends more is ended, since all that arrives is kept in memory."""
 
@@ -83,6 +84,7 @@ class Receiver:
         self._take, self._tell = take, tell
         self._seconds, self._n_bytes = port.seconds, dict[Any, int]()
         self._entity = new_entity(port.title, port.seconds)
+        self._entity.acse_timeout = min(port.seconds, _GREETING_SECONDS)
         self._entity.maximum_associations = port.n_associations
         self._entity.require_called_aet = True
         self._entity.require_calling_aet = list(port.callers)
@@ -98,7 +100,7 @@ class Receiver:
             (evt.EVT_DATA_RECV, self._count),
             (evt.EVT_ACCEPTED, self._accepted),
             (evt.EVT_REJECTED, lambda event: self._tell(f"{_peer(event)}: refused; its AE title, ours, or too many")),
-            (evt.EVT_ABORTED, lambda event: self._tell(f"{_peer(event)}: the connection was broken off")),
+            (evt.EVT_ABORTED, self._aborted),
             (evt.EVT_CONN_CLOSE, lambda event: self._n_bytes.pop(event.assoc, None)),
         ]
         try:
@@ -141,6 +143,10 @@ class Receiver:
         if n_bytes > MOST_FILM_BYTES:
             event.assoc.abort(block=False)
             self._tell(f"{_peer(event)}: sends more than {MOST_FILM_BYTES / 1e6:.0f} MB at once: broken off")
+
+    def _aborted(self, event: "Event") -> None:
+        if event.assoc.accepted_contexts:  # not one that only looked whether the port is open
+            self._tell(f"{_peer(event)}: the connection was broken off")
 
     def _accepted(self, event: "Event") -> None:
         if event.assoc.rejected_contexts and not event.assoc.accepted_contexts:

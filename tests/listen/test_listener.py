@@ -344,3 +344,11 @@ def test_peers_that_fall_silent_or_claim_gigabytes_hold_no_place(tmp_path):
         assert send(listener.port, [film_to_send()]) == [SUCCESS]
         listener.drain()
     assert len(pages_in(tmp_path)) == 1
+
+
+def test_a_look_at_the_port_takes_no_place_and_no_line(tmp_path):
+    with listening(tmp_path, port=Port(port=0, seconds=1.0)) as listener:
+        for _ in range(3):
+            socket.create_connection(("127.0.0.1", listener.port)).close()
+        until(lambda: not listener._receiver._entity.active_associations)
+        assert not listener.lines
