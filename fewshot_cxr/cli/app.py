@@ -93,7 +93,7 @@ class LazyGroup(Group):
         if name not in self.table:
             return None
         with answering(leave_at_once):
-            module = ctx.meta.pop(_VARIANT, None) or self.table[name][0]
+            module = (ctx.meta.pop(_VARIANT, None) if ctx else None) or self.table[name][0]  # ctx: None asks of no call
             command: click.Command = importlib.import_module(module).command
         return command
 
