@@ -56,7 +56,8 @@ def test_each_episode_is_decided_by_its_own_penalty(rule):
     both = RULES[rule](support, LABELS, queries, penalty=torch.tensor([0.3, 20.0]))
     for episode, penalty in enumerate((0.3, 20.0)):
         alone = RULES[rule](support[episode], LABELS, queries[episode], penalty=penalty)
-        torch.testing.assert_close(both[episode], alone, rtol=1e-5, atol=1e-6)
+        # In float32; where a processor adds up in another order the last digits differ by up to 4e-5.
+        torch.testing.assert_close(both[episode], alone, rtol=2e-4, atol=2e-5)
 
 
 @pytest.mark.parametrize("rule", ["linear_probe", "ridge"])
