@@ -35,7 +35,7 @@ from fewshot_cxr.data import read_gray, to_square
 from fewshot_cxr.data.film_marks import FilmMarks, film_marks
 from fewshot_cxr.encoders import Encoder, fit_joined_head
 from fewshot_cxr.inference.bank import REASONS, Neighbourhood, Thresholds
-from fewshot_cxr.inference.embed import embed_batches_in_two
+from fewshot_cxr.inference.embed import embed_and_pool
 from fewshot_cxr.metrics import Estimate, open_set_scores, t_interval, wilson_interval
 
 NOVEL, INVERTED_STEP = "covid19", 3
@@ -87,7 +87,7 @@ class Sets:
         encoder = make()
         squares = [to_square(picture.gray, encoder.image_spec) for picture in pictures]
         batches = (np.stack(squares[first : first + 64]) for first in range(0, len(squares), 64))
-        parts = list(embed_batches_in_two(encoder, batches, torch.device("cpu")))
+        parts = list(embed_and_pool(encoder, batches, torch.device("cpu")))
         pooled, vectors = (np.concatenate(part) for part in zip(*parts, strict=True))
         asked = Asked(pooled, vectors, np.array([picture.patient for picture in pictures]))
         say(f"{name}: {len(pictures)} pictures")

@@ -59,6 +59,6 @@ def onnx(
     rows = [(name, *(f"{gap:.1e}" for gap in gaps)) for name, gaps in made.differences.items()]
     on = ("noise", *([f"{made.n_films:,} films"] if made.n_films else []))
     show_table("Largest difference from torch, in parts of the largest number", ("output", *on), rows)
-    how = f"fscxr predict FILMS --bank {out} --runtime onnx" if source.suffix == ".bank" else "README: docs/export.md"
+    how = f"fscxr predict FILMS --bank {out} --runtime onnx" if source.suffix == ".bank" else "docs/export.md"
     say(f"written: {out}, {made.n_bytes / 1e6:.1f} MB (next: {how})")
     write_result(made.to_json(), json_file)

@@ -29,6 +29,7 @@ from fewshot_cxr.inference.deciding import Decider
 from fewshot_cxr.inference.exported_file import (
     CONSTANTS,
     FILMS,
+    FORMAT_VERSION,
     KEY,
     KEY_HASH,
     OUTPUTS,
@@ -43,7 +44,6 @@ from fewshot_cxr.whole_files import write_bytes
 MOST_DIFFERENT = 1e-3
 """Largest difference of an embedding or a distance from torch's, in parts of the largest number, that is let pass."""
 MOST_EXEMPLARS = 10_000
-FORMAT_VERSION = 1
 _OPSET = 20
 _LACKS = "an ONNX file is made by onnx and onnxscript: pip install fewshot_cxr[onnx]"
 

@@ -34,7 +34,10 @@ def embed_batches(encoder: Encoder, batches: Iterable[np.ndarray], device: torch
 def embed_and_pool(
     encoder: Encoder, batches: Iterable[np.ndarray], device: torch.device
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield pooled features, float32 (B, n_features), and embeddings of the same films; see `embed_batches`."""
+    """Yield pooled features, float32 (B, n_features), and embeddings of the same films; see `embed_batches`.
+
+    A head that gives vectors of unit length takes from a film what tells that it is strange; its features keep that.
+    """
     with eval_mode(encoder.to(device)):
         for films in batches:
             with torch.inference_mode():
@@ -43,22 +46,6 @@ def embed_and_pool(
                 pooled = [encoder.pool(encoder.features(part)) for part in parts]
                 heads = [encoder.head(encoder.dropout(part)) for part in pooled]
                 yield tuple(torch.cat(some).float().cpu().numpy() for some in (pooled, heads))  # type: ignore[misc]
-
-
-def embed_batches_in_two(
-    encoder: Encoder, batches: Iterable[np.ndarray], device: torch.device
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield pooled features, before the head, and embeddings, float32 (B, n_features) and (B, dim), of batches.
-
-    As `embed_batches` does. A head that gives vectors of unit length takes from a film what tells that it is strange.
-    """
-    with eval_mode(encoder.to(device)):
-        for films in batches:
-            with torch.inference_mode():
-                images = data.to_images(torch.from_numpy(films).to(device), encoder.image_spec)
-                parts = (part.to(memory_format=torch.channels_last) for part in portions(images))
-                pooled = torch.cat([encoder.pool(encoder.features(part)) for part in parts])
-                yield pooled.float().cpu().numpy(), encoder.head(pooled).float().cpu().numpy()
 
 
 def portions(images: Tensor) -> tuple[Tensor, ...]:

@@ -15,7 +15,7 @@ FILMS = "films"
 OUTPUTS = ("features", "embeddings", "distances", "to_exemplars")
 CONSTANTS = ("exemplar_vectors", "exemplar_features", "exemplar_distances")
 KEY, KEY_HASH = "fewshot_cxr", "fewshot_cxr sha256"
-_FORMAT_VERSION = 1
+FORMAT_VERSION = 1
 _MOST_OFF = 1e-2  # of the largest number of the self-test: another processor's last digits, but no damage
 _LACKS = "an exported file is run by onnxruntime: pip install fewshot_cxr[onnx]"
 _FORM = {"format_version": int, "version": str, "check": [float], "kind": str, "terms": dict, "arrays": dict}
@@ -72,7 +72,7 @@ def read_head(session: Any, path: str | Path, *, kind: str) -> dict[str, Any]:
         check_form(head, _FORM, f"{path}: its metadata")
     except (RecursionError, json.JSONDecodeError) as error:
         raise OSError(f"{path} is damaged: its metadata cannot be read; export it anew") from error
-    if head["format_version"] > _FORMAT_VERSION:
+    if head["format_version"] > FORMAT_VERSION:
         raise ValueError(f"{path} is of a newer format ({head['format_version']}): update fewshot_cxr")
     if head["kind"] != kind:
         raise ValueError(f"{path} holds no {kind}, but {head['kind']!r:.40}: export the {kind} (fscxr export onnx)")

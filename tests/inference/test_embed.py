@@ -10,7 +10,7 @@ from fewshot_cxr.data.synthetic import make_synthetic
 from fewshot_cxr.encoders import build_encoder
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.inference import choose_device, embed, embed_files, embed_films, embed_pixels, native_precision
-from fewshot_cxr.inference.embed import embed_batches_in_two
+from fewshot_cxr.inference.embed import embed_and_pool
 from fewshot_cxr.records import Records
 
 
@@ -42,7 +42,7 @@ def test_pooled_features_come_beside_the_embeddings_that_follow_from_them(films,
     encoder.train()
     cached = cache_films(films, encoder.image_spec)
     rows = np.array_split(np.arange(len(films)), 2)
-    parts = list(embed_batches_in_two(encoder, map(cached.rows, rows), torch.device("cpu")))
+    parts = list(embed_and_pool(encoder, map(cached.rows, rows), torch.device("cpu")))
     assert encoder.training
     pooled, vectors = (np.concatenate(part) for part in zip(*parts, strict=True))
     np.testing.assert_allclose(vectors, embed(encoder, films).vectors, atol=1e-5)
