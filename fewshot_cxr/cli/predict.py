@@ -117,6 +117,8 @@ def command(
     """
     if bank_path is not None:
         _refuse(_WITHOUT_BANK)
+        if bank_path.suffix == ".onnx":
+            raise click.UsageError(f"{bank_path} is a bank that was exported: add --runtime onnx")
         question = BankQuestion(
             never_abstain=never_abstain,
             n_nearest=n_nearest,

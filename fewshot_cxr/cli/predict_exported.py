@@ -52,6 +52,8 @@ def command(
     Example: fscxr export onnx clinic.bank --out clinic.onnx
              fscxr predict new/ --bank clinic.onnx --runtime onnx --csv answers.csv
     """
+    if bank.suffix == ".bank":
+        raise click.UsageError(f"{bank} is no exported bank: leave out --runtime, or `fscxr export onnx` it")
     question = BankQuestion(
         never_abstain=never_abstain,
         n_nearest=n_nearest,

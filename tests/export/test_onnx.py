@@ -13,6 +13,7 @@ from made_banks import KNOWN, laid_bank
 
 import fewshot_cxr
 from fewshot_cxr import data
+from fewshot_cxr.cli import main
 from fewshot_cxr.distances import DISTANCES, pairwise_distances
 from fewshot_cxr.encoders import build_encoder, fit_joined_head, join
 from fewshot_cxr.encoders.base import eval_mode
@@ -167,6 +168,26 @@ def test_it_is_asked_without_torch(films, exported, tmp_path):
     assert [one["answer"] for one in told] == [one["answer"] for one in expected]
     assert [one["set"] for one in told] == [one["set"] for one in expected]
     assert len((tmp_path / "a.csv").read_text().splitlines()) == 1 + len(films)
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "message"),
+    [
+        ("a.onnx", (), "a.onnx is a bank that was exported: add --runtime onnx"),
+        (
+            "a.bank",
+            ("--runtime", "onnx"),
+            "a.bank is no exported bank: leave out --runtime, or `fscxr export onnx` it",
+        ),
+    ],
+)
+def test_a_bank_of_the_other_runtime_is_told(name, flags, message, tmp_path, monkeypatch, capsys):
+    (tmp_path / name).write_bytes(b"a bank")
+    monkeypatch.setattr("sys.argv", ["fscxr", "predict", "film.png", "--bank", str(tmp_path / name), *flags])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2
+    assert message in " ".join(capsys.readouterr().err.split())
 
 
 # What is damaged or of another kind
