@@ -13,10 +13,10 @@ from fewshot_cxr._checks import lookup
 from fewshot_cxr.distances import DISTANCES, pairwise_distances
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.encoders import Encoder
+from fewshot_cxr.inference.applied_rule import AppliedRule
 from fewshot_cxr.inference.bank.index import KINDS, NearestIndex, knn_by_index, nearest_by_index
 from fewshot_cxr.inference.classifier import template_options
-from fewshot_cxr.inference.penalties import settled
-from fewshot_cxr.inference.rules import RULES, TRANSDUCTIVE
+from fewshot_cxr.inference.rules import RULES
 from fewshot_cxr.inference.same_films import SameFilms
 from fewshot_cxr.inference.support_temperature import fit_on_exemplars
 from fewshot_cxr.patient_ids import patient_codes
@@ -86,8 +86,8 @@ class Decider:
         options: Mapping[str, Any] | None = None,
         index: str = "auto",
     ) -> None:
-        self._decide = lookup(RULES, rule, what="rule")
-        self.rule, self.distance = rule, distance or support.distance or "euclidean"
+        applied = AppliedRule(rule, distance or support.distance or "euclidean", options or {})
+        self.rule, self.distance = applied.name, applied.distance
         lookup(DISTANCES, self.distance, what="distance")
         if support.is_multi_label:
             raise ValueError("exemplars show one finding each; choose findings (--findings)")
@@ -100,12 +100,13 @@ class Decider:
             raise ValueError(f"rule {rule!r} has a learned distance, which no index knows: leave index out (--index)")
         self.support, self.labels, self._kind = support, torch.from_numpy(labels), index
         self._vectors = torch.from_numpy(support.vectors)
-        self.options = settled(rule, options, self._vectors, self.labels, support.patient_ids)
+        self._applied = applied.settled_on(self._vectors, self.labels, support.patient_ids)
+        self.options = self._applied.options
 
     @property
     def is_transductive(self) -> bool:
         """Whether a film's answer depends on the others that are asked with it."""
-        return self.rule in TRANSDUCTIVE
+        return self._applied.is_transductive
 
     @cached_property
     def index(self) -> NearestIndex | None:
@@ -184,5 +185,4 @@ class Decider:
     def _of(self, support: Tensor, labels: Tensor, queries: Tensor) -> Tensor:
         size = len(queries) if self.is_transductive else _AT_ONCE
         parts = torch.split(queries, max(1, size))
-        found = [self._decide(support, labels, part, distance=self.distance, **self.options).double() for part in parts]
-        return torch.cat(found)
+        return torch.cat([self._applied(support, labels, part).double() for part in parts])

@@ -35,7 +35,7 @@ def assemble(
     seconds: Mapping[str, float],
 ) -> Result:
     """Make the result of the scorer's summary, named "", and of the baselines' summaries, by their names."""
-    summary, films, rule = summaries[""], scorer.rule.films, scorer.rule.rule
+    summary, films, rule = summaries[""], scorer.rule.films, scorer.rule.rule.name
     baselines = {name: one for name, one in summaries.items() if name}
     episodes, shape = plan.episodes, plan.episodes.to_json()
     above = {name: paired_difference(summary, one, "accuracy") for name, one in baselines.items()}
@@ -64,7 +64,7 @@ def assemble(
         confusion=tuple(tuple(row) for row in scorer.confusion.tolist()),
         findings=scorer.layout.findings,
         rule=rule,
-        distance=OWN_DISTANCE.get(rule, scorer.rule.distance),
+        distance=OWN_DISTANCE.get(rule, scorer.rule.rule.distance),
         is_transductive=rule in TRANSDUCTIVE,
         data_hash=data_hash(films),
         n_films=len(films),

@@ -8,7 +8,6 @@ import torch
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.episodes import Episodes, EpisodeSource
 from fewshot_cxr.evaluation.episodic.film_rule import FilmRule
-from fewshot_cxr.inference.rules import TRANSDUCTIVE
 from fewshot_cxr.metrics import fit_temperature
 
 _N_EPISODES = 200
@@ -30,7 +29,7 @@ def fit_on_supports(rule: FilmRule, episodes: EpisodeSource) -> float | None:
         has one support film, or one patient; or the distances tell nothing.
     """
     found, true = [], []
-    for part in () if rule.rule in TRANSDUCTIVE else episodes.block(0, min(_N_SUPPORTS, episodes.n_episodes)).parts():
+    for part in () if rule.rule.is_transductive else episodes.block(0, min(_N_SUPPORTS, episodes.n_episodes)).parts():
         patients, labels = rule.films.patient_ids[part.support], part.support_labels
         some = np.linspace(0, len(labels) - 1, min(len(labels), _MOST_LEFT_OUT)).round().astype(np.int64)
         for place in some[np.bincount(labels)[labels[some]] > 1].tolist():

@@ -7,13 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fewshot_cxr._checks import lookup
 from fewshot_cxr.distances import pairwise_distances
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.episodes import EpisodePart
+from fewshot_cxr.inference.applied_rule import AppliedRule
 from fewshot_cxr.inference.device import choose_device
-from fewshot_cxr.inference.penalties import settled
-from fewshot_cxr.inference.rules import RULES, TRANSDUCTIVE
 
 _N_NEAREST = 5  # exemplars of the kNN score of the open set
 _CACHED_VALUES = 3 << 18  # of embeddings looked at together, 3 MiB: what stays in a core's cache from step to step
@@ -40,14 +38,14 @@ class FilmRule:
         options: Mapping[str, Any] | None = None,
         device: str = "cpu",
     ) -> None:
-        self._rule: Callable[..., Tensor] = lookup(RULES, rule, what="rule")
-        self.films, self.rule, self.distance, self.options = films, rule, distance, options
+        self.films, self.rule = films, AppliedRule(rule, distance, options or {})
         self.device = choose_device(device)
         self._vectors = torch.tensor(films.vectors, device=self.device)
 
     def on(self, films: Embeddings) -> "FilmRule":
         """Return the same rule on other films."""
-        return FilmRule(films, rule=self.rule, distance=self.distance, options=self.options, device=str(self.device))
+        how = self.rule
+        return FilmRule(films, rule=how.name, distance=how.distance, options=how.options, device=str(self.device))
 
     @property
     def n_threads(self) -> int:
@@ -90,8 +88,8 @@ class FilmRule:
         n_known = queries.shape[1]
         both = decide(asked)
         # A transductive rule would let the unknown films move its answers to the known ones.
-        known = decide(queries) if self.rule in TRANSDUCTIVE else both[:, :n_known]
-        nearest = pairwise_distances(asked, self._embeddings(support_rows), self.distance).topk(
+        known = decide(queries) if self.rule.is_transductive else both[:, :n_known]
+        nearest = pairwise_distances(asked, self._embeddings(support_rows), self.rule.distance).topk(
             min(_N_NEAREST, len(labels)), largest=False
         )
         return known, both[:, n_known:], nearest.values.mean(dim=-1)
@@ -99,8 +97,8 @@ class FilmRule:
     def _decide(self, rows: np.ndarray, labels: Tensor) -> Callable[[Tensor], Tensor]:
         """Return what makes distances of queries to the classes of a support."""
         support = self._embeddings(rows)
-        options = settled(self.rule, self.options, support, labels, self.films.patient_ids[rows])
-        return lambda queries: self._rule(support, labels, queries, distance=self.distance, **options)
+        rule = self.rule.settled_on(support, labels, self.films.patient_ids[rows])
+        return lambda queries: rule(support, labels, queries)
 
     def _embeddings(self, rows: np.ndarray) -> Tensor:
         where = torch.from_numpy(rows).to(self.device)

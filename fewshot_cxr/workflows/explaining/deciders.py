@@ -12,6 +12,7 @@ from fewshot_cxr._checks import lookup
 from fewshot_cxr.distances import DISTANCES, class_means, pairwise_distances
 from fewshot_cxr.explain import ClassScore, ExemplarSimilarity, LearnedSimilarity, Similarity, Target
 from fewshot_cxr.inference import RULES, Classifier
+from fewshot_cxr.inference.applied_rule import AppliedRule
 from fewshot_cxr.inference.deciding import exemplar_distances, plain_distance
 from fewshot_cxr.objectives import WeightedL1Head
 from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
@@ -78,9 +79,8 @@ class ByExemplars:
 
     def values(self, embeddings: Tensor) -> Tensor:
         """Return the distance to each finding, shape (N, n_findings), of embeddings (N, dim)."""
-        rule = self.rule
-        known = self.vectors, self.labels
-        return RULES[rule.name](*known, embeddings, distance=rule.distance, **rule.options)
+        by = AppliedRule(self.rule.name, self.rule.distance, self.rule.options)
+        return by(self.vectors, self.labels, embeddings)
 
     def settings(self) -> dict[str, Any]:
         """Return what decides, as plain JSON values."""
