@@ -136,22 +136,19 @@ def measure(way: str, size: int, folder: Path, threads: int) -> dict[str, float]
         "memory": memory,
         "recall": recall,
         "effort": index.effort if way in ("ivf", "hnsw") else 0,
+        "gave_way": way == "hnsw" and index.kind != way,
     }
 
 
-def lay_bank(folder: Path, size: int) -> Path:
-    """Write a bank of these vectors, which no encoder made."""
+def table_of(vectors: Any) -> Any:
+    """Exemplars of these vectors, two of each patient."""
     import numpy as np
 
-    from fewshot_cxr.image_spec import ImageSpec
     from fewshot_cxr.inference.bank.exemplar_table import ExemplarTable, hashed
-    from fewshot_cxr.inference.bank.file import write_bank
-    from fewshot_cxr.inference.bank.fitted import Fitted
-    from fewshot_cxr.inference.bank.terms import BankTerms
 
-    vectors = np.load(folder / f"{size}.npy", mmap_mode="r+")
+    size = len(vectors)
     patients = tuple(hashed(f"p{row // 2}") for row in range(size))
-    table = ExemplarTable(
+    return ExemplarTable(
         vectors=vectors,
         features=vectors,
         findings=tuple(f"finding {row * FINDINGS // size:02d}" for row in range(size)),
@@ -164,6 +161,18 @@ def lay_bank(folder: Path, size: int) -> Path:
         has_patient=np.ones(size, dtype=bool),
         is_frontal=np.ones(size, dtype=bool),
     )
+
+
+def lay_bank(folder: Path, size: int) -> Path:
+    """Write a bank of these vectors, which no encoder made."""
+    import numpy as np
+
+    from fewshot_cxr.image_spec import ImageSpec
+    from fewshot_cxr.inference.bank.file import write_bank
+    from fewshot_cxr.inference.bank.fitted import Fitted
+    from fewshot_cxr.inference.bank.terms import BankTerms
+
+    table = table_of(np.load(folder / f"{size}.npy", mmap_mode="r+"))
     encoder = {"sha256": "0" * 64, "recipe": {"encoder": "resnet9", "options": {}}, "card": {}, "run": ""}
     terms = BankTerms(encoder | {"image_spec": ImageSpec().to_json()}, rule="prototype")
     write_bank(folder / f"{size}.bank", table, terms, Fitted(why_not="nobody asked").to_json(), None)
@@ -208,7 +217,8 @@ def run_alone(way: str, size: int, folder: Path, threads: int) -> dict[str, floa
 
 def row_of(way: str, size: int, found: dict[str, float]) -> list[str]:
     rates = [f"{found[batch]:,.0f}" if found[batch] >= 10 else f"{found[batch]:.1f}" for batch in ("1", "100")]
-    name = WAYS[way] + (f" (effort {found['effort']})" if found["effort"] else "")
+    kind = ", gave way to ivf" if found["gave_way"] else ""
+    name = WAYS[way] + kind + (f" (effort {found['effort']})" if found["effort"] else "")
     return [f"{size:,}", name, f"{found['build']:.1f}", *rates, f"{found['memory']:,.0f}", f"{found['recall']:.3f}"]
 
 

@@ -41,9 +41,9 @@ def memory_mb(pid):
     return int(next(line for line in lines if line.startswith("RssAnon")).split()[1]) / 1024
 
 
-def started(bank):
+def started(bank, *flags):
     """Start the command, and return its process and the server."""
-    command = [sys.executable, "-c", START, "serve", str(bank), "--port", "0", "--device", "cpu"]
+    command = [sys.executable, "-c", START, "serve", str(bank), "--port", "0", "--device", "cpu", *map(str, flags)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     for line in process.stderr:
         if "is served at" in line:

@@ -149,10 +149,20 @@ def _tie_copies(distances: Tensor, columns: Tensor) -> Tensor:
     """Give identical columns the very same distances: a matrix product may end on other digits at another place."""
     if _needs_gradient(distances, columns):
         return distances
-    # One number per column first (its length would not do: many encoders give them all length 1).
+    # One number per column first (its length would not do: many encoders give them all length 1). Of thousands some
+    # have the same by chance, so only those that share theirs are compared whole.
     weights = torch.arange(1, columns.shape[-1] + 1, dtype=columns.dtype, device=columns.device).sqrt()
-    marks = (columns * weights).sum(dim=-1).sort(dim=-1).values
-    if not bool((marks[..., 1:] == marks[..., :-1]).any()):
+    marks, order = (columns * weights).sum(dim=-1).sort(dim=-1)
+    is_same = marks[..., 1:] == marks[..., :-1]
+    if not bool(is_same.any()):
         return distances
-    first = (_by_subtraction(columns, columns) == 0).to(torch.uint8).argmax(dim=-1)
+    nothing = torch.zeros_like(is_same[..., :1])
+    shares = torch.cat([nothing, is_same], dim=-1) | torch.cat([is_same, nothing], dim=-1)
+    shares = torch.zeros_like(shares).scatter_(-1, order, shares)
+    *episodes, places = shares.nonzero(as_tuple=True)
+    alone = torch.stack([*(index.to(columns.dtype) for index in episodes), *columns[shares].unbind(-1)], dim=-1)
+    _, copy_of = torch.unique(alone, dim=0, return_inverse=True)
+    firsts = places.new_full((len(places),), marks.shape[-1]).scatter_reduce_(0, copy_of, places, "amin")
+    first = torch.arange(marks.shape[-1], device=columns.device).expand_as(marks).clone()
+    first[shares] = firsts[copy_of]
     return distances.gather(-1, first.unsqueeze(-2).expand_as(distances))

@@ -58,6 +58,33 @@ def test_identical_columns_tie_exactly(name, n_columns):
         assert (alone == alone[..., :1]).all()
 
 
+@pytest.mark.parametrize("name", ["cosine", "euclidean", "squared_euclidean"])
+def test_copies_tie_in_each_episode_for_itself(name):
+    numbers = torch.Generator().manual_seed(0)
+    columns = torch.randn(6, 40, 16, generator=numbers)
+    copied = torch.randint(40, (6, 40), generator=numbers)
+    columns[1:5] = columns[1:5].gather(1, copied[1:5].unsqueeze(-1).expand(-1, -1, 16))
+    rows = torch.randn(6, 5, 16, generator=numbers)
+    found = pairwise_distances(rows, columns, name)
+    slow = torch.cdist(rows.double(), columns.double())
+    slow = {"cosine": slow, "euclidean": slow, "squared_euclidean": slow**2}[name]
+    for episode in range(6):
+        is_copy = (columns[episode].unsqueeze(0) == columns[episode].unsqueeze(1)).all(dim=-1)
+        ties = found[episode].unsqueeze(-1) == found[episode].unsqueeze(-2)
+        assert ties[:, is_copy].all(), episode
+    if name != "cosine":
+        torch.testing.assert_close(found.double(), slow, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", sorted(DISTANCES))
+def test_a_hundred_thousand_columns_are_never_measured_against_each_other(name):
+    columns = torch.randn(100_000, 8, generator=torch.Generator().manual_seed(0))  # of which many have the same mark
+    columns[-3:] = columns[:3]
+    found = pairwise_distances(columns[10:11], columns, name)  # 40 GB, if they were
+    assert torch.equal(found[0, -3:], found[0, :3])
+    assert int(found.argmin()) == 10
+
+
 @pytest.mark.parametrize("name", sorted(DISTANCES))
 def test_gradients_are_finite_at_zero_and_go_to_the_row_itself(name):
     points = torch.randn(2, 4, 8)

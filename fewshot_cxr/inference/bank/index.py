@@ -1,5 +1,6 @@
 """The exemplars nearest to a film, among any number of them: the only door to faiss."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -27,6 +28,7 @@ _TRAINING = 40  # vectors for each cell
 _BY_PRODUCT = 8  # queries from which a matrix product is faster
 _LINKS, _BUILD_EFFORT = 32, 40  # of HNSW
 _FIRST_EFFORT = {"ivf": 8, "hnsw": 32}  # cells that are searched; candidates that are kept
+_MOST_CANDIDATES = 1024  # of "hnsw", or one of 500 vectors: to keep more costs as much as to measure all
 
 
 class NearestIndex:
@@ -35,7 +37,8 @@ class NearestIndex:
     What faiss finds in 32 bits is measured anew in 64 bits. In an exact index a bound of the rounding shows that no
     other vector can be nearer; where it does not, all are measured, so that rows and distances are always those of
     `pairwise_distances`. An index that is not exact misses some: it searches as far as RECALL of the ten nearest asks,
-    measured on 200 of the vectors, each without itself.
+    measured on 200 of the vectors, each without itself. Where a graph would have to search so far that it is no faster
+    than measuring all, cells take its place, with a warning.
 
     Args:
         vectors: float32, shape (n, dim), finite; a np.memmap is read in parts. The index holds a copy of its own.
@@ -46,7 +49,7 @@ class NearestIndex:
         seed: of cells and of the rows by which the recall is measured.
 
     Attributes:
-        kind: which it is.
+        kind: which it is; of a graph that finds too few, "ivf".
         effort: cells that "ivf" searches, candidates that "hnsw" keeps; 0 for "exact".
         recall_at_10: share of the ten nearest that it finds.
 
@@ -199,6 +202,19 @@ class NearestIndex:
             if self.recall_at_10 >= RECALL or self.effort >= n:
                 return
             self.effort *= 2
+            if self.kind == "hnsw" and self.effort > max(_MOST_CANDIDATES, n // 500):
+                self._take_cells()
+
+    def _take_cells(self) -> None:
+        """Go over from a graph to cells: of many heaps far from each other, a graph has few ways between them."""
+        warnings.warn(
+            f"a graph (hnsw) finds {self.recall_at_10:.0%} of the ten nearest of these {len(self):,} vectors, where "
+            f"{RECALL:.0%} are asked for; cells (ivf) are searched instead",
+            stacklevel=2,
+        )
+        self.kind, self.effort = "ivf", _FIRST_EFFORT["ivf"]
+        with _faiss() as faiss:
+            self._index = self._built(faiss)
 
     def _nearest_of_all(self, queries: np.ndarray, k: int) -> np.ndarray:
         """Return the distances of the k nearest, ascending, whatever the kind of index."""

@@ -183,6 +183,20 @@ def test_the_search_goes_farther_until_the_recall_is_there(monkeypatch):
     assert (hasty.effort, hasty.recall_at_10 < index.recall_at_10) == (8, True)
 
 
+def test_a_graph_that_finds_too_few_gives_way_to_cells(monkeypatch):
+    vectors, queries = heaps(6000, n_heaps=60), heaps(50, seed=5)
+    for name, few in (("_LINKS", 2), ("_BUILD_EFFORT", 2), ("_MOST_CANDIDATES", 64)):
+        monkeypatch.setattr(index_module, name, few)
+    with pytest.warns(
+        UserWarning, match=r"^a graph \(hnsw\) finds \d+% of the ten nearest of these 6,000 vectors, where"
+    ):
+        index = NearestIndex(vectors, kind="hnsw")
+    cells = NearestIndex(vectors, kind="ivf")
+    assert repr(index) == repr(cells)
+    assert index.recall_at_10 >= 0.95
+    assert all(map(np.array_equal, index.search(queries, 10), cells.search(queries, 10)))
+
+
 def test_the_recall_is_that_of_a_loop(monkeypatch):
     monkeypatch.setattr(index_module, "RECALL", 0.0)
     monkeypatch.setattr(index_module, "_N_ASKED", 2000)
