@@ -8,22 +8,23 @@ from PIL import Image, ImageOps
 
 from fewshot_cxr.data import is_image_name, read_gray
 from fewshot_cxr.data.synthetic import SCANNERS, draw_film
+from fewshot_cxr.evaluation.audit import near_duplicates as near_duplicates_module
 from fewshot_cxr.evaluation.audit.near_duplicates import (
     MIN_CORRELATION,
     NearPair,
     confirm,
     fingerprint,
     near_duplicates,
-    registered_correlations,
 )
 from fewshot_cxr.evaluation.audit.perceptual_hash import candidate_pairs, perceptual_hash
+from fewshot_cxr.evaluation.audit.registration import registered_correlations
 
 SIZE_PX = 192
 N_PATIENTS = 12
 
 
 def registered_correlation(a, b):
-    return float(registered_correlations(a[None], b[None])[0])
+    return float(registered_correlations(np.stack([a, b]), np.array([[0, 1]]))[0])
 
 
 def draw(patient, film=0, source="hospital_a"):
@@ -219,7 +220,8 @@ def test_near_pairs_do_not_depend_on_the_row_order():
     assert isinstance(there[0], NearPair)
 
 
-def test_progress_reaches_the_number_of_candidates():
+def test_progress_reaches_the_number_of_candidates(monkeypatch):
+    monkeypatch.setattr(near_duplicates_module, "_MOST_PAIRS", 128)
     calls = []
     film = fingerprint(draw(0))
     near_duplicates(np.array([film[0]] * 20), np.stack([film[1]] * 20), progress=lambda *done: calls.append(done))
@@ -234,11 +236,26 @@ def test_every_film_needs_its_hash():
 
 
 @pytest.mark.parametrize(
-    "shapes", [((64, 64), (32, 32)), ((64, 60), (64, 60)), ((33, 33), (33, 33)), ((16, 16), (16, 16))]
+    ("shape", "message"),
+    [
+        ((2, 64, 60), r"^small films must be a stack \(n, S, S\) of one even side, got \(2, 64, 60\)$"),
+        ((2, 33, 33), r"^small films must be a stack \(n, S, S\) of one even side, got \(2, 33, 33\)$"),
+        ((64, 64), r"^small films must be a stack \(n, S, S\) of one even side, got \(64, 64\)$"),
+        ((2, 16, 16), "^the side of a small film must be at least 32, got 16$"),
+    ],
 )
-def test_correlation_refuses_other_shapes(shapes):
-    with pytest.raises(ValueError, match="small film"):
-        registered_correlation(*(np.zeros(shape, np.uint8) for shape in shapes))
+def test_correlation_refuses_other_shapes(shape, message):
+    with pytest.raises(ValueError, match=message):
+        registered_correlations(np.zeros(shape, np.uint8), np.array([[0, 1]]))
+
+
+def test_pairs_are_divided_by_the_films_that_they_share():
+    films = np.arange(600)
+    pairs = np.array([(a, b) for a in films for b in films[a + 1 :: 7]])
+    parts = near_duplicates_module._parts(pairs)
+    assert sorted(np.concatenate(parts).tolist()) == list(range(len(pairs)))
+    assert max(map(len, parts)) <= 4096
+    assert all(len(np.unique(pairs[part] // 256, axis=0)) == 1 for part in parts)
 
 
 # The lists that come with the sets are short of some pairs that the eye calls one exposure: re-cropped, re-contrasted,

@@ -11,7 +11,7 @@ from fewshot_cxr._progress import Auto, Bar, Bars, bars_of
 from fewshot_cxr.data import notes_of_films
 from fewshot_cxr.evaluation.audit.confounding import assess_confounding
 from fewshot_cxr.evaluation.audit.film_pass import FilmFacts, read_films
-from fewshot_cxr.evaluation.audit.near_duplicates import correlation_in_place, near_duplicates
+from fewshot_cxr.evaluation.audit.near_duplicates import near_duplicates
 from fewshot_cxr.evaluation.audit.patients import (
     children_among_adults,
     contradiction_rule,
@@ -20,6 +20,7 @@ from fewshot_cxr.evaluation.audit.patients import (
     views,
 )
 from fewshot_cxr.evaluation.audit.perceptual_hash import equalised
+from fewshot_cxr.evaluation.audit.registration import correlation_in_place
 from fewshot_cxr.evaluation.audit.result import Audit, ExactDuplicates, Films, NearDuplicate, UnreadableFilm
 from fewshot_cxr.records import Problem, Record, Records
 from fewshot_cxr.unknown_patients import count_unknown
