@@ -89,10 +89,8 @@ class FilmRule:
         both = decide(asked)
         # A transductive rule would let the unknown films move its answers to the known ones.
         known = decide(queries) if self.rule.is_transductive else both[:, :n_known]
-        nearest = pairwise_distances(asked, self._embeddings(support_rows), self.rule.distance).topk(
-            min(_N_NEAREST, len(labels)), largest=False
-        )
-        return known, both[:, n_known:], nearest.values.mean(dim=-1)
+        to_exemplars = pairwise_distances(asked, self._embeddings(support_rows), self.rule.distance)
+        return known, both[:, n_known:], _mean_nearest(to_exemplars, min(_N_NEAREST, len(labels)))
 
     def _decide(self, rows: np.ndarray, labels: Tensor) -> Callable[[Tensor], Tensor]:
         """Return what makes distances of queries to the classes of a support."""
@@ -108,6 +106,13 @@ class FilmRule:
         """Let queued work end, without which a clock would charge the next step."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+
+
+def _mean_nearest(distances: Tensor, k: int) -> Tensor:
+    """Return the mean of the k smallest along the last axis; of so few NumPy finds them four times as fast as torch."""
+    if distances.device.type != "cpu":
+        return distances.topk(k, largest=False).values.mean(dim=-1)
+    return torch.from_numpy(np.partition(distances.numpy(), k - 1, axis=-1)[..., :k].mean(axis=-1))
 
 
 def _stacked(distances: Sequence[Tensor]) -> Tensor:
