@@ -159,9 +159,10 @@ def _tie_copies(distances: Tensor, columns: Tensor) -> Tensor:
     nothing = torch.zeros_like(is_same[..., :1])
     shares = torch.cat([nothing, is_same], dim=-1) | torch.cat([is_same, nothing], dim=-1)
     shares = torch.zeros_like(shares).scatter_(-1, order, shares)
-    *episodes, places = shares.nonzero(as_tuple=True)
-    alone = torch.stack([*(index.to(columns.dtype) for index in episodes), *columns[shares].unbind(-1)], dim=-1)
-    _, copy_of = torch.unique(alone, dim=0, return_inverse=True)
+    shared = shares.nonzero()
+    # In float64 the number of an episode is exact, whatever the columns are.
+    whole = torch.cat([shared[:, :-1].double(), columns[shares].double()], dim=-1)
+    places, copy_of = shared[:, -1], torch.unique(whole, dim=0, return_inverse=True)[1]
     firsts = places.new_full((len(places),), marks.shape[-1]).scatter_reduce_(0, copy_of, places, "amin")
     first = torch.arange(marks.shape[-1], device=columns.device).expand_as(marks).clone()
     first[shares] = firsts[copy_of]

@@ -76,6 +76,19 @@ def test_copies_tie_in_each_episode_for_itself(name):
         torch.testing.assert_close(found.double(), slow, rtol=1e-4, atol=1e-4)
 
 
+def test_copies_of_another_episode_are_none():
+    # In bfloat16 256 and 257 are one number, and so are 0 and -0.
+    columns = torch.randn(300, 4, 8, generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)
+    columns[:, 3] = columns[:, 2]
+    columns[256, 2:] = columns[257, :2] = columns[257, 2:]
+    columns[0, 2:, 0] = torch.tensor([0.0, -0.0])
+    rows = torch.randn(300, 3, 8, generator=torch.Generator().manual_seed(1)).to(torch.bfloat16)
+    found = pairwise_distances(rows, columns, "cosine")
+    alone = torch.stack([pairwise_distances(*one, "cosine") for one in zip(rows, columns, strict=True)])
+    torch.testing.assert_close(found, alone, rtol=0.02, atol=0.02)
+    assert torch.equal(found[..., 2], found[..., 3])
+
+
 @pytest.mark.parametrize("name", sorted(DISTANCES))
 def test_a_hundred_thousand_columns_are_never_measured_against_each_other(name):
     columns = torch.randn(100_000, 8, generator=torch.Generator().manual_seed(0))  # of which many have the same mark
