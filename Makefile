@@ -6,6 +6,7 @@ DEMO_OUT ?= runs/demo
 VENV := .venv
 BIN := $(VENV)/bin
 AUDIT := .venv-audit
+PEERS := .venv-peers
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
 # One thread in each worker: workers that all use every core wait for each other. Each gets tests that lie side by side,
 # which share what their module made once, and takes from the other when it has done its own. Compiled tests and modules
@@ -13,7 +14,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
 PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 10
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lint style format audit benchmark clean
+.PHONY: help demo test quick lint style format audit benchmark bench bench-gpu clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -52,6 +53,10 @@ audit: $(VENV)/.installed-dev $(AUDIT)/bin/pip-audit  ## known holes of what is 
 benchmark: $(VENV)/.installed  ## how long the import and the help page take
 	$(BIN)/python benchmarks/import_time.py
 
+# The peers are measured in an environment of their own: their dependencies must not decide over ours.
+bench: $(VENV)/.installed-dev $(PEERS)/.installed  ## every table of docs/performance.md, beside the peers: 40 minutes; writes runs/bench
+	$(BIN)/python benchmarks/performance/run.py $(BENCH)
+
 clean:  ## remove caches and build output; .venv and runs stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find fewshot_cxr tests benchmarks -name __pycache__ -type d -exec rm -rf {} +
@@ -72,6 +77,14 @@ $(VENV)/.installed-dev: setup.cfg pyproject.toml | $(BIN)/pip
 	@echo "installing fewshot_cxr, what it needs and its development tools into $(VENV); the first time this takes minutes"
 	@$(PIP) --editable ".[dev]"
 	@touch $(VENV)/.installed $@
+
+# It sees what lies in .venv, torch first of all, and adds the peers alone.
+$(PEERS)/.installed: benchmarks/performance/peers.txt $(VENV)/.installed-dev
+	@$(PYTHON) -m venv $(PEERS)
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' >"$$($(PEERS)/bin/python -c \
+	'import sysconfig; print(sysconfig.get_path("purelib"))')/beside.pth"
+	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(PEERS)/bin/python -m pip install --quiet -r $<
+	@touch $@
 
 $(AUDIT)/bin/pip-audit:
 	@$(PYTHON) -m venv $(AUDIT)
