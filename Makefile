@@ -17,7 +17,7 @@ PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 
 .PHONY: help demo test quick lint style format audit benchmark bench bench-gpu clean
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 demo: $(VENV)/.installed  ## the library's story on synthetic films, offline, minutes; writes runs/demo
 	$(BIN)/fscxr demo --out $(DEMO_OUT)
@@ -56,6 +56,10 @@ benchmark: $(VENV)/.installed  ## how long the import and the help page take
 # The peers are measured in an environment of their own: their dependencies must not decide over ours.
 bench: $(VENV)/.installed-dev $(PEERS)/.installed  ## every table of docs/performance.md, beside the peers: 40 minutes; writes runs/bench
 	$(BIN)/python benchmarks/performance/run.py $(BENCH)
+
+bench-gpu: $(VENV)/.installed-dev  ## on a machine with a GPU: the same answers as the processor's? then the tables of bench there
+	$(BIN)/python benchmarks/performance/gpu.py
+	$(BIN)/python benchmarks/performance/run.py --device cuda $(BENCH)
 
 clean:  ## remove caches and build output; .venv and runs stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
