@@ -1,8 +1,7 @@
-"""The exemplars nearest to a film, among any number of them: the only door to faiss."""
+"""The exemplars nearest to a film, among any number of them."""
 
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fewshot_cxr._checks import check_dense_labels, check_whole, lookup
+from fewshot_cxr.inference.bank.by_faiss import BLOCK, nearest_distances, threaded_faiss
 from fewshot_cxr.inference.bank.geometry import geometry_of, measure
 from fewshot_cxr.inference.rules import knn_values
 from fewshot_cxr.seeding import generator
@@ -20,12 +20,10 @@ EXACT_UP_TO = 500_000
 RECALL = 0.95
 """What an index that is not exact is made to find, of the ten nearest."""
 
-_BLOCK = 1 << 16  # vectors that are read at once
 _MEASURED = 1 << 22  # numbers that are measured at once in 64 bits: 32 MB
 _SPARE = 10  # rows more than are asked for, which show that no other is nearer
 _N_ASKED, _N_NEAREST = 200, 10  # rows by which the recall is measured
 _TRAINING = 40  # vectors for each cell
-_BY_PRODUCT = 8  # queries from which a matrix product is faster
 _LINKS, _BUILD_EFFORT = 32, 40  # of HNSW
 _FIRST_EFFORT = {"ivf": 8, "hnsw": 32}  # cells that are searched; candidates that are kept
 _MOST_CANDIDATES = 1024  # of "hnsw", or one of 500 vectors: to keep more costs as much as to measure all
@@ -75,11 +73,11 @@ class NearestIndex:
         self.kind = kind if kind != "auto" else "exact" if len(vectors) <= EXACT_UP_TO else "ivf"
         self.distance, self.effort, self.recall_at_10 = distance, 0, 1.0
         self._vectors, self._seed = vectors, seed
-        self._geometry = geometry_of(vectors, distance, block=_BLOCK)
+        self._geometry = geometry_of(vectors, distance, block=BLOCK)
         self._rank = np.arange(len(vectors))
         if paths is not None:
             self._rank[sorted(range(len(vectors)), key=paths.__getitem__)] = np.arange(len(vectors))
-        with _faiss() as faiss:
+        with threaded_faiss() as faiss:
             self._index = self._built(faiss)
         if self.kind != "exact":
             self._choose_effort()
@@ -154,7 +152,7 @@ class NearestIndex:
 
     def _found(self, prepared: np.ndarray, n_found: int, among: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Return what faiss finds: its values (smaller is closer) and rows, -1 where it finds none."""
-        with _faiss(len(prepared)) as faiss:
+        with threaded_faiss(len(prepared)) as faiss:
             bits = None if among is None else np.packbits(among, bitorder="little")
             options: dict[str, Any] = {} if bits is None else {"sel": faiss.IDSelectorBitmap(bits)}
             if self.kind == "ivf":
@@ -181,8 +179,8 @@ class NearestIndex:
             index.cp.min_points_per_centroid = 1  # it would print a warning where there are few
             some = generator(self._seed, "cells").choice(n, min(n, n_cells * _TRAINING), replace=False)
             index.train(self._geometry.prepare(self._vectors[np.sort(some)]))
-        for start in range(0, n, _BLOCK):
-            index.add(self._geometry.prepare(self._vectors[start : start + _BLOCK]))
+        for start in range(0, n, BLOCK):
+            index.add(self._geometry.prepare(self._vectors[start : start + BLOCK]))
         return index
 
     def _choose_effort(self) -> None:
@@ -194,7 +192,8 @@ class NearestIndex:
         if not n_others:
             return
         queries = self._vectors[np.sort(asked)]
-        nearest = self._nearest_of_all(queries, 1 + n_others)
+        blocks = (self._vectors[start : start + BLOCK] for start in range(0, n, BLOCK))
+        nearest = nearest_distances(queries, blocks, self._geometry, 1 + n_others)
         while True:
             # Each query finds itself, or a copy of itself: the rest are its neighbours.
             _, found = self.search(queries, 1 + n_others)
@@ -213,21 +212,8 @@ class NearestIndex:
             stacklevel=2,
         )
         self.kind, self.effort = "ivf", _FIRST_EFFORT["ivf"]
-        with _faiss() as faiss:
+        with threaded_faiss() as faiss:
             self._index = self._built(faiss)
-
-    def _nearest_of_all(self, queries: np.ndarray, k: int) -> np.ndarray:
-        """Return the distances of the k nearest, ascending, whatever the kind of index."""
-        prepared, rows, values = self._geometry.prepare(queries), [], []
-        with _faiss(len(prepared)) as faiss:
-            metric = getattr(faiss, f"METRIC_{self._geometry.metric}")
-            for start in range(0, len(self), _BLOCK):
-                part = self._geometry.prepare(self._vectors[start : start + _BLOCK])
-                _, places = faiss.knn(prepared, part, min(k, len(part)), metric=metric)
-                rows.append(start + places)
-                values.append(measure(queries[:, None], self._vectors[rows[-1]], self.distance))
-        nearest: np.ndarray = np.sort(np.concatenate(values, axis=1), axis=1)[:, :k]
-        return nearest
 
 
 def nearest_by_index(index: NearestIndex, labels: Tensor, queries: np.ndarray) -> Tensor:
@@ -278,19 +264,3 @@ def knn_by_index(index: NearestIndex, labels: Tensor, queries: np.ndarray, k: in
         votes[torch.from_numpy(open_rows[is_whole])] = own[torch.from_numpy(is_whole)]
         open_rows, n_found = open_rows[~is_whole], 2 * n_found
     return knn_values(votes, to_nearest, k)
-
-
-@contextmanager
-def _faiss(n_queries: int = 1) -> Iterator[Any]:
-    """Yield faiss with as many threads as the caller gave torch; it counts its own."""
-    import faiss
-
-    n_threads, by_product_from = faiss.omp_get_max_threads(), faiss.cvar.distance_compute_blas_threshold
-    faiss.omp_set_num_threads(torch.get_num_threads())
-    if n_queries >= _BY_PRODUCT:  # by itself faiss 1.15 takes the product from a thousand on, four times slower
-        faiss.cvar.distance_compute_blas_threshold = 1
-    try:
-        yield faiss
-    finally:
-        faiss.omp_set_num_threads(n_threads)
-        faiss.cvar.distance_compute_blas_threshold = by_product_from

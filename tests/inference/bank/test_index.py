@@ -150,7 +150,7 @@ def test_only_those_that_are_allowed_are_found(kind, distance):
 
 
 def test_a_memory_mapped_file_is_the_same_as_an_array(tmp_path, monkeypatch):
-    monkeypatch.setattr(index_module, "_BLOCK", 100)
+    monkeypatch.setattr(index_module, "BLOCK", 100)
     vectors, queries = draw(730), draw(20, seed=1)
     mapped = np.memmap(tmp_path / "vectors", np.float32, "w+", shape=vectors.shape)
     mapped[:] = vectors
