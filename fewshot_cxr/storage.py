@@ -3,7 +3,7 @@
 import hashlib
 import json
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -22,6 +22,7 @@ FORMAT_VERSION = 2
 _TENSORS_ALONE = 1  # the format whose hash did not cover the header
 _KEY = "fewshot_cxr"
 _INT32 = "I32"
+_NUMPY = {_INT32: "<i4", "I64": "<i8", "F32": "<f4", "F64": "<f8", "BOOL": "?"}
 _HASHED_ROWS = 1 << 14
 _MARKS = ('"kind": ', '"format_version": ', '"sha256": ', '"header": ')
 _LONGEST_REASON = 200
@@ -149,10 +150,13 @@ def save_streams(
         file.write(_safetensors_head(head, layout))
 
 
-def map_tensors(path: str | Path, *, kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Map what `save_streams` wrote into memory, read-only: rows are read from the disk when they are asked for.
+def map_tensors(
+    path: str | Path, *, kind: str, dtypes: Collection[str] = (_INT32,)
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Map what was saved into memory, read-only: rows are read from the disk when they are asked for.
 
-    The content is checked against its hash, some megabytes at a time. The errors are those of `load_tensors`.
+    The content is checked against its hash, some megabytes at a time. The errors are those of `load_tensors`. Its
+    tensors must be of these `dtypes`, as safetensors call them: of "I32", "I64", "F32", "F64" and "BOOL".
     """
     path = Path(path)
     head = _own_head(path, _read(path), kind)
@@ -162,12 +166,17 @@ def map_tensors(path: str | Path, *, kind: str) -> tuple[dict[str, np.ndarray], 
     arrays = {}
     for name in sorted(layout.keys() - {"__metadata__"}):
         shape, start = tuple(layout[name]["shape"]), layout[name]["data_offsets"][0]
-        if layout[name]["dtype"] != _INT32:
-            raise ValueError(f"{path}: {name} is {layout[name]['dtype']}, {_INT32} was expected; make the file anew")
+        if (dtype := layout[name]["dtype"]) not in dtypes:
+            raise ValueError(f"{path}: {name} is {dtype}, {' or '.join(dtypes)} was expected; make the file anew")
         # A mapping cannot be empty.
         where = {"mode": "r", "offset": 8 + n_bytes + start, "shape": shape}
-        arrays[name] = np.memmap(path, "<i4", **where) if prod(shape) else np.empty(shape, dtype="<i4")
+        arrays[name] = np.memmap(path, _NUMPY[dtype], **where) if prod(shape) else np.empty(shape, _NUMPY[dtype])
     return arrays, _checked_header(path, head, _mapped_hash(head, arrays))
+
+
+def told_hash(path: str | Path, *, kind: str) -> str:
+    """Return the hash that a file names, which tells it from others; `map_tensors` checks that it is true."""
+    return str(_own_head(Path(path), _read(Path(path)), kind)["sha256"])
 
 
 def _head(kind: str, header: Mapping[str, Any]) -> dict[str, Any]:
@@ -245,7 +254,7 @@ def _write_streams(file: IO[bytes], streams: Mapping[str, TensorStream], digest:
 def _mapped_hash(head: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
     digest = _header_hash(head)
     for name in sorted(arrays):
-        digest.update(f"{name}|torch.int32|{arrays[name].shape}|".encode())
+        digest.update(f"{name}|torch.{arrays[name].dtype}|{arrays[name].shape}|".encode())
         for first in range(0, len(arrays[name]), _HASHED_ROWS):
             digest.update(arrays[name][first : first + _HASHED_ROWS].tobytes())
     return digest.hexdigest()

@@ -16,6 +16,7 @@ from fewshot_cxr.storage import (
     save_streams,
     save_tensors,
     tensor_hash,
+    told_hash,
 )
 
 TENSORS = {
@@ -104,6 +105,14 @@ def test_what_save_tensors_wrote_can_be_mapped(tmp_path):
     save_tensors(tmp_path / "x", TENSORS, kind="thing", header={})
     with pytest.raises(ValueError, match="x: a is F32, I32 was expected; make the file anew"):
         map_tensors(tmp_path / "x", kind="thing")
+    several = {"I32": torch.int32, "I64": torch.int64, "F32": torch.float32, "F64": torch.float64, "BOOL": torch.bool}
+    several = {name: torch.arange(6).reshape(2, 3).to(dtype) for name, dtype in several.items()}
+    save_tensors(tmp_path / "x", several, kind="thing", header={})
+    arrays, _ = map_tensors(tmp_path / "x", kind="thing", dtypes=several)
+    assert {name: array.tolist() for name, array in arrays.items()} == {
+        name: tensor.tolist() for name, tensor in several.items()
+    }
+    assert told_hash(tmp_path / "x", kind="thing") in (tmp_path / "x").read_text(errors="replace")
 
 
 @pytest.mark.parametrize("where", [10, -3])

@@ -13,6 +13,8 @@ from .choosing import CHOICES as CHOICES
 from .choosing import choose as choose
 from .coverage import coverage_interval as coverage_interval
 from .coverage import patients_needed as patients_needed
+from .disk_building import build_on_disk as build_on_disk
+from .disk_index import DiskIndex as DiskIndex
 from .estimated_prevalence import EstimatedPrevalence as EstimatedPrevalence
 from .estimated_prevalence import estimate_prevalence as estimate_prevalence
 from .estimated_prevalence import likeliest_mixture as likeliest_mixture
