@@ -23,7 +23,7 @@ _TENSORS_ALONE = 1  # the format whose hash did not cover the header
 _KEY = "fewshot_cxr"
 _INT32 = "I32"
 _NUMPY = {_INT32: "<i4", "I64": "<i8", "F32": "<f4", "F64": "<f8", "BOOL": "?"}
-_HASHED_ROWS = 1 << 14
+_HASHED = 1 << 20  # numbers that are hashed at once
 _MARKS = ('"kind": ', '"format_version": ', '"sha256": ', '"header": ')
 _LONGEST_REASON = 200
 _DAMAGED = "{path} is damaged: its content does not match its hash; restore it or make it anew"
@@ -255,8 +255,9 @@ def _mapped_hash(head: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> s
     digest = _header_hash(head)
     for name in sorted(arrays):
         digest.update(f"{name}|torch.{arrays[name].dtype}|{arrays[name].shape}|".encode())
-        for first in range(0, len(arrays[name]), _HASHED_ROWS):
-            digest.update(arrays[name][first : first + _HASHED_ROWS].tobytes())
+        flat = arrays[name].reshape(-1)
+        for first in range(0, len(flat), _HASHED):
+            digest.update(flat[first : first + _HASHED].tobytes())
     return digest.hexdigest()
 
 

@@ -5,6 +5,9 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -33,6 +36,38 @@ def test_round_trip_keeps_tensors_and_header(tmp_path):
     assert all(
         torch.equal(tensors[name], value) and tensors[name].dtype == value.dtype for name, value in TENSORS.items()
     )
+
+
+NUMPY = {"I32": np.int32, "I64": np.int64, "F32": np.float32, "F64": np.float64, "BOOL": np.bool_}
+SHAPES = arrays.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=5)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(
+    some=st.dictionaries(
+        st.text(st.characters(codec="utf-8"), max_size=8).filter(lambda name: name != "__metadata__"),
+        st.sampled_from(list(NUMPY.values())).flatmap(lambda dtype: arrays.arrays(dtype, SHAPES)),
+        max_size=4,
+    ),
+    header=st.dictionaries(st.text(), JSON, max_size=3),
+)
+@settings(max_examples=100, deadline=None, derandomize=True)
+def test_any_tensors_and_header_come_back_by_either_reader(some, header, tmp_path_factory):
+    path = tmp_path_factory.mktemp("any") / "x"
+    save_tensors(
+        path, {name: torch.from_numpy(array.copy()) for name, array in some.items()}, kind="thing", header=header
+    )
+    tensors, told = load_tensors(path, kind="thing")
+    mapped, again = map_tensors(path, kind="thing", dtypes=NUMPY)
+    assert told == again == header
+    assert tensors.keys() == mapped.keys() == some.keys()
+    for name, array in some.items():
+        for found in (tensors[name].numpy(), mapped[name]):
+            assert (found.shape, found.dtype, found.tobytes()) == (array.shape, array.dtype, array.tobytes())
 
 
 def test_same_content_is_the_same_file(tmp_path):

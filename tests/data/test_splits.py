@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fewshot_cxr.data import assert_no_leak, patient_groups, read_dataset, split_by_patient
 from fewshot_cxr.records import Record, Records
@@ -33,6 +35,40 @@ def test_whole_patients_and_shares(seed):
     for part, fraction in zip(parts, (0.6, 0.1, 0.3), strict=True):
         for finding, count in part.count_by(lambda film: film.finding).items():
             assert abs(count - fraction * whole[finding]) <= 4  # no patient has more films
+
+
+@given(
+    rows=st.lists(
+        st.tuples(st.sampled_from("abc"), st.none() | st.integers(0, 12), st.none() | st.integers(0, 4)), min_size=1
+    ),
+    shares=st.tuples(*[st.integers(0, 10)] * 3).filter(any),
+    seed=st.integers(0, 2**40),
+)
+@settings(max_examples=100, deadline=None, derandomize=True)
+def test_any_films_are_split_whole_whatever_joins_them(rows, shares, seed):
+    """Patients may have films of all findings, groups join patients, and some films name neither."""
+    records = Records(
+        tuple(
+            Record(
+                f"{row}.png",
+                (finding,),
+                patient_id=None if patient is None else f"p{patient}",
+                group_id=None if group is None else f"g{group}",
+            )
+            for row, (finding, patient, group) in enumerate(rows)
+        ),
+        Path("films"),
+    )
+    fractions = tuple(share / sum(shares) for share in shares)
+    parts = split_by_patient(records, fractions, seed=seed)
+    assert sorted(film.path for part in parts for film in part) == sorted(film.path for film in records)
+    assert_no_leak(*parts)
+    for column in ("patient_id", "group_id"):
+        held = [{getattr(film, column) for film in part} - {None} for part in parts]
+        assert sum(map(len, held)) == len(set.union(*held))
+    assert all(not part for part, share in zip(parts, shares, strict=True) if not share)
+    again = split_by_patient(records.take(np.random.default_rng(seed).permutation(len(rows))), fractions, seed=seed)
+    assert [{film.path for film in part} for part in parts] == [{film.path for film in part} for part in again]
 
 
 def test_neither_row_order_nor_names_of_patients_matter():

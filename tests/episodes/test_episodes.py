@@ -3,9 +3,12 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.episodes import Episodes
+from fewshot_cxr.episodes.policy import POLICIES
 
 
 def make_films(seed=0, n=90, n_classes=4, n_patients=50):
@@ -74,6 +77,35 @@ def test_an_episode_is_what_it_says(seed, shape, world):
             assert not given & set(films.patient_ids[query].ravel().tolist())
             for way, class_id in enumerate(block.class_ids[e].tolist()):
                 check_patients_take_turns(films, query[way], class_id, given)
+
+
+@given(
+    films=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9)), min_size=1, max_size=60),
+    shape=st.tuples(st.integers(2, 4), st.integers(1, 3), st.integers(1, 3)),
+    policy=st.sampled_from(sorted(POLICIES)),
+    seed=st.integers(0, 2**40),
+)
+@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.filter_too_much])
+def test_any_films_give_episodes_that_keep_patients_apart_or_are_refused(films, shape, policy, seed):
+    class_ids, patients = (np.array(column) for column in zip(*films, strict=True))
+    some = Embeddings(np.eye(len(films)), class_ids, patients, paths=[f"{row}.png" for row in range(len(films))])
+    n_way, n_shot, n_query = shape
+    wish = {"n_way": n_way, "n_shot": n_shot, "n_query": n_query, "n_episodes": 5, "if_too_small": policy}
+    try:
+        episodes = Episodes.draw(some, **wish, seed=seed)
+        block = episodes.block(0, 5)
+    except ValueError:
+        assume(False)
+    for support, query, classes in zip(block.support, block.query, block.class_ids, strict=True):
+        assert len(np.unique(classes)) == len(classes)
+        taken = np.concatenate([support.ravel(), query.ravel()])
+        taken = taken[taken >= 0]
+        assert len(np.unique(taken)) == len(taken)
+        for side in (support, query):
+            assert all((some.class_ids[own[own >= 0]] == c).all() for own, c in zip(side, classes, strict=True))
+        given = set(some.patient_ids[support[support >= 0]].tolist())
+        assert not given & set(some.patient_ids[query[query >= 0]].tolist())
+    assert as_paths(some, Episodes.draw(some, **wish, seed=seed).block(3, 2)) == as_paths(some, block)[3:]
 
 
 @pytest.mark.parametrize("world", [SMALL, LARGE, MIXED])

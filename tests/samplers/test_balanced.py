@@ -3,6 +3,8 @@ import re
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 from torch.utils.data import DataLoader, TensorDataset, default_collate
 
 from fewshot_cxr.samplers import BalancedBatchSampler
@@ -42,6 +44,29 @@ def test_any_batch_size_is_balanced_and_repeats_no_film(sizes, batch_size):
             assert min(floor, sizes[c]) <= counts[c] <= min(floor + 1, sizes[c])
         if all(sizes[c] > floor for c in present):
             assert len(batch) == batch_size
+
+
+@given(
+    films=st.lists(st.tuples(st.integers(-3, 6), st.integers(0, 20)), min_size=1, max_size=80),
+    sizes=st.tuples(st.integers(2, 40), st.none() | st.integers(1, 6), st.none() | st.integers(1, 9)),
+    seed=st.integers(0, 2**40),
+)
+@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.filter_too_much])
+def test_any_films_give_batches_without_a_film_twice_or_are_refused(films, sizes, seed):
+    class_ids, groups = (np.array(column) for column in zip(*films, strict=True))
+    batch_size, n_classes, n_batches = sizes
+    options = {"batch_size": batch_size, "n_classes": n_classes, "n_batches": n_batches, "seed": seed}
+    try:
+        sampler = BalancedBatchSampler(class_ids, groups, **options)
+    except ValueError:
+        assume(False)
+    first, second = list(sampler), list(sampler)
+    for batch in first:
+        assert len(set(batch)) == len(batch) <= batch_size
+        assert len(np.unique(class_ids[batch])) == sampler.n_classes
+    again = BalancedBatchSampler(class_ids, groups, **options)
+    again.set_epoch(1)
+    assert list(again) == second
 
 
 @pytest.mark.parametrize("batch_size", [4, 9, 16, 50])
