@@ -1,12 +1,16 @@
 """Films whose findings show, and runs in processes of their own that may be killed."""
 
+import json
 import multiprocessing
+import os
 
 import numpy as np
+import torch
 from PIL import Image
 
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.records import Record, Records
+from fewshot_cxr.samplers import RankSampler
 from fewshot_cxr.training import ClassifierTrainer, SiameseTrainer
 
 # Each process is forked from one that has imported the trainers and done nothing else: imports take longer than a run.
@@ -46,3 +50,18 @@ def train_run(films, out, kind, settings):
     else:
         trainer = ClassifierTrainer(**same, **settings)
     trainer.fit(films, out=out, resume=(out / "last.ckpt").exists())
+
+
+def train_rank(rank, n_ranks, port, films, out, trainers):
+    """Train as one of several ranks, trainer after trainer, and note which rows each batch had."""
+    of_rank = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": n_ranks, "LOCAL_WORLD_SIZE": n_ranks}
+    os.environ |= {name: str(value) for name, value in of_rank.items()} | {"MASTER_ADDR": "127.0.0.1"}
+    os.environ["MASTER_PORT"] = str(port)
+    torch.set_num_threads(1)
+    drawn = []
+    plain = RankSampler.__iter__
+    RankSampler.__iter__ = lambda self: (drawn.append((self.sampler.epoch, rows)) or rows for rows in plain(self))
+    for name, trainer in trainers.items():
+        drawn.clear()
+        trainer.fit(films, out=out / name, progress=None)
+        (out / f"{name} of {rank}.json").write_text(json.dumps(drawn))

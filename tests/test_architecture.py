@@ -36,6 +36,7 @@ FLOORS = (
         "_kinds",
         "_processors",
         "_progress",
+        "_ranks",
         "_sole_writer",
         "_state",
         "_told_paths",

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import click
 
+from fewshot_cxr._ranks import ranks_here
 from fewshot_cxr._state import state_folder
 from fewshot_cxr._visible import visible
 
@@ -32,7 +33,8 @@ def fail(message: str, code: int) -> NoReturn:
     line = visible(" ".join(message.split()))
     if len(line) > _LONGEST:
         line = f"{line[:_LONGEST]} ... ({len(line) - _LONGEST:,} more characters)"
-    click.echo(f"fscxr: error: {line}", file=sys.stderr)
+    rank = ranks_here().rank
+    click.echo(f"fscxr: error: {f'rank {rank}: ' if rank else ''}{line}", file=sys.stderr)
     sys.exit(code)
 
 

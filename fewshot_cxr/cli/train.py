@@ -1,12 +1,15 @@
 """`fscxr train`: encoders and classifiers from films."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 from fewshot_cxr import training
+from fewshot_cxr._ranks import ranks_here
 from fewshot_cxr.cli import flags
 from fewshot_cxr.cli.app import Group
 from fewshot_cxr.cli.console import check_no_run, progress_bars, run_folder, say, say_notes, say_records, write_result
@@ -18,11 +21,13 @@ from fewshot_cxr.cli.encoder_flags import (
     image_flags,
     start_flags,
 )
+from fewshot_cxr.cli.launch import Launch, launch_flags
 from fewshot_cxr.cli.sources import Reading, read_films, reading_flags
 from fewshot_cxr.distances import DISTANCES
 from fewshot_cxr.objectives import AUXILIARIES, CLASS_WEIGHTS, CLASSIFICATION_LOSSES, LOSSES, MINERS
 from fewshot_cxr.records import Records
 from fewshot_cxr.samplers import BALANCES
+from fewshot_cxr.workflows.run_names import LAST
 
 Trainer = training.SiameseTrainer | training.ClassifierTrainer
 _OF_THE_ENCODER = ("embedding_dim", "weights", "pretrained")
@@ -41,7 +46,8 @@ class Run:
     resume: bool
 
     def __post_init__(self) -> None:
-        check_no_run(self.out, resume=self.resume)
+        if ranks_here().is_first:  # the others may come later than its first checkpoint
+            check_no_run(self.out, resume=self.resume)
 
 
 run_flags = flags.as_one("run", Run, flags.data_flag, flags.run_folder_flag, flags.resume_flag)
@@ -141,6 +147,7 @@ def command() -> None:
 
 @command.command()
 @run_flags
+@launch_flags
 @trainer_flags(
     _SIAMESE,
     click.option("--embedding-dim", type=click.IntRange(2), help="Of the head.  [default: the encoder's]"),
@@ -163,7 +170,9 @@ def command() -> None:
 )
 @reading_flags
 @flags.json_flag
-def siamese(*, run: Run, trainer: training.SiameseTrainer, reading: Reading, json_file: str | None) -> None:
+def siamese(
+    *, run: Run, launch: Launch, trainer: training.SiameseTrainer, reading: Reading, json_file: str | None
+) -> None:
     """Train an embedding by metric learning, on the films of the split `train`, judged on `val`.
 
     Without a split column all films are for training, and a validation part is carved out, by patient.
@@ -171,11 +180,14 @@ def siamese(*, run: Run, trainer: training.SiameseTrainer, reading: Reading, jso
     \b
     Example: fscxr train siamese --data split.csv --encoder resnet9 --image-size 96 --epochs 30 --out run
     """
-    _train(trainer, run, reading, json_file, next_command="episode-eval --checkpoint")
+    launch.carry_out(
+        partial(_train, trainer, run, reading, json_file, next_command="episode-eval --checkpoint"), last=run.out / LAST
+    )
 
 
 @command.command()
 @run_flags
+@launch_flags
 @trainer_flags(
     _CLASSIFIER,
     click.option("--loss", default=_CLASSIFIER.loss, help=choices(CLASSIFICATION_LOSSES)),
@@ -188,7 +200,9 @@ def siamese(*, run: Run, trainer: training.SiameseTrainer, reading: Reading, jso
 )
 @reading_flags
 @flags.json_flag
-def classifier(*, run: Run, trainer: training.ClassifierTrainer, reading: Reading, json_file: str | None) -> None:
+def classifier(
+    *, run: Run, launch: Launch, trainer: training.ClassifierTrainer, reading: Reading, json_file: str | None
+) -> None:
     """Train an encoder with a linear classifier, on the films of the split `train`, judged on `val`.
 
     Its run folder serves where an encoder is wanted, too. To go on from another run: --weights RUN/encoder.safetensors.
@@ -196,17 +210,23 @@ def classifier(*, run: Run, trainer: training.ClassifierTrainer, reading: Readin
     \b
     Example: fscxr train classifier --data split.csv --encoder resnet18 --image-size 96 --epochs 10 --out run
     """
-    _train(trainer, run, reading, json_file, next_command="evaluate --classifier")
+    launch.carry_out(
+        partial(_train, trainer, run, reading, json_file, next_command="evaluate --classifier"), last=run.out / LAST
+    )
 
 
 def _train(trainer: Trainer, run: Run, reading: Reading, json_file: str | None, *, next_command: str) -> None:
     is_several = isinstance(trainer, training.ClassifierTrainer) and trainer.is_multi_label
-    with run_folder(run.out, resume=run.resume):  # from here on, so that nobody else begins while the films are read
+    is_first = ranks_here().is_first
+    folder = run_folder(run.out, resume=run.resume) if is_first else nullcontext()
+    with folder:  # from here on, so that nobody else begins while the films are read
         records = read_films(run.source, reading, single_label=not is_several, several=is_several)
         say_records(records)
         train, val = _parts(records)
         with progress_bars() as progress:
             trained = trainer.fit(train, val, out=run.out, resume=run.resume, progress=progress)
+    if not is_first:
+        return
     say_notes(trained.notes)
     card = trained.card
     seconds = sum(row["seconds"] for row in trained.history)

@@ -173,23 +173,28 @@ class RunKeeper(lightning.Callback):
         row["lr"] = pl_module.last_lr
         self._refuse_diverged(not_finite(pl_module), row)
         if self.validate is not None:
-            row |= self.validate(pl_module.candidate)
+            # The first rank alone validates, and what all go by is its word: of the row, of the time, of the end.
+            row |= self.validate(pl_module.candidate) if trainer.is_global_zero else {}
+            row = trainer.strategy.broadcast(row)
             self._refuse_diverged("validation" if math.isnan(row.get(self.monitor, 0.0)) else None, row)
             if not self.history and self.monitor not in row:
                 raise ValueError(
                     f"the validation films leave {self.monitor} undefined, by which the best epoch is chosen: give "
                     "films with every finding and without it, or another monitor (--monitor)"
                 )
-        row["seconds"] = time.monotonic() - self._epoch_begun
+        row["seconds"] = trainer.strategy.broadcast(time.monotonic() - self._epoch_begun)
         self.history.append(row)
         self._warn_of_collapse(row)
         if self.best_row is row:
             self._keep(pl_module.candidate, row)
         if self.folder is not None:
-            write_text(self.folder / HISTORY, history_csv(self.history))
+            if trainer.is_global_zero:
+                write_text(self.folder / HISTORY, history_csv(self.history))
             trainer.save_checkpoint(self.folder / LAST, weights_only=False)
         _log(trainer.logger, row)
-        trainer.should_stop = self._shall_stop(row)
+        self._note_stop(row)
+        self.stopped_by = trainer.strategy.broadcast(self.stopped_by)
+        trainer.should_stop = bool(self.stopped_by)
 
     def on_exception(self, trainer: lightning.Trainer, pl_module: Any, exception: BaseException) -> None:
         """Remember Ctrl-C: Lightning turns it into SystemExit."""
@@ -210,13 +215,12 @@ class RunKeeper(lightning.Callback):
         else:
             self.save(learner, row)
 
-    def _shall_stop(self, row: dict[str, float]) -> bool:
+    def _note_stop(self, row: dict[str, float]) -> None:
         self._is_exhausted()
         max_minutes = self.settings.max_minutes
         elapsed = time.monotonic() - self._begun
         if max_minutes is not None and elapsed + row["seconds"] > max_minutes * 60:
             self.stopped_by = f"another epoch would pass {max_minutes:g} minutes; resume goes on"
-        return bool(self.stopped_by)
 
     def _is_exhausted(self) -> bool:
         """Return whether the last epochs brought nothing better, and note it."""

@@ -14,14 +14,18 @@ from torch.utils.data import Dataset
 from fewshot_cxr import encoders
 from fewshot_cxr._checks import lookup
 from fewshot_cxr._progress import Bar, Bars
+from fewshot_cxr._ranks import Ranks, ranks_here
 from fewshot_cxr.data import CachedFilms, DatasetFilms, XrayDataset, cache_films, film_statistics
 from fewshot_cxr.data.film_digests import film_digests, write_training_films
 from fewshot_cxr.inference import choose_device
 from fewshot_cxr.inference.embed import film_vectors
 from fewshot_cxr.records import Records
+from fewshot_cxr.samplers import RankSampler
 from fewshot_cxr.training.batches import BatchLoader, BatchSampler, training_parts
 from fewshot_cxr.training.callbacks import RunKeeper, best_card, run_card
+from fewshot_cxr.training.joined import wait_for_ranks
 from fewshot_cxr.training.last_checkpoint import LAST, check_best, resumed_epoch
+from fewshot_cxr.training.meeting import meet
 from fewshot_cxr.training.module import Learner, TrainingModule
 from fewshot_cxr.training.runner import run_lightning
 from fewshot_cxr.training.settings import BACKBONE, TrainingSettings
@@ -53,6 +57,7 @@ class Run:
         out: the run folder; None keeps all in memory.
         checkpoint: what it goes on from; None: it begins.
         progress: called with (what is done, done, total).
+        ranks: which of the processes that train together this one is; the first alone writes and reports.
     """
 
     settings: TrainingSettings
@@ -64,6 +69,7 @@ class Run:
     out: Path | None
     checkpoint: Path | None
     progress: Bars | None
+    ranks: Ranks
 
     @classmethod
     def begin(
@@ -77,11 +83,10 @@ class Run:
         resume: bool,
         progress: Bars | None,
     ) -> "Run":
-        """Choose the films of both parts and decode them; they are put in the order of their paths.
-
-        The batches that are drawn then follow from the set of films alone.
-        """
-        out, spec = None if out is None else Path(out), settings.image_spec
+        """Choose the films of both parts and decode them, by path: the batches follow from the set of films alone."""
+        out, spec, ranks = None if out is None else Path(out), settings.image_spec, ranks_here()
+        meet(ranks, settings)
+        progress = progress if ranks.is_first else None
         checkpoint = _checkpoint(out) if resume else None
         given = [
             data if isinstance(data, Records) else DatasetFilms(data, spec, name=name)
@@ -98,10 +103,14 @@ class Run:
             seed=settings.seed,
         )
         ordered = [part.take(sorted(range(len(part)), key=lambda row: part[row].path)) for part in parts]
+        if ranks.local_rank:  # the first on a machine decodes, the others find the films in the cache
+            wait_for_ranks()
         decoded = [
-            _decoded(source, part, settings, None if progress is None else partial(progress, f"decoding {name} films"))
+            _decoded(source, part, settings, progress and partial(progress, f"decoding {name} films"))
             for name, source, part in zip(("train", "val"), (given[0], given[-1]), ordered, strict=True)
         ]
+        if not ranks.local_rank:
+            wait_for_ranks()
         return cls(
             settings=settings,
             train=XrayDataset(decoded[0], decoded[0].records.findings, is_multi_label=is_multi_label),
@@ -112,13 +121,14 @@ class Run:
             out=out,
             checkpoint=checkpoint,
             progress=progress,
+            ranks=ranks,
         )
 
     def keep_as_it_is(self, encoder: encoders.Encoder, *, distance: str) -> tuple[str, ...]:
         """Keep an encoder of which nothing is trained; its card knows no finding. Return notes that say so."""
         card = encoders.frozen_card(encoder) | {"distance": distance, "best_epoch": None, "val_accuracy": None}
         encoder.cpu().eval().card = card
-        if self.out is not None:
+        if self.out is not None and self.ranks.is_first:
             encoders.save_encoder(encoder, self.out / encoders.ENCODER_FILE, card=card)
             write_json(self.out / CARD, card)
         return (*self.problem_notes, _AS_IT_IS)
@@ -140,7 +150,7 @@ class Run:
             augmenter=self._augmenter,
             n_views=self.settings.frozen_views,
             device=choose_device(self.settings.device),
-            progress=None if self.progress is None else partial(self.progress, "embedding films"),
+            progress=self.progress and partial(self.progress, "embedding films"),
         )
 
     def fit(
@@ -166,7 +176,9 @@ class Run:
             monitor: see `RunKeeper`.
         """
         settings, films = self.settings, (self.train.films.records, self.val.records)
-        plain = settings.settings()
+        plain, writes = settings.settings(), self.out is not None and self.ranks.is_first
+        if self.ranks.n_ranks > 1:
+            sampler = RankSampler(sampler, rank=self.ranks.rank, n_ranks=self.ranks.n_ranks)
         card = run_card(learner.encoder, *films, given_hash=self.given_hash, distance=distance, settings=plain)
         card |= {} if head is None else {"head": head}
         module = TrainingModule(
@@ -179,13 +191,13 @@ class Run:
         keeper = RunKeeper(
             self.out,
             settings,
-            validate=None if validate is None else partial(self._validate, validate, vectors),
+            validate=validate and partial(self._validate, validate, vectors),
             monitor=monitor,
-            save=None if self.out is None else partial(_save_best, self.out, card, film_digests(self.train.films)),
-            progress=None if self.progress is None else partial(self.progress, "training"),
+            save=partial(_save_best, self.out, card, film_digests(self.train.films)) if self.out and writes else None,
+            progress=self.progress and partial(self.progress, "training"),
         )
         run_lightning(module, BatchLoader(vectors or self.train, sampler), keeper, checkpoint=self.checkpoint)
-        if self.out is None:
+        if self.out is None or not writes:
             learner.load_state_dict(keeper.best_state)
             learner.encoder.card = best_card(card, keeper.best_row or {})
         else:

@@ -86,7 +86,7 @@ def fit_kept(run: Run, *, keep: float | str, validate: Callable[[np.ndarray], di
     card = run_card(encoder, *parts, given_hash=run.given_hash, distance=DISTANCE, settings=used)
     chosen = {"rule": RULE, "keep": {"weight": head.keep.item(), "how": how}}
     encoder.card = card | chosen | {"best_epoch": None, "val_accuracy": scores.get("val_accuracy")}
-    if run.out is not None:
+    if run.out is not None and run.ranks.is_first:
         _write(run, encoder)
     seconds, told = time.monotonic() - begun, ", ".join(f"validation accuracy {score:.1%}" for score in scores.values())
     note = f"fitted in {seconds:.0f} s, without a step of training: the head's weight is {head.keep.item():g} ({how})"

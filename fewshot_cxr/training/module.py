@@ -7,10 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from fewshot_cxr._ranks import ranks_here
 from fewshot_cxr.data import scale_films, standardise
 from fewshot_cxr.encoders import Encoder
 from fewshot_cxr.torch_seeding import seeded_torch
-from fewshot_cxr.training.objective import Objective, clip_gradient, make_optimizer, step_schedule
+from fewshot_cxr.training.joined import means_of_ranks
+from fewshot_cxr.training.objective import Objective, clip_gradient, make_optimizer, schedule_state, step_schedule
 from fewshot_cxr.training.settings import TrainingSettings
 from fewshot_cxr.training.vectors import stored_view
 from fewshot_cxr.training.views import Augmenter
@@ -50,7 +52,7 @@ class TrainingModule(lightning.LightningModule):
         self.learner, self.settings = learner, settings
         self.augmenter, self.steps_per_epoch, self.on_vectors = augmenter, steps_per_epoch, on_vectors
         self.averaged = None if settings.averaging is None else _moving_average(learner, settings.averaging)
-        self.lr_scale, self.last_lr = 1.0, 0.0
+        self.lr_scale, self.last_lr, self.rank_key = 1.0, 0.0, ranks_here().key
         self.run_card: dict[str, Any] = {}
         self.step_values: list[dict[str, Tensor]] = []
         for part in self.modules():
@@ -72,7 +74,7 @@ class TrainingModule(lightning.LightningModule):
         """Return the loss of one batch of (images or stored vectors, class_ids, group_ids)."""
         films, class_ids, group_ids = batch
         step, encoder, objective = self.global_step, self.learner.encoder, self.learner.objective
-        with seeded_torch(self.settings.seed, "dropout", step):
+        with seeded_torch(self.settings.seed, "dropout", step, *self.rank_key):
             pooled = self._pooled(films, class_ids, step)
             embeddings = encoder.head(encoder.dropout(pooled)).float()
             loss: Tensor
@@ -86,11 +88,11 @@ class TrainingModule(lightning.LightningModule):
     def _pooled(self, films: Tensor, class_ids: Tensor, step: int) -> Tensor:
         views = range(self.learner.objective.n_views)
         if self.on_vectors:
-            return torch.cat([stored_view(films, self.settings.seed, step, view) for view in views])
+            return torch.cat([stored_view(films, self.settings.seed, step, view, *self.rank_key) for view in views])
         encoder, plain = self.learner.encoder, scale_films(films)
         # The first view is drawn as where there is but one.
         keys = [("augment", step) if view == 0 else ("augment", step, view) for view in views]
-        images = torch.cat([self.augmenter(plain, class_ids, *key) for key in keys])
+        images = torch.cat([self.augmenter(plain, class_ids, *key, *self.rank_key) for key in keys])
         images = standardise(images, encoder.image_spec).to(memory_format=torch.channels_last)
         return encoder.pool(encoder.features(images))
 
@@ -121,12 +123,26 @@ class TrainingModule(lightning.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say in the checkpoint which run it is of, and how far it went."""
-        checkpoint["run_card"] = self.run_card | {"n_epochs_done": self.current_epoch + 1}
+        where = {"n_epochs_done": self.current_epoch + 1, "steps_per_epoch": self.steps_per_epoch}
+        checkpoint["run_card"] = self.run_card | where
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Move the schedule of a run that goes on with other steps in an epoch, as by another number of ranks."""
+        before, n_done = checkpoint["run_card"], checkpoint["run_card"]["n_epochs_done"]
+        if before.get("steps_per_epoch", self.steps_per_epoch) == self.steps_per_epoch:
+            return
+        fresh = self.configure_optimizers()
+        state = schedule_state(fresh["lr_scheduler"]["scheduler"], n_done * self.steps_per_epoch)
+        checkpoint["lr_schedulers"] = [state]
+        groups = checkpoint["optimizer_states"][0]["param_groups"]
+        for old, new in zip(groups, fresh["optimizer"].param_groups, strict=True):
+            old |= {name: value for name, value in new.items() if name != "params"}
 
     def epoch_means(self) -> dict[str, float]:
         """Return the means of the values noted since the last call, and forget them."""
         rows, self.step_values = self.step_values, []
-        return {name: float(torch.stack([row[name] for row in rows]).mean()) for name in rows[0]} if rows else {}
+        means = {name: float(torch.stack([row[name] for row in rows]).mean()) for name in rows[0]} if rows else {}
+        return means_of_ranks(means, self.device)
 
 
 def _moving_average(learner: Learner, decay: float) -> AveragedModel:

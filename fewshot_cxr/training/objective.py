@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts, LambdaLR, LRSc
 from fewshot_cxr._checks import lookup
 from fewshot_cxr.encoders import Encoder
 from fewshot_cxr.objectives import CrossBatchMemory, LinearHead, MetricLoss, triplet_statistics
+from fewshot_cxr.training.joined import joined, n_films_of_ranks
 from fewshot_cxr.training.settings import OPTIMIZERS, SCHEDULES, TrainingSettings
 
 
@@ -52,7 +53,8 @@ class MetricObjective(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss of a batch, shape (), and values of the step by name.
 
-        The metric loss sees both views as films, unless the order of the batch means something.
+        The metric loss sees both views as films, unless the order of the batch means something. Of several ranks, each
+        sees the batches of all as one; where the order means something, each its own.
 
         Args:
             pooled: shape (n_views * N, n_features), view by view.
@@ -61,6 +63,10 @@ class MetricObjective(nn.Module):
             group_ids: int64 (N,).
             step: of the optimiser, the key of what is drawn.
         """
+        n_of_ranks = n_films_of_ranks(len(class_ids), embeddings.device)
+        if self.loss.batches == "balanced":
+            embeddings = joined(embeddings, n_of_ranks, self.n_views)
+            class_ids, group_ids = joined(class_ids, n_of_ranks), joined(group_ids, n_of_ranks)
         n_films = len(class_ids)
         n_seen = self.n_views if self.loss.batches == "balanced" else 1
         seen, classes, groups = embeddings[: n_seen * n_films], class_ids.repeat(n_seen), group_ids.repeat(n_seen)
@@ -72,7 +78,7 @@ class MetricObjective(nn.Module):
         first = embeddings[:n_films].detach()
         values = triplet_statistics(first, class_ids, distance=self.loss.distance, margin=self.loss.margin)
         if self.auxiliary is not None:
-            extra = self.auxiliary(pooled[:n_films], pooled[n_films:])
+            extra = self.auxiliary(*joined(pooled.float(), n_of_ranks, self.n_views).chunk(2))
             values["aux_loss"] = extra.detach()
             loss = loss + self.aux_weight * extra
         return loss, values
@@ -101,7 +107,8 @@ class ClassifierObjective(nn.Module):
         self, pooled: Tensor, embeddings: Tensor, class_ids: Tensor, group_ids: Tensor, *, step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """See `MetricObjective`."""
-        logits = self.head(embeddings)
+        n_of_ranks = n_films_of_ranks(len(class_ids), embeddings.device)
+        logits, class_ids = joined(self.head(embeddings), n_of_ranks), joined(class_ids, n_of_ranks)
         loss: Tensor = self.loss(logits, class_ids)
         if class_ids.ndim == 1:
             return loss, {"accuracy": (logits.detach().argmax(dim=1) == class_ids).float().mean()}
@@ -168,6 +175,17 @@ def step_schedule(name: str, optimizer: Optimizer, *, n_steps: int, steps_per_ep
     if name == "warm_restarts":
         return CosineAnnealingWarmRestarts(optimizer, T_0=10 * steps_per_epoch, T_mult=2)
     return LambdaLR(optimizer, lambda step: 1.0)
+
+
+def schedule_state(schedule: LRScheduler, n_steps: int) -> dict[str, Any]:
+    """Return the state of a fresh schedule, and put the rates of its optimiser, where they are after so many steps."""
+    if isinstance(schedule, CosineAnnealingWarmRestarts):
+        schedule.step(n_steps)
+    else:
+        # As if the steps had been taken: a schedule without any warns that the optimiser has taken none.
+        schedule.last_epoch, schedule._step_count = n_steps - 1, n_steps + 1
+        schedule.step()
+    return schedule.state_dict()
 
 
 def plateau_scale(goodness: Sequence[float], factor: float = 0.3, patience: int = 4) -> float:

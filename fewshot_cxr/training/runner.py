@@ -1,26 +1,26 @@
 """The one place that starts Lightning."""
 
-import logging
 import os
 import signal
 import time
-import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
 
 import lightning
-from lightning.fabric.utilities.warnings import PossibleUserWarning
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import Logger
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from fewshot_cxr._ranks import ranks_here
 from fewshot_cxr._sole_writer import only_writer
 from fewshot_cxr.inference import choose_device, native_precision
 from fewshot_cxr.training.callbacks import RunKeeper
 from fewshot_cxr.training.last_checkpoint import LastCheckpoint, refusing_what_does_not_fit
+from fewshot_cxr.training.meeting import environment_of, places, quiet_lightning, telling_of_lost_ranks
 from fewshot_cxr.training.module import Batch, TrainingModule
 
 LOGS = "logs"
@@ -40,15 +40,16 @@ def run_lightning(
     Raises:
         KeyboardInterrupt: Ctrl-C.
         BlockingIOError: another run writes into the folder.
+        ConnectionError: another rank has ended.
     """
-    handler, out = signal.getsignal(signal.SIGINT), keeper.folder
+    handler, out, ranks = signal.getsignal(signal.SIGINT), keeper.folder, ranks_here()
     device, precision = choose_device(module.settings.device), module.settings.precision
-    with ExitStack() as places, _quiet_lightning():
-        if out is not None:
-            places.enter_context(only_writer(out))
+    with ExitStack() as held, quiet_lightning():
+        if out is not None and ranks.is_first:
+            held.enter_context(only_writer(out))
         runner = lightning.Trainer(
             accelerator="gpu" if device.type == "cuda" else "cpu",
-            devices=[device.index or 0] if device.type == "cuda" else 1,
+            **places(ranks, device, module),
             precision=cast(Any, native_precision(device) if precision == "auto" else precision),
             max_epochs=module.settings.n_epochs,
             callbacks=[keeper],
@@ -59,10 +60,11 @@ def run_lightning(
             use_distributed_sampler=False,
             log_every_n_steps=1,
             default_root_dir=out,
-            plugins=[LastCheckpoint()],
+            plugins=[LastCheckpoint(), *environment_of(ranks)],
         )
         try:
-            with refusing_what_does_not_fit(checkpoint, has_begun=lambda: keeper.has_begun):
+            fitting = refusing_what_does_not_fit(checkpoint, has_begun=lambda: keeper.has_begun)
+            with fitting, telling_of_lost_ranks(ranks):
                 runner.fit(module, batches, ckpt_path=checkpoint, weights_only=True)
         except SystemExit:
             # Lightning turns Ctrl-C into exit code 1, and ignores the signal from then on.
@@ -72,18 +74,6 @@ def run_lightning(
         finally:
             if signal.getsignal(signal.SIGINT) is not handler:
                 signal.signal(signal.SIGINT, handler)
-
-
-@contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Keep back what Lightning says of the machine, its advertisements, and its advice to developers."""
-    talk = logging.getLogger("lightning.pytorch")
-    with ExitStack() as settings:
-        settings.callback(talk.setLevel, talk.level)
-        talk.setLevel(logging.WARNING)
-        for category in (DeprecationWarning, FutureWarning, PossibleUserWarning):
-            settings.enter_context(warnings.catch_warnings(action="ignore", category=category))
-        yield
 
 
 class EventFile(Logger):
@@ -110,6 +100,7 @@ class EventFile(Logger):
     def log_hyperparams(self, *_: Any, **__: Any) -> None:
         """Write none: a run's card has them."""
 
+    @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Append numbers by their names."""
         values = [Summary.Value(tag=name, simple_value=value) for name, value in metrics.items()]

@@ -87,9 +87,9 @@ def embed_once(
     return FilmVectors(stored, plain, train.class_ids, train.group_ids)
 
 
-def stored_view(vectors: Tensor, seed: int, step: int, view: int) -> Tensor:
+def stored_view(vectors: Tensor, seed: int, *key: int | str) -> Tensor:
     """Take one view of each film, shape (N, n_features) of (N, n_views, n_features); each draws its own."""
-    drawn = torch.randint(vectors.shape[1], (len(vectors),), generator=torch_generator(seed, "view", step, view))
+    drawn = torch.randint(vectors.shape[1], (len(vectors),), generator=torch_generator(seed, "view", *key))
     return vectors[torch.arange(len(vectors), device=vectors.device), drawn.to(vectors.device)]
 
 
