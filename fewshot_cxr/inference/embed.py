@@ -17,6 +17,7 @@ from fewshot_cxr.encoders import Encoder, as_encoder
 from fewshot_cxr.encoders.base import eval_mode
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.inference.device import choose_device
+from fewshot_cxr.inference.out_of_memory import pooled_features
 from fewshot_cxr.records import Problem, Record, Records
 
 _PIXELS_AT_ONCE = 800_000  # of a processor
@@ -43,7 +44,7 @@ def embed_and_pool(
             with torch.inference_mode():
                 images = data.to_images(torch.from_numpy(films).to(device), encoder.image_spec)
                 parts = [part.to(memory_format=torch.channels_last) for part in portions(images)]
-                pooled = [encoder.pool(encoder.features(part)) for part in parts]
+                pooled = [pooled_features(encoder, part) for part in parts]
                 heads = [encoder.head(encoder.dropout(part)) for part in pooled]
                 yield tuple(torch.cat(some).float().cpu().numpy() for some in (pooled, heads))  # type: ignore[misc]
 

@@ -1,5 +1,6 @@
 """The training step that Lightning runs: augment, embed, lose. Every draw is keyed by (seed, step)."""
 
+from functools import partial
 from typing import Any
 
 import lightning
@@ -11,6 +12,7 @@ from fewshot_cxr._ranks import ranks_here
 from fewshot_cxr.data import scale_films, standardise
 from fewshot_cxr.encoders import Encoder
 from fewshot_cxr.torch_seeding import seeded_torch
+from fewshot_cxr.training.halving import Parts
 from fewshot_cxr.training.joined import means_of_ranks
 from fewshot_cxr.training.objective import Objective, clip_gradient, make_optimizer, schedule_state, step_schedule
 from fewshot_cxr.training.settings import TrainingSettings
@@ -52,7 +54,9 @@ class TrainingModule(lightning.LightningModule):
         self.learner, self.settings = learner, settings
         self.augmenter, self.steps_per_epoch, self.on_vectors = augmenter, steps_per_epoch, on_vectors
         self.averaged = None if settings.averaging is None else _moving_average(learner, settings.averaging)
-        self.lr_scale, self.last_lr, self.rank_key = 1.0, 0.0, ranks_here().key
+        self.lr_scale, self.last_lr, self.n_films = 1.0, 0.0, 0
+        self.rank_key, self.is_alone = ranks_here().key, ranks_here().n_ranks == 1
+        self.parts = Parts(getattr(learner.objective, "memory", None))
         self.run_card: dict[str, Any] = {}
         self.step_values: list[dict[str, Tensor]] = []
         for part in self.modules():
@@ -61,6 +65,10 @@ class TrainingModule(lightning.LightningModule):
     def on_train_start(self) -> None:
         """Put the learner in training mode, which leaves frozen batch norms in eval mode."""
         self.learner.train()
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Note how many films the batch has, before memory may prove too small for them."""
+        self.n_films = len(batch[0])
 
     @property
     def candidate(self) -> Learner:
@@ -94,7 +102,7 @@ class TrainingModule(lightning.LightningModule):
         keys = [("augment", step) if view == 0 else ("augment", step, view) for view in views]
         images = torch.cat([self.augmenter(plain, class_ids, *key, *self.rank_key) for key in keys])
         images = standardise(images, encoder.image_spec).to(memory_format=torch.channels_last)
-        return encoder.pool(encoder.features(images))
+        return self.parts.embed(lambda part: encoder.pool(encoder.features(part)), images)
 
     def configure_optimizers(self) -> Any:
         """Return the optimiser and the schedule that advances by step."""
@@ -115,7 +123,16 @@ class TrainingModule(lightning.LightningModule):
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * self.lr_scale
         self.last_lr = float(optimizer.param_groups[-1]["lr"])  # of the head, where layers have rates of their own
-        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        take, n_before = partial(super().optimizer_step, epoch, batch_idx, optimizer), len(self.step_values)
+
+        def compute() -> Any:
+            del self.step_values[n_before:]  # of a try that memory did not hold
+            return optimizer_closure()
+
+        if self.is_alone:
+            self.parts.step(take, compute, self.n_films)
+        else:  # the other ranks would wait for what this one has sent already
+            take(compute)
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
         if self.averaged is not None:

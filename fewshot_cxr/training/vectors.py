@@ -12,6 +12,7 @@ from fewshot_cxr.data import CachedFilms, XrayDataset, scale_films, standardise
 from fewshot_cxr.encoders import Encoder
 from fewshot_cxr.encoders.base import eval_mode
 from fewshot_cxr.inference.embed import portions
+from fewshot_cxr.inference.out_of_memory import pooled_features
 from fewshot_cxr.torch_seeding import torch_generator
 from fewshot_cxr.training.views import Augmenter
 
@@ -79,7 +80,7 @@ def embed_once(
     with eval_mode(encoder.to(device)), torch.inference_mode():
         for images in (batch for one in [*passes, _plain(val)] for batch in one):
             moved = standardise(images.to(device), encoder.image_spec).to(memory_format=torch.channels_last)
-            parts.append(torch.cat([encoder.pool(encoder.features(part)) for part in portions(moved)]).float().cpu())
+            parts.append(torch.cat([pooled_features(encoder, part) for part in portions(moved)]).float().cpu())
             tell(progress, sum(map(len, parts)), n_all)
     vectors = torch.cat(parts)
     views, plain = vectors[: -len(val)].clone(), vectors[-len(val) :].clone()
