@@ -46,7 +46,7 @@ FLOORS = (
     {"data", "samplers", "objectives", "encoders", "metrics"},
     {"inference", "explain", "visualise"},
     {"evaluation", "export"},
-    {"training", "report"},
+    {"training", "report", "engines"},
     {"workflows", "serve", "listen"},
     {"cli"},
 )
@@ -66,6 +66,9 @@ DOORS = {
     "cv2": {"data"},
     "faiss": {"inference"},
     "onnxruntime": {"inference"},
+    "ray": {"engines"},
+    "pyarrow": {"engines"},
+    "fsspec": {"engines"},
     "onnx": {"export"},
     "onnxscript": {"export"},
     "captum": {"explain"},
@@ -96,6 +99,8 @@ OPTIONAL_EXTRAS = {
     "uvicorn",
     "pynetdicom",
     "highdicom",
+    "pyarrow",
+    "ray",
 }
 NOT_EVERYWHERE = {"fcntl"}  # of the standard library, but not of Windows
 # Loading one of these takes as long as torch itself, or longer than all it is asked for, and most commands never ask.

@@ -7,18 +7,25 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Union, cast
 
-from fewshot_cxr import report
+import click
+
+from fewshot_cxr import engines, report
+from fewshot_cxr._csv import csv_text
 from fewshot_cxr._progress import tell
 from fewshot_cxr.cli import console
 from fewshot_cxr.cli.answer_table import answer_table
 from fewshot_cxr.cli.bank_question import BankQuestion
+from fewshot_cxr.cli.outputs import keeps_paths
+from fewshot_cxr.cli.shards import Sharding, make_shards, say_shards
+from fewshot_cxr.cli.sources import Reading
 from fewshot_cxr.data import find_films
 from fewshot_cxr.data.film_patients import films_of_patients
 from fewshot_cxr.inference.bank.answer import ABSTAINED, COLUMNS, Answer, join_films
+from fewshot_cxr.whole_files import whole_file
 from fewshot_cxr.workflows.compute import Compute
 
 if TYPE_CHECKING:
@@ -139,6 +146,39 @@ def answer_by_bank(
     console.say(tally.words(question.per))
     _write(bank, tally, question)
     return n_unreadable
+
+
+def answer_shards(
+    bank: SupportBank,
+    films: Sequence[str],
+    question: BankQuestion,
+    sharding: Sharding,
+    *,
+    compute: Compute,
+    reading: Reading,
+) -> None:
+    """Answer for the films of a table of any size, a shard at a time, and print and write as `answer_by_bank` does.
+
+    Raises:
+        click.UsageError: it is no table alone, or a flag needs all answers in memory.
+    """
+    if question.per != "film" or question.resume or question.details or question.html_file or question.json_file:
+        raise click.UsageError(
+            "--shards goes on by itself, film by film, and writes --csv: leave out the other outputs"
+        )
+    if len(films) != 1:
+        raise click.UsageError("--shards takes one table of films, CSV or Parquet, in place of files")
+    how = {"never_abstain": question.never_abstain, "n_nearest": question.n_nearest, "prevalence": question.prevalence}
+    work = engines.Answering(bank, **how, keeps_paths=keeps_paths())  # type: ignore[arg-type]  # of their own types
+    plan, tally = make_shards(work, films[0], sharding, compute, reading), Tally()
+    say_shards(plan, lambda shard: tally.add_rows(shard.told["answers"]))
+    _show(tally, question)
+    console.say(tally.words("film"))
+    if question.csv_file is not None:
+        with whole_file(question.csv_file) as part, part.open("wb") as file:
+            for row in chain([COLUMNS], engines.answer_rows(plan)):
+                file.write(csv_text([row]).encode(errors="backslashreplace"))
+        console.say_written(question.csv_file)
 
 
 def _write(bank: AnyBank, tally: Tally, question: BankQuestion) -> None:

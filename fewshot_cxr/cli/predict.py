@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from fewshot_cxr.cli.bank_answers import answer_by_bank, named_files
+from fewshot_cxr.cli.bank_answers import answer_by_bank, answer_shards, named_files
 from fewshot_cxr.cli.bank_question import BankQuestion
 from fewshot_cxr.cli.console import bars_for, say, say_notes, write_result
 from fewshot_cxr.cli.exemplars import SOURCE_HELP, read_support, rule_flags, say_exemplars, support_split_flag
@@ -20,6 +20,7 @@ from fewshot_cxr.cli.flags import (
 )
 from fewshot_cxr.cli.outputs import answers_file, page_file
 from fewshot_cxr.cli.results import show_prediction
+from fewshot_cxr.cli.shards import Sharding, shards_flags
 from fewshot_cxr.cli.sources import Reading, reading_flags
 from fewshot_cxr.encoders import load_encoder
 from fewshot_cxr.inference import RULES, TRANSDUCTIVE, Prediction, embed_files, predict
@@ -79,6 +80,7 @@ _WITHOUT_BANK = {
 # A transductive rule would let one film's answer depend on the others.
 @rule_flags([name for name in RULES if name not in TRANSDUCTIVE], measures_anyway=True)
 @seed_flag
+@shards_flags
 @batch_compute_flags
 @reading_flags
 @json_flag
@@ -102,6 +104,7 @@ def command(
     n_nearest: int,
     rule: ExemplarRule,
     seed: int,
+    sharding: Sharding,
     compute: Compute,
     reading: Reading,
     json_file: str | None,
@@ -114,6 +117,7 @@ def command(
     \b
     Example: fscxr predict new/ --bank clinic.bank --csv answers.csv
              fscxr predict new.png --checkpoint run --support split.csv --n-exemplars 20
+             fscxr predict many.csv --bank clinic.bank --shards many --engine ray --csv answers.csv
     """
     if bank_path is not None:
         _refuse(_WITHOUT_BANK)
@@ -133,13 +137,16 @@ def command(
             json_file=json_file,
         )
         bank = replace(SupportBank.load(bank_path, checkpoint, weights=weights), index=index)
+        if sharding.folder is not None:
+            answer_shards(bank, films, question, sharding, compute=compute, reading=reading)
+            return
         answer_by_bank(bank, films, question, compute, index=lambda: bank.exemplars.decider.index)
         return
     if checkpoint is None or not sources:
         raise click.UsageError("name a bank (--bank FILE), or an encoder and labelled films (--checkpoint, --support)")
     given = {"never_abstain": never_abstain, "prevalence": prevalence, "details": details, "csv": csv_file}
     given |= {"html": html_file, "per": per == "patient", "resume": resume, "weights": weights}
-    given["index"] = index != "auto"
+    given |= {"index": index != "auto", "shards": sharding.folder}
     if alone := [f"--{name.replace('_', '-')}" for name, value in given.items() if value]:
         raise click.UsageError(f"{', '.join(alone)} {'is' if len(alone) == 1 else 'are'} of a bank: name it (--bank)")
     exemplars = read_support(sources, support_split, n_exemplars, reading, seed=seed)

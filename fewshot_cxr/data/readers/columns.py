@@ -40,7 +40,12 @@ _NOT_ITS_NUMBER = ("age", "sex", "gender", "name", "birth", "weight", "size", "p
 
 
 def take_columns(
-    table: str | Path, names: Sequence[str], given: Mapping[str, str | None], *, hint: Callable[[], str] = str
+    table: str | Path,
+    names: Sequence[str],
+    given: Mapping[str, str | None],
+    *,
+    hint: Callable[[], str] = str,
+    needed: Sequence[str] = _NEEDED,
 ) -> dict[str, int]:
     """Return the place of each column that is there, by what it says (the keys of COLUMNS).
 
@@ -49,6 +54,7 @@ def take_columns(
         names: the header.
         given: what -> the name that somebody asked for; None: it is looked for.
         hint: says more where no column names the file.
+        needed: what a column must say.
 
     Raises:
         ValueError: no such column, or none that names the file or the finding.
@@ -71,7 +77,7 @@ def take_columns(
         free = [at[name] for name in candidates if name in at and at[name] not in taken.values()]
         if free:
             taken[what] = free[0]
-        elif what in _NEEDED:
+        elif what in needed:
             raise ValueError(
                 f"{table} has no {what} column (looked for {', '.join(candidates[:4])} and the like); it has "
                 f"{', '.join(names)}: name one with --{what}-column{hint() if what == 'path' else ''}"

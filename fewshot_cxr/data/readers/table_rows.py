@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from fewshot_cxr.data.images import is_image_name
 from fewshot_cxr.data.readers.cells import PatientOf, names_in, says_nothing
 from fewshot_cxr.data.readers.csv_table import number_of
-from fewshot_cxr.data.readers.gathering import Gathering
 from fewshot_cxr.records import Record
 
 _TEXTS = ("source", "view", "split", "mask_path", "sex")
@@ -26,6 +26,16 @@ def check_header(table: Path, first: Sequence[str], root: Path) -> None:
             f"{table} has no header line, its first row names the film {film}: put a line such as "
             "path,label,patient_id above it"
         )
+
+
+class Gatherer(Protocol):
+    """Takes each row as a film, or the reason why it is none; see `Gathering`."""
+
+    def add(self, table: Path, row: int | None, film: Record) -> None:
+        """Take a film."""
+
+    def leave_out(self, row: int | None, path: str, reason: str) -> None:
+        """Count a row that cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,7 @@ class TableRows:
     patient_of: PatientOf
     path_suffix: str = ""
 
-    def gather(self, gathering: Gathering, rows: Sequence[list[str]], first: int) -> None:
+    def gather(self, gathering: Gatherer, rows: Sequence[list[str]], first: int) -> None:
         """Add each row as a film, or leave it out; `first` is the number of the first one."""
         others = self._other_columns()
         has_text_ages = "age_years" in self.taken and _has_text(rows, self.taken["age_years"])

@@ -1,0 +1,14 @@
+from .film_table import FilmTable as FilmTable
+from .film_table import scan_table as scan_table
+from .here import run_here as run_here
+from .merge import Summary as Summary
+from .merge import answer_rows as answer_rows
+from .merge import merged_embeddings as merged_embeddings
+from .merge import save_vectors as save_vectors
+from .merge import summarise as summarise
+from .on_ray import run_on_ray as run_on_ray
+from .places import whole_address as whole_address
+from .plan import Plan as Plan
+from .work import Answering as Answering
+from .work import Embedding as Embedding
+from .work import Work as Work
