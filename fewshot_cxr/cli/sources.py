@@ -33,15 +33,19 @@ _READING = {
     "any_modality": (_SWITCH, "DICOM: take what is no chest X-ray by its header, too."),
     "version": (_TEXT, "covidx: such as 9A.  [default: the newest with three classes]"),
     "classes": (_TEXT, "coronahack, covid19_radiography, chestxray14: rule that makes the findings."),
+    "uncertain": (_TEXT, "chexpert, mimic_cxr_jpg, brax: unstated, positive or negative.  [default: unstated]"),
+    "labels": (_TEXT, "mimic_cxr_jpg: chexpert or negbio.  [default: chexpert]"),
+    "readers": (_TEXT, "vindr_cxr: who must name a finding, majority, any or all.  [default: majority]"),
+    "write_masks": (_SWITCH, "siim_acr, montgomery: write a mask file for each film, beside the films."),
     "patient_key": (_TEXT, "coronahack: what of a file's name is the patient."),
     "official_split": (_SWITCH, "coronahack: keep TRAIN and TEST."),
     "table": (_TEXT, "chestxray14: which table of films."),
     "finding_level": (_TEXT, "covid_chestxray: leaf, path, level1, ...  [default: leaf]"),
-    "views": (_NAMES, "covid_chestxray: such as PA,AP, or all.  [default: frontal ones]"),
+    "views": (_NAMES, "covid_chestxray, chexpert, ...: such as PA,AP, or all.  [default: frontal ones]"),
     "modality": (_NAMES, "covid_chestxray: such as X-ray.  [default: X-ray]"),
 }
 READING = (*_READING, "findings", "with_others")  # the names of all that a reading is made of
-_FINDINGS = "Keep the films with one finding alone, and that one of these."
+_FINDINGS = "Keep the films with one finding alone, and that one of these; `common`: one list of names for all sets."
 _WITH_OTHERS = "--findings: keep films that show one of them and others besides, too."
 
 
@@ -53,11 +57,13 @@ class Reading:
         options: of the readers, as they were given.
         findings: films with one of these alone are kept; None: nobody asked.
         with_others: films that show one of `findings` and others besides are kept, too.
+        is_common: findings have the names of `data.COMMON_FINDINGS`, whatever their set calls them.
     """
 
     options: Mapping[str, object] = field(default_factory=dict)
     findings: tuple[str, ...] | None = None
     with_others: bool = False
+    is_common: bool = False
 
     def check_fit(self, readers: Collection[str]) -> None:
         """Refuse options that none of the readers has."""
@@ -81,7 +87,7 @@ class Reading:
 
     def of_all_findings(self) -> "Reading":
         """Return it without a choice of findings."""
-        return Reading(options=self.options)
+        return Reading(options=self.options, is_common=self.is_common)
 
 
 def reading_flags(command: Callable[..., Any], *, are_shown: bool = False) -> Callable[..., Any]:
@@ -99,6 +105,8 @@ def reading_flags(command: Callable[..., Any], *, are_shown: bool = False) -> Ca
 
 def _reading(*, findings: tuple[str, ...] | None, with_others: bool, **options: object) -> Reading:
     given = {name: value for name, value in options.items() if value is not None}
+    if findings == (data.COMMON,):
+        return Reading(options=given, with_others=with_others, is_common=True)
     return Reading(options=given, findings=findings, with_others=with_others)
 
 
@@ -124,8 +132,9 @@ def read_films(
         stranger = source.partition(":")[0]
         hint = nearest(stranger, data.READERS) if ":" in source and name != stranger else ""
         raise click.UsageError(f"{source}: no such file or folder{hint and f', and no reader {stranger!r}{hint}'}")
-    more = {"allow_leak": True} if allow_leak and _has(name, "allow_leak") else {}
-    records = data.read_dataset(name, rest, **reading.fitted(name).options, **more)
+    more: dict[str, Any] = {"allow_leak": True} if allow_leak and _has(name, "allow_leak") else {}
+    options: dict[str, Any] = {**reading.fitted(name).options, **more}
+    records = data.read_dataset(name, rest, findings=data.COMMON if reading.is_common else None, **options)
     if reading.any_modality and not _has(name, "any_modality"):
         records = records.each(_of_any_modality)
     if not allow_leak:
@@ -141,6 +150,9 @@ def choose_findings(
     Where a film may show several, all films stay, and their labels hold what --findings names, or all but "No Finding".
     """
     findings, with_others = reading.findings, reading.with_others
+    if reading.is_common and (several or single_label or with_others):
+        left_out = {*data.COMMON_FINDINGS} - {*records.findings} | ({data.NO_FINDING} if several else set())
+        findings = tuple(name for name in data.COMMON_FINDINGS if name not in left_out)
     if several:
         if with_others:
             raise click.UsageError("--with-others does not go with films of several findings: all films are kept")
@@ -202,7 +214,7 @@ def read_sources(
         if as_splits and readers.count(reader) > 1 and is_ours:
             part = replace(part, films=tuple(replace(film, split=film.split or short) for film in part))
         name = _unlike(short if is_ours else reader, parts)
-        parts[name], own[name] = part, "" if is_ours and not as_splits else reader
+        parts[name], own[name] = part, "" if is_ours and not as_splits else data.PATIENTS_OF.get(reader, reader)
     whose = dict.fromkeys(parts, "all") if same_patients else data.patient_namespaces(parts, places)
     whose |= {name: reader for name, reader in own.items() if reader and not same_patients}
     merged = data.merge_records(parts, patients=whose, name_sources=not as_splits, keep_repeats=as_splits)

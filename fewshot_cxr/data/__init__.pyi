@@ -7,6 +7,8 @@ from .choose import mark_unstated as mark_unstated
 from .choose import rename_findings as rename_findings
 from .choose import support_films as support_films
 from .choose import take_per_finding as take_per_finding
+from .common_findings import COMMON as COMMON
+from .common_findings import COMMON_FINDINGS as COMMON_FINDINGS
 from .dataset import DatasetFilms as DatasetFilms
 from .dataset import XrayDataset as XrayDataset
 from .dataset import findings_table as findings_table
@@ -23,6 +25,7 @@ from .masks import lung_masks as lung_masks
 from .merge import merge_records as merge_records
 from .merge import namespace_notes as namespace_notes
 from .merge import patient_namespaces as patient_namespaces
+from .readers import PATIENTS_OF as PATIENTS_OF
 from .readers import READERS as READERS
 from .readers import read_dataset as read_dataset
 from .readers.chestxray14 import NO_FINDING as NO_FINDING

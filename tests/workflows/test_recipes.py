@@ -66,7 +66,7 @@ def folders(tmp_path):
 
 
 def test_the_recipes_of_the_five_systems_are_there():
-    assert sorted(recipe_names()) == sorted(NAMES)
+    assert sorted(recipe_names()) == sorted([*NAMES, "common-base"])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -223,6 +223,21 @@ def test_every_recipe_runs_on_its_own_layout(name, published, folders):
         assert (out / file).is_file(), file
     assert {"learning.png", "roc.png"} <= {path.name for path in (out / "figures").iterdir()}
     assert (out / "tables" / "per_class.csv").is_file()
+
+
+@pytest.mark.slow
+def test_one_encoder_is_trained_on_any_of_the_sets(folders):
+    """Each set looks for some of the findings; a film of another set is neither an example of them nor against them."""
+    recipe = load_recipe("common-base")
+    readers = ["chexpert", "padchest", "chestxray14"]
+    sources = lay_out(folders, readers)
+    films = read_recipe_films(recipe, sources)
+    assert {film.attributes["dataset"] for film in films} == set(readers)
+    done = run_recipe(recipe, sources, out=folders / "run", smoke=True, settings={**TINY, "size_px": 72})
+    assert done.result.kind == "multi_label"
+    assert set(done.result.findings) <= set(recipe.findings.keep)
+    hernia = next(film for film in films if film.attributes["dataset"] == "chexpert").unstated
+    assert "Hernia" in hernia
 
 
 def test_a_siamese_recipe_from_films_to_figures(coronahack, tmp_path):

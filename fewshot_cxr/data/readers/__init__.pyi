@@ -1,6 +1,8 @@
-from .chestxray14 import BoundingBox as BoundingBox
+from .boxes import BoundingBox as BoundingBox
+from .brax import read_brax as read_brax
 from .chestxray14 import read_bounding_boxes as read_bounding_boxes
 from .chestxray14 import read_chestxray14 as read_chestxray14
+from .chexpert import read_chexpert as read_chexpert
 from .coronahack import read_coronahack as read_coronahack
 from .covid19_radiography import read_covid19_radiography as read_covid19_radiography
 from .covid_chestxray import read_covid_chestxray as read_covid_chestxray
@@ -8,5 +10,15 @@ from .covidx import read_covidx as read_covidx
 from .data_frame import read_dataframe as read_dataframe
 from .image_folder import read_image_folder as read_image_folder
 from .manifest import read_manifest as read_manifest
+from .mimic_cxr_jpg import read_mimic_cxr_jpg as read_mimic_cxr_jpg
+from .padchest import read_padchest as read_padchest
+from .rsna_pneumonia import read_rsna_boxes as read_rsna_boxes
+from .rsna_pneumonia import read_rsna_pneumonia as read_rsna_pneumonia
+from .siim_acr import read_siim_acr as read_siim_acr
+from .table import PATIENTS_OF as PATIENTS_OF
 from .table import READERS as READERS
 from .table import read_dataset as read_dataset
+from .tuberculosis import read_montgomery as read_montgomery
+from .tuberculosis import read_shenzhen as read_shenzhen
+from .vindr_cxr import read_vindr_boxes as read_vindr_boxes
+from .vindr_cxr import read_vindr_cxr as read_vindr_cxr

@@ -12,10 +12,10 @@ from dataclasses import replace
 from functools import lru_cache
 from operator import itemgetter
 from pathlib import Path
-from typing import NamedTuple
 
 from fewshot_cxr._checks import lookup
 from fewshot_cxr.data.images import is_image_name
+from fewshot_cxr.data.readers.boxes import BoundingBox, Boxes, checked_box
 from fewshot_cxr.data.readers.csv_table import read_rows, read_text
 from fewshot_cxr.data.readers.gathering import Gathering, Row, first_file
 from fewshot_cxr.records import Record, Records
@@ -42,16 +42,6 @@ _FILM = ("Image Index", "Finding Labels", "Follow-up #")
 _PATIENT = ("Patient ID", "Patient Age", "Patient Gender", "View Position")
 _AGE = re.compile(r"(\d+(?:\.\d*)?)([YMWD]?)")  # "58", and as in DICOM "058Y", "011M", "003W", "013D"
 _PER_YEAR = {"": 1.0, "Y": 1.0, "M": 12.0, "W": 365.25 / 7, "D": 365.25}
-
-
-class BoundingBox(NamedTuple):
-    """Where a radiologist marked a finding, in pixels of the released 1024 x 1024 film; (x, y) is the top left."""
-
-    finding: str
-    x: float
-    y: float
-    width: float
-    height: float
 
 
 def read_chestxray14(root: str | Path, *, table: str = "newest", classes: str = "multi_label") -> Records:
@@ -179,7 +169,7 @@ def _notes(records: Records, listed: set[str], paths: dict[str, str]) -> Iterato
         yield f"{n_on_both} patients are in both official splits"
 
 
-def read_bounding_boxes(root: str | Path) -> dict[str, tuple[BoundingBox, ...]]:
+def read_bounding_boxes(root: str | Path) -> Boxes:
     """Read BBox_List_2017.csv, the marked findings of about a thousand films.
 
     Args:
@@ -197,19 +187,9 @@ def read_bounding_boxes(root: str | Path) -> dict[str, tuple[BoundingBox, ...]]:
     boxes: defaultdict[str, list[BoundingBox]] = defaultdict(list)
     for number, row in enumerate(rows, start=2):
         if any(row):
-            name, box = _box(path, number, row)
-            boxes[name].append(box)
+            # Only the first two columns have a name of their own: "Bbox [x,y,w,h],,," makes seven of four numbers.
+            name, label, *numbers = (cell.strip() for cell in [*row, "", ""][:6])
+            finding = {"Infiltrate": "Infiltration"}.get(label, label)
+            known = finding if finding in FINDINGS else ""
+            boxes[name].append(checked_box(path, number, known, numbers, is_corners=False))
     return {name: tuple(found) for name, found in boxes.items()}
-
-
-def _box(path: Path, number: int, row: list[str]) -> tuple[str, BoundingBox]:
-    # Only the first two columns have a name of their own: "Bbox [x,y,w,h],,," makes seven of four numbers.
-    try:
-        name, label, *numbers = (cell.strip() for cell in row[:6])
-        x, y, width, height = map(float, numbers)
-    except ValueError:
-        raise ValueError(f"{path}, row {number}: a film, a finding, x, y, w and h were expected, got {row}") from None
-    finding = {"Infiltrate": "Infiltration"}.get(label, label)
-    if finding not in FINDINGS or not (min(x, y) >= 0 and 0 < width < math.inf and 0 < height < math.inf):
-        raise ValueError(f"{path}, row {number} is no box of one of the 14 findings: {row}")
-    return name, BoundingBox(finding, x, y, width, height)

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from fewshot_cxr._checks import lookup
 from fewshot_cxr.data.readers.csv_table import number_of, read_rows
 from fewshot_cxr.data.readers.gathering import Gathering, Row, StateOf, wrong_root
+from fewshot_cxr.data.readers.views import asked_names
 from fewshot_cxr.records import Record, Records
 
 FRONTAL = ("PA", "AP", "AP Supine", "AP semi erect", "AP erect")
@@ -75,8 +76,9 @@ def read_covid_chestxray(
     """
     table = _find_table(Path(root))
     form, rows, notes = read_covid_list(table, findings=finding_level)
-    asked_views = _asked("views", views, VIEWS, (row.film.view for row in rows))
-    asked_modality = _asked("modality", modality, _MODALITIES, (row.film.attributes["modality"] for row in rows))
+    asked_views = asked_names("views", views, (*VIEWS, *(row.film.view for row in rows)))
+    there = (row.film.attributes["modality"] for row in rows)
+    asked_modality = asked_names("modality", modality, (*_MODALITIES, *there))
     gathering = Gathering(table.parent)
     for row in rows:
         if not row.fault and not _is_asked(row.film.attributes["modality"], asked_modality):
@@ -96,18 +98,6 @@ def _find_table(root: Path) -> Path:
     if not found:
         raise wrong_root(root, _EXPECTED)
     return found[0]
-
-
-def _asked(option: str, names: tuple[str, ...], known: tuple[str, ...], present: Iterable[str | None]) -> set[str]:
-    """Return the asked values in lower case; empty: all of them."""
-    if isinstance(names, str):
-        raise TypeError(f"{option} must be a tuple of names, got the text {names!r}; write ({names!r},)")
-    choices = {name: name for name in (*known, *filter(None, present), "all")}
-    if option == "views":
-        choices["frontal"] = "frontal"
-    by_case = {name.casefold(): name for name in choices}
-    asked = {lookup(choices, by_case.get(name.casefold(), name), what=option).casefold() for name in names}
-    return set() if "all" in asked else asked
 
 
 def _is_asked(value: str, asked: set[str]) -> bool:

@@ -13,6 +13,7 @@ from fewshot_cxr.data.readers.lost_films import lost_films
 from fewshot_cxr.data.readers.repeated_rows import AGREE, JOIN, FilmRow, Placed, conflict_notes, one_film_each
 from fewshot_cxr.records import Problem, Record, Records, count_reasons, resolve_below
 
+_MOST_FOLDERS = 2_000
 StateOf = Callable[[str, Path, int | None], tuple[str, str, str]]
 
 
@@ -143,25 +144,18 @@ def wrong_root(root: Path, expected: str) -> FileNotFoundError:
 
 
 def file_states(root: Path) -> StateOf:
-    """Return a function from (path, table, row) to (path below the root, kind of problem or "", what is wrong or "").
-
-    Each folder is listed once: asking the file system about every one of 100,000 films takes far longer.
-    """
-    real_root = root.resolve()
-    listings: dict[str, dict[str, int]] = {}
+    """Return a function from (path, table, row) to (path below the root, kind of problem or "", its reason or "")."""
+    folders = _Folders(root)
 
     def look(name: str, table: Path, row: int | None) -> tuple[str, str, str]:
         folder, _, file = name.rpartition("/")
-        if folder in listings and listings[folder].get(file, 0) > 0 and name[0] != "/":
+        if folders.known(folder).get(file, 0) > 0 and name[0] != "/":
             return name, "", ""  # most films: their folder is known, under this very name, and they are no links
         if os.path.isabs(name) or ".." in name.split("/"):
-            name = _insist_below(table, row, name, root).relative_to(real_root).as_posix()
+            name = _insist_below(table, row, name, root).relative_to(folders.real_root).as_posix()
         name = os.path.normpath(name).replace(os.sep, "/")
         folder, _, file = name.rpartition("/")
-        if folder not in listings:
-            _insist_below(table, row, folder or ".", root)
-            listings[folder] = _list_sizes(real_root, folder)
-        size = listings[folder].get(file)
+        size = folders.listed(folder, table, row).get(file)
         if size == -1:
             size = _size_of_link(table, row, name, root)
         if size is None:
@@ -177,6 +171,43 @@ def file_states(root: Path) -> StateOf:
         return found if plain == cell else look(plain, table, row)
 
     return state
+
+
+class _Folders:
+    """Folders below a root, each listed once: asking about every one of 100,000 films by itself takes far longer.
+
+    Of many folders (MIMIC-CXR-JPG has 230,000) the last ones are remembered.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root, self.real_root = root, root.resolve()
+        self._sizes: dict[str, dict[str, int]] = {}
+        self._real = {""}  # they lie below the root by their own names, without a link on the way
+
+    def known(self, folder: str) -> dict[str, int]:
+        """Return size by name of a folder that was listed before, else nothing; -1 stands for a link."""
+        return self._sizes.get(folder, {})
+
+    def listed(self, folder: str, table: Path, row: int | None) -> dict[str, int]:
+        """Return size by name of a folder; table and row are for the error where it leaves the root."""
+        if folder not in self._sizes:
+            if not self._is_real(folder):
+                _insist_below(table, row, folder or ".", self._root)
+            if len(self._sizes) >= _MOST_FOLDERS:
+                del self._sizes[next(iter(self._sizes))]
+            self._sizes[folder] = _list_sizes(self.real_root, folder)
+        return self._sizes[folder]
+
+    def _is_real(self, folder: str) -> bool:
+        if folder in self._real:
+            return True
+        above = folder.rpartition("/")[0]
+        if folder.startswith(("/", "..")) or not self._is_real(above) or (self.real_root / folder).is_symlink():
+            return False
+        if len(self._real) >= _MOST_FOLDERS:
+            self._real = {""}
+        self._real.add(folder)
+        return True
 
 
 def _list_sizes(real_root: Path, folder: str) -> dict[str, int]:

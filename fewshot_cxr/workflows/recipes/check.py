@@ -59,6 +59,8 @@ def check_recipes(
 
 def _try(recipe: Recipe, variant: str, data_root: Path, out: Path, *, seed: int, compute: Compute | None) -> CheckRow:
     sources = [(reader, data_root / _FOLDERS.get(reader, reader)) for reader in recipe.data]
+    if recipe.findings.is_common:
+        sources = [(reader, path) for reader, path in sources if path.is_dir()]
     begin = time.perf_counter()
     try:
         done = run_recipe(

@@ -53,6 +53,7 @@ class FindingRules:
         without: of several, films that show none stay, as negatives.
         per_finding: at most so many films of each, sampled by seed; 0: all.
         looked_for: reader -> the findings that its set states; the others are neither present nor absent there.
+        is_common: findings have the names of `data.COMMON_FINDINGS`, and any of the data sets may be left out.
     """
 
     keep: tuple[str, ...] = ()
@@ -62,6 +63,7 @@ class FindingRules:
     without: bool = True
     per_finding: _Count = 0
     looked_for: Mapping[str, Any] = field(default_factory=dict)
+    is_common: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

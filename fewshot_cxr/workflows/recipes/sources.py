@@ -5,7 +5,16 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from fewshot_cxr.data import NO_FINDING, keep_findings, mark_unstated, merge_records, read_dataset, rename_findings
+from fewshot_cxr.data import (
+    COMMON,
+    NO_FINDING,
+    PATIENTS_OF,
+    keep_findings,
+    mark_unstated,
+    merge_records,
+    read_dataset,
+    rename_findings,
+)
 from fewshot_cxr.data import take_per_finding as take_films
 from fewshot_cxr.records import Record, Records
 from fewshot_cxr.unknown_patients import is_unknown
@@ -27,10 +36,10 @@ def read_recipe_films(recipe: Recipe, sources: Sources) -> Records:
     Raises:
         ValueError: no source, or one of the recipe's own data sets is there and another is not.
     """
-    readers = [reader for reader, _ in sources]
+    readers, is_common = [reader for reader, _ in sources], recipe.findings.is_common
     own = [reader for reader in recipe.data if reader in readers]
     lacking = [reader for reader in recipe.data if reader not in readers]
-    if not sources or (own and lacking):
+    if not sources or (own and lacking and not is_common):
         wanted = " ".join(f"--data {reader}:PATH" for reader in lacking or recipe.data)
         raise ValueError(f"the recipe {recipe.name} is for {' and '.join(recipe.data)}: add {wanted}, or a manifest")
     parts: dict[str, Records] = {}
@@ -38,8 +47,8 @@ def read_recipe_films(recipe: Recipe, sources: Sources) -> Records:
     for reader, path in sources:
         count = readers[: len(parts)].count(reader)
         name = f"{reader}-{count + 1}" if count else reader
-        read = read_dataset(reader, path, **recipe.reading(reader))
-        parts[name], patients[name] = read.each(partial(_named_by_path, reader)), reader
+        read = read_dataset(reader, path, findings=COMMON if is_common else None, **recipe.reading(reader))
+        parts[name], patients[name] = read.each(partial(_named_by_path, reader)), PATIENTS_OF.get(reader, reader)
     return merge_records(parts, patients=patients, name_sources=len(parts) > 1).each(_with_bare_ids)
 
 
@@ -60,7 +69,8 @@ def choose_recipe_findings(recipe: Recipe, records: Records, readers: Sequence[s
     Raises:
         ValueError: no film is left.
     """
-    rules, is_own = recipe.findings, set(readers) <= set(recipe.data)
+    rules = recipe.findings
+    is_own = rules.is_common or set(readers) <= set(recipe.data)
     is_asked = recipe.is_given("rename")
     known = {old: new for old, new in rules.rename.items() if is_asked or old in records.findings}
     records = rename_findings(records, known)
