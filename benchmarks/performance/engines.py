@@ -3,10 +3,11 @@
     python benchmarks/performance/engines.py [--films 20000] [--json FILE] [--smoke]
 
 Films are PNG files of 16 px, each unlike the others, and the encoder is a small ResNet-9 that is not taught: what is
-measured is the way from a table to committed shards. First the shards are made by this process, then by a Ray cluster
-of two workers on this machine, one encoder of which is killed when half of the shards are there. Memory is that of this
-process and all it has started, without pages of libraries, when a tenth, half and all of the shards are there. After
-that the shards are read: each row must be there once, and both engines must have written the same bytes. Linux only.
+measured is the way from a table to committed shards, by encoders of one thread each. First the shards are made by this
+process, then by a Ray cluster of two workers on this machine, one encoder of which is killed when half of the shards
+are there. Memory is that of this process and all it has started, without pages of libraries, when a tenth, half and all
+of the shards are there. After that the shards are read: each row must be there once, and both engines must have written
+the same bytes. Linux only.
 """
 
 import os
@@ -19,6 +20,7 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
+import torch
 from PIL import Image
 from question import Answer, Mark, settings, tell
 
@@ -101,7 +103,7 @@ def kill_an_encoder() -> None:
 
 def on_cluster(plan: engines.Plan, work: engines.Work) -> Watched:
     """Make the shards on two workers of this machine."""
-    os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
+    os.environ |= {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_raylet_start_wait_time_s": "300"}
     import ray
     from ray.cluster_utils import Cluster
 
@@ -130,6 +132,7 @@ def main() -> None:
     parser = settings(__doc__)
     parser.add_argument("--films", type=int, default=20_000)
     asked = parser.parse_args()
+    torch.set_num_threads(1)  # more would wait for each other most of the time in a network so small
     n_films, rows, marks = 60 if asked.smoke else asked.films, list[list[str]](), list[Mark]()
     options = {"image_spec": ImageSpec(size_px=SIZE_PX), "embedding_dim": 16, "seed": 0, "width": 4}
     work = engines.Embedding(build_encoder("resnet9", **options).eval())

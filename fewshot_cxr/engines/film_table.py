@@ -14,7 +14,7 @@ from fewshot_cxr.data.readers.columns import take_columns
 from fewshot_cxr.data.readers.csv_table import declared_delimiter
 from fewshot_cxr.data.readers.manifest import lead_facts, root_of
 from fewshot_cxr.data.readers.table_rows import TableRows
-from fewshot_cxr.engines.places import is_far, opened, whole_address
+from fewshot_cxr.engines.places import is_far, opened, stamp_of, whole_address
 from fewshot_cxr.records import Record
 
 _PARQUET = (".parquet", ".pq")
@@ -51,6 +51,7 @@ class FilmTable:
         starts: of a CSV, where each shard begins, in bytes.
         path_suffix: put behind every path that does not end with it.
         patient_pattern: finds the patient in a path.
+        stamp: size and time of writing, by which a change is known; None: it lies elsewhere.
     """
 
     address: str
@@ -64,6 +65,7 @@ class FilmTable:
     starts: tuple[int, ...] = field(default=(), repr=False)
     path_suffix: str = ""
     patient_pattern: str | None = None
+    stamp: tuple[int, int] | None = None
 
     @property
     def n_shards(self) -> int:
@@ -82,7 +84,7 @@ class FilmTable:
             OSError: the table has changed since it was looked through.
         """
         rows = [row if any(row) else ["-"] for row in self._rows(shard)]  # of a Parquet file: it names no film
-        if len(rows) != len(self.span(shard)):
+        if len(rows) != len(self.span(shard)) or self.stamp != stamp_of(self.address):
             raise OSError(f"{self.address} has changed since the run began: begin anew in another folder (--shards)")
         gathered = _Gathered()
         how = (Path(self.address), self.names, dict(self.taken), patient_of_path(self.patient_pattern))
@@ -141,6 +143,7 @@ def scan_table(
         ValueError: it is no such table, or has no column that names the film, or the finding where that is needed.
     """
     address = whole_address(address)
+    stamp = stamp_of(address)
     with opened(address) as file:
         names, lead, more = _scan_parquet(file) if _is_parquet(address) else _scan_csv(file, address, rows_per_shard)
     if not more["n_rows"]:
@@ -156,6 +159,7 @@ def scan_table(
         rows_per_shard=rows_per_shard,
         path_suffix=path_suffix,
         patient_pattern=patient_pattern,
+        stamp=stamp,
         **more,
     )
 

@@ -26,6 +26,14 @@ def is_far(address: str) -> bool:
     return "://" in address and not address.startswith(_HERE)
 
 
+def stamp_of(address: str) -> tuple[int, int] | None:
+    """Return size and time of writing (nanoseconds) of a file; None of one that lies elsewhere, or is not there."""
+    if is_far(address) or not os.path.exists(address):
+        return None
+    found = os.stat(address)
+    return found.st_size, found.st_mtime_ns
+
+
 def opened(address: str) -> IO[bytes]:
     """Open a file for reading.
 

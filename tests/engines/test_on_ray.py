@@ -26,6 +26,7 @@ def cluster():
     small = {"object_store_memory": 100 * 2**20}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        patch.setenv("RAY_raylet_start_wait_time_s", "300")  # beside other work a start takes long
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **small})
         cluster.workers = [cluster.add_node(num_cpus=2, **small) for _ in range(2)]
         ray.init(cluster.address, log_to_driver=False, logging_level="ERROR")

@@ -145,6 +145,16 @@ def test_what_befalls_a_film_meanwhile_costs_its_row_alone(place, tmp_path):
             np.testing.assert_array_equal(vector, vectors[row])  # to the last bit
 
 
+def test_a_table_that_is_changed_meanwhile_ends_the_run(place, tmp_path):
+    table, text = place.films.root / "other.csv", place.table.read_text()
+    table.write_text(text)
+    plan = plan_of(place, tmp_path / "shards", table=table)
+    time.sleep(0.02)
+    table.write_text(text.replace("normal,", "norma1,"))
+    with pytest.raises(OSError, match="other.csv has changed since the run began: begin anew in another folder"):
+        engines.run_here(plan, embedding(place), [0], device="cpu")
+
+
 def test_a_root_that_is_gone_commits_nothing(place, tmp_path):
     plan = plan_of(place, tmp_path / "shards")
     gone = engines.scan_table(str(place.table), ROWS, root=str(tmp_path / "unmounted"))
