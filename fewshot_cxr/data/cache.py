@@ -28,6 +28,7 @@ from fewshot_cxr.data.film import DecodingFacts, notes_of_films, takes_any_modal
 from fewshot_cxr.data.images import decode_film, is_read_anew
 from fewshot_cxr.data.packs import Facts, Places, file_hash, read_packs, write_listing
 from fewshot_cxr.data.plain_file import check_plain
+from fewshot_cxr.data.quiet import quiet
 from fewshot_cxr.data.square import RECIPE_VERSION, to_square
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.records import Problem, Records, resolve_below
@@ -248,7 +249,9 @@ def _decode(
     with whole_file(pack) as part:
         with part.open("wb") as opened:
             for keys in _slices(list(files), _CHUNK):
-                for key, film in zip(keys, pool.map(decode, keys), strict=True):
+                with quiet:  # of all of them: to enter it anew for each film takes a third of a small one's time
+                    films = list(pool.map(decode, keys))
+                for key, film in zip(keys, films, strict=True):
                     if isinstance(film, str):
                         unreadable[key] = film
                     else:

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
+from scipy import ndimage
 
 from fewshot_cxr.data.synthetic import SCANNERS, SYNTHETIC_FINDINGS, draw_film
-from fewshot_cxr.evaluation.audit.burnt_in import Box, burnt_in_text
+from fewshot_cxr.evaluation.audit.burnt_in import Box, _calmed, _extreme, burnt_in_text
 
 N_FILMS, SIZE_PX = 60, 256
 TEXTS = ("R", "L", "PA", "AP", "PORTABLE", "12.03.2020", "ERECT 10:42", "L 2")
@@ -125,3 +126,14 @@ def test_frames_lines_and_blocks_are_no_letters():
     film[20:22, 10:200] = film[30:200, 240:242] = 220
     film[230:240, 20:32] = 220
     assert burnt_in_text(film) == ()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 9), (31, 4), (40, 57)])
+def test_its_filters_are_those_of_scipy(shape):
+    film = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    assert np.array_equal(_calmed(_calmed(film.T).T), ndimage.uniform_filter(film, 3, mode="nearest"))
+    for width_px in (3, 6, 9):
+        least = ndimage.minimum_filter(film, width_px, mode="nearest")
+        most = ndimage.maximum_filter(film, width_px, mode="nearest", origin=width_px % 2 - 1)
+        assert np.array_equal(_extreme(film, width_px, np.minimum), least)
+        assert np.array_equal(_extreme(film, width_px, np.maximum), most)

@@ -150,24 +150,34 @@ def _relief(film: Film, width_px: int) -> Film:
     Source: Serra, "Image Analysis and Mathematical Morphology", 1982, chapter 12.
     """
     # Averaged first, or the square would follow the darkest grains.
-    calm = ndimage.uniform_filter(film, 3, mode="nearest")
+    calm = _calmed(_calmed(film.T).T)
     ground = _extreme(_extreme(calm, width_px, np.minimum), width_px, np.maximum)
     relief: Film = film - np.minimum(film, ground)
     return relief
 
 
+def _calmed(film: Film) -> Film:
+    """Average each pixel with its neighbours to the left and to the right: what SciPy's does on bytes, faster."""
+    padded = _padded(film, 1, 1).astype(np.uint16)
+    return ((padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]) // 3).astype(np.uint8)
+
+
+def _padded(film: NDArray[Any], before: int, after: int) -> NDArray[Any]:
+    """Repeat the first and the last column: a tenth of the time of NumPy's own on a small film."""
+    return np.concatenate([film[:, :1].repeat(before, 1), film, film[:, -1:].repeat(after, 1)], axis=1)
+
+
 def _extreme(film: NDArray[Any], width_px: int, pick: Callable[..., NDArray[Any]]) -> NDArray[Any]:
     """Replace each pixel by the extreme of a square around it: ten times faster than SciPy's on bytes."""
     before = width_px // 2 if pick is np.minimum else (width_px - 1) // 2
-    padded = np.pad(film, (before, width_px - 1 - before), mode="edge")
     for _ in range(2):
-        done = 1
+        done, padded = 1, _padded(film, before, width_px - 1 - before)
         while done < width_px:
             step = min(done, width_px - done)
             padded = pick(padded[:, step:], padded[:, :-step])
             done += step
-        padded = padded.T
-    return padded
+        film = padded.T
+    return film
 
 
 def _means(values: Film, labels: NDArray[np.int32], where: NDArray[np.bool_], n_labels: int) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """Near duplicates: the same film saved twice, told by its registered pixels."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from fewshot_cxr._processors import n_processors
 from fewshot_cxr._progress import Bar, tell
 from fewshot_cxr.evaluation.audit.perceptual_hash import candidate_pairs, check_gray, equalised, perceptual_hash
 from fewshot_cxr.evaluation.audit.registration import registered_correlations
+from fewshot_cxr.evaluation.episodic.threads import in_order
 
 SMALL_PX = 64
 # Among the candidates of 1,432 real films (2026-11-21) the weakest pair that the eye calls one exposure has 0.959
@@ -81,20 +82,18 @@ def near_duplicates(
         raise ValueError(f"each film needs its hash, got {len(hashes)} hashes of {len(small_films)} small films")
     check_at_least(min_correlation, -1, "min_correlation")
     pairs, hamming = candidate_pairs(hashes, max_hamming=max_hamming)
-    parts, found, n_done = _parts(pairs), [], 0
-    pool = ThreadPoolExecutor(n_workers or n_processors())
-    try:
-        for rows, correlations in zip(
-            parts, pool.map(lambda rows: confirm(small_films, pairs[rows]), parts), strict=True
-        ):
-            for place in np.flatnonzero(correlations >= min_correlation):
-                a, b = pairs[rows[place]].tolist()
-                found.append(NearPair(a, b, int(hamming[rows[place]]), float(correlations[place])))
-            n_done += len(rows)
-            tell(progress, n_done, len(pairs))
-    finally:
-        pool.shutdown(cancel_futures=True)  # so that a stop by hand waits for no queue
+    found, n_done, work = [], 0, partial(_confirm_part, small_films, pairs)
+    for rows, correlations in in_order(work, _parts(pairs), n_workers or n_processors()):
+        for place in np.flatnonzero(correlations >= min_correlation):
+            a, b = pairs[rows[place]].tolist()
+            found.append(NearPair(a, b, int(hamming[rows[place]]), float(correlations[place])))
+        n_done += len(rows)
+        tell(progress, n_done, len(pairs))
     return tuple(sorted(found, key=lambda pair: (pair.a, pair.b)))
+
+
+def _confirm_part(films: np.ndarray, pairs: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    return confirm(films, pairs[rows])
 
 
 def _parts(pairs: NDArray[np.int64]) -> list[NDArray[np.int64]]:
