@@ -252,7 +252,7 @@ def _resting(films: Tensor) -> _Resting:
 def _inner_moved(films: Tensor, pose: Tensor, every: int = 1) -> Tensor:
     """Sample films (n, S, S) at pose * places by linear interpolation; beyond the edge the edge goes on."""
     places = _places_of_poses(films.shape[1], every)
-    grid = (pose @ places.flatten(1)).unflatten(1, places.shape[1:])
+    grid = (pose @ places.flatten(1)).view(len(pose), *places.shape[1:])
     moved = functional.grid_sample(films[:, None], grid, padding_mode="border", align_corners=False)
     return moved.flatten(1)
 
