@@ -1,4 +1,4 @@
-"""What films cost: decoding, the cache, waiting for batches, memory, and the reader of a large table.
+"""What films cost: the cache, waiting for batches, memory, and the reader of a large table.
 
     python benchmarks/data.py [--films 512] [--rows 112120]
 
@@ -63,17 +63,6 @@ def batches(records: Records, place: Path) -> None:
     cached, decoded = best_of(20, partial(films.rows, rows)), best_of(3, partial(decode, records, rows, 224))
     line("64 films at 224 px, from the cache", f"{1000 * cached:.2f} ms")
     line("the same, decoded by Pillow", f"{1000 * decoded:.0f} ms", f"{decoded / cached:.0f} x as long")
-
-
-def building(records: Records, place: Path) -> None:
-    for n_workers in (1, os.cpu_count()):
-        start = time.perf_counter()
-        cache_films(records, ImageSpec(size_px=224), folder=place / f"workers{n_workers}", n_workers=n_workers)
-        seconds = time.perf_counter() - start
-        line(f"cache built with {n_workers} threads", f"{len(records) / seconds:.0f} films/s")
-    start = time.perf_counter()
-    cache_films(records, ImageSpec(size_px=224), folder=place / f"workers{os.cpu_count()}")
-    line("found again", f"{len(records) / (time.perf_counter() - start):.0f} films/s")
 
 
 def waiting(records: Records, place: Path) -> None:
@@ -143,7 +132,6 @@ def main() -> None:
         (place / "films").mkdir()
         records = make_films(place / "films", arguments.films)
         batches(records, place)
-        building(records, place)
         waiting(records, place)
         memory(records, place)
         large_table(place, arguments.rows)
