@@ -180,7 +180,10 @@ class _Folders:
     """
 
     def __init__(self, root: Path) -> None:
-        self._root, self.real_root = root, root.resolve()
+        self._root, self.real_root = (
+            root,
+            str(root.resolve()),
+        )  # text: a Path for each folder takes longer than its listing
         self._sizes: dict[str, dict[str, int]] = {}
         self._real = {""}  # they lie below the root by their own names, without a link on the way
 
@@ -202,7 +205,7 @@ class _Folders:
         if folder in self._real:
             return True
         above = folder.rpartition("/")[0]
-        if folder.startswith(("/", "..")) or not self._is_real(above) or (self.real_root / folder).is_symlink():
+        if folder.startswith(("/", "..")) or not self._is_real(above) or os.path.islink(f"{self.real_root}/{folder}"):
             return False
         if len(self._real) >= _MOST_FOLDERS:
             self._real = {""}
@@ -210,11 +213,11 @@ class _Folders:
         return True
 
 
-def _list_sizes(real_root: Path, folder: str) -> dict[str, int]:
+def _list_sizes(real_root: str, folder: str) -> dict[str, int]:
     """Return size by name for one folder; -1 stands for a link, which is looked at one by one."""
     sizes: dict[str, int] = {}
     try:
-        with os.scandir(real_root / folder) as entries:
+        with os.scandir(f"{real_root}/{folder}") as entries:
             for entry in entries:
                 if entry.is_symlink():
                     sizes[entry.name] = -1

@@ -22,6 +22,7 @@ _OTHERS = (
 )
 _SPLITS = {"validate": "val"}
 _NO_LABELS = Stated((), (), "")
+_NO_FILM = Record("", ())
 _NO_ATTRIBUTES: dict[str, str] = {}  # one for all: of 377,110 an empty one each would be 24 MB
 
 
@@ -83,6 +84,8 @@ def _splits(table: Path) -> dict[str, str]:
 
 def _row(number: int, cells: Cells, *, split_of: dict[str, str], said: dict[str, Stated], wanted: Views) -> Row:
     film, patient, study, view = cells
+    if unasked := wanted.unasked(view):
+        return Row(number, _NO_FILM, "", unasked)
     labelled = said.get(study, _NO_LABELS)
     split = split_of.get(film) or split_of.get(patient)
     record = Record(
@@ -97,4 +100,4 @@ def _row(number: int, cells: Cells, *, split_of: dict[str, str], said: dict[str,
     )
     fault = labelled.fault or ("" if film and patient and study else "the row names no film")
     no_labels = "" if study in said else "their study has no labels"
-    return Row(number, record, fault, wanted.unasked(view) or no_labels or labelled.unasked)
+    return Row(number, record, fault, no_labels or labelled.unasked)

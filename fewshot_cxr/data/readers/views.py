@@ -41,12 +41,14 @@ class Views:
     def __init__(self, asked: tuple[str, ...], frontal: tuple[str, ...], others: tuple[str, ...]) -> None:
         self._asked = asked_names("views", asked, (*frontal, *others))
         self._frontal = {name.casefold() for name in frontal}
+        self._told: dict[str, str] = {}
         meant = f"; {FRONTAL} means {', '.join(frontal)}" if FRONTAL in self._asked else ""
         self.note = f"taken: views {', '.join(asked) or ALL}{meant}"
 
     def unasked(self, view: str) -> str:
         """Return why a film of this view is passed over, or ""."""
-        name = view.casefold()
-        if not self._asked or name in self._asked or (FRONTAL in self._asked and name in self._frontal):
-            return ""
-        return f"view {view or 'not stated'}"
+        if view not in self._told:
+            name = view.casefold()
+            is_asked = not self._asked or name in self._asked or (FRONTAL in self._asked and name in self._frontal)
+            self._told[view] = "" if is_asked else f"view {view or 'not stated'}"
+        return self._told[view]
