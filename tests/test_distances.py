@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy.spatial.distance import cdist
 
-from fewshot_cxr.distances import DISTANCES, class_means, mean_distances, pairwise_distances
+from fewshot_cxr.distances import DISTANCES, TableDistances, class_means, mean_distances, pairwise_distances
 
 SCIPY = {"euclidean": "euclidean", "squared_euclidean": "sqeuclidean", "cosine": "cosine", "l1": "cityblock"}
 
@@ -139,3 +139,16 @@ def test_the_door_is_guarded():
         pairwise_distances(torch.zeros(1, 3), torch.zeros(1, 3), "manhatten")
     with pytest.raises(ValueError, match=r"labels must hold every class 0..n_way-1, got \[0, 2\]"):
         class_means(torch.zeros(2, 1), torch.tensor([0, 2]))
+
+
+@pytest.mark.parametrize("spread", [1.0, 1e-6])
+@pytest.mark.parametrize("distance", sorted(DISTANCES))
+def test_rows_of_a_table_are_measured_as_themselves(distance, spread):
+    draw = torch.Generator().manual_seed(0)
+    table = 1 + spread * torch.randn(30, 8, generator=draw)
+    table[7] = table[3]  # copies must tie
+    rows, columns = torch.randint(30, (40, 9), generator=draw), torch.randint(30, (40, 6), generator=draw)
+    columns[:, :2] = torch.tensor([3, 7])
+    found = TableDistances(table, distance)(rows, columns)
+    torch.testing.assert_close(found, pairwise_distances(table[rows], table[columns], distance), atol=1e-6, rtol=1e-5)
+    assert (found[..., 0] == found[..., 1]).all()

@@ -34,8 +34,7 @@ def prototype(support: Tensor, labels: Tensor, queries: Tensor, *, distance: str
 
 def nearest(support: Tensor, labels: Tensor, queries: Tensor, *, distance: str = "euclidean") -> Tensor:
     """Return the distance to the nearest exemplar of each class."""
-    distances = pairwise_distances(queries, support, distance)
-    return torch.stack([own.amin(dim=-1) for own in _by_class(distances, labels)], dim=-1)
+    return _least(pairwise_distances(queries, support, distance), labels)
 
 
 def knn(support: Tensor, labels: Tensor, queries: Tensor, *, distance: str = "euclidean", k: int = 5) -> Tensor:
@@ -50,16 +49,22 @@ def knn(support: Tensor, labels: Tensor, queries: Tensor, *, distance: str = "eu
     Raises:
         ValueError: k is below 1.
     """
+    return _voted(pairwise_distances(queries, support, distance), labels, k=k)
+
+
+def _least(distances: Tensor, labels: Tensor) -> Tensor:
+    return torch.stack([own.amin(dim=-1) for own in _by_class(distances, labels)], dim=-1)
+
+
+def _voted(distances: Tensor, labels: Tensor, *, k: int = 5) -> Tensor:
     check_at_least(k, 1, "k")
     k = min(k, len(labels))
-    distances = pairwise_distances(queries, support, distance)
     last = distances.topk(k, largest=False).values[..., -1:]
     is_nearer, is_last = distances < last, distances == last
     places_left = k - is_nearer.sum(dim=-1, keepdim=True)
     shares = is_nearer + is_last * (places_left / is_last.sum(dim=-1, keepdim=True))
     votes = torch.stack([own.sum(dim=-1) for own in _by_class(shares.to(distances.dtype), labels)], dim=-1)
-    to_nearest = torch.stack([own.amin(dim=-1) for own in _by_class(distances, labels)], dim=-1)
-    return knn_values(votes, to_nearest, k)
+    return knn_values(votes, _least(distances, labels), k)
 
 
 def knn_values(votes: Tensor, to_nearest: Tensor, k: int) -> Tensor:
@@ -94,6 +99,14 @@ RULES: dict[str, Rule] = {
     "pt_map": pt_map,
     "tim": tim,
 }
+
+OF_EXEMPLARS: dict[str, Callable[..., Tensor]] = {
+    "mean_distance": lambda distances, labels: class_means(distances, labels, dim=-1),
+    "nearest": _least,
+    "knn": _voted,
+}
+"""Rule -> the same, of distances that are there already: (distances (..., n_queries, n_support), labels, **options);
+labels in ascending order."""
 
 TRANSDUCTIVE = frozenset({"bd_cspn", "laplacian_shot", "pt_map", "tim"})
 """Rules that look at all queries of an episode at once: a query's answer depends on the others."""

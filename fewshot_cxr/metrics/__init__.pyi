@@ -5,6 +5,7 @@ from .calibration import class_probabilities as class_probabilities
 from .calibration import distances_of_margins as distances_of_margins
 from .calibration import expected_calibration_error as expected_calibration_error
 from .calibration import fit_temperature as fit_temperature
+from .calibration import largest_log_odds as largest_log_odds
 from .calibration import log_odds as log_odds
 from .calibration import margins as margins
 from .calibration import reliability_bins as reliability_bins
@@ -34,3 +35,4 @@ from .ranking import one_vs_rest as one_vs_rest
 from .ranking import open_set_scores as open_set_scores
 from .ranking import ranking_scores as ranking_scores
 from .ranking import risk_coverage as risk_coverage
+from .ranking import risks_by_number as risks_by_number

@@ -43,9 +43,10 @@ def margins(distances: Tensor) -> Tensor:
     Returns:
         float64, same shape: the smallest distance to another class less the distance to this one; 0 where two tie.
     """
-    nearer = (-distances.double()).movedim(-1, 0).contiguous()
+    # Class by class in memory: along an axis as short as this every operation is several times slower.
+    nearer = (-distances).movedim(-1, 0).contiguous()
     first, second = _largest_two(nearer)
-    return nearer.sub_(torch.where(nearer == first, second, first)).movedim(0, -1)
+    return (nearer.double() - torch.where(nearer == first, second, first)).movedim(0, -1)
 
 
 def distances_of_margins(margins: Tensor) -> Tensor:
@@ -64,14 +65,25 @@ def log_odds(distances: Tensor) -> Tensor:
     Returns:
         float64, same shape: -distance less the logarithm of the sum of exp(-distance) over the other classes.
     """
-    # Class by class in memory: along an axis as short as this every operation is several times slower.
     nearer = (-distances.double()).movedim(-1, 0).contiguous()
     first, second = _largest_two(nearer)
-    # The best class is left out of its own sum before it is added, for beside it the others may round to 0.
-    others_of_best = torch.minimum(nearer, second).sub_(second).exp_().sum(dim=0).sub_(1).log_().add_(second)
+    others_of_best = _others_of_best(nearer, second)
     weights = (nearer - first).exp_()
     others = torch.sub(weights.sum(dim=0), weights, out=weights).log_().add_(first)
     return nearer.sub_(torch.where(nearer == first, others_of_best, others)).movedim(0, -1)
+
+
+def largest_log_odds(distances: Tensor) -> Tensor:
+    """Return the log-odds of the likeliest class, `log_odds(distances).amax(dim=-1)`: float64, shape (...,)."""
+    nearer = (-distances.double()).movedim(-1, 0).contiguous()
+    first, second = _largest_two(nearer)
+    return first - _others_of_best(nearer, second)
+
+
+def _others_of_best(nearer: Tensor, second: Tensor) -> Tensor:
+    """Return the logarithm of the sum of exp(nearer) over all but the best, which is `second` at least."""
+    # The best class is left out of its own sum before it is added, for beside it the others may round to 0.
+    return torch.minimum(nearer, second).sub_(second).exp_().sum(dim=0).sub_(1).log_().add_(second)
 
 
 def _largest_two(values: Tensor) -> tuple[Tensor, Tensor]:
@@ -97,7 +109,8 @@ def brier_score(probabilities: Tensor, labels: Tensor) -> Tensor:
 
     Source: Brier, "Verification of forecasts expressed in terms of probability", 1950, eq. 2.
     """
-    truth = functional.one_hot(labels, probabilities.shape[-1])
+    truth = functional.one_hot(labels, probabilities.shape[-1]).to(probabilities.dtype)
+    truth = truth.T.contiguous().T  # class by class in memory, as the probabilities are
     return (probabilities - truth).square().sum(-1).mean(-1)
 
 

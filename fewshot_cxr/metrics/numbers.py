@@ -39,10 +39,21 @@ class Cells:
                 "it"
             )
         table = confusion.double()
+        wrong = table * _others(table)
+        self._settle(table.diagonal(dim1=-2, dim2=-1), wrong.sum(-1), wrong.sum(-2))
+
+    @classmethod
+    def of(cls, hits: Tensor, misses: Tensor, false_alarms: Tensor) -> "Cells":
+        """Make them of three sums of a confusion matrix, each float64, shape (..., n_way): all that they rest on."""
+        cells = cls.__new__(cls)
+        cells._settle(hits, misses, false_alarms)
+        return cells
+
+    def _settle(self, hits: Tensor, misses: Tensor, false_alarms: Tensor) -> None:
+        self.hits, self.misses, self.false_alarms = hits, misses, false_alarms
+        self.true, self.predicted = hits + misses, hits + false_alarms
         # Sums over the others, not "total minus own": an absent class must give 0 itself, not a rounding error.
-        others = 1 - torch.eye(table.shape[-1], dtype=table.dtype, device=table.device)
-        self.true, self.predicted, self.hits = table.sum(-1), table.sum(-2), table.diagonal(dim1=-2, dim2=-1)
-        self.misses, self.false_alarms = (table * others).sum(-1), (table * others).sum(-2)
+        others = _others(hits)
         self.not_true, self.not_predicted = self.true @ others, self.predicted @ others
         self.rejections = self.not_true - self.false_alarms
         self.total = self.true.sum(-1)
@@ -61,6 +72,10 @@ class Cells:
     def above_chance(self) -> Tensor:
         """Weight of the hits beyond what the sums of rows and columns alone would give, times the total."""
         return self.total * self.hits.sum(-1) - (self.true * self.predicted).sum(-1)
+
+
+def _others(values: Tensor) -> Tensor:
+    return 1 - torch.eye(values.shape[-1], dtype=values.dtype, device=values.device)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,13 +52,16 @@ def one_vs_rest(scores: Tensor, labels: Tensor, n_way: int) -> tuple[Tensor, Ten
     counts = labels.bincount(minlength=n_way)
     if len(counts) > n_way:
         raise ValueError(f"labels must be 0..{n_way - 1}, got {int(labels.max())}; Embeddings relabels for you")
-    scores = _comparable(scores)
-    own = scores[..., torch.arange(len(labels), device=labels.device), labels]
-    # One row of positives per class, padded at the end: inf is sorted there and counts below no score.
-    place = torch.arange(int(counts.max()) if len(labels) else 0, device=labels.device)
-    is_real = place < counts.unsqueeze(-1)
-    rows = labels.new_zeros(is_real.shape).masked_scatter(is_real, labels.argsort(stable=True))
-    return _rank(scores.transpose(-1, -2).contiguous(), own[..., rows].masked_fill(~is_real, math.inf), counts)
+    # Class by class in memory. One row of positives per class, padded at the end: inf is sorted there and counts below
+    # no score.
+    by_class = _comparable(scores).movedim(-1, 0).contiguous()
+    rows, sizes = labels.argsort(stable=True), counts.tolist()
+    own = [some.index_select(-1, row) for some, row in zip(by_class, torch.split(rows, sizes), strict=True)]
+    most = max(sizes, default=0)
+    padded = [functional.pad(some, (0, most - some.shape[-1]), value=math.inf) for some in own]
+    sizes_of_each = counts.reshape(-1, *(1,) * (scores.ndim - 2))
+    auroc, average_precision = _rank(by_class, torch.stack(padded), sizes_of_each)
+    return auroc.movedim(0, -1), average_precision.movedim(0, -1)
 
 
 def _rank(everyone: Tensor, positives: Tensor, n_positive: Tensor) -> tuple[Tensor, Tensor]:
@@ -67,10 +70,15 @@ def _rank(everyone: Tensor, positives: Tensor, n_positive: Tensor) -> tuple[Tens
     everyone, positives = _sorted(everyone), _sorted(positives)
     if n and everyone[..., -1].isnan().any():
         raise ValueError("scores must be numbers, got NaN; look at the embeddings they come from")
-    is_real = torch.arange(positives.shape[-1], device=positives.device) < n_positive.unsqueeze(-1)
+    place = torch.arange(positives.shape[-1], device=positives.device)
+    is_real = place < n_positive.unsqueeze(-1)
     below = torch.searchsorted(everyone, positives)
-    to_here = torch.searchsorted(everyone, positives, right=True)
-    positives_below = torch.searchsorted(positives, positives)
+    to_here, positives_below = below + 1, place.expand_as(below).contiguous()
+    has_ties = (everyone[..., 1:] == everyone[..., :-1]).any(dim=-1)
+    if bool(has_ties.any()):  # they are rare, and cost two searches more
+        everyone, tied = everyone[has_ties], positives[has_ties]
+        to_here[has_ties] = torch.searchsorted(everyone, tied, right=True)
+        positives_below[has_ties] = torch.searchsorted(tied, tied)
     wins = torch.where(is_real, below + to_here, 0).sum(-1)  # twice: a tie counts half
     precision = (n_positive.unsqueeze(-1) - positives_below) / (n - below).clamp_min(1).double()
     n_negative = n - n_positive
@@ -89,6 +97,15 @@ def _sorted(values: Tensor) -> Tensor:
         return values.sort(dim=-1).values
     # On a CPU NumPy's is several times faster, and as fast on one core as on two.
     return torch.from_numpy(np.sort(values.contiguous().numpy(), axis=-1))
+
+
+def _in_order(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the values in ascending order, and their places."""
+    if values.is_cuda:
+        return values.sort(dim=-1)
+    order = np.argsort(values.contiguous().numpy(), axis=-1)
+    places = torch.from_numpy(order)
+    return values.gather(-1, places), places
 
 
 def open_set_scores(known: Tensor, unknown: Tensor) -> tuple[Tensor, Tensor]:
@@ -111,13 +128,19 @@ def open_set_scores(known: Tensor, unknown: Tensor) -> tuple[Tensor, Tensor]:
     Out-of-distribution Image Detection in Neural Networks", 2018, arXiv:1706.02690, section 4.2.
     """
     n_known, n_unknown = known.shape[-1], unknown.shape[-1]
-    is_known = torch.arange(n_known + n_unknown, device=known.device) < n_known
-    auroc, _ = ranking_scores(torch.cat([known, unknown], dim=-1), is_known)
+    known, unknown = _sorted(_comparable(known)), _comparable(unknown).contiguous()
+    for side in (known[..., -1:], unknown):  # NaN is sorted to the end
+        if bool(side.isnan().any()):
+            raise ValueError("scores must be numbers, got NaN; look at the embeddings they come from")
     if not n_known or not n_unknown:
-        return auroc, torch.full_like(auroc, torch.nan)
+        nothing = torch.full(known.shape[:-1], torch.nan, dtype=torch.float64, device=known.device)
+        return nothing, nothing
+    # Twice how often a known film stands above an unknown one: a tie counts half.
+    below, to_here = torch.searchsorted(known, unknown), torch.searchsorted(known, unknown, right=True)
+    wins = 2 * n_known * n_unknown - (below + to_here).sum(-1)
     n_accepted = -(-19 * n_known // 20)  # 95 % rounded up, in whole numbers
-    threshold = known.kthvalue(n_known - n_accepted + 1, dim=-1, keepdim=True).values
-    return auroc, (unknown >= threshold).double().mean(-1)
+    threshold = known[..., n_known - n_accepted, None]
+    return wins.double() / (2 * n_known * n_unknown), (unknown >= threshold).double().mean(-1)
 
 
 def risk_coverage(confidence: Tensor, error: Tensor, coverages: Tensor) -> Tensor:
@@ -143,13 +166,31 @@ def risk_coverage(confidence: Tensor, error: Tensor, coverages: Tensor) -> Tenso
         raise ValueError(f"coverages must be in (0, 1] of one film or more, got {coverages.tolist()} of {n} films")
     # The small step back undoes the rounding of shares such as 7 / 25 * 25.
     n_kept = (coverages.double() * n - 1e-6).ceil().long().clamp(1, n).to(confidence.device)
-    doubt, order = (-confidence).sort(dim=-1)
-    errors = functional.pad(error.double().gather(-1, order).cumsum(-1), (1, 0))
-    last = doubt[..., n_kept - 1].contiguous()
-    start, end = torch.searchsorted(doubt, last), torch.searchsorted(doubt, last, right=True)
-    before = errors.gather(-1, start)
-    share_of_tied = (n_kept - start) / (end - start).double()
-    return (before + share_of_tied * (errors.gather(-1, end) - before)) / n_kept
+    return risks_by_number(confidence, error)[..., n_kept - 1]
+
+
+def risks_by_number(confidence: Tensor, error: Tensor) -> Tensor:
+    """Return `risk_coverage` where the one surest film, the two surest, ... and all n are decided.
+
+    Args:
+        confidence: as `risk_coverage` takes it, shape (..., n).
+        error: as `risk_coverage` takes it, same shape.
+
+    Returns:
+        float64, shape (..., n).
+    """
+    if not confidence.shape[-1]:
+        raise ValueError("one film or more is needed for risks, got a curve of 0 films")
+    doubt, order = _in_order(-confidence)
+    errors = error.double().gather(-1, order).cumsum(-1)
+    n_kept = torch.arange(1, errors.shape[-1] + 1, device=errors.device)
+    if bool((doubt[..., 1:] == doubt[..., :-1]).any()):
+        errors = functional.pad(errors, (1, 0))
+        start, end = torch.searchsorted(doubt, doubt), torch.searchsorted(doubt, doubt, right=True)
+        before = errors.gather(-1, start)
+        share_of_tied = (n_kept - start) / (end - start).double()
+        errors = before + share_of_tied * (errors.gather(-1, end) - before)
+    return errors / n_kept
 
 
 def area_under_risk_coverage(confidence: Tensor, error: Tensor) -> Tensor:
@@ -165,6 +206,4 @@ def area_under_risk_coverage(confidence: Tensor, error: Tensor) -> Tensor:
     Source: Geifman, Uziel, El-Yaniv, "Bias-Reduced Uncertainty Estimation for Deep Neural Classifiers", 2019,
     arXiv:1805.08206, section 2.
     """
-    n = confidence.shape[-1]
-    coverages = torch.arange(1, n + 1, dtype=torch.float64, device=confidence.device) / max(n, 1)
-    return risk_coverage(confidence, error, coverages).mean(-1)
+    return risks_by_number(confidence, error).mean(-1)

@@ -7,7 +7,7 @@ from fewshot_cxr.episodes import EpisodeBlock
 from fewshot_cxr.evaluation import evaluate_episodes, plan_episodes
 from fewshot_cxr.evaluation.episodic.film_rule import FilmRule
 from fewshot_cxr.evaluation.episodic.scorer import Scorer
-from fewshot_cxr.evaluation.episodic.tally import Layout
+from fewshot_cxr.evaluation.episodic.tally import CONFUSION_SUMS, Layout
 from fewshot_cxr.inference import RULES
 
 
@@ -28,7 +28,9 @@ def test_rows_are_those_of_the_episodes_in_their_order():
         for label, credits in zip(one.labels, one.credits, strict=True):
             table[one.class_ids[label], one.class_ids] += credits
         found = scorer.layout.split(rows[number])
-        np.testing.assert_allclose(found["confusion"].reshape(4, 4), table, atol=1e-6)
+        wrong = table * (1 - np.eye(4))
+        for name, sums in zip(CONFUSION_SUMS, (np.diag(table), wrong.sum(axis=1), wrong.sum(axis=0)), strict=True):
+            np.testing.assert_allclose(found[name], sums, atol=1e-6)
         np.testing.assert_array_equal(np.flatnonzero(found["ranked"]), one.class_ids)
         assert float(found["count0"].sum()) == len(one.labels)
 

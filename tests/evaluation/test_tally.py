@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from fewshot_cxr.evaluation.episodic.tally import BIN_SUMS, N_BINS, Layout
+from fewshot_cxr.evaluation.episodic.summary import _slope
+from fewshot_cxr.evaluation.episodic.tally import BIN_SUMS, CONFUSION_SUMS, N_BINS, Layout
 from fewshot_cxr.metrics import confusion_scores
 
 FINDINGS = ("a", "b", "c")
@@ -16,6 +17,13 @@ LAYOUTS = {
 def some_statistics(layout, n=4):
     draw = torch.Generator().manual_seed(0)
     return {name: torch.rand(n, size, generator=draw) for name, size in layout.sizes.items()}
+
+
+def sums_of(confusion):
+    """What a row keeps of a confusion matrix."""
+    hits = confusion.diag()
+    sums = hits, confusion.sum(1) - hits, confusion.sum(0) - hits
+    return {name: one[None] for name, one in zip(CONFUSION_SUMS, sums, strict=True)}
 
 
 @pytest.mark.parametrize("name", sorted(LAYOUTS))
@@ -33,10 +41,12 @@ def test_split_undoes_join(name):
 def test_numbers_of_a_confusion_do_not_depend_on_how_many_are_asked(scale):
     layout = LAYOUTS["plain"]
     statistics = {name: values[:1] for name, values in some_statistics(layout).items()}
-    for name in ("confusion", *(f"{name}0" for name in BIN_SUMS)):
+    confusion = scale * torch.rand(3, 3, generator=torch.Generator().manual_seed(1))
+    statistics |= sums_of(confusion)
+    for name in (f"{name}0" for name in BIN_SUMS):
         statistics[name] = statistics[name] * scale
     numbers = layout.numbers(layout.join(statistics)[0])
-    expected = confusion_scores(statistics["confusion"].reshape(3, 3))
+    expected = confusion_scores(confusion)
     for name in ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "mcc", "kappa"):
         assert float(numbers[name,]) == pytest.approx(float(expected[name]))
     for place, finding in enumerate(FINDINGS):
@@ -62,11 +72,11 @@ def test_ranking_is_averaged_over_the_episodes_that_hold_the_finding():
 def test_seen_and_novel_by_hand():
     layout = LAYOUTS["all"]
     rows = {name: torch.ones(1, size) for name, size in layout.sizes.items()}
-    rows["confusion"] = torch.tensor([[3.0, 1, 0, 2, 2, 0, 0, 0, 4]])
+    rows |= sums_of(torch.tensor([[3.0, 1, 0], [2, 2, 0], [0, 0, 4]]))
     numbers = layout.numbers(layout.join(rows)[0])
     found = [float(numbers["seen_and_novel", name]) for name in ("seen", "novel", "harmonic_mean")]
     assert found == pytest.approx([7 / 8, 1 / 2, 2 * 7 / 8 / 2 / (7 / 8 + 1 / 2)])
-    rows["confusion"] = torch.tensor([[0.0, 1, 0, 1, 0, 0, 1, 0, 0]])
+    rows |= sums_of(torch.tensor([[0.0, 1, 0], [1, 0, 0], [1, 0, 0]]))
     assert float(layout.numbers(layout.join(rows)[0])["seen_and_novel", "harmonic_mean"]) == 0
 
 
@@ -74,12 +84,13 @@ def test_seen_and_novel_by_hand():
 def test_slopes_of_what_is_defined_are_numbers(name):
     layout = LAYOUTS[name]
     rows = {key: torch.zeros(1, size) for key, size in layout.sizes.items()}
-    for key in rows.keys() - {"confusion", "ranked"}:
+    for key in rows.keys() - {*CONFUSION_SUMS, "ranked"}:
         rows[key] = torch.ones_like(rows[key])
-    if "confusion" in rows:  # finding c is neither asked nor taken
-        rows["confusion"] = torch.tensor([[3.0, 0, 0, 0, 3, 0, 0, 0, 0]])
+    if "hits" in rows:  # finding c is neither asked nor taken
+        rows |= sums_of(torch.tensor([[3.0, 0, 0], [0, 3, 0], [0, 0, 0]]))
         rows["ranked"] = torch.tensor([[1.0, 1, 0]])
     mean = layout.join(rows)[0]
     values = torch.stack(list(layout.numbers(mean).values()))
     slope = torch.func.jacrev(lambda row: torch.stack(list(layout.numbers(row).values())))(mean)
     assert slope[values.isfinite()].isfinite().all()
+    np.testing.assert_allclose(_slope(layout, mean)[values.isfinite()], slope[values.isfinite()], atol=1e-12)

@@ -11,6 +11,7 @@ from fewshot_cxr.metrics import (
     distances_of_margins,
     expected_calibration_error,
     fit_temperature,
+    largest_log_odds,
     log_odds,
     margins,
     reliability_bins,
@@ -149,3 +150,9 @@ def test_smoothing_keeps_few_right_queries_from_certainty():
     sure = class_probabilities(distances, fit_temperature(distances, labels, is_smoothed=True)).amax()
     assert float(sure) == pytest.approx(4 / 5, abs=1e-4)  # of three queries of a class, Platt's (3 + 1) / (3 + 2)
     assert float(class_probabilities(distances, fit_temperature(distances, labels)).amax()) == 1
+
+
+def test_largest_log_odds_are_the_largest_of_all():
+    distances = 30 * torch.rand(4, 50, 6, generator=torch.Generator().manual_seed(0))
+    distances[0, :, 1] = distances[0, :, 2]
+    torch.testing.assert_close(largest_log_odds(distances), log_odds(distances).amax(dim=-1), rtol=1e-12, atol=1e-12)

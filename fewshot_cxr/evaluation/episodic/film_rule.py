@@ -1,17 +1,19 @@
 """One rule on one set of embeddings: from the rows of an episode to its distances."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from fewshot_cxr.distances import pairwise_distances
+from fewshot_cxr.distances import TableDistances
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.episodes import EpisodePart
 from fewshot_cxr.inference.applied_rule import AppliedRule
 from fewshot_cxr.inference.device import choose_device
+from fewshot_cxr.inference.rules import OF_EXEMPLARS
 
 _N_NEAREST = 5  # exemplars of the kNN score of the open set
 _CACHED_VALUES = 3 << 18  # of embeddings looked at together, 3 MiB: what stays in a core's cache from step to step
@@ -47,6 +49,10 @@ class FilmRule:
         how = self.rule
         return FilmRule(films, rule=how.name, distance=how.distance, options=how.options, device=str(self.device))
 
+    @cached_property
+    def _measure(self) -> TableDistances:
+        return TableDistances(self._vectors, self.rule.distance)
+
     @property
     def n_threads(self) -> int:
         """How many blocks are looked at at once: as many as torch has threads, or one on a GPU."""
@@ -64,32 +70,40 @@ class FilmRule:
     def distances_beside(self, part: EpisodePart, *, has_outside: bool) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Return the distances of the queries, of the films outside, and of all of these to the nearest exemplars."""
         labels = torch.from_numpy(part.support_labels).to(self.device)
-        sides = [part.support, part.query, *([] if part.outside is None else [part.outside])]
+        support, asked = part.support, part.query
+        if has_outside and part.outside is not None:
+            asked = np.concatenate([part.query, part.outside], axis=1)
         step = len(part)
         if self.device.type == "cpu":
-            n_values = sum(side.shape[1] for side in sides) * self._vectors.shape[1]
+            n_values = (support.shape[1] + asked.shape[1]) * self._vectors.shape[1]
             step = max(_FEWEST_AT_ONCE, _CACHED_VALUES // max(1, n_values))
-        sides = sides if has_outside else sides[:2]
-        found = [
-            self._some(labels, *(side[first : first + step] for side in sides)) for first in range(0, len(part), step)
-        ]
+        n_known, found = part.query.shape[1], []
+        for first in range(0, len(part), step):
+            some = slice(first, first + step)
+            found.append(self._some(labels, support[some], asked[some], n_known))
         known, unknown, nearest = zip(*found, strict=True)
         if unknown[0] is None:
             return _stacked(known), None, None
         return _stacked(known), _stacked(unknown), torch.cat(nearest)
 
     def _some(
-        self, labels: Tensor, support_rows: np.ndarray, query_rows: np.ndarray, outside_rows: np.ndarray | None = None
+        self, labels: Tensor, support: np.ndarray, asked: np.ndarray, n_known: int
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        queries, decide = self._embeddings(query_rows), self._decide(support_rows, labels)
-        if outside_rows is None:
-            return decide(queries), None, None
-        asked = torch.cat([queries, self._embeddings(outside_rows)], dim=1)
-        n_known = queries.shape[1]
-        both = decide(asked)
-        # A transductive rule would let the unknown films move its answers to the known ones.
-        known = decide(queries) if self.rule.is_transductive else both[:, :n_known]
-        to_exemplars = pairwise_distances(asked, self._embeddings(support_rows), self.rule.distance)
+        of_exemplars = OF_EXEMPLARS.get(self.rule.name)
+        has_outside, to_exemplars = n_known < asked.shape[1], None
+        if of_exemplars is not None or has_outside:
+            where = (torch.from_numpy(rows).to(self.device) for rows in (asked, support))
+            to_exemplars = self._measure(*where)
+        if of_exemplars is not None and to_exemplars is not None:
+            both = of_exemplars(to_exemplars, labels, **self.rule.options)
+            known = both[:, :n_known]
+        else:
+            films, decide = self._embeddings(asked), self._decide(support, labels)
+            both = decide(films)
+            # A transductive rule would let the unknown films move its answers to the known ones.
+            known = decide(films[:, :n_known]) if self.rule.is_transductive and has_outside else both[:, :n_known]
+        if not has_outside or to_exemplars is None:
+            return known, None, None
         return known, both[:, n_known:], _mean_nearest(to_exemplars, min(_N_NEAREST, len(labels)))
 
     def _decide(self, rows: np.ndarray, labels: Tensor) -> Callable[[Tensor], Tensor]:
@@ -116,5 +130,5 @@ def _mean_nearest(distances: Tensor, k: int) -> Tensor:
 
 
 def _stacked(distances: Sequence[Tensor]) -> Tensor:
-    """Join (b, n_queries, n_way) along b, class by class in memory: sums over so few classes are faster that way."""
-    return torch.cat([each.mT for each in distances]).mT
+    """Join (b, n_queries, n_way) along b, class after class in memory: the fastest order for sums over few classes."""
+    return torch.cat([each.movedim(-1, 0) for each in distances], dim=1).movedim(0, -1)

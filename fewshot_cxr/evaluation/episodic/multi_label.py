@@ -14,7 +14,7 @@ from fewshot_cxr.episodes import EpisodeBlock
 from fewshot_cxr.evaluation.episodic.film_rule import FilmRule
 from fewshot_cxr.evaluation.episodic.tally import Key, Scored
 from fewshot_cxr.evaluation.episodic.threads import Clock
-from fewshot_cxr.metrics import Cells, numbers_in, ranking_scores
+from fewshot_cxr.metrics import Cells, mean_of_defined, numbers_in, ranking_scores
 
 _CELLS = ("absent, taken for absent", "absent, taken for present", "present, taken for absent", "present, taken so")
 _RANKED = ("auroc", "auprc", "ranked")
@@ -34,15 +34,15 @@ class MultiLabelLayout:
         return len(self.findings) * (len(_CELLS) + len(_RANKED))
 
     def numbers(self, mean: Tensor) -> dict[Key, Tensor]:
-        """Make the numbers of the means, scalars; what is undefined is NaN."""
-        table = mean.reshape(len(self.findings), -1)
-        cells = Cells(table[:, : len(_CELLS)].reshape(-1, 2, 2))
-        is_ranked = table[:, -1] > 0
-        ranked = torch.where(is_ranked, table[:, -1], 1.0)
+        """Make the numbers of the means (..., n_statistics), each of shape (...); what is undefined is NaN."""
+        table = mean.reshape(*mean.shape[:-1], len(self.findings), -1)
+        cells = Cells(table[..., : len(_CELLS)].reshape(*table.shape[:-1], 2, 2))
+        is_ranked = table[..., -1] > 0
+        ranked = torch.where(is_ranked, table[..., -1], 1.0)
         numbers = numbers_in("finding").items()
-        of_finding = {name: one.of_finding(cells)[:, 1] for name, one in numbers if one.of_finding}
+        of_finding = {name: one.of_finding(cells)[..., 1] for name, one in numbers if one.of_finding}
         of_finding |= {
-            name: torch.where(is_ranked, table[:, len(_CELLS) + place] / ranked, torch.nan)
+            name: torch.where(is_ranked, table[..., len(_CELLS) + place] / ranked, torch.nan)
             for place, name in enumerate(_RANKED[:2])
         }
         overall = {
@@ -51,9 +51,9 @@ class MultiLabelLayout:
             "auroc": of_finding["auroc"],
             "auprc": of_finding["auprc"],
         }
-        found: dict[Key, Tensor] = {(name,): values[~values.isnan()].mean() for name, values in overall.items()}
+        found: dict[Key, Tensor] = {(name,): mean_of_defined(values) for name, values in overall.items()}
         for place, finding in enumerate(self.findings):
-            found |= {(finding, name): values[place] for name, values in of_finding.items()}
+            found |= {(finding, name): values[..., place] for name, values in of_finding.items()}
         return found
 
 

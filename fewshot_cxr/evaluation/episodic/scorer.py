@@ -3,12 +3,11 @@
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from fewshot_cxr import metrics
 from fewshot_cxr.episodes import EpisodeBlock, EpisodePart
 from fewshot_cxr.evaluation.episodic.film_rule import FilmRule
-from fewshot_cxr.evaluation.episodic.tally import BIN_SUMS, OPEN_SCORES, Layout, Scored
+from fewshot_cxr.evaluation.episodic.tally import BIN_SUMS, CONFUSION_SUMS, N_BINS, OPEN_SCORES, Layout, Scored
 from fewshot_cxr.evaluation.episodic.threads import Clock
 from fewshot_cxr.evaluation.scores import UNFITTED
 
@@ -67,9 +66,8 @@ class Scorer:
     def _statistics(self, part: EpisodePart, distances: Tensor) -> tuple[dict[str, Tensor], np.ndarray]:
         class_ids = torch.from_numpy(part.class_ids).to(self.rule.device)
         labels = torch.from_numpy(part.query_labels).to(self.rule.device)
-        truth = functional.one_hot(labels, class_ids.shape[1]).to(distances.dtype)
         credits = metrics.tie_credits(distances)
-        confusion = truth.T @ credits  # (b, n_way, n_way)
+        confusion = _added_by_class(credits, part.query_labels)  # (b, n_way, n_way)
         cells = class_ids[:, :, None] * len(self.layout.findings) + class_ids[:, None, :]
         counts = np.bincount(cells.flatten().cpu(), confusion.flatten().cpu(), self.confusion.size)
         counts = counts.reshape(self.confusion.shape)
@@ -79,43 +77,57 @@ class Scorer:
         if self.layout.is_wide:
             found["right"] = right.sum(dim=1, keepdim=True)
             found["asked"] = torch.full_like(found["right"], len(labels))
-            found["balanced"] = (right / truth.sum(dim=0)).mean(dim=1, keepdim=True)
+            found["balanced"] = (right / labels.bincount()).mean(dim=1, keepdim=True)
             for name, values in zip(("auroc", "auprc"), ranking, strict=True):
                 found[name] = values.mean(dim=1, keepdim=True)
             return found, counts
-        found["confusion"] = _spread(cells.flatten(1), confusion.flatten(1), self.confusion.size)
+        wrong = confusion - torch.diag_embed(right)
+        for name, values in zip(CONFUSION_SUMS, (right, wrong.sum(dim=2), wrong.sum(dim=1)), strict=True):
+            found[name] = _spread(class_ids, values, len(self.layout.findings))
         is_ranked = ranking[0].isfinite() & ranking[1].isfinite()
         for name, values in zip(("auroc", "auprc", "ranked"), (*ranking, is_ranked.double()), strict=True):
             found[name] = _spread(class_ids, torch.where(is_ranked, values, 0.0), len(self.layout.findings))
         return found, counts
 
     def _calibration(self, distances: Tensor, credits: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        correct = credits[:, torch.arange(len(labels), device=labels.device), labels]
+        correct = _own(credits, labels)
         found: dict[str, Tensor] = {}
         for number, temperature in enumerate(self.temperatures):
             probabilities = metrics.class_probabilities(distances, temperature)
             found[f"brier{number}"] = metrics.brier_score(probabilities, labels).unsqueeze(1)
-            sums = metrics.reliability_bins(probabilities.amax(dim=-1), correct)
+            sums = metrics.reliability_bins(probabilities.amax(dim=-1), correct, N_BINS)
             found |= {f"{name}{number}": one for name, one in zip(BIN_SUMS, sums, strict=True)}
         return found
 
     def _open_set(
         self, known: Tensor, unknown: Tensor, nearest: Tensor, part: EpisodePart
     ) -> tuple[dict[str, Tensor], np.ndarray]:
-        n_known = known.shape[1]
-        asked = torch.cat([known, unknown], dim=1)
+        n_known, temperature = known.shape[1], self.temperatures[0]
         # They order films as the largest probability does, which rounds to 1.
-        confidence = metrics.log_odds(asked / self.temperatures[0]).amax(dim=-1)
+        confidence = torch.cat([metrics.largest_log_odds(side / temperature) for side in (known, unknown)], dim=1)
+        closest = torch.cat([known.amin(dim=-1), unknown.amin(dim=-1)], dim=1)
         found: dict[str, Tensor] = {}
-        for name, score in zip(OPEN_SCORES, (confidence, -asked.amin(dim=-1), -nearest), strict=True):
+        for name, score in zip(OPEN_SCORES, (confidence, -closest, -nearest), strict=True):
             auroc, fpr = metrics.open_set_scores(score[:, :n_known], score[:, n_known:])
             found |= {f"auroc {name}": auroc.unsqueeze(1), f"fpr {name}": fpr.unsqueeze(1)}
         labels = torch.from_numpy(part.query_labels).to(self.rule.device)
         error = torch.ones_like(confidence)
-        error[:, :n_known] -= metrics.tie_credits(known)[:, torch.arange(n_known, device=labels.device), labels]
-        grid = torch.tensor(COVERAGES, dtype=torch.float64, device=self.rule.device)
-        risks = metrics.risk_coverage(confidence, error, grid).sum(dim=0).cpu().numpy()
-        return found | {"area": metrics.area_under_risk_coverage(confidence, error).unsqueeze(1)}, risks
+        error[:, :n_known] -= _own(metrics.tie_credits(known), labels)
+        risks = metrics.risks_by_number(confidence, error)
+        n_decided = np.ceil(np.array(COVERAGES) * risks.shape[1] - 1e-6).astype(int)
+        at_coverages = risks[:, n_decided - 1].sum(dim=0).cpu().numpy()
+        return found | {"area": risks.mean(dim=1, keepdim=True)}, at_coverages
+
+
+def _added_by_class(credits: Tensor, labels: np.ndarray) -> Tensor:
+    """Add up (b, n_queries, n_way) over the queries of each class, which lie class by class: (b, n_way, n_way)."""
+    sizes = np.bincount(labels).tolist()
+    return torch.stack([some.sum(dim=1) for some in torch.split(credits, sizes, dim=1)], dim=1)
+
+
+def _own(values: Tensor, labels: Tensor) -> Tensor:
+    """Return the value of each query's own class, (b, n_queries), of values (b, n_queries, n_way)."""
+    return values.gather(-1, labels.expand(values.shape[:-1]).unsqueeze(-1)).squeeze(-1)
 
 
 def _spread(where: Tensor, values: Tensor, size: int) -> Tensor:

@@ -173,12 +173,13 @@ def paired_difference(first: Summary, second: Summary, *key: str) -> Estimate:
 
 def _slope(layout: AnyLayout, mean: Tensor) -> np.ndarray:
     """Return the derivative of each number by each mean, (M, n_statistics)."""
-    # torch.func would load torch's compiler. In inference mode, which a caller may be in, every derivative would be 0.
+    # Each number is made of a row of its own, so that one pass backward serves all. torch.func would load torch's
+    # compiler. In inference mode, which a caller may be in, every derivative would be 0.
     with torch.inference_mode(False), torch.enable_grad():
-        row = mean.clone().requires_grad_()
-        numbers = torch.stack(list(layout.numbers(row).values()))
-        slopes = [torch.autograd.grad(number, row, retain_graph=True)[0] for number in numbers]
-    return torch.stack(slopes).numpy()
+        rows = mean.repeat(len(layout.numbers(mean)), 1).requires_grad_()
+        own = torch.stack(list(layout.numbers(rows).values())).diagonal()
+        (slopes,) = torch.autograd.grad(own.sum(), rows)
+    return slopes.numpy()
 
 
 def _comparable(keys: tuple[Key, ...], values: np.ndarray) -> Iterator[tuple[str, int]]:

@@ -19,6 +19,7 @@ N_BINS = 15
 MOST_FINDINGS = 30  # beyond, a table of findings by findings in every episode costs more than it tells
 OPEN_SCORES = ("maximum_probability", "distance", "knn")
 BIN_SUMS = ("count", "confidence", "correct")
+CONFUSION_SUMS = ("hits", "misses", "false_alarms")
 
 Key = tuple[str, ...]
 
@@ -60,12 +61,10 @@ class Layout:
     @cached_property
     def sizes(self) -> dict[str, int]:
         """Return the statistics and how many numbers each has."""
-        n = len(self.findings)
-        sizes = (
-            {"right": 1, "asked": 1, "balanced": 1, "auroc": 1, "auprc": 1}
-            if self.is_wide
-            else {"confusion": n * n, "auroc": n, "auprc": n, "ranked": n}
-        )
+        if self.is_wide:
+            sizes = dict.fromkeys(("right", "asked", "balanced", "auroc", "auprc"), 1)
+        else:  # of the confusion matrix the three sums that every number of it is made of
+            sizes = dict.fromkeys((*CONFUSION_SUMS, "auroc", "auprc", "ranked"), len(self.findings))
         for number in range(self.n_temperatures):
             sizes |= {f"brier{number}": 1} | {f"{name}{number}": N_BINS for name in BIN_SUMS}
         if self.has_outside:
@@ -82,38 +81,39 @@ class Layout:
         return torch.cat([statistics[name].double() for name in self.sizes], dim=1)
 
     def split(self, row: Tensor) -> dict[str, Tensor]:
-        """Undo `join` for one row."""
-        return dict(zip(self.sizes, torch.split(row, list(self.sizes.values())), strict=True))
+        """Undo `join`, for one row or several, (..., n_statistics)."""
+        return dict(zip(self.sizes, torch.split(row, list(self.sizes.values()), dim=-1), strict=True))
 
     def numbers(self, mean: Tensor) -> dict[Key, Tensor]:
-        """Make the numbers of the means, scalars; what is undefined is NaN. Keys: (name,), or (finding, name)."""
+        """Make the numbers of the means (..., n_statistics), each of shape (...); what is undefined is NaN.
+
+        Keys: (name,), or (finding, name).
+        """
         means = self.split(mean)
         found = self._wide(means) if self.is_wide else self._from_confusion(means)
         for number in range(self.n_temperatures):
             bins = [means[f"{name}{number}"] for name in BIN_SUMS]
             found["calibration", str(number), "ece"] = expected_calibration_error(*bins)
-            found["calibration", str(number), "brier"] = means[f"brier{number}"][0]
+            found["calibration", str(number), "brier"] = means[f"brier{number}"][..., 0]
         if self.has_outside:
             for score in OPEN_SCORES:
-                found["open_set", score, "auroc"] = means[f"auroc {score}"][0]
-                found["open_set", score, "fpr_at_95_tpr"] = means[f"fpr {score}"][0]
-            found["open_set", "area"] = means["area"][0]
+                found["open_set", score, "auroc"] = means[f"auroc {score}"][..., 0]
+                found["open_set", score, "fpr_at_95_tpr"] = means[f"fpr {score}"][..., 0]
+            found["open_set", "area"] = means["area"][..., 0]
         return found
 
     def _wide(self, means: Mapping[str, Tensor]) -> dict[Key, Tensor]:
         names = {"balanced_accuracy": "balanced", "auroc": "auroc", "auprc": "auprc"}
-        accuracy = means["right"][0] / means["asked"][0]
-        return {("accuracy",): accuracy, **{(name,): means[statistic][0] for name, statistic in names.items()}}
+        accuracy = (means["right"] / means["asked"])[..., 0]
+        return {("accuracy",): accuracy, **{(name,): means[statistic][..., 0] for name, statistic in names.items()}}
 
     def _from_confusion(self, means: Mapping[str, Tensor]) -> dict[Key, Tensor]:
-        n = len(self.findings)
-        confusion = means["confusion"].reshape(n, n)
-        cells = Cells(confusion)
+        cells = Cells.of(*(means[name] for name in CONFUSION_SUMS))
         is_ranked, overall, each = means["ranked"] > 0, {}, {}
         for name, number in NUMBERS.items():
             if number.is_ranking:
                 share = means[name] / torch.where(is_ranked, means["ranked"], 1.0)
-                overall[name] = torch.where(is_ranked, share, 0.0).sum() / is_ranked.sum()
+                overall[name] = torch.where(is_ranked, share, 0.0).sum(-1) / is_ranked.sum(-1)
                 each[name] = torch.where(is_ranked, share, torch.nan)
             if number.overall is not None:
                 overall[name] = number.overall(cells)
@@ -121,15 +121,14 @@ class Layout:
                 each[name] = number.of_finding(cells)
         found: dict[Key, Tensor] = {(name,): overall[name] for name in numbers_in("overall")}
         for class_id, finding in enumerate(self.findings):
-            found |= {(finding, name): each[name][class_id] for name in numbers_in("finding")}
+            found |= {(finding, name): each[name][..., class_id] for name in numbers_in("finding")}
         if self.seen and self.novel:
-            seen, novel = (_share_right(confusion, ids) for ids in (self.seen, self.novel))
+            seen, novel = (_share_right(cells, ids) for ids in (self.seen, self.novel))
             found["seen_and_novel", "seen"], found["seen_and_novel", "novel"] = seen, novel
             total = seen + novel
             found["seen_and_novel", "harmonic_mean"] = 2 * seen * novel / torch.where(total > 0, total, 1.0)
         return found
 
 
-def _share_right(confusion: Tensor, class_ids: tuple[int, ...]) -> Tensor:
-    rows = confusion[list(class_ids)]
-    return rows[range(len(class_ids)), list(class_ids)].sum() / rows.sum()
+def _share_right(cells: Cells, class_ids: tuple[int, ...]) -> Tensor:
+    return cells.hits[..., class_ids].sum(-1) / cells.true[..., class_ids].sum(-1)
