@@ -15,7 +15,11 @@ from time import perf_counter
 from question import as_markdown, machine
 
 # each is a script beside this one, in the order in which docs/performance.md tells them
-QUESTIONS: tuple[str, ...] = ("fit", "head", "decoding", "engines", "omniglot")
+QUESTIONS: tuple[str, ...] = (
+    *("fit", "head", "decoding", "engines"),
+    *("episodes", "episodes_images", "growth_episodes", "episode_rules", "triplets"),
+    "omniglot",
+)
 
 
 def ask(name: str, out: Path, flags: list[str]) -> bool:
