@@ -154,15 +154,14 @@ def test_a_killed_rank_ends_the_run_which_goes_on_with_another_number_of_ranks(t
     words += ["--encoder-option", "width=8", "--image-size", "32", "--batch-size", "6", "--schedule", "constant"]
     command = [sys.executable, "-c", _START, *words]
     run = subprocess.Popen([*command, "--epochs", "4000", "--devices", "2"], stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 200
-    while not (tmp_path / "run" / "last.ckpt").exists():
-        assert run.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    os.kill(_process_of_rank(1, tmp_path), signal.SIGKILL)
-    killed = time.monotonic()
-    _, said = run.communicate(timeout=60)
-    assert time.monotonic() - killed < 60  # a bound of the demand, not a measurement
+    try:
+        while not (tmp_path / "run" / "last.ckpt").exists():
+            assert run.poll() is None
+            time.sleep(0.1)
+        os.kill(_process_of_rank(1, tmp_path), signal.SIGKILL)
+        _, said = run.communicate(timeout=60)  # a bound of the demand, not a measurement
+    finally:
+        run.terminate()
     assert run.returncode == 1
     assert "was ended by SIGKILL, and with it the run: --resume goes on from" in said
     assert "Traceback" not in said
