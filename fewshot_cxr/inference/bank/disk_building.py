@@ -135,6 +135,7 @@ def _trained(faiss: Any, vectors: MappedVectors, geometry: Geometry, code_bytes:
     index = faiss.IndexIVFPQ(faiss.IndexFlat(dim, metric), dim, n_cells, code_bytes, 8, metric)
     for clustering in (index.cp, index.pq.cp):
         clustering.seed, clustering.min_points_per_centroid = seed, 1  # it would print a warning where there are few
+        clustering.max_points_per_centroid = _TRAINING
     n_sampled = min(n, _TRAINING * max(_LEAST, n_cells))
     some = generator(seed, "cells").choice(n, n_sampled, replace=False)
     index.train(geometry.prepare(vectors.take(np.sort(some))))
