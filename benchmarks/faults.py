@@ -30,7 +30,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from fault_kinds import answers, banks, disks, flips, kills, names, pictures, texts
+from fault_kinds import answers, banks, disks, flips, kills, names, pictures, readers, texts
 from fault_kinds.attack import CRASH, HANG, HARMLESS, LOST, REFUSED, SILENT, Attack
 from fault_kinds.made import make_world
 
@@ -62,6 +62,7 @@ KINDS: dict[str, Callable[[Path, np.random.Generator, float], Iterator[Attack]]]
     "bank: read-only": banks.read_only,
     "bank: two writers": banks.two_writers,
     "bank: malformed films": answers.malformed,
+    **readers.kinds(),
 }
 # What the same attack, seed 0, found at commit 77b552c, before anything was mended; what it miscounted is left out.
 BEFORE = {

@@ -111,3 +111,16 @@ def test_columns_of_our_own_manifests_are_no_news(folder):
     write_manifest(read(folder, "file,class\na.png,x\n"), folder / "own.csv")
     assert not any("columns taken" in note for note in read_dataset("manifest", folder / "own.csv").notes)
     assert any("columns taken: path from file" in note for note in read(folder, "file,class\na.png,x\n").notes)
+
+
+def test_a_line_end_in_the_name_of_a_column_ends_no_line_of_an_error(folder):
+    for text in ('"a\nb",label\nx,y\n', 'path,"a\nb"\nx,y\n'):
+        with pytest.raises(ValueError, match=r"t\.csv has no (path|label) column .*a\\nb") as error:
+            read(folder, text)
+        assert "\n" not in str(error.value)
+    (folder / "Chest_xray_Corona_Metadata.csv").write_text('X_ray_image_name,"a\nb"\nx,y\n', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"has no column Label.*a\\nb$"):
+        read_dataset("coronahack", folder)
+    with pytest.raises(ValueError, match=r"such column.*a\\nb") as error:
+        read(folder, 'path,label,"a\nb"\nx,y,z\n', patient_column="who")
+    assert "\n" not in str(error.value)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from fewshot_cxr._checks import nearest
+from fewshot_cxr._visible import visible
 from fewshot_cxr.data.split_names import plain
 from fewshot_cxr.records import TABLE_COLUMNS
 
@@ -68,7 +69,8 @@ def take_columns(
         found = exact.get(asked.strip(), at.get(plain(asked)))
         if found is None:
             raise ValueError(
-                f"--{what}-column {asked}: {table} has no such column{nearest(asked, names)}; it has {', '.join(names)}"
+                f"--{what}-column {asked}: {table} has no such column{nearest(asked, names)}; "
+                f"it has {visible(', '.join(names))}"
             )
         taken[what] = found
     for what, candidates in COLUMNS.items():
@@ -80,7 +82,7 @@ def take_columns(
         elif what in needed:
             raise ValueError(
                 f"{table} has no {what} column (looked for {', '.join(candidates[:4])} and the like); it has "
-                f"{', '.join(names)}: name one with --{what}-column{hint() if what == 'path' else ''}"
+                f"{visible(', '.join(names))}: name one with --{what}-column{hint() if what == 'path' else ''}"
             )
     return {what: taken[what] for what in COLUMNS if what in taken}
 

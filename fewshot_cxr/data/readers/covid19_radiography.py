@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fewshot_cxr._checks import lookup
+from fewshot_cxr._visible import visible
 from fewshot_cxr.data.images import is_image_name
 from fewshot_cxr.data.readers.gathering import Gathering, wrong_root
 from fewshot_cxr.data.readers.xlsx_sheet import read_sheet
@@ -149,7 +150,8 @@ def _read_sheet(path: Path) -> Iterator[tuple[int, str, str]]:
     _, first = next(rows, (1, {}))
     header = {cell.strip().upper(): column for column, cell in reversed(first.items())}
     if "FILE NAME" not in header:
-        raise ValueError(f"it has no column FILE NAME, but {', '.join(filter(None, reversed(header))) or 'nothing'}")
+        names = ", ".join(filter(None, reversed(header)))
+        raise ValueError(f"it has no column FILE NAME, but {visible(names) or 'nothing'}")
     for number, row in rows:
         yield number, row.get(header["FILE NAME"], "").strip(), row.get(header.get("URL", -1), "").strip()
 

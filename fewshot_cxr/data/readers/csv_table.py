@@ -9,6 +9,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from fewshot_cxr._csv import plain_cell
+from fewshot_cxr._visible import visible
 
 
 def read_text(path: Path) -> tuple[str, tuple[str, ...]]:
@@ -89,7 +90,8 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> tuple[list[list[str]], di
     places = {name: place for place, name in reversed(list(enumerate(names)))}
     absent = [name for name in columns if name.lower() not in places]
     if absent:
-        raise ValueError(f"{path} has no column {', '.join(absent)}; it has {', '.join(filter(None, rows[0]))}")
+        names = visible(", ".join(filter(None, rows[0])))
+        raise ValueError(f"{path} has no column {', '.join(absent)}; it has {names}")
     return rows[1:], places, notes
 
 

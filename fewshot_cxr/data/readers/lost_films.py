@@ -5,6 +5,8 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from fewshot_cxr._visible import visible
+
 Files = tuple[dict[str, list[str]], dict[str, list[str]]]
 """Paths of files below a root by their name, and by their stem, in small letters."""
 
@@ -39,7 +41,7 @@ def column_of_films(root: Path, names: Sequence[str], rows: Sequence[Sequence[st
         found, first = _look_for(root, cells, files)
         for way_out in found:
             flags = " ".join(filter(None, (f'--path-column "{name}"', way_out)))
-            return f"; {name} names files that lie there, such as {first[way_out]}: {flags}"
+            return visible(f"; {name} names files that lie there, such as {first[way_out]}: {flags}")
     return ""
 
 
