@@ -90,8 +90,8 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> tuple[list[list[str]], di
     places = {name: place for place, name in reversed(list(enumerate(names)))}
     absent = [name for name in columns if name.lower() not in places]
     if absent:
-        names = visible(", ".join(filter(None, rows[0])))
-        raise ValueError(f"{path} has no column {', '.join(absent)}; it has {names}")
+        have = visible(", ".join(filter(None, rows[0])))
+        raise ValueError(f"{path} has no column {', '.join(absent)}; it has {have}")
     return rows[1:], places, notes
 
 

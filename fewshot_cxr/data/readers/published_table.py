@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from operator import itemgetter
 from pathlib import Path
 
+from fewshot_cxr._visible import visible
 from fewshot_cxr.data.readers.gathering import Gathering, Row, StateOf, wrong_root
 
 Cells = tuple[str, ...]
@@ -36,7 +37,8 @@ def published_rows(
         names = [name.strip().lower() for name in next(rows, [])]
         absent = [name for name in columns if name.lower() not in names]
         if absent:
-            raise ValueError(f"{path} has no column {', '.join(absent)}; it has {', '.join(filter(None, names))}")
+            have = visible(", ".join(filter(None, names)))
+            raise ValueError(f"{path} has no column {', '.join(absent)}; it has {have}")
         wanted = [*columns, *optional]
         places = [names.index(name.lower()) if name.lower() in names else len(names) for name in wanted]
         pick: Callable[[list[str]], Cells] = itemgetter(*places, len(names))  # of one column alone it gives no tuple
