@@ -20,13 +20,19 @@ from fewshot_cxr.data import read_dataset
 
 TABLES = (".csv", ".txt", ".xlsx")
 N_INPUTS = {
+    "brax": 5_000,
     "chestxray14": 20_000,
+    "chexpert": 5_000,
     "coronahack": 20_000,
     "covid19_radiography": 4_000,
     "covid_chestxray": 19_000,
     "covidx": 20_000,
     "image_folder": 2_000,
     "manifest": 20_000,
+    "padchest": 5_000,
+    "rsna_pneumonia": 5_000,
+    "siim_acr": 5_000,
+    "vindr_cxr": 5_000,
 }
 SHEET = "xl/worksheets/sheet1.xml"
 ENCODINGS = ("utf-16", "utf-32", "latin-1", "utf-8-sig", "cp037")

@@ -16,9 +16,9 @@ from question import as_markdown, machine
 
 # each is a script beside this one, in the order in which docs/performance.md tells them
 QUESTIONS: tuple[str, ...] = (
-    *("fit", "head", "decoding", "engines"),
+    *("fit", "head", "embedding", "decoding", "engines"),
     *("episodes", "episodes_images", "growth_episodes", "episode_rules", "triplets"),
-    "omniglot",
+    *("auditing", "start", "omniglot"),
 )
 
 

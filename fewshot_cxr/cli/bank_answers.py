@@ -20,8 +20,6 @@ from fewshot_cxr.cli import console
 from fewshot_cxr.cli.answer_table import answer_table
 from fewshot_cxr.cli.bank_question import BankQuestion
 from fewshot_cxr.cli.outputs import keeps_paths
-from fewshot_cxr.cli.shards import Sharding, make_shards, say_shards
-from fewshot_cxr.cli.sources import Reading
 from fewshot_cxr.data import find_films
 from fewshot_cxr.data.film_patients import films_of_patients
 from fewshot_cxr.inference.bank.answer import ABSTAINED, COLUMNS, Answer, join_films
@@ -29,6 +27,8 @@ from fewshot_cxr.whole_files import whole_file
 from fewshot_cxr.workflows.compute import Compute
 
 if TYPE_CHECKING:
+    from fewshot_cxr.cli.shards import Sharding
+    from fewshot_cxr.cli.sources import Reading
     from fewshot_cxr.inference import ExportedBank
     from fewshot_cxr.inference.bank import SupportBank
 
@@ -168,6 +168,8 @@ def answer_shards(
         )
     if len(films) != 1:
         raise click.UsageError("--shards takes one table of films, CSV or Parquet, in place of files")
+    from fewshot_cxr.cli.shards import make_shards, say_shards  # it loads torch, which an exported bank does without
+
     how = {"never_abstain": question.never_abstain, "n_nearest": question.n_nearest, "prevalence": question.prevalence}
     work = engines.Answering(bank, **how, keeps_paths=keeps_paths())  # type: ignore[arg-type]  # of their own types
     plan, tally = make_shards(work, films[0], sharding, compute, reading), Tally()

@@ -111,4 +111,4 @@ def test_every_kind_runs():
     done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
     table = re.findall(r"^(\S.*?)  +([\d,]+) +(\d+) +(\d+) +(\d+) +(\d+) +\d+$", done.stdout, re.MULTILINE)
     assert len(table) > 15, done.stderr
-    assert all(int(n_inputs) for _, n_inputs, *_ in table)
+    assert all(int(n_inputs.replace(",", "")) for _, n_inputs, *_ in table)

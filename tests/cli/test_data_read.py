@@ -8,7 +8,7 @@ from inspect import signature
 import numpy as np
 import pytest
 from command_line import run
-from made_layouts import LAYOUTS, N_PATIENTS, N_ROWS
+from made_layouts import FOLDERS_ONLY, LAYOUTS, N_PATIENTS, N_ROWS
 from PIL import Image
 
 from fewshot_cxr.data import READERS, read_dataset
@@ -39,7 +39,7 @@ def test_every_layout_becomes_a_manifest(source, tmp_path, capsys):
     code, report = read(tmp_path, data, "--out", tmp_path / "films.csv")
     assert code == 0
     assert report["n_rows"] == N_ROWS[name]
-    assert (len(report["missing"]), len(report["unreadable"])) == (int(name != "image_folder"), 2)
+    assert (len(report["missing"]), len(report["unreadable"])) == (int(name not in FOLDERS_ONLY), 2)
     again = read_dataset("manifest", tmp_path / "films.csv")
     assert len(again) == report["n_records"]
     shown = capsys.readouterr()

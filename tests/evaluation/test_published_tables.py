@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / "benchmarks" / "published_tables.py"
 PAGE = (ROOT / "docs" / "systems.md").read_text()
 RECIPES = sorted((ROOT / "fewshot_cxr" / "workflows" / "recipes").glob("*.toml"))
+PUBLISHED = [path for path in RECIPES if path.stem != "common-base"]  # which re-implements no system
 FOUND = runpy.run_path(str(PROGRAM))
 
 
@@ -31,7 +32,7 @@ def test_the_program_prints_the_tables_and_nothing_else(capsys):
     assert capsys.readouterr().out == "\n\n".join(table() for table in FOUND["TABLES"]) + "\n"
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("recipe", PUBLISHED, ids=lambda path: path.stem)
 def test_each_recipe_has_its_command(recipe):
     command = next(line for line in PAGE.splitlines() if line.startswith(f"| `{recipe.stem}` |"))
     assert f"`fscxr recipes run {recipe.stem} --data " in command
