@@ -1,6 +1,6 @@
 """How long `fscxr data audit` takes, beside libraries that look for some of what it does, and of films that look alike.
 
-    python benchmarks/performance/auditing.py [--films 10000] [--size 512]
+    python benchmarks/performance/auditing.py [--films 2000] [--size 512]
 
 imagededup (perceptual hashes) covers copies; cleanvision covers copies, dark, light, blurry, odd and plain pictures.
 The films that look alike are those of `fscxr demo`. Each is run once, in a process of its own, imports not counted.
@@ -64,7 +64,7 @@ WAYS = {
 
 def main() -> None:
     parser = settings(__doc__)
-    parser.add_argument("--films", type=int, default=10_000)
+    parser.add_argument("--films", type=int, default=2_000)
     parser.add_argument("--size", type=int, default=512, help="side of the films in pixels")
     arguments = parser.parse_args()
     n_patients = N_PATIENTS

@@ -16,9 +16,9 @@ from question import as_markdown, machine
 
 # each is a script beside this one, in the order in which docs/performance.md tells them
 QUESTIONS: tuple[str, ...] = (
-    *("fit", "head", "embedding", "decoding", "engines"),
+    *("fit", "head", "decoding", "engines"),
     *("episodes", "episodes_images", "growth_episodes", "episode_rules", "triplets"),
-    *("auditing", "start", "omniglot"),
+    *("auditing", "omniglot"),
 )
 
 
