@@ -104,4 +104,6 @@ def to_common(records: Records, reader: str) -> Records:
     told = ", ".join(f"{name} ({count})" for name, count in sorted(dropped.items(), key=lambda item: -item[1])[:5])
     more = f" and {len(dropped) - 5} more" if len(dropped) > 5 else ""
     notes = (f"findings without a common name are dropped: {told}{more}",) if dropped else ()
+    if n_other := sum(film.findings == (OTHER,) for film in films):
+        notes = (*notes, f"{n_other} films show no common finding: {OTHER!r}, which is no finding to train on")
     return replace(records, films=films, notes=(*records.notes, *notes))

@@ -52,7 +52,10 @@ def test_names_without_a_common_one_are_counted():
     found = to_common(Records(films, Path()), "padchest")
     assert [film.findings for film in found] == [("Lung Lesion",), (OTHER,)]
     assert found[1].unstated[0] == "Pneumonia"
-    assert found.notes == ("findings without a common name are dropped: scoliosis (2)",)
+    assert found.notes == (
+        "findings without a common name are dropped: scoliosis (2)",
+        "1 films show no common finding: 'other', which is no finding to train on",
+    )
 
 
 def test_another_word_for_the_list_is_refused(tmp_path):

@@ -240,6 +240,32 @@ def test_a_row_of_another_width_costs_itself(tmp_path):
         list(published_rows(table, ("d",)))
 
 
+def test_a_row_that_breaks_off_is_no_word_for_normal(tmp_path):
+    """A row cut short, or a blank cell, would otherwise say that nothing was found."""
+    root = lay_siim_acr(tmp_path / "siim")
+    table = root / "train-rle.csv"
+    draw(root / "x.png", 1), draw(root / "y.png", 2)
+    table.write_text(table.read_text() + "x\ny,\n")
+    told = [(one.path, one.reason) for one in read_dataset("siim_acr", root).problems if one.kind == "other"]
+    assert told == [("x", "the row has 1 cells, 2 were expected"), ("y", "it has neither runs nor -1")]
+    root = lay_vindr_cxr(tmp_path / "vindr")
+    table = root / "annotations" / "image_labels_train.csv"
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join([*lines, lines[1].rpartition(",")[0]]))
+    (cut,) = (one for one in read_dataset("vindr_cxr", root).problems if one.kind == "other")
+    assert cut.reason == "the row has 4 cells, 5 were expected"
+    assert read_dataset("vindr_cxr", root)[0].attributes["agreement"] == "Cardiomegaly 2/3|No Finding 1/3"
+
+
+def test_padchest_without_folders_in_its_table(tmp_path):
+    root = lay_padchest(tmp_path)
+    table = next(root.glob("*.csv"))
+    header, first, *_ = csv.reader(table.read_text(encoding="utf-8").splitlines())
+    draw(root / "flat.png", 1)
+    write_csv(table, header, [["", "flat.png", "", *first[3:]]])
+    assert [film.path for film in read_dataset("padchest", root)] == ["flat.png"]
+
+
 def test_each_set_is_a_plain_list_of_films(tmp_path):
     assert isinstance(read_dataset("shenzhen", lay_shenzhen_with_masks(tmp_path)), Records)
 

@@ -79,8 +79,9 @@ def _row(number: int, cells: Cells, *, table: Path, there: FirstThere, wanted: V
         damaged.add(film)
     study_year, birth_year = number_of(studied[:4]), number_of(born)
     years = None if study_year is None or birth_year is None else study_year - birth_year
+    below = folder.removesuffix(".0") or "."
     record = Record(
-        there.path(table, number, folder=folder.removesuffix(".0"), film=film) if film and not unasked else film,
+        there.path(table, number, folder=below, film=film) if film and not unasked else film,
         findings,
         patient_id=patient or None,
         source="San Juan",

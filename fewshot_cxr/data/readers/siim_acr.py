@@ -43,10 +43,13 @@ def read_siim_acr(root: str | Path, *, write_masks: bool = False) -> Records:
     films = _films(table.parent)
     runs: defaultdict[str, list[str]] = defaultdict(list)
     first: dict[str, int] = {}
-    for number, (film, text), _ in published_rows(table, ("ImageId", "EncodedPixels")):
-        first.setdefault(film, number)
-        runs[film] += [] if text in ("", _NONE) else [text]
     gathering, n_masks, lost = Gathering(table.parent), 0, list[str]()
+    for number, (film, text), fault in published_rows(table, ("ImageId", "EncodedPixels")):
+        if fault or not text:  # a blank cell does not say that there is no pneumothorax
+            gathering.leave_out(number, film, fault or f"it has neither runs nor {_NONE}")
+            continue
+        first.setdefault(film, number)
+        runs[film] += [] if text == _NONE else [text]
     for film, number in first.items():
         mask = None
         if write_masks and runs[film] and film in films:

@@ -5,7 +5,7 @@ arXiv:2012.15029.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +27,7 @@ _TABLES = {split: (f"annotations/image_labels_{split}.csv", f"image_labels_{spli
 _KAGGLE = "train.csv"
 _FILMS = tuple(f"{{split}}/{{film}}{end}" for end in (".dicom", ".dcm", ".png", ".jpg"))
 _SPELLING = {"No finding": NO_FINDING, "Other disease": "Other diseases"}
-_ABOUT = {"image_id", "rad_id"}
+_ABOUT, _PRESENT = {"image_id", "rad_id"}, ("1", "1.0")
 
 
 class _Reading(NamedTuple):
@@ -62,30 +62,28 @@ def read_vindr_cxr(root: str | Path, *, readers: str = "majority") -> Records:
     gathering = Gathering(root)
     there = FirstThere(gathering.state_of, *_FILMS)
     for split, table in tables.items():
-        for film, readings in _by_film(table).items():
+        for film, readings in _by_film(table, gathering).items():
             path = there.path(table, readings[0].number, split=split, film=film)
             gathering.take(table, _row(path, split, readings, needed))
     how = f"taken: findings that {readers} of a film's readers name; those of test were agreed on"
     return gathering.records((f"read: {', '.join(table.name for table in tables.values())}", how))
 
 
-def _by_film(table: Path) -> dict[str, list[_Reading]]:
-    found: defaultdict[str, list[_Reading]] = defaultdict(list)
-    for reading in _readings(table):
-        found[reading.film].append(reading)
-    return found
-
-
-def _readings(table: Path) -> Iterator[_Reading]:
+def _by_film(table: Path, gathering: Gathering) -> dict[str, list[_Reading]]:
+    """Return the readings of each film; a row of another width is left out, as it would be a vote for nothing."""
     names = header_of(table)
-    if "class_name" in names:
-        for number, (film, reader, name), _ in published_rows(table, ("image_id", "rad_id", "class_name")):
-            yield _Reading(number, film, reader, (_SPELLING.get(name, name),))
-        return
+    is_long = "class_name" in names
     findings = [name for name in names if name.lower() not in _ABOUT]
-    for number, (film, reader, *cells), _ in published_rows(table, ("image_id",), ("rad_id", *findings)):
-        named = (name for name, cell in zip(findings, cells, strict=True) if cell in ("1", "1.0"))
-        yield _Reading(number, film, reader, tuple(_SPELLING.get(name, name) for name in named))
+    columns, more = (("rad_id", "class_name"), ()) if is_long else ((), ("rad_id", *findings))
+    found: defaultdict[str, list[_Reading]] = defaultdict(list)
+    for number, (film, *cells), fault in published_rows(table, ("image_id", *columns), more):
+        if fault:
+            gathering.leave_out(number, film, fault)
+            continue
+        reader, *marks = cells
+        named = marks if is_long else [name for name, mark in zip(findings, marks, strict=True) if mark in _PRESENT]
+        found[film].append(_Reading(number, film, reader, tuple(_SPELLING.get(name, name) for name in named)))
+    return found
 
 
 def _row(path: str, split: str, readings: list[_Reading], needed: Callable[[int], int]) -> Row:
