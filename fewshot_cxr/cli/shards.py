@@ -116,7 +116,8 @@ def _plan(
     work: Work, source: str, sharding: Sharding, compute: Compute, reading: Reading, *, split: str | None
 ) -> Plan:
     foreign = sorted(reading.options.keys() - _TAKEN)
-    foreign += ["findings"] * (reading.findings is not None) + ["with_others"] * reading.with_others
+    names_findings = reading.is_common or reading.findings is not None
+    foreign += ["findings"] * names_findings + ["with_others"] * reading.with_others
     if foreign:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in foreign)
         raise click.UsageError(f"{flags} looks at all films at once: `fscxr data read` writes a table for --shards")

@@ -69,8 +69,9 @@ def test_shards_merge_into_what_one_go_finds(place, tmp_path, capsys):
     assert run(*asked, "--shards", tmp_path / "shards", "--rows-per-shard", ROWS + 1) == 2
     assert "holds shards of another --rows-per-shard: ask as then, or name another folder" in capsys.readouterr().err
     assert run(*asked, "--engine", "ray") == 2
-    assert run(*asked, *shards, "--findings", "normal") == 2
-    assert "--findings looks at all films at once: `fscxr data read` writes a table" in capsys.readouterr().err
+    for findings in ("normal", "common"):
+        assert run(*asked, *shards, "--findings", findings) == 2
+        assert "--findings looks at all films at once: `fscxr data read` writes a table" in capsys.readouterr().err
 
 
 def test_answers_of_shards_are_those_of_one_go(place, tmp_path, monkeypatch, capsys):
