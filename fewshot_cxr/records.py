@@ -39,9 +39,10 @@ class Record:
     unstated: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name, path in (("path", self.path), ("mask_path", self.mask_path)):
-            if isinstance(path, PurePath):
-                object.__setattr__(self, name, path.as_posix())
+        if isinstance(self.path, PurePath):
+            object.__setattr__(self, "path", self.path.as_posix())
+        if isinstance(self.mask_path, PurePath):
+            object.__setattr__(self, "mask_path", self.mask_path.as_posix())
 
     @property
     def finding(self) -> str:

@@ -165,3 +165,32 @@ def test_a_circle_of_links_costs_one_film(folder):
     records = gathering.records()
     assert [film.path for film in records] == ["a.png"]
     assert [problem.kind for problem in records.problems] == ["missing"]
+
+
+@pytest.mark.parametrize("n_asked", [3, 40])
+def test_a_folder_of_many_films_is_listed_and_says_the_same(folder, n_asked):
+    deep, names = folder / "deep", [f"{number}.png" for number in range(n_asked)]
+    for name in names:
+        (deep / name).write_bytes(b"film")
+    (deep / "0.png").unlink()
+    (deep / "link.png").symlink_to(folder / "a.png")
+    (deep / "dead.png").symlink_to(deep / "gone.png")
+    (deep / "folder.png").mkdir()
+    gathering = Gathering(folder)
+    for name in (*names, "link.png", "dead.png", "folder.png"):
+        add(gathering, folder, 2, f"deep/{name}")
+    records = gathering.records()
+    assert [film.path for film in records] == [f"deep/{name}" for name in (*names[1:], "link.png")]
+    assert [(problem.path, problem.kind) for problem in records.problems] == [
+        (f"deep/{name}", "missing") for name in ("0.png", "dead.png", "folder.png")
+    ]
+
+
+@pytest.mark.parametrize("path", ["a/" * 60_000, "x" * 5_000, "circle/a.png", "a.png/b.png", "a\0.png"])
+def test_a_path_that_no_file_can_have_costs_its_row(gathering, folder, path):
+    (folder / "circle").symlink_to(folder / "circle")
+    add(gathering, folder, 2, path)
+    add(gathering, folder, 3, "a.png")
+    records = gathering.records()
+    assert [film.path for film in records] == ["a.png"]
+    assert [problem.kind for problem in records.problems] == ["missing"]

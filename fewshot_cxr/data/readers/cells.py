@@ -5,6 +5,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import chain
+from operator import attrgetter
 
 from fewshot_cxr._checks import first_of
 from fewshot_cxr.data.split_names import SPLITS, plain, split_named
@@ -62,7 +64,7 @@ def clean_cells(films: Iterable[Record]) -> tuple[tuple[Record, ...], tuple[str,
     """
     films, notes = tuple(films), []
     for column in _COLUMNS:
-        counts = Counter(getattr(film, column) for film in films)
+        counts = Counter(map(attrgetter(column), films))
         new = {text: _meaning(column, text) for text in counts if text is not None}
         new = {text: value for text, value in new.items() if value != text}
         if not new:
@@ -71,7 +73,7 @@ def clean_cells(films: Iterable[Record]) -> tuple[tuple[Record, ...], tuple[str,
             replace(film, **{column: new.get(getattr(film, column), getattr(film, column))}) for film in films
         )
         notes += _told(column, counts, new)
-    empty = {name for name in {name for film in films for name in film.findings} if says_nothing(name)}
+    empty = set(filter(says_nothing, _names_of(films)))
     if empty:
         n_films = sum(not empty.isdisjoint(film.findings) for film in films)
         notes.append(f"{n_films} films have a finding that stands for none ({_quoted(empty)}): taken as no finding")
@@ -81,7 +83,7 @@ def clean_cells(films: Iterable[Record]) -> tuple[tuple[Record, ...], tuple[str,
 
 def split_joined_names(films: Sequence[Record]) -> tuple[tuple[Record, ...], tuple[str, ...]]:
     """Take "a;b" for the findings a and b where both stand alone elsewhere; say so, and say where it is not sure."""
-    names = {name for film in films for name in film.findings}
+    names = set(_names_of(films))
     parts = {name: tuple(filter(None, map(str.strip, _BETWEEN_NAMES.split(name)))) for name in names}
     parts = {name: found for name, found in parts.items() if len(found) > 1}
     sure = {name: found for name, found in parts.items() if all(part in names - parts.keys() for part in found)}
@@ -103,7 +105,7 @@ def split_joined_names(films: Sequence[Record]) -> tuple[tuple[Record, ...], tup
 
 def alike_findings(films: Iterable[Record]) -> tuple[str, ...]:
     """Return a note for each set of findings whose names differ little, or mean the same, with what joins them."""
-    counts = Counter(name for film in films for name in film.findings)
+    counts = _names_of(films)
     sets: dict[str, list[str]] = defaultdict(list)
     for name in sorted(counts, key=lambda name: (-counts[name], name)):
         key = plain(name) or name
@@ -115,6 +117,10 @@ def alike_findings(films: Iterable[Record]) -> tuple[str, ...]:
         flags = " ".join(f'--map "{pair}"' if " " in pair else f"--map {pair}" for pair in pairs)
         notes.append(f"{ALIKE}: {told}; `fscxr data read SOURCE {flags} --out films.csv` joins them")
     return tuple(notes)
+
+
+def _names_of(films: Iterable[Record]) -> Counter[str]:
+    return Counter(chain.from_iterable(map(attrgetter("findings"), films)))
 
 
 def _meaning(column: str, text: str) -> str | None:
@@ -132,8 +138,8 @@ def _told(column: str, counts: Counter[str | None], new: dict[str, str | None]) 
 
 
 def _strange_splits(films: Iterable[Record]) -> list[str]:
-    counts = Counter(film.split for film in films if film.split)
-    strange = [name for name in sorted(counts) if name not in SPLITS]
+    counts = Counter(map(attrgetter("split"), films))
+    strange = sorted(name for name in counts if name and name not in SPLITS)
     if not strange:
         return []
     told = ", ".join(f"{name!r} ({counts[name]} films)" for name in strange[:_MOST_NAMED])

@@ -23,7 +23,7 @@ UNCERTAIN_NOTE = {
     False: "uncertain findings (-1) count as absent (U-Zeros)",
 }
 ALL_UNCERTAIN = "every finding that they state is uncertain (--uncertain positive or negative takes them)"
-_STATES = {"": 0, "0": 0, "1": 1, "-1": -1}
+_STATES = {"": 0} | {f"{state}{end}": state for state in (0, 1, -1) for end in ("", ".0")}
 
 
 class Stated(NamedTuple):
@@ -50,12 +50,12 @@ def stated(cells: Sequence[str], is_present: bool | None) -> Stated:
     Returns:
         "No Finding" where all are absent, too.
     """
-    states = {name: _STATES.get(cell.removesuffix(".0")) for name, cell in zip(FINDINGS, cells, strict=True)}
-    wrong = next((name for name, state in states.items() if state is None), None)
-    if wrong is not None:
-        return Stated((), (), f"its {wrong} is {cells[FINDINGS.index(wrong)]!r}; 1, 0, -1 or blank was expected")
-    present = tuple(name for name, state in states.items() if state == 1 or (state == -1 and is_present))
-    unstated = tuple(name for name, state in states.items() if state == -1) if is_present is None else ()
+    found = [(name, state) for name, cell in zip(FINDINGS, cells, strict=True) if (state := _STATES.get(cell)) != 0]
+    for name, state in found:
+        if state is None:
+            return Stated((), (), f"its {name} is {cells[FINDINGS.index(name)]!r}; 1, 0, -1 or blank was expected")
+    present = tuple([name for name, state in found if state == 1 or is_present])
+    unstated = tuple([name for name, state in found if state == -1]) if is_present is None else ()
     return Stated(present or (() if unstated else (NO_FINDING,)), unstated, "")
 
 

@@ -1,6 +1,7 @@
 """Rows of a data set's own tables become films: present ones, once each, and the others as problems."""
 
 import os
+import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -13,7 +14,8 @@ from fewshot_cxr.data.readers.lost_films import lost_films
 from fewshot_cxr.data.readers.repeated_rows import AGREE, JOIN, FilmRow, Placed, conflict_notes, one_film_each
 from fewshot_cxr.records import Problem, Record, Records, count_reasons, resolve_below
 
-_MOST_FOLDERS = 2_000
+_MOST_FOLDERS, _FEW = 2_000, 16
+_LINK, _LONGEST = -1, 4096  # characters: PATH_MAX of Linux
 StateOf = Callable[[str, Path, int | None], tuple[str, str, str]]
 
 
@@ -108,7 +110,8 @@ class Gathering:
         masks = [f"{len(self._masks_lost)} masks are missing or empty"] if self._masks_lost else []
         cleaned, on_cells = clean_cells(row.film for row in self._rows)
         cleaned, on_names = split_joined_names(cleaned)
-        rows = [row._replace(film=film) for row, film in zip(self._rows, cleaned, strict=True)]
+        pairs = zip(self._rows, cleaned, strict=True)
+        rows = [row if film is row.film else row._replace(film=film) for row, film in pairs]
         empty = [
             (place, Problem(number, film.path, "the row names no finding"))
             for place, number, film in rows
@@ -145,19 +148,25 @@ def wrong_root(root: Path, expected: str) -> FileNotFoundError:
 
 def file_states(root: Path) -> StateOf:
     """Return a function from (path, table, row) to (path below the root, kind of problem or "", its reason or "")."""
-    folders = _Folders(root)
+    real_root = str(root.resolve())  # text: a Path for each of 377,110 films takes longer than to ask for its size
+    folders = _Folders(real_root)
+
+    def size_of(name: str, table: Path, row: int | None) -> int | None:
+        folder, _, file = name.rpartition("/")
+        if not folders.is_own(folder):
+            _insist_below(table, row, folder, root)
+            folders.remember(folder)
+        size = folders.size(folder, file)
+        return _insist_below(table, row, name, root).stat().st_size if size == _LINK else size
 
     def look(name: str, table: Path, row: int | None) -> tuple[str, str, str]:
-        folder, _, file = name.rpartition("/")
-        if folders.known(folder).get(file, 0) > 0 and name[0] != "/":
-            return name, "", ""  # most films: their folder is known, under this very name, and they are no links
         if os.path.isabs(name) or ".." in name.split("/"):
-            name = _insist_below(table, row, name, root).relative_to(folders.real_root).as_posix()
+            name = _insist_below(table, row, name, root).relative_to(real_root).as_posix()
         name = os.path.normpath(name).replace(os.sep, "/")
-        folder, _, file = name.rpartition("/")
-        size = folders.listed(folder, table, row).get(file)
-        if size == -1:
-            size = _size_of_link(table, row, name, root)
+        try:
+            size = size_of(name, table, row) if len(name) <= _LONGEST else None
+        except OSError:  # a link that leads nowhere, or in a circle
+            size = None
         if size is None:
             return name, "missing", "the file is missing"
         return (name, "", "") if size else (name, "unreadable", "the file is empty")
@@ -174,58 +183,59 @@ def file_states(root: Path) -> StateOf:
 
 
 class _Folders:
-    """Folders below a root, each listed once: asking about every one of 100,000 films by itself takes far longer.
+    """Folders below a root; of many (MIMIC-CXR-JPG has 230,000) the last ones are remembered.
 
-    Of many folders (MIMIC-CXR-JPG has 230,000) the last ones are remembered.
+    Of a folder the first films are asked for one by one; one of more is listed: over a network that takes far less
+    for 100,000 films in one folder, and far more for one film in each.
     """
 
-    def __init__(self, root: Path) -> None:
-        self._root, self.real_root = (
-            root,
-            str(root.resolve()),
-        )  # text: a Path for each folder takes longer than its listing
-        self._sizes: dict[str, dict[str, int]] = {}
-        self._real = {""}  # they lie below the root by their own names, without a link on the way
+    def __init__(self, real_root: str) -> None:
+        self._real_root = real_root
+        self._known: dict[str, int | dict[str, int]] = {"": 0}  # sizes by name, or how many films were asked for
 
-    def known(self, folder: str) -> dict[str, int]:
-        """Return size by name of a folder that was listed before, else nothing; -1 stands for a link."""
-        return self._sizes.get(folder, {})
-
-    def listed(self, folder: str, table: Path, row: int | None) -> dict[str, int]:
-        """Return size by name of a folder; table and row are for the error where it leaves the root."""
-        if folder not in self._sizes:
-            if not self._is_real(folder):
-                _insist_below(table, row, folder or ".", self._root)
-            if len(self._sizes) >= _MOST_FOLDERS:
-                del self._sizes[next(iter(self._sizes))]
-            self._sizes[folder] = _list_sizes(self.real_root, folder)
-        return self._sizes[folder]
-
-    def _is_real(self, folder: str) -> bool:
-        if folder in self._real:
-            return True
-        above = folder.rpartition("/")[0]
-        if folder.startswith(("/", "..")) or not self._is_real(above) or os.path.islink(f"{self.real_root}/{folder}"):
-            return False
-        if len(self._real) >= _MOST_FOLDERS:
-            self._real = {""}
-        self._real.add(folder)
+    def is_own(self, folder: str) -> bool:
+        """Return whether a folder, as os.path.normpath writes it, lies there by its own name: no link on the way."""
+        new = []
+        while folder not in self._known:
+            if os.path.islink(f"{self._real_root}/{folder}"):
+                return False
+            new.append(folder)
+            folder = folder.rpartition("/")[0]
+        for name in reversed(new):
+            self.remember(name)
         return True
 
+    def remember(self, folder: str) -> None:
+        """Take a folder for one that lies below the root."""
+        if len(self._known) >= _MOST_FOLDERS:
+            self._known = {"": 0}
+        self._known[folder] = 0
 
-def _list_sizes(real_root: str, folder: str) -> dict[str, int]:
-    """Return size by name for one folder; -1 stands for a link, which is looked at one by one."""
-    sizes: dict[str, int] = {}
+    def size(self, folder: str, file: str) -> int | None:
+        """Return the bytes of a file in a folder that was looked at, _LINK for a link, None for anything else."""
+        known, place = self._known[folder], f"{self._real_root}/{folder}"
+        if isinstance(known, int) and known < _FEW:
+            self._known[folder] = known + 1
+            return _size(f"{place}/{file}")
+        if isinstance(known, int):
+            known = {name: size for name in _names(place) if (size := _size(f"{place}/{name}")) is not None}
+            self._known[folder] = known
+        return known.get(file)
+
+
+def _names(folder: str) -> list[str]:
     try:
-        with os.scandir(f"{real_root}/{folder}") as entries:
-            for entry in entries:
-                if entry.is_symlink():
-                    sizes[entry.name] = -1
-                elif entry.is_file():
-                    sizes[entry.name] = entry.stat().st_size
-    except OSError:  # no such folder, or one that may not be looked into: none of its files is there for us
-        return {}
-    return sizes
+        return os.listdir(folder)
+    except OSError:  # it may not be looked into: none of its files is there for us
+        return []
+
+
+def _size(path: str) -> int | None:
+    try:
+        found = os.lstat(path)
+    except (OSError, ValueError):  # not there, not to be looked into, or no name that a file can have
+        return None
+    return _LINK if stat.S_ISLNK(found.st_mode) else found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
 def _insist_below(table: Path, row: int | None, name: str, root: Path) -> Path:
@@ -233,11 +243,3 @@ def _insist_below(table: Path, row: int | None, name: str, root: Path) -> Path:
         return resolve_below(root, name)
     except ValueError as error:
         raise ValueError(f"{table}{'' if row is None else f', row {row}'}: {error}") from None
-
-
-def _size_of_link(table: Path, row: int | None, name: str, root: Path) -> int | None:
-    try:
-        target = _insist_below(table, row, name, root)
-        return target.stat().st_size if target.is_file() else None
-    except OSError:  # it leads nowhere, or in a circle
-        return None

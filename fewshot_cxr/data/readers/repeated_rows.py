@@ -1,8 +1,9 @@
 """Several rows of one file, one for each box or reader: what they say together, whatever their order."""
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from fewshot_cxr.data.readers.cells import is_normal
@@ -41,14 +42,20 @@ def one_film_each(rows: Iterable[FilmRow], how: str = AGREE) -> tuple[list[Recor
     Returns:
         Each file once, and the rows that are not needed or cannot be believed.
     """
-    by_path: dict[str, list[FilmRow]] = defaultdict(list)
-    for row in rows:
-        by_path[row.film.path].append(row)
+    rows = list(rows)
+    n_rows = Counter(map(attrgetter("film.path"), rows))
+    again: dict[str, list[FilmRow]] = {path: [] for path, count in n_rows.items() if count > 1}
+    for row in rows if again else ():
+        if row.film.path in again:
+            again[row.film.path].append(row)
     films: list[Record] = []
     problems: list[Placed] = []
-    for same in by_path.values():
+    for row in rows:
+        same = again.get(row.film.path, [row])
         if len(same) == 1:
-            films.append(same[0].film)
+            films.append(row.film)
+        elif row is not same[0]:
+            continue
         elif conflict := _conflict([row.film for row in same], how):
             kind, reason = conflict
             problems += [
