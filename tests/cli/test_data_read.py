@@ -59,15 +59,15 @@ def test_strict_fails_and_writes_nothing(source, tmp_path, capsys):
     assert "rows cannot be used (" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", FIVE)
-def test_training_runs_from_every_layout(name, tmp_path, capsys):
-    (tmp_path / "set").mkdir()
-    data = f"{name}:{LAYOUTS[name](tmp_path / 'set')}"
-    small = ("--image-size", 32, "--epochs", 1, "--batch-size", 8, "--encoder-option", "width=4")
-    assert run("train", "siamese", "--data", data, *small, "--out", tmp_path / "run") == 0
+@pytest.mark.parametrize("kind", ["classifier", "siamese"])
+def test_training_runs_from_every_layout(source, kind, tmp_path, capsys):
+    name, data = source
+    small = ("--image-size", 32, "--epochs", 1, "--batches", 1, "--batch-size", 8)
+    small = ("--encoder", "resnet9", "--encoder-option", "width=4", *small)
+    assert run("train", kind, "--data", data, *small, "--out", tmp_path / "run") == 0
     assert (tmp_path / "run" / "encoder.safetensors").is_file()
     told = capsys.readouterr().err
-    assert "carved from the training films, by patient" in told
+    assert ("carved from the training films, by patient" in told) == (name not in ("chexpert", "mimic_cxr_jpg"))
     assert ("1 films left out, they show several of the findings" in told) == (name == "chestxray14")
 
 

@@ -22,6 +22,7 @@ from fewshot_cxr.evaluation.audit.patients import (
 from fewshot_cxr.evaluation.audit.perceptual_hash import equalised
 from fewshot_cxr.evaluation.audit.registration import correlation_in_place
 from fewshot_cxr.evaluation.audit.result import Audit, ExactDuplicates, Films, NearDuplicate, UnreadableFilm
+from fewshot_cxr.evaluation.audit.shared_sets import shared_between_sets
 from fewshot_cxr.records import Problem, Record, Records
 from fewshot_cxr.unknown_patients import count_unknown
 
@@ -73,7 +74,7 @@ def audit_films(
         version=__version__,
         seed=seed,
         seconds=perf_counter() - start,
-        notes=_notes(records, facts),
+        notes=(*shared_between_sets(records, exact, (*near, *possible)), *_notes(records, facts)),
     )
 
 
