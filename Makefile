@@ -88,6 +88,7 @@ $(PEERS)/.installed: benchmarks/performance/peers.txt $(VENV)/.installed-dev
 	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' >"$$($(PEERS)/bin/python -c \
 	'import sysconfig; print(sysconfig.get_path("purelib"))')/beside.pth"
 	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(PEERS)/bin/python -m pip install --quiet -r $<
+	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(PEERS)/bin/python -m pip install --quiet --no-deps open-metric-learning==4.0.0
 	@touch $@
 
 $(AUDIT)/bin/pip-audit:
