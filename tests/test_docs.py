@@ -65,3 +65,14 @@ def test_the_quickstart_is_short():
 def test_every_part_is_shown_in_under_fifteen_lines():
     blocks = [block for _, block in BLOCK.findall((ROOT / "docs/parts.md").read_text())]
     assert max(len([line for line in block.splitlines() if line.strip()]) for block in blocks) < 15
+
+
+def test_troubleshooting_quotes_what_the_package_says():
+    source = "".join(file.read_text("utf-8") for file in (ROOT / "fewshot_cxr").rglob("*.py"))
+    rows = [
+        line for line in (ROOT / "docs/troubleshooting.md").read_text("utf-8").splitlines() if line.startswith("| `")
+    ]
+    assert len(rows) > 15
+    for row in rows:
+        quoted = row.split("`")[1]
+        assert quoted in source, quoted

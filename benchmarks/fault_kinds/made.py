@@ -14,7 +14,7 @@ PROCESSOR = ("--device", "cpu", "--threads", 1, "--workers", 1)
 TEST = ("--data", "split.csv", "--split", "test")
 # Loaded once, before all processes are forked.
 LIBRARIES = ("captum.attr", "jinja2", "lightning", "matplotlib.pyplot", "pydicom", "sklearn", "timm")
-SMALL_EPISODES = ("--n-shot", 1, "--n-query", 1, "--n-episodes", 20, "--no-floors")
+SMALL_EPISODES = ("--n-shot", 1, "--n-query", 1, "--n-episodes", 20, "--no-baselines")
 
 
 def make_world(folder: Path) -> None:

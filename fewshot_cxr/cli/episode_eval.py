@@ -147,7 +147,13 @@ episode_flags = flags.as_one(
 @click.option("--calibrate-split", help="Fit a temperature on this split of the same data; no patient may be in both.")
 @rule_flags(f"{name}{' (transductive)' * (name in TRANSDUCTIVE)}" for name in RULES)
 @click.option("--patient-interval/--no-patient-interval", default=True, help="Slower, but quotable.")
-@click.option("--floors/--no-floors", "with_baselines", default=True, help="Pixels, border and source, classified.")
+@click.option(
+    "--baselines/--no-baselines",
+    "--floors/--no-floors",
+    "with_baselines",
+    default=True,
+    help="Pixels, border and source, classified.",
+)
 @click.option("--multi-label", is_flag=True, help="Films may show several findings: tell each from its absence.")
 @click.option("--csv", "csv_file", type=numbers_file, help="Write the numbers as CSV.")
 @click.option("--html", "html_file", type=page_file, help="Write a page to look at.")
@@ -172,7 +178,7 @@ def command(
     reading: Reading,
     json_file: str | None,
 ) -> None:
-    """Judge an encoder in few-shot episodes, with intervals over patients, beside simple floors.
+    """Judge an encoder in few-shot episodes, with intervals over patients, beside simple baselines.
 
     Support and query never share a patient.
 
@@ -199,7 +205,7 @@ def command(
         )
     say_problems(films)
     if multi_label and with_baselines:
-        say("note: no floors: they are defined where a film shows one finding")
+        say("note: no baselines: they are defined where a film shows one finding")
     # Files first: a reader of the tables may go before their end (`| head`), and takes the command with it.
     write_result(result.to_json(), json_file)
     if csv_file is not None:

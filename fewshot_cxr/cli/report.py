@@ -11,6 +11,7 @@ from fewshot_cxr.cli.outputs import keep_paths_flag, overwrite_flag, page_file
 from fewshot_cxr.cli.sources import Reading, read_films, reader_and_path, reading_flags
 from fewshot_cxr.data import support_films
 from fewshot_cxr.report import render_page
+from fewshot_cxr.report.checklist import CHECKLISTS
 from fewshot_cxr.report.run_page import LEFT_OUT
 from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.run_report import GivenFilms, report_page
@@ -25,6 +26,9 @@ from fewshot_cxr.workflows.run_report import GivenFilms, report_page
 @click.option(
     "--title", default="", show_default=False, help="Of the page.  [default: the names of the runs and results]"
 )
+@click.option(
+    "--checklist", type=click.Choice(sorted(CHECKLISTS)), help="Fill this reporting checklist with what is known."
+)
 @overwrite_flag
 @keep_paths_flag
 @seed_flag
@@ -38,6 +42,7 @@ def command(
     split: str | None,
     support_split: str | None,
     title: str,
+    checklist: str | None,
     seed: int,
     compute: Compute,
     reading: Reading,
@@ -49,6 +54,7 @@ def command(
 
     \b
     Example: fscxr report run --out report.html
+             fscxr report run result.json audit.json --checklist claim --out report.html
              fscxr report run result.json audit.json --data films.csv --split test --out report.html
              fscxr report a.json b.json --out comparison.html
     """
@@ -58,7 +64,7 @@ def command(
     elif split is not None or support_split is not None or reading != Reading():
         raise click.UsageError("--split, --support-split and the reading flags go with --data: name the films")
     with bars_for(compute) as compute:
-        page = report_page(sources, given=given, title=title, seed=seed, compute=compute)
+        page = report_page(sources, given=given, title=title, checklist=checklist, seed=seed, compute=compute)
         text = render_page(page)
     write_page(out, text)
     for section in (part for whole in page.sections for part in whole.parts()):

@@ -199,7 +199,7 @@ class Result:
     if not TYPE_CHECKING:  # a type checker shall go on knowing every name
 
         def __getattr__(self, name: str) -> Any:
-            """Find what results of before had at their top: the facts of episodes, and floors."""
+            """Find what results of before had at their top: the facts of episodes, and baselines."""
             now = _MOVED.get(name)
             if now is None or (now.startswith("episodes.") and self.__dict__.get("episodes") is None):
                 raise AttributeError(f"a result has no {name!r}")

@@ -161,7 +161,7 @@ def _confounding_section(audit: Audit) -> Section:
         f"Finding and source: {v_text(confounding.cramers_v)}.",
         "A classifier that sees nothing of the lungs should do no better than chance. Where it does, a network can "
         "learn the hospital instead of the disease, and no split by patient prevents that. The thumbnail holds the "
-        "chest itself: it is no fault, but the floor that a model has to beat.",
+        "chest itself: it is no fault, but the baseline that a model has to beat.",
         *confounding.notes,
     )
     by_source = counts_table(confounding.by_source, "Films by finding and source")

@@ -29,7 +29,7 @@ def protocol_facts(result: Result) -> tuple[tuple[str, str], ...]:
         ("hash of the episodes", asked.episodes_hash),
         ("films judged", f"{judged_text(result, unit='')}; {apart} support and query"),
         (f"interval {result.interval_over}", patients_text(result)),
-        ("speed", f"{asked.episodes_per_second:,.0f} episodes per second, without floors and patients"),
+        ("speed", f"{asked.episodes_per_second:,.0f} episodes per second, without baselines and patients"),
         *(("note", note) for note in result.notes),
     )
 
@@ -77,8 +77,8 @@ def interval_kind(result: Result) -> str:
 
 def baseline_name(name: str) -> str:
     """Return what a baseline is: nearest centroid on something simpler than embeddings."""
-    blind = {"majority": "floor: always the commonest finding", "chance": "floor: guessing"}
-    return blind.get(name, f"floor: nearest centroid on {name}")
+    blind = {"majority": "baseline: always the commonest finding", "chance": "baseline: guessing"}
+    return blind.get(name, f"baseline: nearest centroid on {name}")
 
 
 def is_alarm(warning: str) -> bool:

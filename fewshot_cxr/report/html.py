@@ -1,7 +1,7 @@
 """One self-contained page: no network, no script, every text escaped."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -66,6 +66,16 @@ class Page:
     headlines: tuple[Headline, ...] = ()
     cautions: tuple[str, ...] = ()
     sections: tuple[Section, ...] = ()
+
+
+def section_ids(sections: Sequence[Section], prefix: str = "section") -> dict[str, str]:
+    """Return by heading the id that the templates give to each section and to what is folded in it."""
+    ids: dict[str, str] = {}
+    for number, section in enumerate(sections, start=1):
+        own = f"{prefix}-{number}"
+        ids.setdefault(section.heading, own)
+        ids = section_ids(section.folded, f"{own}-part") | ids
+    return ids
 
 
 def render_page(page: Page) -> str:

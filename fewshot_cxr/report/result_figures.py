@@ -29,7 +29,7 @@ def draw_recall(result: Result) -> Draw:
         recall_figure,
         {name: (one.value, shown_interval(one)) for name, one in recalls if one.mean is not None},
         (result.accuracy.value, shown_interval(result.accuracy)),
-        baselines={f"floor: {name}": one.value for name, one in result.baselines.items() if one.mean is not None},
+        baselines={f"baseline: {name}": one.value for name, one in result.baselines.items() if one.mean is not None},
         chance=None if result.episodes is None else 1 / result.episodes.n_way,
         new_findings=_new_findings(result),
     )

@@ -85,7 +85,7 @@ def baseline_headlines(result: Result) -> tuple[Headline, ...]:
     return (Headline(number_text(1 / n_way), "chance", f"1 of {n_way} findings"),)
 
 
-def accuracy_section(result: Result, heading: str = "Accuracy beside its floors") -> Section:
+def accuracy_section(result: Result, heading: str = "Accuracy beside its baselines") -> Section:
     """Show accuracy and baselines as a table, and say how the intervals are read."""
     if result.episodes is None:
         return Section(heading, (f"Intervals are {result.interval_over}.",), tables=(overall_table(result),))
@@ -100,7 +100,7 @@ def recall_section(result: Result, heading: str = "Recall of each finding") -> S
     picture = Picture.drawn(
         draw_recall(result),
         alt=f"Accuracy, {value_text(result.accuracy)}, and the recall of each finding; the table has the numbers.",
-        caption=f"Mean and 95 % interval {interval_kind(result)}; a floor is the nearest centroid on it.",
+        caption=f"Mean and 95 % interval {interval_kind(result)}; a baseline is the nearest centroid on it.",
     )
     return Section(heading, pictures=(picture,), tables=(table,))
 

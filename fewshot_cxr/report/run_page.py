@@ -8,16 +8,19 @@ from fewshot_cxr.evaluation.comparison import Comparison
 from fewshot_cxr.evaluation.learning_curve_result import LearningCurve
 from fewshot_cxr.evaluation.result import Result
 from fewshot_cxr.report.audit_page import audit_section, audit_text, embedding_headline
+from fewshot_cxr.report.checklist import checklist_section
+from fewshot_cxr.report.checklist_facts import Fact, audit_facts, curve_facts, joined, result_facts, run_facts
 from fewshot_cxr.report.comparison_section import comparison_section, comparison_sections, kind_text, overview_section
 from fewshot_cxr.report.episode_words import is_alarm, judged_text, protocol_facts, protocol_text
 from fewshot_cxr.report.html import Headline, Page, Section
 from fewshot_cxr.report.learning_curve_section import learning_curve_section
 from fewshot_cxr.report.result_sections import baseline_headlines, episodic_headlines, main_number, result_sections
-from fewshot_cxr.report.run_sections import ShownResult, ShownRun, result_facts, run_section
+from fewshot_cxr.report.run_sections import ShownResult, ShownRun, making_facts, run_section
 from fewshot_cxr.report.sections import training_section
 from fewshot_cxr.report.tables import UNKNOWN, interval_text, value_text
 
 LEFT_OUT = "What this page leaves out"
+HEAT = "Where the network looks"
 MADE = "How this was made"
 _MOST_HEADLINES = 4
 
@@ -39,14 +42,22 @@ class PageParts:
     left_out: tuple[str, ...] = ()
 
 
-def run_page(parts: PageParts, *, title: str = "Report") -> Page:
+def run_page(parts: PageParts, *, title: str = "Report", checklist: str | None = None) -> Page:
     """Return the page.
 
+    Args:
+        parts: what it shows.
+        title: of the page.
+        checklist: in CHECKLISTS; it is filled, and stands last.
+
     Raises:
-        ValueError: there is nothing to show.
+        ValueError: there is nothing to show, or no such checklist.
     """
     if not (parts.runs or parts.results or parts.comparisons or parts.audits or parts.curves):
         raise ValueError("a report needs a run, a result, a comparison, a learning curve or an audit, got none")
+    sections = tuple(_sections(parts))
+    if checklist is not None:
+        sections += (checklist_section(checklist, _facts(parts), sections),)
     warnings, known = _warnings(parts), [one for _, audit in parts.audits if (one := audit.embedding) is not None]
     return Page(
         title,
@@ -54,8 +65,19 @@ def run_page(parts: PageParts, *, title: str = "Report") -> Page:
         alarms=tuple(text for text, alarms in warnings.items() if alarms),
         headlines=(*_headlines(parts.results), *(embedding_headline(one) for one in known)),
         cautions=tuple(text for text, alarms in warnings.items() if not alarms),
-        sections=tuple(_sections(parts)),
+        sections=sections,
     )
+
+
+def _facts(parts: PageParts) -> dict[str, list[Fact]]:
+    """Return what the parts know of what checklists ask."""
+    known = [run_facts(run) for run in parts.runs]
+    known += [result_facts(one.result, _full_name(one, parts.results) or one.name) for one in parts.results]
+    known += [audit_facts(audit, name) for name, audit in parts.audits]
+    known += [curve_facts(curve, learning_curve_section(curve, name).heading) for name, curve in parts.curves]
+    shown = {section.heading for section in parts.films}
+    known += [{"heat": Fact("heat maps of what the answers rest on", HEAT)}] if HEAT in shown else []
+    return joined(known)
 
 
 def episode_page(result: Result, *, title: str = "Few-shot episodes", facts: tuple[tuple[str, str], ...] = ()) -> Page:
@@ -108,7 +130,7 @@ def _making(parts: PageParts) -> Iterator[Section]:
         yield Section(LEFT_OUT, parts.left_out)
     for shown in parts.results:
         name = _full_name(shown, parts.results) or shown.name
-        yield Section(f"How the numbers were made: {name}", facts=result_facts(shown))
+        yield Section(f"How the numbers were made: {name}", facts=making_facts(shown))
     for run in parts.runs:
         if run.history:
             yield training_section(run.history, heading=f"How {run.name} learnt")

@@ -63,7 +63,7 @@ def run_section(run: ShownRun) -> Section:
     return Section(f"What was trained: {run.name}", facts=tuple((name, text) for name, text in facts if text))
 
 
-def result_facts(shown: ShownResult) -> Facts:
+def making_facts(shown: ShownResult) -> Facts:
     """Return what a result was judged on and how it was made, as (name, text) pairs."""
     result, made_by = shown.result, shown.made_by
     facts: Facts

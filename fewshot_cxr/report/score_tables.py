@@ -20,13 +20,13 @@ def overall_table(result: Result) -> Table:
     """Return every number over all films with its interval over patients: scores, baselines and calibration."""
     numbers = list(_scores(result))
     for name, baseline in result.baselines.items():
-        floor, above = _BLIND.get(name, (f"on {name}", name))
-        numbers.append((f"floor: accuracy {floor}", baseline, "share"))
+        on, above = _BLIND.get(name, (f"on {name}", name))
+        numbers.append((f"baseline: accuracy {on}", baseline, "share"))
         numbers.append((f"accuracy above {above}", result.above_baselines[name], "share"))
     for name, baseline in result.balanced_baselines.items():
         if name != "majority":  # in balanced accuracy it is guessing
-            floor, above = _BLIND.get(name, (f"on {name}", name))
-            numbers.append((f"floor: balanced accuracy {floor}", baseline, "share"))
+            on, above = _BLIND.get(name, (f"on {name}", name))
+            numbers.append((f"baseline: balanced accuracy {on}", baseline, "share"))
             numbers.append((f"balanced accuracy above {above}", result.above_balanced_baselines[name], "share"))
     rows = []
     for text, one, form in (*numbers, *_calibration_numbers(result)):

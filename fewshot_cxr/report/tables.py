@@ -22,21 +22,25 @@ def number_name(key: str) -> str:
 class Table:
     """Rows of text under column heads: the first column names the row, the others stand to the right.
 
-    `below` says what the rows leave open, as (name, text) pairs: why a number is undefined, for example.
+    `below` says what the rows leave open, as (name, text) pairs: why a number is undefined, say. `links` has the
+    address on the page that the last cell of each row points to, "" for none.
 
     Raises:
-        ValueError: a row is longer or shorter than the heads.
+        ValueError: a row is longer or shorter than the heads, or there are links for other rows.
     """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     caption: str = ""
     below: tuple[tuple[str, str], ...] = ()
+    links: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for row in self.rows:
             if len(row) != len(self.columns):
                 raise ValueError(f"a row has {len(row)} cells under {len(self.columns)} columns: {row}")
+        if self.links and len(self.links) != len(self.rows):
+            raise ValueError(f"{len(self.links)} links for {len(self.rows)} rows")
 
 
 def number_text(value: float | None, form: str = "share") -> str:

@@ -63,7 +63,7 @@ def test_split_writes_a_manifest_that_is_read_back(place, capsys, tmp_path):
 
 def test_episode_eval_prints_a_table_and_writes_json(place, capsys, tmp_path):
     assert evaluate(place, "--split", "test", "--n-way", 2, "--json", tmp_path / "result.json") == 0
-    assert "floor: nearest centroid on pixels" in capsys.readouterr().out
+    assert "baseline: nearest centroid on pixels" in capsys.readouterr().out
     result = json.loads((tmp_path / "result.json").read_text())
     assert 0 <= result["accuracy"]["mean"] <= 1
     assert len(result["accuracy"]["ci95_episodes"]) == 2

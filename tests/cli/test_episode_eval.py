@@ -13,7 +13,7 @@ from fewshot_cxr.evaluation import Result
 from fewshot_cxr.report import is_alarm
 
 KNOWN, NEW = ("normal", "effusion", "cardiomegaly"), "lobar_consolidation"
-SMALL = ("--n-shot", 2, "--n-query", 2, "--n-episodes", 40, "--no-patient-interval", "--no-floors")
+SMALL = ("--n-shot", 2, "--n-query", 2, "--n-episodes", 40, "--no-patient-interval", "--no-baselines")
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_the_json_keeps_its_fields_and_gains_what_was_promised(evaluate):
     assert result.pop("made_by")["command"].startswith("fscxr episode-eval --checkpoint")
     assert json.loads(json.dumps(Result.from_json(result).to_json())) == result
     assert said.out.index("95 % over patients") < said.out.index("95 % over episodes")
-    for text in ("floor: nearest centroid on border", "accuracy above it", "macro F1", "AUPRC", "queries of"):
+    for text in ("baseline: nearest centroid on border", "accuracy above it", "macro F1", "AUPRC", "queries of"):
         assert text in said.out
     assert "left out in turn, in 5,000 episodes" in said.err
     assert "this is the one to quote" in said.err
@@ -103,7 +103,7 @@ def test_the_protocol_follows_from_what_the_encoder_was_trained_on(evaluate):
 
 def test_episodes_are_written_and_replayed(evaluate, fail, tmp_path):
     file = ("--episodes-file", tmp_path / "episodes.safetensors")
-    quick = ("--no-patient-interval", "--no-floors")
+    quick = ("--no-patient-interval", "--no-baselines")
     drawn, _ = evaluate(*SMALL, "--protocol", "novel", "--seed", 3, *file)
     replayed, said = evaluate(*quick, *file)
     assert "replayed from episodes.safetensors" in said.err
@@ -146,7 +146,16 @@ def test_unknown_findings_open_the_set(evaluate):
 
 def test_shots_by_name(evaluate, fail):
     shots = "normal=1,effusion=2,cardiomegaly=3"
-    more = ("--n-query", 2, "--n-episodes", 20, "--no-patient-interval", "--no-floors", "--findings", ",".join(KNOWN))
+    more = (
+        "--n-query",
+        2,
+        "--n-episodes",
+        20,
+        "--no-patient-interval",
+        "--no-baselines",
+        "--findings",
+        ",".join(KNOWN),
+    )
     result, said = evaluate("--n-shot", shots, *more)
     assert result["n_shot"] == {"normal": 1, "effusion": 2, "cardiomegaly": 3}
     assert "shots normal 1, effusion 2, cardiomegaly 3" in " ".join(said.out.split())
@@ -237,7 +246,7 @@ def test_films_of_several_findings(place, evaluate, fail):
 
 
 def test_the_folds_of_a_support_set(evaluate, fail):
-    result, said = evaluate("--protocol", "fixed_support", "--n-folds", 3, "--n-repeats", 2, "--no-floors")
+    result, said = evaluate("--protocol", "fixed_support", "--n-folds", 3, "--n-repeats", 2, "--no-baselines")
     assert (result["n_shot"], result["n_episodes"]) == (None, 6)
     assert "cross-validation in 3 folds, 2 times" in " ".join(said.out.split())
     fail("--protocol", "fixed_support", "--n-shot", 2, words=["fixed_support takes no --n-shot"])

@@ -64,7 +64,13 @@ def test_a_split_is_judged_by_the_films_of_train(place, capsys, tmp_path):
     assert {"pixels", "border"} <= result["floor"].keys()
     assert result["calibration"]["after"]["temperature"] > 0
     assert f"{len(test)} films of {result['n_patients']} patients" in captured.out
-    for words in ("95 % over patients", "balanced accuracy", "sensitivity", "as effusion", "floor: accuracy on pixels"):
+    for words in (
+        "95 % over patients",
+        "balanced accuracy",
+        "sensitivity",
+        "as effusion",
+        "baseline: accuracy on pixels",
+    ):
         assert words in captured.out
     assert "note: exemplars: films of the split train (--support-split)" in captured.err
 

@@ -11,7 +11,7 @@ from fewshot_cxr.data.synthetic import make_synthetic
 from fewshot_cxr.evaluation import compare_results, result_from_json
 
 FINDINGS = ("normal", "effusion", "cardiomegaly")
-COUNTS = ("--n-shot", 2, "--n-query", 2, "--n-episodes", 60, "--no-patient-interval", "--no-floors")
+COUNTS = ("--n-shot", 2, "--n-query", 2, "--n-episodes", 60, "--no-patient-interval", "--no-baselines")
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ def test_overall_numbers_stand_beside_intervals_floors_and_calibration():
     assert rows["accuracy"][0] == "100.0 %"
     assert rows["accuracy"][1].endswith("to 100.0 %")
     assert rows["MCC (-1 to 1)"] == ("1.000", "0.177 to 1.000")
-    assert rows["floor: accuracy on pixels"][0] == "75.0 %"
+    assert rows["baseline: accuracy on pixels"][0] == "75.0 %"
     assert rows["accuracy above pixels"][0] == "25.0 %"
     assert rows["calibration error (ECE)"][0] == "25.0 %"
     assert "Brier score (0 to 2), fitted on other films" in rows

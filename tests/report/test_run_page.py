@@ -31,7 +31,7 @@ from fewshot_cxr.report.pictures import Picture
 from fewshot_cxr.report.result_figures import draw_recall
 from fewshot_cxr.report.result_sections import result_sections
 from fewshot_cxr.report.run_page import LEFT_OUT, PageParts, run_page
-from fewshot_cxr.report.run_sections import ShownResult, ShownRun, result_facts, run_section
+from fewshot_cxr.report.run_sections import ShownResult, ShownRun, making_facts, run_section
 
 CARD = {
     "encoder": {"encoder": "resnet9"},
@@ -103,7 +103,7 @@ def test_one_result_of_episodes_is_told_whole():
     first, floor = page.headlines
     assert (first.value, first.label) == ("81.2 %", "accuracy")
     assert first.note == "95 % over patients 70.1 to 88.9 %; over episodes 80.5 to 82.0 %"
-    assert floor.label == "floor: nearest centroid on pixels"
+    assert floor.label == "baseline: nearest centroid on pixels"
     facts = dict(all_parts(page)[-1].facts)
     assert facts["command"] == "fscxr evaluate --json a.json"
     assert facts["hash of the episodes"] == RESULT.asked.episodes_hash
@@ -113,7 +113,7 @@ def test_one_result_of_episodes_is_told_whole():
 
 
 def test_an_old_result_says_that_its_making_is_not_recorded():
-    facts = dict(result_facts(ShownResult("old", RESULT)))
+    facts = dict(making_facts(ShownResult("old", RESULT)))
     assert {facts[name] for name in ("command", "versions", "date", "machine")} == {"not recorded"}
 
 

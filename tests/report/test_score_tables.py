@@ -48,7 +48,7 @@ def test_accuracy_stands_beside_floor_and_chance():
     assert table.columns == ("", "value", "95 % over patients", "95 % over episodes")
     assert table.rows == (
         ("accuracy", "81.2 %", OVER_PATIENTS, OVER_EPISODES),
-        ("floor: nearest centroid on pixels", "62.5 %", "55.0 to 70.0 %", "62.0 to 63.0 %"),
+        ("baseline: nearest centroid on pixels", "62.5 %", "55.0 to 70.0 %", "62.0 to 63.0 %"),
         ("  accuracy above it, in points", "+18.7", "-2.0 to +25.0", "+18.0 to +19.0"),
         ("chance", "50.0 %", "", ""),
     )

@@ -134,9 +134,9 @@ def test_long_names_stay_in_the_figure():
     distances = dict.fromkeys(names, 123.456)
     assert_nothing_leaves(confusion_matrix_figure(np.eye(3), names))
     assert_nothing_leaves(
-        recall_figure(readings, (0.5, None), baselines={"floor: nearest centroid on pixels": 0.4}, chance=0.3)
+        recall_figure(readings, (0.5, None), baselines={"baseline: nearest centroid on pixels": 0.4}, chance=0.3)
     )
-    baselines = {f"floor: nearest centroid on {name}": 0.5 for name in ("pixels", "border", "source")}
+    baselines = {f"baseline: nearest centroid on {name}": 0.5 for name in ("pixels", "border", "source")}
     assert_nothing_leaves(recall_figure(readings, (0.5, None), baselines=baselines, chance=0.3))
     assert_nothing_leaves(sample_grid_figure({name: [FILM] * 5 for name in names}))
     assert_nothing_leaves(roc_figure(dict.fromkeys(names, LINE)))
@@ -191,12 +191,12 @@ def test_recall_shows_means_intervals_baselines_and_chance():
     figure = recall_figure(
         {"a": (0.75, (0.7, 0.8)), "b": (1.0, None)},
         (0.8123, (0.8, 0.82)),
-        baselines={"floor: pixels": 0.625},
+        baselines={"baseline: pixels": 0.625},
         chance=0.5,
     )
     found = words(figure)
     assert {"81.2 %  [80.0, 82.0]", "75.0 %  [70.0, 80.0]", "100.0 %"} <= set(found)
-    assert {"floor: pixels 62.5 %", "chance 50.0 %", "accuracy", "a", "b", "20 %"} <= set(found)
+    assert {"baseline: pixels 62.5 %", "chance 50.0 %", "accuracy", "a", "b", "20 %"} <= set(found)
     axes = figure.axes[0]
     vertical = [line.get_xdata()[0] for line in axes.lines if line.get_xdata()[0] == line.get_xdata()[-1]]
     assert {0.625, 0.5} <= set(vertical)

@@ -105,7 +105,10 @@ FIGURES = {
         n_exemplars=100,
     ),
     "recall": lambda names: recall_figure(
-        dict.fromkeys(names, READING), READING, baselines={"floor: pixels": 0.6, "floor: border": 0.5}, chance=0.25
+        dict.fromkeys(names, READING),
+        READING,
+        baselines={"baseline: pixels": 0.6, "baseline: border": 0.5},
+        chance=0.25,
     ),
     "reliability": lambda names: reliability_figure({"as the rule gives them": BINS, "at temperature 0.0123": BINS}),
     "roc": lambda names: roc_figure(dict.fromkeys(names, CURVE)),

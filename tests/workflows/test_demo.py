@@ -56,7 +56,7 @@ def test_the_demo_leaves_a_page_and_what_it_was_made_from(tmp_path, capsys):
     show_prediction([result.prediction])
     printed = capsys.readouterr().out
     for name in ("pixels", "border", "source"):
-        assert f"floor: nearest centroid on {name}" in printed
+        assert f"baseline: nearest centroid on {name}" in printed
     assert "accuracy on novel findings" in printed
     assert "nearest exemplars" in printed
 

@@ -117,7 +117,7 @@ class Confounding:
 
     `by_source` counts films by finding and source. `balanced_accuracy` has one entry for each thing that a trivial
     classifier sees: "source", "size", "border", "thumbnail". The thumbnail holds the chest itself, so a value above
-    chance there is no fault by itself: it is the floor that a model has to beat.
+    chance there is no fault by itself: it is the baseline that a model has to beat.
     """
 
     cramers_v: Measure

@@ -26,7 +26,7 @@ def draw_confusion(inputs: PlotInputs, options: PlotOptions) -> Figure:
 
 
 def draw_recall(inputs: PlotInputs, options: PlotOptions) -> Figure:
-    """Draw accuracy and the recall of each finding, with floors, and chance where all findings are as frequent."""
+    """Draw accuracy and the recall of each finding, with baselines, and chance where all findings are as frequent."""
     result = _given(inputs)
     if not result.confusion:
         raise ValueError(f"recall: the films of {inputs.name} may show several findings; take roc")

@@ -34,7 +34,7 @@ MAPS = ("projection", "som", "som-distance")
 _NEAR = ("distance", "queries")
 PLOTS: dict[str, PlotKind] = {
     "confusion": PlotKind(RESULT, results.draw_confusion, "where the films of each finding went"),
-    "recall": PlotKind(RESULT, results.draw_recall, "accuracy and recalls with intervals and floors"),
+    "recall": PlotKind(RESULT, results.draw_recall, "accuracy and recalls with intervals and baselines"),
     "roc": PlotKind(RESULT, results.draw_roc, "each finding against the rest, at every threshold"),
     "pr": PlotKind(RESULT, results.draw_pr, "precision over sensitivity of each finding"),
     "reliability": PlotKind(RESULT, results.draw_reliability, "how far probabilities may be believed"),

@@ -16,6 +16,7 @@ from fewshot_cxr.inference import OWN_DISTANCE, Classifier
 from fewshot_cxr.report.extremes_section import extremes_section
 from fewshot_cxr.report.html import Section
 from fewshot_cxr.report.map_sections import projection_section, som_section
+from fewshot_cxr.report.run_page import HEAT
 from fewshot_cxr.seeding import generator
 from fewshot_cxr.visualise.projection import DISTANCES
 from fewshot_cxr.visualise.text import percent
@@ -24,12 +25,7 @@ from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
 from fewshot_cxr.workflows.explaining import Explainer, RunFilms, heat_section
 from fewshot_cxr.workflows.judging import Exemplars
 
-_MAP, _SOM, _EXTREMES, _HEAT = (
-    "The films on a map",
-    "Which findings lie next to which",
-    "The best and the worst episode",
-    "Where the network looks",
-)
+_MAP, _SOM, _EXTREMES = "The films on a map", "Which findings lie next to which", "The best and the worst episode"
 _MOST_HEATED = 500  # films
 _SAME_SHARE = 0.01  # on another machine a few films may be decided otherwise
 
@@ -71,7 +67,7 @@ def film_sections(films: ReportFilms, *, result: Result | None, compute: Compute
     if result is not None and result.episodes is not None:
         sections.append(_or_reason(_EXTREMES, partial(_extremes, films, result, compute)))
     if films.classifier is not None or films.exemplars is not None:
-        sections.append(_or_reason(_HEAT, partial(_heat, films, compute)))
+        sections.append(_or_reason(HEAT, partial(_heat, films, compute)))
     return (*sections[1:], sections[0])  # films first, then the map of them all
 
 

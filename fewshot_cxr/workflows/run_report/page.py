@@ -36,6 +36,7 @@ def report_page(
     *,
     given: GivenFilms | None = None,
     title: str = "",
+    checklist: str | None = None,
     seed: int = 0,
     compute: Compute | None = None,
 ) -> Page:
@@ -47,6 +48,7 @@ def report_page(
         sources: run folders and JSON files of episode-eval, evaluate, compare and data audit, in any mix.
         given: films to show.
         title: of the page; "": after the sources.
+        checklist: "claim" or "tripod-ai": filled with what is known, as the last section.
         seed: of every draw.
         compute: device, cache and progress.
 
@@ -69,9 +71,8 @@ def report_page(
         raise ValueError("films were named, but no run folder whose encoder could embed them; name one too")
     named = [run.name for run in parts.runs] + [shown.name for shown in parts.results]
     names = ", ".join(dict.fromkeys(named))
-    return run_page(
-        replace(parts, left_out=tuple(left_out)), title=title or (f"Report: {names}" if names else "Report")
-    )
+    title = title or (f"Report: {names}" if names else "Report")
+    return run_page(replace(parts, left_out=tuple(left_out)), title=title, checklist=checklist)
 
 
 def load_films(
