@@ -13,7 +13,7 @@ from fewshot_cxr.report.run_sections import ShownRun, run_section
 from fewshot_cxr.report.tables import interval_text, number_name, number_text, shown_interval, value_text
 from fewshot_cxr.unknown_patients import of_patients
 
-_MOST_NAMED = 6
+_MOST_NAMED, _HASH = 6, 12  # characters of a hash; the whole of it stands where the answer points to
 
 
 class Fact(NamedTuple):
@@ -31,13 +31,17 @@ def run_facts(run: ShownRun) -> dict[str, Fact]:
     spec = training.get("image_spec") or card.get("image_spec", {})
     crops = [f"{name.replace('_', ' ')} {spec[name]}" for name in ("crop", "top_crop", "border_crop") if spec.get(name)]
     gray = [f"{name} {spec[name]}" for name in ("equalise", "resize", "mean", "std") if spec.get(name)]
-    sizes = [f"{name.removeprefix('films of ')}: {text}" for name, text in section.facts if name.startswith("films of")]
+    sizes = [f"{name}: {text}" for name, text in section.facts if name.startswith("films of")]
     kept = ("kind", "fractions", "n_folds", "test_fold", "novel", "seed")
     divided = [f"{name.replace('_', ' ')} {split[name]}" for name in kept if split.get(name) is not None]
     n_unknown = sum(card.get("n_films_without_patient", {}).values())
     weights = told.get("weights it started from") or f"random, seed {training.get('seed', 'not recorded')}"
+    learns = "metric learning, answers by distance to labelled films"  # a siamese head is a distance, too
+    if card.get("head", {}).get("kind", "weighted_l1") != "weighted_l1":
+        learns = "learning, a classifier"
+    best, weight = (told.get(name) for name in ("best epoch", "weight of what was taught, beside what is kept"))
     facts = {
-        "kind": f"deep metric learning: {told.get('encoder', '')}, answers by distance to labelled films",
+        "kind": f"deep {learns}: {told.get('encoder', '')}",
         "preprocessing": ", ".join([f"square of {spec.get('size_px', '?')} px", *crops, *gray]),
         "partition": ", ".join(divided),
         "unit": "patient" + (f"; unknown for {n_unknown:,} films, each counted as its own" if n_unknown else ""),
@@ -47,10 +51,10 @@ def run_facts(run: ShownRun) -> dict[str, Fact]:
         "weights": weights,
         "training": "; ".join(filter(None, (told.get("loss", ""), told.get("training", ""), _augmented(training)))),
         "sampler": f"batches: {training['sampler']}" if training.get("sampler") else "",
-        "selection": told.get("best epoch", ""),
-        "keep": told.get("weight of what was taught, beside what is kept", ""),
+        "selection": f"best epoch {best}" if best else "",
+        "keep": f"weight of what was taught, beside what is kept: {weight}" if weight else "",
         "findings": f"taught: {told.get('findings', '')}",
-        "hashes": f"hash of the split {split['hash']}" if "hash" in split else "",
+        "hashes": f"hash of the split {str(split['hash'])[:_HASH]}" if "hash" in split else "",
         "command": str(run.made_by.get("command") or ""),
     }
     return {key: Fact(text, section.heading) for key, text in facts.items() if text}
@@ -79,8 +83,8 @@ def result_facts(result: Result, name: str) -> dict[str, Fact]:
         "failures": (_commonest_mistake(result), "What was taken for what"),
         "calibration": (_calibrated(result), "How far the probabilities may be believed"),
         "open_set": ("how surely none of these is told" if result.open_set else "", "None of these"),
-        "warnings": (" ".join(result.warnings), made),
-        "hashes": (f"hash of the films {result.data_hash}", made),
+        "warnings": ("; ".join(result.warnings), made),
+        "hashes": (f"hash of the films {result.data_hash[:_HASH]}", made),
     }
     return {key: Fact(*fact) for key, fact in facts.items() if fact[0]}
 
@@ -134,7 +138,8 @@ def _augmented(training: Mapping[str, Any]) -> str:
     if "augmentation" not in training:
         return ""
     kinds = training["augmentation"] or {}
-    return f"augmentation: {', '.join(name.replace('_', ' ') for name in kinds)}" if kinds else "no augmentation"
+    told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in kinds.items())  # 1 and 0 change nothing
+    return f"augmentation: {told}" if kinds else "no augmentation"
 
 
 def _novel(result: Result) -> str:

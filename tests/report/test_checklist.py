@@ -68,7 +68,10 @@ def test_what_is_known_is_filled_and_the_rest_is_marked(audit):
     assert found["19"] == "kind fractions, fractions [0.6, 0.1, 0.3], seed 0"
     assert found["20"].startswith("patient; unknown for 5 films, each counted as its own; no patient is in support and")
     assert found["24"] == "random, seed 3"
-    assert found["25"].startswith("loss triplet; no augmentation; train: 785")
+    assert found["1"] == "deep metric learning, answers by distance to labelled films: resnet9, ? px"
+    assert found["26"].startswith("best epoch 2")
+    assert found["32"] == YOURS  # whether the films are of the same origin, no file knows
+    assert found["25"].startswith("loss triplet; no augmentation; films of train: 785")
     assert "accuracy 81.2 % (70.1 to 88.9 %)" in found["37"]
     assert "baseline: nearest centroid on pixels" in found["37"]
     assert found["39"].startswith("most often ")
@@ -98,6 +101,11 @@ def test_of_episodes_the_unseen_findings_and_of_several_findings_the_balanced_ac
     assert result_facts(GENERALIZED, "g")["novel"].text.startswith("findings not seen in training: ")
     assert result_facts(MULTI_LABEL, "m")["performance"].text.startswith("balanced accuracy ")
     assert "failures" not in result_facts(MULTI_LABEL, "m")
+
+
+def test_a_classifier_is_not_called_metric_learning():
+    run = ShownRun("c", {**CARD, "head": {"kind": "linear"}})
+    assert run_facts(run)["kind"].text == "deep learning, a classifier: resnet9, ? px"
 
 
 def test_several_results_are_told_by_name_and_once():
