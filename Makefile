@@ -14,7 +14,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
 PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 10
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lint style format audit benchmark bench bench-gpu clean
+.PHONY: help demo test quick lint style format audit benchmark bench bench-gpu site clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -60,6 +60,9 @@ bench: $(VENV)/.installed-dev $(PEERS)/.installed  ## every table of docs/perfor
 bench-gpu: $(VENV)/.installed-dev  ## on a machine with a GPU: the same answers as the processor's? then the tables of bench there
 	$(BIN)/python benchmarks/performance/gpu.py
 	$(BIN)/python benchmarks/performance/run.py --device cuda $(BENCH)
+
+site: $(VENV)/.installed-dev  ## the documentation as pages in runs/site; a link that leads nowhere fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 clean:  ## remove caches and build output; .venv and runs stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
