@@ -13,7 +13,7 @@ from fewshot_cxr.cli.outputs import keeps_paths
 from fewshot_cxr.cli.results import show_warnings
 from fewshot_cxr.cli.sources import reader_and_path
 from fewshot_cxr.report.finding_tables import result_tables
-from fewshot_cxr.report.tables import value_text
+from fewshot_cxr.report.tables import interval_text, number_text, value_text
 from fewshot_cxr.workflows import recipes
 from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.run_names import RECIPE_FILES
@@ -81,6 +81,7 @@ def show(*, name: str, published: bool, settings: Sequence[str]) -> None:
 @set_flag
 @click.option("--published", is_flag=True, help="Take the published settings, where they lead to no wrong number.")
 @click.option("--smoke", is_flag=True, help="A trial: one epoch at 64 px; with --published two steps at full size.")
+@click.option("--expect", is_flag=True, help="Say whether the result is what the publication says.")
 @click.option("--start-from", type=there_path, help="Run folder of the recipe that this one follows.")
 @click.option(
     "--keep-out", type=there_path, help="Manifest: leave the patients of its test and val out of the training."
@@ -97,6 +98,7 @@ def run(
     settings: Sequence[str],
     published: bool,
     smoke: bool,
+    expect: bool,
     start_from: Path | None,
     keep_out: Path | None,
     resume: bool,
@@ -124,6 +126,7 @@ def run(
             out=out,
             published=published,
             smoke=smoke,
+            expect=expect,
             settings=given,
             start_from=start_from,
             keep_out=keep_out,
@@ -190,4 +193,16 @@ def _show(done: recipes.RecipeResult) -> None:
     counts = ", ".join(f"{part} {count}" for part, count in done.n_films.items())
     console.say(f"films: {counts}; best epoch {done.trained.card['best_epoch']} of {len(done.trained.history)}")
     console.say(f"reported by the paper, on its own films: {done.recipe.reported}")
+    if done.verdict is not None:
+        console.say(_verdict_text(done.verdict))
     console.say(f"written: {done.out}, in {done.seconds:.0f} s")
+
+
+def _verdict_text(found: recipes.Verdict) -> str:
+    published, form = found.published, "share" if found.published.n_films else "plain"
+    theirs = f"{published.number} {number_text(published.value, form)}"
+    if published.n_films:
+        theirs += f" ({interval_text(published.interval, form)} for its {published.n_films:,} films)"
+    ours = f"{number_text(found.found, form)} ({interval_text(found.ci95, form)})"
+    gap = f"{number_text(found.difference, 'signed')} ({interval_text(found.difference_ci95, 'signed')})"
+    return f"published: {theirs}; here {ours}; difference {gap}: {found.verdict}"

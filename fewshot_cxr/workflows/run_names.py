@@ -9,9 +9,9 @@ from fewshot_cxr._kinds import ENCODER_FILE
 
 PROVENANCE_FILE = "made_by.json"  # of a run folder
 CARD, HISTORY, LAST, SPLIT, RESULT = "card.json", "history.csv", "last.ckpt", "split.csv", "result.json"
-EPISODES, RECIPE = "episodes.json", "recipe.toml"
+EPISODES, RECIPE, EXPECTED = "episodes.json", "recipe.toml", "expected.json"
 RUN_FILES = (PROVENANCE_FILE, CARD, HISTORY, "training_films.json", ENCODER_FILE, "logs")  # of any training
-RECIPE_FILES = (SPLIT, RESULT, EPISODES, RECIPE, "tables", "figures")  # and of a recipe's
+RECIPE_FILES = (SPLIT, RESULT, EPISODES, RECIPE, EXPECTED, "tables", "figures")  # and of a recipe's
 _LIBRARIES = ("fewshot_cxr", "torch", "numpy", "scikit-learn")
 
 

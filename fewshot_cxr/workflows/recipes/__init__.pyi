@@ -1,6 +1,10 @@
 from .check import VARIANTS as VARIANTS
 from .check import CheckRow as CheckRow
 from .check import check_recipes as check_recipes
+from .expectation import VERDICTS as VERDICTS
+from .expectation import Published as Published
+from .expectation import Verdict as Verdict
+from .expectation import compare_with_published as compare_with_published
 from .recipe import Recipe as Recipe
 from .recipe import load_recipe as load_recipe
 from .recipe import parse_recipe as parse_recipe

@@ -13,6 +13,7 @@ from fewshot_cxr.data import Augmentation
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.training import ClassifierTrainer, SiameseTrainer
 from fewshot_cxr.workflows.recipes import settings
+from fewshot_cxr.workflows.recipes.expectation import Published
 
 _SECTIONS = ("read", "findings", "split", "image", "augmentation", "training", "judge")
 _HEAD = ("title", "system", "paper", "reported", "data")
@@ -24,9 +25,9 @@ _SMOKE_PX, _SMOKE_FILMS, _SMOKE_EPISODES = 64, 12, 20
 class Recipe:
     """One system: what it is, and every setting of a run.
 
-    `data` names the readers that it wants. `reported` is the published number. `start_from` names the recipe whose run
-    it may start from. `sections` hold the settings, `published` those of the paper, by dotted key; `given` are the keys
-    that the caller set.
+    `data` names the readers that it wants. `reported` says what was published, `expected` what a run is compared with.
+    `start_from` names the recipe whose run it may start from. `sections` hold the settings, `published` those of the
+    paper, by dotted key; `given` are the keys that the caller set.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Recipe:
     sections: settings.Sections
     published: dict[str, Any]
     text: str
+    expected: Published | None = None
     given: frozenset[str] = field(default=frozenset())
 
     @property
@@ -172,6 +174,7 @@ def parse_recipe(name: str, text: str) -> Recipe:
     if missing:
         raise ValueError(f"recipe {name} lacks {', '.join(missing)}; every recipe says them")
     published, start_from = table.pop("published", {}), table.pop("start_from", None)
+    expected = table.pop("expected", None)
     head = {key: table.pop(key) for key in _HEAD}
     trainer = table["training"].pop("trainer", "siamese")
     recipe = Recipe(
@@ -182,6 +185,7 @@ def parse_recipe(name: str, text: str) -> Recipe:
         sections={},
         published=published,
         text=text,
+        expected=None if expected is None else Published(**expected),
     )
     recipe = replace(recipe.with_settings(_flat(table)), given=frozenset())
     recipe.as_published()

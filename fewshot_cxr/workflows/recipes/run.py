@@ -15,10 +15,11 @@ from fewshot_cxr.whole_files import write_json, write_text
 from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.recipes.division import Division, divide, patients_by_part
 from fewshot_cxr.workflows.recipes.evaluating import Evaluated, Trained, evaluate_test_films
+from fewshot_cxr.workflows.recipes.expectation import Verdict, check_expected, compare_with_published
 from fewshot_cxr.workflows.recipes.outputs import write_outputs
 from fewshot_cxr.workflows.recipes.recipe import Recipe
 from fewshot_cxr.workflows.recipes.sources import Sources, choose_recipe_findings, listed, read_recipe_films
-from fewshot_cxr.workflows.run_names import EPISODES, RECIPE, RESULT, SPLIT
+from fewshot_cxr.workflows.run_names import EPISODES, EXPECTED, RECIPE, RESULT, SPLIT
 
 _JUDGED = ("test", "val")
 
@@ -28,6 +29,7 @@ class RecipeResult:
     """What a recipe found: the settings it ran with, the result on the test films, what was trained, and where.
 
     `episodes` are few-shot episodes on the test films, of a siamese recipe alone. `notes` say what was assumed.
+    `verdict` compares the result with the publication, where that was asked.
     """
 
     recipe: Recipe
@@ -38,6 +40,7 @@ class RecipeResult:
     out: Path
     seconds: float
     notes: tuple[str, ...]
+    verdict: Verdict | None = None
 
 
 def run_recipe(
@@ -47,6 +50,7 @@ def run_recipe(
     out: Path,
     published: bool = False,
     smoke: bool = False,
+    expect: bool = False,
     settings: Mapping[str, Any] | None = None,
     start_from: Path | None = None,
     keep_out: Path | None = None,
@@ -64,6 +68,7 @@ def run_recipe(
             result.json, episodes.json, and the figures and tables.
         published: take the published settings, as far as they lead to no wrong number.
         smoke: a trial of two steps (published) or of one epoch at 64 px.
+        expect: say whether the result is what the publication says, in `out`/expected.json too.
         settings: dotted key, or its unique last part -> value; laid over all else but the weights of `start_from`.
         start_from: run folder of an earlier recipe whose encoder this one starts from.
         keep_out: a manifest; the patients of its test and val are left out of train and val here.
@@ -73,15 +78,15 @@ def run_recipe(
         keep_paths: say in recipe.toml where weights lie on this machine; else by their name alone.
 
     Raises:
-        ValueError: an unknown setting, other data than the recipe wants, a patient on two sides, or one that
-            `start_from` was trained on in val or test.
+        ValueError: an unknown setting, other data than the recipe wants, a patient on two sides, one that `start_from`
+            was trained on in val or test, or an `expect` that would say nothing.
         FileNotFoundError: nothing readable, or nothing to resume.
     """
     begin, compute = time.perf_counter(), compute or Compute()
     recipe = settled(recipe, published=published, smoke=smoke, settings=settings, start_from=start_from)
-    films = choose_recipe_findings(
-        recipe, read_recipe_films(recipe, sources), [reader for reader, _ in sources], seed=seed
-    )
+    readers = [reader for reader, _ in sources]
+    expected = check_expected(recipe.expected, recipe.data, readers, smoke=smoke) if expect else None
+    films = choose_recipe_findings(recipe, read_recipe_films(recipe, sources), readers, seed=seed)
     before = {} if start_from is None else patients_by_part(_run_folder(start_from))
     parts = {} if keep_out is None else patients_by_part(keep_out)
     shut_out = [name for name, part in parts.items() if part in _JUDGED]
@@ -94,6 +99,9 @@ def run_recipe(
     _write_what_it_was(settings_text if keep_paths else told_text(settings_text), division, out, header)
     evaluated = evaluate_test_films(recipe, trained, division, out=out, seed=seed, compute=compute)
     _write(evaluated, recipe, trained, division, out=out, seed=seed)
+    verdict = None if expected is None else compare_with_published(evaluated.result, expected)
+    if verdict is not None:
+        write_json(out / EXPECTED, verdict.to_json())
     return RecipeResult(
         recipe=recipe,
         result=evaluated.result,
@@ -103,6 +111,7 @@ def run_recipe(
         out=out,
         seconds=time.perf_counter() - begin,
         notes=tuple(dict.fromkeys((*division.train.notes, *told, *trained.notes, *evaluated.notes))),
+        verdict=verdict,
     )
 
 
@@ -137,7 +146,7 @@ def _write_what_it_was(settings: str, division: Division, out: Path, header: dic
     """
     write_manifest(listed(division.together()), out / SPLIT, header=header)
     write_text(out / RECIPE, settings)
-    for pattern in (EPISODES, "figures/rank_*.png", "tables/rank_*"):
+    for pattern in (EPISODES, EXPECTED, "figures/rank_*.png", "tables/rank_*"):
         for file in out.glob(pattern):
             file.unlink()
 
