@@ -125,3 +125,16 @@ def test_security_says_why_of_the_oldest_versions_that_are_admitted(setup_cfg):
     )
     assert said.items() <= admitted.items()
     assert said.keys() >= {"torch", "Pillow", "pydicom", "lightning", "timm", "jinja2"}
+
+
+def test_the_page_of_licences_names_what_users_install(setup_cfg):
+    page = (ROOT / "docs" / "licences.md").read_text(encoding="utf-8").lower()
+    listed = set(re.findall(r"^\| ([\w.-]+) \|", page, re.MULTILINE))
+    extras = {name: value for name, value in setup_cfg["options.extras_require"].items() if name not in ("dev", "docs")}
+    wanted = setup_cfg["options"]["install_requires"] + "".join(extras.values())
+    required = {name.replace("_", "-").lower() for name in re.findall(r"^([\w-]+)[=>~]=", wanted, re.MULTILINE)}
+    assert len(required) > 30
+    assert required <= listed, required - listed
+    assert [line for line in page.splitlines() if line.startswith("|") and "gpl" in line] == [
+        "| pylibjpeg-libjpeg | gpl-3.0 or other/proprietary license | always |"
+    ]

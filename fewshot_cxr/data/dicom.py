@@ -18,7 +18,7 @@ from pydicom.pixels.utils import pixel_array
 from pydicom.tag import Tag
 
 from fewshot_cxr.data.codestream import ANY_CODES, NO_CODES, check_parts, lengthened, may_lack_data
-from fewshot_cxr.data.dicom_checks import check_film, check_pixel_data
+from fewshot_cxr.data.dicom_checks import check_film, check_pixel_data, is_pillow_alone
 from fewshot_cxr.data.dicom_gray import to_gray
 from fewshot_cxr.data.dicom_kind import LATERAL_VIEWS, doubts_of, view_of, why_no_chest_film
 from fewshot_cxr.data.film import LATERAL, DecodedFilm, DecodingFacts
@@ -178,17 +178,23 @@ def _show(header: Dataset, bit_depth: int | None, notes: tuple[str, ...]) -> Dec
 
 def _decode(header: Dataset) -> tuple[np.ndarray, int]:
     """Return the stored values, or colours, and how many bits each has."""
-    plugin = _PLUGINS.get(header.file_meta.TransferSyntaxUID, "")
-    if plugin == "pillow" and header.SamplesPerPixel > 1:
-        plugin = "pylibjpeg"  # it knows the colour spaces of DICOM
     try:
-        pixels = _pixels(header, plugin)
+        pixels = _pixels(header, _plugin(header))
         if header.PhotometricInterpretation == "PALETTE COLOR":
             pixels = apply_color_lut(pixels, header)[..., :3]
             return pixels, 8 * pixels.dtype.itemsize
         return pixels, int(header.BitsStored)
     except OSError:  # of a plug-in, not of ours
         raise OSError(_DAMAGED) from None
+
+
+def _plugin(header: Dataset) -> str:
+    syntax = header.file_meta.TransferSyntaxUID
+    plugin = _PLUGINS.get(syntax, "")
+    if plugin == "pillow" and header.SamplesPerPixel > 1:
+        plugin = "pylibjpeg"  # it knows the colour spaces of DICOM
+    # Its libjpeg, which is under the GPL, may be left out.
+    return "pillow" if plugin == "pylibjpeg" and is_pillow_alone(syntax) else plugin
 
 
 def _pixels(header: Dataset, plugin: str) -> np.ndarray:

@@ -7,7 +7,7 @@ from PIL import Image
 from pydicom import Dataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels.decoders.base import get_decoder
-from pydicom.uid import UID, RLELossless
+from pydicom.uid import UID, JPEGExtended12Bit, RLELossless
 
 from fewshot_cxr.data.codestream import JPEG_2000, check_codestream, codestream_size
 from fewshot_cxr.data.dicom_elements import Elements
@@ -60,7 +60,7 @@ def check_pixel_data(header: Dataset) -> tuple[str, ...]:
     if header.BitsStored > header.BitsAllocated:
         raise OSError("its header contradicts itself: BitsStored is more than BitsAllocated")
     syntax = header.file_meta.TransferSyntaxUID
-    _check_decoder(syntax)
+    _check_decoder(syntax, header.BitsAllocated)
     rows, columns, samples, _ = _sizes(header)
     header.NumberOfFrames = 1  # by now; it may be no number
     if not syntax.is_encapsulated:
@@ -122,11 +122,17 @@ def _cut_padding(header: Dataset, rows: int, columns: int, samples: int) -> None
         header.PixelData = header.PixelData[: n_bytes + n_bytes % 2]
 
 
-def _check_decoder(syntax: UID) -> None:
+def is_pillow_alone(syntax: UID) -> bool:
+    """Say whether Pillow is the only decoder that is installed for a transfer syntax."""
+    return tuple(get_decoder(syntax).available_plugins) == ("pillow",)
+
+
+def _check_decoder(syntax: UID, bits: int) -> None:
     try:
         is_there = get_decoder(syntax).is_available
     except NotImplementedError:
         is_there = False
-    if not is_there:
+    # Pillow reads this one up to 8 bits.
+    if not is_there or (syntax == JPEGExtended12Bit and bits > 8 and is_pillow_alone(syntax)):
         name = syntax.name if syntax.type == "Transfer Syntax" else "an unknown one"  # never text of the file's own
         raise OSError(f"its transfer syntax, {name}, has no decoder; save it uncompressed")
