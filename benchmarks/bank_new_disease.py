@@ -256,7 +256,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[5, 6, 7, 8, 9], help="of the splits of cxr3")
     parser.add_argument("--only", choices=("cxr3", "demo"), help="one of the two sets of films")
     parser.add_argument("--vectors", type=Path, metavar="FOLDER", help="keep pooled features here")
-    parser.add_argument("--markdown", action="store_true", help="tables as docs/new-disease.md has them")
+    parser.add_argument("--markdown", action="store_true", help="tables as docs/new-disease-measured.md has them")
     arguments = parser.parse_args()
     root = os.environ.get("FSCXR_DATA")
     if root is None and arguments.only != "demo":

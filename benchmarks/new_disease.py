@@ -260,7 +260,7 @@ def main() -> None:
     )
     parser.add_argument("--episodes", type=int, default=1000)
     parser.add_argument("--only", choices=("cxr3", "known", "rare", "drawn"), help="one of the parts")
-    parser.add_argument("--markdown", action="store_true", help="tables as docs/new-disease.md has them")
+    parser.add_argument("--markdown", action="store_true", help="tables as docs/new-disease-measured.md has them")
     arguments = parser.parse_args()
     root = os.environ.get("FSCXR_DATA")
     if root is None:

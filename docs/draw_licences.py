@@ -21,11 +21,11 @@ fewshot_cxr is under Apache-2.0. What `pip install` brings along states these li
 written by `python docs/draw_licences.py` from what is installed, the packages of extras with their extra.
 
 - **pylibjpeg-libjpeg is under the GPL, version 3.** It is the one package here that is. Whoever uses the library, in a
-  hospital too, need not care. Whoever *ships* it to others as a whole (a container, an appliance, an installer) passes on
-  a GPL program together with it, and owes the receivers that package's source and the GPL's terms for the whole as far
-  as it counts as one work with it. This is no legal advice.
-- **Without it:** `pip uninstall pylibjpeg-libjpeg` in what you ship. Every other transfer syntax is read as before; a film in
-  lossless JPEG, or in extended JPEG of 12 bits, is named as one without a decoder (a test holds both).
+  hospital too, need not care. Whoever *ships* it to others as a whole (a container, an appliance, an installer) passes
+  on a GPL program together with it, and owes the receivers that package's source and the GPL's terms for the whole as
+  far as it counts as one work with it. This is no legal advice.
+- **Without it:** `pip uninstall pylibjpeg-libjpeg` in what you ship. Every other transfer syntax is read as before; a
+  film in lossless JPEG, or in extended JPEG of 12 bits, is named as one without a decoder (a test holds both).
 - Licences of weights and of data sets are another matter: [encoders.md](encoders.md), [datasets.md](datasets.md).
 
 | package | licence | comes with |

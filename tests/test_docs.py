@@ -69,6 +69,15 @@ def test_every_part_is_shown_in_under_fifteen_lines():
     assert max(len([line for line in block.splitlines() if line.strip()]) for block in blocks) < 15
 
 
+MEASURED = ("benchmarks", "performance", "systems", "new-disease-measured", "bank-measured", "reliability-measured")
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if Path(page).stem not in MEASURED])
+def test_a_guide_is_read_in_one_sitting(page):
+    prose = re.sub(r"^```.*?^```", "", (ROOT / page).read_text(), flags=re.MULTILINE | re.DOTALL)
+    assert len(prose.split()) <= 1500
+
+
 def test_troubleshooting_quotes_what_the_package_says():
     source = "".join(file.read_text("utf-8") for file in (ROOT / "fewshot_cxr").rglob("*.py"))
     rows = [
