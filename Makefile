@@ -7,6 +7,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 AUDIT := .venv-audit
 PEERS := .venv-peers
+WHEEL := .venv-wheel
+EMPTY := $(WHEEL)/empty
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
 # One thread in each worker: workers that all use every core wait for each other. Each gets tests that lie side by side,
 # which share what their module made once, and takes from the other when it has done its own. Compiled tests and modules
@@ -14,7 +16,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
 PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 10
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lint style format audit benchmark bench bench-gpu site clean
+.PHONY: help demo test quick lint style format audit benchmark bench bench-gpu site wheel clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -64,6 +66,17 @@ bench-gpu: $(VENV)/.installed-dev  ## on a machine with a GPU: the same answers 
 site: $(VENV)/.installed-dev  ## the documentation as pages in runs/site; a link that leads nowhere fails
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
+# What goes to PyPI, tried in an environment that holds nothing else; with a list of all that it brought along.
+wheel: $(WHEEL)/bin/cyclonedx-py  ## wheel and sdist in dist/, checked, installed in an empty environment and tried; dist/sbom.json
+	rm -rf dist $(EMPTY)
+	$(WHEEL)/bin/python -m build --outdir dist . >$(WHEEL)/build.txt 2>&1 || { cat $(WHEEL)/build.txt; exit 1; }
+	$(WHEEL)/bin/twine check --strict dist/*
+	$(PYTHON) -m venv $(EMPTY)
+	PIP_DISABLE_PIP_VERSION_CHECK=1 $(EMPTY)/bin/python -m pip install --quiet "$$(echo dist/*.whl)[lite0]"
+	cd $(EMPTY) && bin/python -P "$(CURDIR)/.ci/try_wheel.py" "$(CURDIR)"
+	rm $(EMPTY)/lib/python*/site-packages/fewshot_cxr-*.dist-info/direct_url.json # it names a folder of this machine
+	$(WHEEL)/bin/cyclonedx-py environment --output-reproducible --of JSON -o dist/sbom.json $(EMPTY)/bin/python
+
 clean:  ## remove caches and build output; .venv and runs stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find fewshot_cxr tests benchmarks -name __pycache__ -type d -exec rm -rf {} +
@@ -97,3 +110,7 @@ $(PEERS)/.installed: benchmarks/performance/peers.txt $(VENV)/.installed-dev
 $(AUDIT)/bin/pip-audit:
 	@$(PYTHON) -m venv $(AUDIT)
 	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(AUDIT)/bin/python -m pip install --quiet pip-audit
+
+$(WHEEL)/bin/cyclonedx-py:
+	@$(PYTHON) -m venv $(WHEEL)
+	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(WHEEL)/bin/python -m pip install --quiet build twine cyclonedx-bom
