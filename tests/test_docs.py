@@ -78,6 +78,13 @@ def test_a_guide_is_read_in_one_sitting(page):
     assert len(prose.split()) <= 1500
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_no_paragraph_is_too_long(page):
+    prose = re.sub(r"^```.*?^```", "", (ROOT / page).read_text(), flags=re.MULTILINE | re.DOTALL)
+    items = re.split(r"\n\s*\n|\n(?=- |\d+\. |\|)", prose)
+    assert [item for item in items if len(item.split()) > 90 and not item.startswith("|")] == []
+
+
 def test_troubleshooting_quotes_what_the_package_says():
     source = "".join(file.read_text("utf-8") for file in (ROOT / "fewshot_cxr").rglob("*.py"))
     rows = [
