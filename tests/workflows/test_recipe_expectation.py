@@ -9,6 +9,7 @@ from fewshot_cxr.evaluation import Result
 from fewshot_cxr.evaluation.scores import Scores
 from fewshot_cxr.metrics import Estimate, wilson_interval
 from fewshot_cxr.workflows.recipes import VERDICTS, Published, compare_with_published, load_recipe, recipe_names
+from fewshot_cxr.workflows.recipes.run import _compared
 
 
 def result_of(mean, interval):
@@ -42,6 +43,13 @@ def test_without_an_interval_nothing_is_said():
         compare_with_published(result_of(0.9, (0.8, 1.0)), Published("auroc", 0.9))
 
 
+def test_a_run_is_not_lost_for_want_of_an_interval(tmp_path):
+    verdict, notes = _compared(result_of(0.9, None), Published("accuracy", 0.9), tmp_path)
+    assert verdict is None
+    assert notes[0].startswith("not compared with the publication: accuracy with an interval over patients")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("name", recipe_names())
 def test_each_recipe_expects_what_it_says_was_reported(name):
     recipe = load_recipe(name)
@@ -67,6 +75,10 @@ def test_each_recipe_expects_what_it_says_was_reported(name):
         ),
         (["effnet", "--data", "covid19_radiography:films", "--smoke"], "leave --smoke out"),
         (["resnet9-triplet", "--data", "coronahack:films"], "the publication states no number"),
+        (
+            ["effnet", "--data", "covid19_radiography:films", "--set", 'findings.keep=["a", "b"]'],
+            "needs the findings of the publication; leave --set of `findings` and `read` out",
+        ),
     ],
 )
 def test_what_cannot_be_compared_is_refused_before_any_work(arguments, words, capsys, tmp_path, monkeypatch):

@@ -57,12 +57,25 @@ class Verdict:
 
 
 def check_expected(
-    published: Published | None, own: Sequence[str], readers: Sequence[str], *, smoke: bool
+    published: Published | None,
+    own: Sequence[str],
+    readers: Sequence[str],
+    *,
+    smoke: bool,
+    is_same_question: bool,
 ) -> Published:
     """Return what to compare with; refuse, before any work, a comparison that would say nothing.
 
+    Args:
+        published: the recipe's number.
+        own: the readers of the publication's films.
+        readers: those of this run.
+        smoke: it is a trial.
+        is_same_question: the findings are told apart as the recipe does.
+
     Raises:
-        ValueError: the publication has no number to compare with, the films are others, or it is a trial.
+        ValueError: the publication has no number to compare with, the films or the findings are others, or it is a
+            trial.
     """
     if published is None:
         raise ValueError("--expect: the publication states no number that a run could be compared with")
@@ -71,6 +84,8 @@ def check_expected(
     if set(readers) != set(own):
         wanted = " ".join(f"--data {reader}:PATH" for reader in own)
         raise ValueError(f"--expect needs the films of the publication: {wanted}")
+    if not is_same_question:
+        raise ValueError("--expect needs the findings of the publication; leave --set of `findings` and `read` out")
     return published
 
 

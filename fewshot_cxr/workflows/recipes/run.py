@@ -15,7 +15,7 @@ from fewshot_cxr.whole_files import write_json, write_text
 from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.recipes.division import Division, divide, patients_by_part
 from fewshot_cxr.workflows.recipes.evaluating import Evaluated, Trained, evaluate_test_films
-from fewshot_cxr.workflows.recipes.expectation import Verdict, check_expected, compare_with_published
+from fewshot_cxr.workflows.recipes.expectation import Published, Verdict, check_expected, compare_with_published
 from fewshot_cxr.workflows.recipes.outputs import write_outputs
 from fewshot_cxr.workflows.recipes.recipe import Recipe
 from fewshot_cxr.workflows.recipes.sources import Sources, choose_recipe_findings, listed, read_recipe_films
@@ -83,9 +83,13 @@ def run_recipe(
         FileNotFoundError: nothing readable, or nothing to resume.
     """
     begin, compute = time.perf_counter(), compute or Compute()
+    asked = settled(recipe, published=published)
     recipe = settled(recipe, published=published, smoke=smoke, settings=settings, start_from=start_from)
     readers = [reader for reader, _ in sources]
-    expected = check_expected(recipe.expected, recipe.data, readers, smoke=smoke) if expect else None
+    expected = None
+    if expect:
+        is_same = all(recipe.sections.get(part) == asked.sections.get(part) for part in ("findings", "read"))
+        expected = check_expected(recipe.expected, recipe.data, readers, smoke=smoke, is_same_question=is_same)
     films = choose_recipe_findings(recipe, read_recipe_films(recipe, sources), readers, seed=seed)
     before = {} if start_from is None else patients_by_part(_run_folder(start_from))
     parts = {} if keep_out is None else patients_by_part(keep_out)
@@ -99,9 +103,7 @@ def run_recipe(
     _write_what_it_was(settings_text if keep_paths else told_text(settings_text), division, out, header)
     evaluated = evaluate_test_films(recipe, trained, division, out=out, seed=seed, compute=compute)
     _write(evaluated, recipe, trained, division, out=out, seed=seed)
-    verdict = None if expected is None else compare_with_published(evaluated.result, expected)
-    if verdict is not None:
-        write_json(out / EXPECTED, verdict.to_json())
+    verdict, unsaid = (None, ()) if expected is None else _compared(evaluated.result, expected, out)
     return RecipeResult(
         recipe=recipe,
         result=evaluated.result,
@@ -110,7 +112,7 @@ def run_recipe(
         n_films={**trained.card["n_films"], "test": evaluated.result.n_films},
         out=out,
         seconds=time.perf_counter() - begin,
-        notes=tuple(dict.fromkeys((*division.train.notes, *told, *trained.notes, *evaluated.notes))),
+        notes=tuple(dict.fromkeys((*division.train.notes, *told, *trained.notes, *evaluated.notes, *unsaid))),
         verdict=verdict,
     )
 
@@ -166,6 +168,16 @@ def _trainer(
         return recipe.make_trainer(**more, augment_findings=known), ()
     note = f"no film is augmented: the recipe augments {', '.join(chosen)} alone, and none is here"
     return recipe.make_trainer(**more, augment_findings=None, augmentation=None), (note,)
+
+
+def _compared(result: Result, expected: Published, out: Path) -> tuple[Verdict | None, tuple[str, ...]]:
+    """Compare with the publication; a result that does not carry that must not cost a whole training."""
+    try:
+        verdict = compare_with_published(result, expected)
+    except ValueError as error:
+        return None, (f"not compared with the publication: {error}",)
+    write_json(out / EXPECTED, verdict.to_json())
+    return verdict, ()
 
 
 def _write(evaluated: Evaluated, recipe: Recipe, trained: Trained, division: Division, *, out: Path, seed: int) -> None:
