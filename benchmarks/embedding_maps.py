@@ -35,8 +35,9 @@ def measure(n_films: int, dim: int) -> None:
     # After the number of threads is set, which NumPy and scikit-learn read when they are loaded.
     import numpy as np
 
-    from fewshot_cxr.visualise.projection import project, silhouette
+    from fewshot_cxr.visualise.projection import project
     from fewshot_cxr.visualise.projection_figure import projection_figure
+    from fewshot_cxr.visualise.set_apart import silhouette
     from fewshot_cxr.visualise.som import class_proximity, train_som
     from fewshot_cxr.visualise.som_figures import som_distance_figure, som_hits_figure
 

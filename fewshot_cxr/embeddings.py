@@ -51,6 +51,13 @@ class Embeddings:
 
     Raises:
         ValueError: lengths differ, a vector is not finite, an id is not in `class_names`.
+
+    Examples:
+        >>> films = Embeddings([[0, 1], [1, 0], [1, 1]], ["normal", "covid19", "normal"], ["ann", "ben", "ann"])
+        >>> films.class_names, films.class_ids.tolist(), films.patient_ids.tolist()
+        (('covid19', 'normal'), [1, 0, 1], [0, 1, 0])
+        >>> films.take([0, 2])
+        Embeddings(films: 2; numbers a film: 2; findings: normal 2, covid19 0; patients: 1; distance: unknown)
     """
 
     vectors: np.ndarray

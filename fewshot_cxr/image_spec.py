@@ -31,6 +31,14 @@ class ImageSpec:
         per_pixel: the encoder subtracts the mean image of the training films and divides by their std image; `mean`
             and `std` then play no part.
         resize: "bilinear" or "bicubic", each widened where it shrinks, so that nothing is left out (antialiasing).
+
+    Examples:
+        >>> import torch
+        >>> from fewshot_cxr.data import to_images
+        >>> spec = ImageSpec(size_px=128, n_channels=3, mean=(0.5,), std=(0.25,))
+        >>> images = to_images(torch.zeros(1, 128, 128, dtype=torch.uint8), spec)
+        >>> images.shape, images.unique().tolist()  # black is (0 - 0.5) / 0.25
+        (torch.Size([1, 3, 128, 128]), [-2.0])
     """
 
     size_px: int = 224

@@ -23,6 +23,10 @@ class Record:
     `group_id` joins what must stay on one side of a split (a patient with its near-duplicates); see `group`.
     `attributes` keeps every other column of the source, as text. `unstated` are findings that nobody looked for on this
     film: neither present nor absent.
+
+    Examples:
+        >>> Record("films/7.png", ("normal",), patient_id="ann").group
+        'ann'
     """
 
     path: str
@@ -103,6 +107,11 @@ class Records(Sequence[Record]):
     """An immutable sequence of films below one `root`, with what was left out and what was assumed.
 
     `n_rows` is how many rows the source has, with those that were left out or not asked for (None: it has no table).
+
+    Examples:
+        >>> films = Records((Record("1.png", ("normal",)), Record("2.png", ("covid19", "effusion"))), root="films")
+        >>> films.findings, len(films.where(lambda film: "normal" in film.findings))
+        (('covid19', 'effusion', 'normal'), 1)
     """
 
     films: tuple[Record, ...]

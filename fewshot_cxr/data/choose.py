@@ -21,6 +21,12 @@ def rename_findings(records: Records, names: Mapping[str, str]) -> Records:
 
     Raises:
         ValueError: an old name is no finding of these films.
+
+    Examples:
+        >>> causes = ("virus", "bacteria", "normal")
+        >>> films = Records(tuple(Record(f"{cause}.png", (cause,)) for cause in causes), ".")
+        >>> rename_findings(films, {"virus": "pneumonia", "bacteria": "pneumonia"}).count_findings()
+        {'normal': 1, 'pneumonia': 2}
     """
     _check_known(records, names)
     films = []
@@ -43,6 +49,11 @@ def mark_unstated(records: Records, findings: Sequence[str]) -> Records:
 
     Raises:
         TypeError: `findings` is one text.
+
+    Examples:
+        >>> films = Records((Record("1.png", ("normal",)), Record("2.png", ("covid19",))), ".")
+        >>> [film.unstated for film in mark_unstated(films, ["covid19", "effusion"])]
+        [('covid19', 'effusion'), ('effusion',)]
     """
     check_list(findings, "findings")
     films = (
@@ -66,6 +77,14 @@ def keep_findings(records: Records, findings: Sequence[str] | None = None, *, wi
 
     Raises:
         ValueError: a name is no finding of these films, or no film is left.
+
+    Examples:
+        >>> both = Record("3.png", ("pneumonia", "effusion"))
+        >>> films = Records((Record("1.png", ("normal",)), Record("2.png", ("pneumonia",)), both), ".")
+        >>> keep_findings(films, ["normal", "pneumonia"]).count_findings()
+        {'normal': 1, 'pneumonia': 1}
+        >>> keep_findings(films, ["normal", "pneumonia"], with_others=True).count_findings()
+        {'normal': 1, 'pneumonia': 2}
     """
     wanted = records.findings if findings is None else tuple(findings)
     _check_known(records, wanted)
@@ -100,6 +119,11 @@ def cut_findings(records: Records, findings: Sequence[str]) -> Records:
 
     Raises:
         ValueError: a name is no finding of these films.
+
+    Examples:
+        >>> films = Records((Record("1.png", ("pneumonia", "effusion")), Record("2.png", ("effusion",))), ".")
+        >>> [film.findings for film in cut_findings(films, ["pneumonia"])]
+        [('pneumonia',), ()]
     """
     wanted = tuple(findings)
     _check_known(records, wanted)
@@ -119,6 +143,12 @@ def support_films(records: Records, split: str | None = None) -> Records:
 
     Raises:
         ValueError: no film belongs to the split.
+
+    Examples:
+        >>> test = Record("2.png", ("normal",), split="test")
+        >>> films = Records((Record("1.png", ("normal",), split="train"), test), ".")
+        >>> [film.path for film in support_films(films)], [film.path for film in support_films(films, "all")]
+        (['1.png'], ['1.png', '2.png'])
     """
     if split is None and any(film.split == "train" for film in records):
         split = "train"
@@ -147,6 +177,12 @@ def take_per_finding(records: Records, n_films: int, *, seed: int) -> Records:
 
     Raises:
         ValueError: a film has several findings, or n_films is below 1.
+
+    Examples:
+        >>> patients = ("p1", "p1", "p1", "p2")
+        >>> films = Records(tuple(Record(f"{n}.png", ("normal",), patient) for n, patient in enumerate(patients)), ".")
+        >>> [film.patient_id for film in take_per_finding(films, 2, seed=0)]
+        ['p1', 'p2']
     """
     check_at_least(n_films, 1, "n_films")
     keys = [int(hashed_bits(seed, text_key(film.path))) for film in records]
@@ -171,6 +207,12 @@ def drop_lone_films(records: Records) -> Records:
 
     Raises:
         ValueError: a film has several findings.
+
+    Examples:
+        >>> names = ("normal", "normal", "covid19")
+        >>> kept = drop_lone_films(Records(tuple(Record(f"{n}.png", (name,)) for n, name in enumerate(names)), "."))
+        >>> kept.findings, kept.notes
+        (('normal',), ('left out, one film only: covid19',))
     """
     counts = records.count_by(lambda film: film.finding)
     lone = sorted(name for name, count in counts.items() if count == 1)

@@ -37,6 +37,15 @@ class XrayDataset(Dataset[tuple[Tensor, Tensor]]):
 
     Raises:
         ValueError: a class is named twice; single-label: a film has a finding outside `class_names`, or several.
+
+    Examples:
+        >>> from torch.utils.data import DataLoader
+        >>> names = ["normal", "covid19", "normal"]
+        >>> scans = [(np.full((8, 8), 40 * n, dtype=np.uint8), name) for n, name in enumerate(names)]
+        >>> dataset = XrayDataset(DatasetFilms(scans, ImageSpec(size_px=8)), ["normal", "covid19"])
+        >>> images, class_ids = next(iter(DataLoader(dataset, batch_size=3, collate_fn=keep_batch)))
+        >>> images.shape, class_ids
+        (torch.Size([3, 8, 8]), tensor([0, 1, 0]))
     """
 
     def __init__(
@@ -73,6 +82,12 @@ def findings_table(records: Records, class_names: Sequence[str]) -> np.ndarray:
 
     Returns:
         float32, shape (N, n_findings): 1 present, 0 absent, NaN where `Record.unstated` names the finding.
+
+    Examples:
+        >>> half_known = Record("2.png", ("pneumonia",), unstated=("effusion",))
+        >>> films = Records((Record("1.png", ("pneumonia", "effusion")), half_known, Record("3.png", ())), ".")
+        >>> findings_table(films, ["effusion", "pneumonia"]).tolist()
+        [[1.0, 1.0], [nan, 1.0], [0.0, 0.0]]
     """
     position = {name: index for index, name in enumerate(class_names)}
     table = np.zeros((len(records), len(position)), dtype=np.float32)
@@ -91,7 +106,13 @@ def _class_ids(records: Records, class_names: Sequence[str]) -> np.ndarray:
 
 
 def keep_batch(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """Collate nothing: `__getitems__` has made a batch already."""
+    """Collate nothing: `__getitems__` has made a batch already.
+
+    Examples:
+        >>> images, class_ids = keep_batch((torch.zeros(2, 8, 8, dtype=torch.uint8), torch.tensor([0, 1])))
+        >>> class_ids
+        tensor([0, 1])
+    """
     return batch
 
 
@@ -109,6 +130,12 @@ class DatasetFilms(CachedFilms):
         spec: side and channels of the images.
         name: what the images are called after, with their row.
         records: some of an earlier one's, in any order; None: all.
+
+    Examples:
+        >>> scans = [(np.zeros((8, 8), np.uint8), "normal"), (np.full((8, 8), 200, np.uint8), "covid19")]
+        >>> films = DatasetFilms(scans, ImageSpec(size_px=8))
+        >>> films.records.findings, films.rows([1]).shape
+        (('covid19', 'normal'), (1, 8, 8))
     """
 
     def __init__(self, dataset: Any, spec: ImageSpec, *, name: str = "image", records: Records | None = None) -> None:
@@ -150,7 +177,7 @@ def _records(dataset: Any, name: str) -> Records:
     films = []
     for row, label in enumerate(labels):
         present, unstated = _findings(label, names)
-        patient = None if patients is None or is_unknown_id(patients[row]) else str(patients[row])
+        patient = None if patients is None or is_unknown_id(patients[row]) else str(np.asarray(patients[row]))
         films.append(Record(f"{name}/{row:07d}", present, patient_id=patient, unstated=unstated))
     told = unknown_text(count_unknown(films), len(films))
     return Records(tuple(films), Path(name), notes=(f"{told}; the dataset's patient_ids name them",) if told else ())
@@ -166,7 +193,7 @@ def _findings(label: Any, names: Sequence[str] | None) -> tuple[tuple[str, ...],
         return (label,), ()
     values = np.asarray(label)
     if values.ndim == 0:
-        return (str(label) if names is None else names[int(label)],), ()
+        return (str(values) if names is None else names[int(label)],), ()
     words = [str(column) for column in range(len(values))] if names is None else names
     is_open = np.isnan(values.astype(np.float64))
     present, unstated = (

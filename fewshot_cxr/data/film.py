@@ -21,6 +21,10 @@ class DecodingFacts:
         notes: what of it counts as absent, or was read in an unusual way; nothing that its header says.
         guessed_bits: how many bits its values were taken to have, by its own maximum; None: it states them.
         stranger: why it is no chest X-ray; "" where nothing speaks against it.
+
+    Examples:
+        >>> DecodingFacts(stranger="no chest X-ray: its body part is KNEE").refusal
+        'no chest X-ray: its body part is KNEE; --any-modality takes it'
     """
 
     notes: tuple[str, ...] = ()
@@ -40,19 +44,38 @@ class DecodingFacts:
 
 @dataclass(frozen=True, eq=False)
 class DecodedFilm:
-    """A film as 8-bit gray, uint8 (H, W), with what should be said of it."""
+    """A film as 8-bit gray, uint8 (H, W), with what should be said of it.
+
+    Examples:
+        >>> film = DecodedFilm(np.zeros((1024, 840), dtype=np.uint8))
+        >>> film.gray.shape, film.facts
+        ((1024, 840), DecodingFacts(notes=(), guessed_bits=None, stranger=''))
+    """
 
     gray: np.ndarray
     facts: DecodingFacts = DecodingFacts()
 
 
 def takes_any_modality(film: Record) -> bool:
-    """Return whether a film was asked for, though it may be no chest X-ray (`--any-modality`)."""
+    """Return whether a film was asked for, though it may be no chest X-ray (`--any-modality`).
+
+    Examples:
+        >>> film = Record("knee.dcm", ("normal",))
+        >>> asked_for = Record("knee.dcm", ("normal",), attributes={"any_modality": "yes"})
+        >>> takes_any_modality(film), takes_any_modality(asked_for)
+        (False, True)
+    """
     return bool(film.attributes.get("any_modality"))
 
 
 def notes_of_films(films: Iterable[tuple[Record, DecodingFacts]]) -> tuple[str, ...]:
-    """Say what should be known of films that were decoded: each thing once, with the number of films."""
+    """Say what should be known of films that were decoded: each thing once, with the number of films.
+
+    Examples:
+        >>> doubtful = DecodingFacts(notes=("no word of the body part in the header means the chest",))
+        >>> notes_of_films([(Record("1.dcm", ("normal",)), doubtful), (Record("2.dcm", ("pneumonia",)), doubtful)])
+        ('2 films: no word of the body part in the header means the chest (the first: 1.dcm)',)
+    """
     counts: Counter[str] = Counter()
     firsts: dict[str, str] = {}
     depths: Counter[int] = Counter()

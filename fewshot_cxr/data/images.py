@@ -37,7 +37,12 @@ _LUMA = np.array([19595, 38470, 7471])  # of 65536, ITU-R 601-2: Pillow's own
 
 
 def is_image_name(name: str) -> bool:
-    """Return whether a file's name is that of a picture (and not of a hidden file or a side file of macOS)."""
+    """Return whether a file's name is that of a picture (and not of a hidden file or a side file of macOS).
+
+    Examples:
+        >>> [is_image_name(name) for name in ("p0007_2.png", "film.dcm", "._film.png", "labels.csv")]
+        [True, True, False, False]
+    """
     return not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
 
 
@@ -64,12 +69,27 @@ def read_gray(path: str | Path, *, bit_depth: int | None = None) -> np.ndarray:
     Raises:
         OSError: the file is absent, empty, cut short, no film, several, or too large to be one; one sentence.
         ValueError: a value needs more bits than `bit_depth`, or that is not in 8..16.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     Image.fromarray(np.array([[0, 2048, 4095]], dtype=np.uint16)).save(f"{folder}/film.png")  # 12 bits
+        ...     read_gray(f"{folder}/film.png").tolist()
+        [[0, 128, 255]]
     """
     return decode_film(path, bit_depth=bit_depth).gray
 
 
 def decode_film(path: str | Path, *, bit_depth: int | None = None) -> DecodedFilm:
-    """Read a film as `read_gray` does, with what should be said of it."""
+    """Read a film as `read_gray` does, with what should be said of it.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     Image.fromarray(np.array([[0, 2048, 4095]], dtype=np.uint16)).save(f"{folder}/film.png")
+        ...     decode_film(f"{folder}/film.png").facts.guessed_bits
+        12
+    """
     if bit_depth is not None and not 8 <= bit_depth <= 16:
         raise ValueError(f"bit_depth must be in 8..16, got {bit_depth}")
     with open_plain(path) as opened:

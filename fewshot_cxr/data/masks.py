@@ -31,6 +31,13 @@ class LungMasks:
         size_px: side of the masks.
         problems: masks that are named and cannot be used; `path` is the mask's, below the films'
             root or the folder of masks.
+
+    Examples:
+        >>> lungs = np.zeros((8, 8), dtype=bool)
+        >>> lungs[2:6, 1:3] = True
+        >>> masks = LungMasks(np.packbits(lungs)[None], np.array([True]), size_px=8)
+        >>> masks.bits.shape, int(masks.rows([0]).sum())
+        ((1, 8), 8)
     """
 
     bits: np.ndarray
@@ -79,6 +86,15 @@ def lung_masks(
 
     Raises:
         FileNotFoundError: `folder` is absent, or holds the mask of no film.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> from fewshot_cxr.data.synthetic import make_synthetic
+        >>> with TemporaryDirectory() as folder:
+        ...     films = make_synthetic(folder, n_patients=1, findings=["normal"], size_px=32)
+        ...     masks = lung_masks(films, ImageSpec(size_px=32))
+        >>> len(masks) == len(films), bool(masks.has_mask.all())
+        (True, True)
     """
     base = (films.root if folder is None else Path(folder)).resolve()
     files, problems = _named_files(films) if folder is None else _folder_files(films, Path(folder))

@@ -38,6 +38,12 @@ def merge_records(
 
     Raises:
         ValueError: no part, or roots on different drives.
+
+    Examples:
+        >>> lyon = Records((Record("1.png", ("normal",), patient_id="17"),), "lyon")
+        >>> turin = Records((Record("1.png", ("covid19",), patient_id="17"),), "turin")
+        >>> [(film.path, film.patient_id) for film in merge_records({"lyon": lyon, "turin": turin})]
+        [('lyon/1.png', 'lyon:17'), ('turin/1.png', 'turin:17')]
     """
     if not parts:
         raise ValueError("nothing to merge; name at least one data set")
@@ -84,6 +90,11 @@ def patient_namespaces(parts: Mapping[str, Records], paths: Sequence[Path]) -> d
     Args:
         parts: name of each set -> its films.
         paths: where each lies, in the same order.
+
+    Examples:
+        >>> parts = {name: Records((), name) for name in ("cxr_train", "cxr_test", "turin")}
+        >>> patient_namespaces(parts, [Path(f"{name}.csv") for name in parts])
+        {'cxr_train': 'cxr_train', 'cxr_test': 'cxr_train', 'turin': 'turin'}
     """
     families: dict[object, str] = {}
     whose: dict[str, str] = {}
@@ -101,7 +112,14 @@ def patient_namespaces(parts: Mapping[str, Records], paths: Sequence[Path]) -> d
 
 
 def namespace_notes(parts: Mapping[str, Records], whose: Mapping[str, str]) -> list[str]:
-    """Return how many patient ids occur in several sets, and for how many patients they are taken."""
+    """Return how many patient ids occur in several sets, and for how many patients they are taken.
+
+    Examples:
+        >>> film = Record("1.png", ("normal",), patient_id="17")
+        >>> parts = {"a": Records((film,), "a"), "b": Records((film,), "b")}
+        >>> namespace_notes(parts, {"a": "a", "b": "a"})
+        ['patient ids in several of a, b: 1, such as 17; each is taken for one patient']
+    """
     sets_of: dict[str, list[str]] = {}
     for name, part in parts.items():
         for patient in {film.patient_id or film.group_id for film in part} - {None}:

@@ -30,6 +30,13 @@ def to_square(image: np.ndarray, spec: ImageSpec) -> np.ndarray:
     Raises:
         ValueError: `image` is no gray film of 8 bits.
         ImportError: `equalise` is "clahe" and OpenCV is not installed.
+
+    Examples:
+        >>> film = np.zeros((8, 16), dtype=np.uint8)
+        >>> film[:, 4:12] = 200  # the film lies between two black borders
+        >>> square = to_square(film, ImageSpec(size_px=8))
+        >>> square.shape, int(square.min())
+        ((8, 8), 200)
     """
     if image.dtype != np.uint8 or image.ndim != 2 or image.size == 0:
         raise ValueError(f"image must be uint8 of shape (H, W), got {image.dtype} of {image.shape}; see read_gray")

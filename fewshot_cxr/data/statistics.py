@@ -22,6 +22,12 @@ class FilmStatistics:
         pixel_mean: the mean film, float32, shape (S, S).
         pixel_std: of each pixel over the films, float32, shape (S, S), never below one gray level (1/255): a pixel that
             is black on every training film must not divide by nothing.
+
+    Examples:
+        >>> flat = np.full((8, 8), 0.5, dtype=np.float32)
+        >>> statistics = FilmStatistics(mean=0.5, std=0.25, pixel_mean=flat, pixel_std=flat / 2)
+        >>> (1.0 - statistics.mean) / statistics.std  # what white becomes
+        2.0
     """
 
     mean: float
@@ -42,6 +48,14 @@ def film_statistics(films: CachedFilms, *, progress: Bar | None = None) -> FilmS
 
     Raises:
         ValueError: there are fewer than two films.
+
+    Examples:
+        >>> from fewshot_cxr import ImageSpec
+        >>> from fewshot_cxr.data import DatasetFilms
+        >>> scans = [(np.zeros((8, 8), np.uint8), "normal"), (np.full((8, 8), 255, np.uint8), "covid19")]
+        >>> statistics = film_statistics(DatasetFilms(scans, ImageSpec(size_px=8)))
+        >>> statistics.mean, round(statistics.std, 3), statistics.pixel_mean.shape
+        (0.5, 0.502, (8, 8))
     """
     n_films, size_px = len(films), films.size_px
     check_at_least(n_films, 2, "the number of films to measure")

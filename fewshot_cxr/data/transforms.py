@@ -23,12 +23,23 @@ def to_images(films: Tensor, spec: ImageSpec) -> Tensor:
 
     Returns:
         float32, shape (N, n_channels, S, S), standardised (0..1 where the spec is `per_pixel`).
+
+    Examples:
+        >>> films = torch.full((2, 8, 8), 255, dtype=torch.uint8)
+        >>> images = to_images(films, ImageSpec(size_px=8, n_channels=3, mean=(0.5,), std=(0.25,)))
+        >>> images.shape, float(images.max())
+        (torch.Size([2, 3, 8, 8]), 2.0)
     """
     return standardise(scale_films(films), spec)
 
 
 def scale_films(films: Tensor) -> Tensor:
-    """Return decoded films, uint8 (N, S, S), as float32 (N, 1, S, S) of 0..1; float images (N, C, S, S) as they are."""
+    """Return decoded films, uint8 (N, S, S), as float32 (N, 1, S, S) of 0..1; float images (N, C, S, S) as they are.
+
+    Examples:
+        >>> scale_films(torch.tensor([[[0, 51, 255]]], dtype=torch.uint8))
+        tensor([[[[0.0000, 0.2000, 1.0000]]]])
+    """
     return films if films.is_floating_point() else films.unsqueeze(1).float() / 255
 
 
@@ -39,6 +50,10 @@ def standardise(images: Tensor, spec: ImageSpec) -> Tensor:
         images: float, shape (N, 1, S, S), 0..1.
         spec: channels, mean and std; where it is `per_pixel` the channel is repeated and no more: the encoder, which
             holds the mean and std images, does the rest.
+
+    Examples:
+        >>> standardise(torch.tensor([[[[0.0, 0.5, 1.0]]]]), ImageSpec(mean=(0.5,), std=(0.25,)))
+        tensor([[[[-2.,  0.,  2.]]]])
     """
     if spec.per_pixel:
         return images.expand(-1, spec.n_channels, -1, -1)
@@ -62,6 +77,11 @@ class Augmentation:
         stretch: largest share by which the aspect ratio changes, either way: one axis shrinks, none is cut.
         fill: what lies beyond the film: "edge" repeats its border, "black" is a mark that training films alone bear
             (the published COVID-Net's, kept for comparison).
+
+    Examples:
+        >>> still = Augmentation(rotation_degrees=0, shift=0, zoom=(1, 1), flip=0, gamma=(1, 1))  # changes nothing
+        >>> still.crop, still.stretch
+        (1.0, 0.0)
     """
 
     rotation_degrees: float = 10.0
@@ -107,6 +127,13 @@ def augment(
 
     Raises:
         ValueError: `chosen` is no bool of shape (N,).
+
+    Examples:
+        >>> mirror = Augmentation(rotation_degrees=0, shift=0, zoom=(1, 1), flip=1, gamma=(1, 1))
+        >>> images = torch.tensor([[[[0.25, 0.75], [0.25, 0.75]]]])
+        >>> augment(images, mirror, generator=torch.Generator().manual_seed(0))
+        tensor([[[[0.7500, 0.2500],
+                  [0.7500, 0.2500]]]])
     """
     if chosen is not None and (chosen.dtype != torch.bool or chosen.shape != (len(images),)):
         raise ValueError(f"chosen must be bool of shape ({len(images)},), got {chosen.dtype} of {tuple(chosen.shape)}")

@@ -23,6 +23,15 @@ def verify_films(records: Records, *, n_workers: int | None = None, progress: Ba
     Returns:
         The films that decode and are chest X-rays, possibly none; the others are problems of the kind "unreadable".
         What else should be known of the films is in the notes.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     n_bytes = Path(folder, "1.png").write_bytes(b"no picture at all")
+        ...     films = verify_films(Records((Record("1.png", ("normal",)),), folder))
+        >>> len(films), films.problems[0].kind
+        (0, 'unreadable')
     """
 
     def read(film: Record) -> DecodingFacts:
@@ -44,6 +53,11 @@ def check_whole(records: Records) -> None:
 
     Raises:
         OSError: counts the problems by kind, and names the first.
+
+    Examples:
+        >>> check_whole(Records((), ".", (Problem(None, "1.png", "is empty", "unreadable"),)))
+        Traceback (most recent call last):
+        OSError: 1 rows cannot be used (1 unreadable), the first: 1.png: is empty; without --strict they are left out
     """
     if records.problems:
         first = records.problems[0]
@@ -63,6 +77,12 @@ def summarise(records: Records) -> dict[str, Any]:
         n_rows (of the source), n_records, n_films_without_patient; missing, unreadable, duplicates (paths);
         other_problems (row, path, reason); by_finding (a film of two findings counts under both), by_source, by_view,
         by_split.
+
+    Examples:
+        >>> films = Records((Record("1.png", ("normal",), "p1"), Record("2.png", ("pneumonia", "effusion"))), ".")
+        >>> summary = summarise(films)
+        >>> summary["by_finding"], summary["n_films_without_patient"]
+        ({'effusion': 1, 'normal': 1, 'pneumonia': 1}, 1)
     """
     paths: dict[str, list[str]] = {kind: [] for kind in ("missing", "unreadable", "duplicate")}
     alike = dict.fromkeys(("split_conflict", "finding_conflict", "patient_conflict"), "duplicate")

@@ -110,6 +110,14 @@ class Encoder(nn.Module):
         origin: what is known of the weights that it started from (`WeightFacts`); {} for random ones.
         n_frozen: how many of `layer_groups` are frozen; see `freeze`. No file keeps it.
         heat_layer: of the class: whose map Grad-CAM looks at unless told otherwise, "features" or a module's name.
+
+    Examples:
+        >>> from fewshot_cxr import build_encoder
+        >>> encoder = build_encoder("resnet9", width=4, image_spec=ImageSpec(size_px=64), embedding_dim=16).eval()
+        >>> features = encoder.features(torch.zeros(2, 1, 64, 64))  # of two films
+        >>> pooled = encoder.pool(features)
+        >>> [tuple(step.shape) for step in (features, pooled, encoder.head(pooled))]
+        [(2, 32, 4, 4), (2, 32), (2, 16)]
     """
 
     backbone: nn.Module

@@ -66,6 +66,12 @@ def frozen_card(encoder: Encoder) -> dict[str, Any]:
 
     Args:
         encoder: of `build_encoder`.
+
+    Examples:
+        >>> from fewshot_cxr.encoders import build_encoder
+        >>> card = frozen_card(build_encoder("resnet9", width=4))
+        >>> card["distance"], card["findings"], card["encoder"]["encoder"]
+        ('cosine', [], 'resnet9')
     """
     return {
         "encoder": encoder.recipe,

@@ -40,6 +40,14 @@ def save_encoder(
 
     Raises:
         ValueError: the encoder has no recipe, or a weight that is not finite.
+
+    Examples:
+        >>> import tempfile
+        >>> encoder = build_encoder("resnet9", width=4)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_encoder(encoder, f"{folder}/encoder.safetensors", card={"findings": ["covid19", "normal"]})
+        ...     print(load_encoder(folder).card["findings"])  # a folder stands for the encoder.safetensors in it
+        ['covid19', 'normal']
     """
     if not encoder.recipe:
         raise ValueError("the encoder has no recipe to be rebuilt from; make it with build_encoder")
@@ -65,6 +73,15 @@ def load_encoder(path: str | Path, *, module: nn.Module | None = None) -> Encode
         ValueError: the file holds something else, an encoder that this version does not know or that would be looked
             for elsewhere, weights of another, weights that are not finite, or those of a module that was not handed in.
         OSError: the file is damaged.
+
+    Examples:
+        >>> import tempfile
+        >>> encoder = build_encoder("resnet9", width=4)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_encoder(encoder, f"{folder}/normal_or_covid19.safetensors", card={})
+        ...     again = load_encoder(f"{folder}/normal_or_covid19.safetensors")
+        >>> again.training, encoder_hash(again) == encoder_hash(encoder)
+        (False, True)
     """
     path = _file(path)
     tensors, header = _read(path)
@@ -81,6 +98,13 @@ def encoder_of(
         header: "recipe", "image_spec" and "card", as `save_encoder` writes them.
         path: of the file, for the errors, which are those of `load_encoder`.
         module: see `load_encoder`.
+
+    Examples:
+        >>> encoder = build_encoder("resnet9", width=4)
+        >>> header = {"recipe": encoder.recipe, "image_spec": encoder.image_spec.to_json(), "card": {}}
+        >>> again = encoder_of(encoder.state_dict(), header, Path("encoder.safetensors"))
+        >>> encoder_hash(again) == encoder_hash(encoder)
+        True
     """
     recipe, spec = header["recipe"], _spec(path, header["image_spec"])
     kind, own = recipe["encoder"], {name: t for name, t in tensors.items() if not name.startswith(f"{TASK_HEAD}.")}
@@ -114,6 +138,16 @@ def load_head(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         FileNotFoundError: there is no such file.
         ValueError: the file holds something else, or an encoder without such a head.
         OSError: the file is damaged.
+
+    Examples:
+        >>> import tempfile
+        >>> encoder, head = build_encoder("resnet9", width=4), nn.Linear(128, 2)  # to tell covid19 from normal
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = f"{folder}/encoder.safetensors"
+        ...     save_encoder(encoder, path, card={"head": {"kind": "linear"}}, head=head.state_dict())
+        ...     weights, card = load_head(path)
+        >>> sorted(weights), card["head"]
+        (['bias', 'weight'], {'kind': 'linear'})
     """
     path = _file(path)
     tensors, header = _read(path)
@@ -125,12 +159,27 @@ def load_head(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def encoder_hash(encoder: Encoder) -> str:
-    """Return the SHA-256 (hex) of an encoder's weights and statistics, wherever they came from."""
+    """Return the SHA-256 (hex) of an encoder's weights and statistics, wherever they came from.
+
+    Examples:
+        >>> hashes = [encoder_hash(build_encoder("resnet9", width=4, seed=seed)) for seed in (0, 0, 1)]
+        >>> hashes[0] == hashes[1], hashes[0] == hashes[2]
+        (True, False)
+    """
     return tensor_hash(encoder.state_dict())
 
 
 def load_card(path: str | Path) -> dict[str, Any]:
-    """Load what a training run said of its encoder, and build nothing; path and errors as for `load_head`."""
+    """Load what a training run said of its encoder, and build nothing; path and errors as for `load_head`.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     card = {"distance": "cosine", "findings": ["normal", "pneumonia"]}
+        ...     save_encoder(build_encoder("resnet9", width=4), f"{folder}/encoder.safetensors", card=card)
+        ...     print(load_card(folder)["findings"])
+        ['normal', 'pneumonia']
+    """
     card: dict[str, Any] = _read(_file(path))[1]["card"]
     return card
 

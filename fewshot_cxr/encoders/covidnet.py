@@ -44,6 +44,13 @@ class CovidNet(Encoder):
             of 0.2, embedding_dim ReLU units and dropout of 0.2. It takes images of `image_spec.size_px` alone.
         batch_norm: after every convolution; without it the convolutions have biases.
 
+    Examples:
+        >>> import torch
+        >>> encoder = CovidNet(ImageSpec(size_px=64), width=4, embedding_dim=16).eval()
+        >>> films = torch.zeros(2, 1, 64, 64)
+        >>> tuple(encoder.features(films).shape), tuple(encoder(films).shape)  # 32 channels on a 32nd of the side
+        ((2, 32, 2, 2), (2, 16))
+
     Source: Wang, Lin, Wong, "COVID-Net", 2020, arXiv:2003.09871, whose machine-made widths are unpublished; here each
     block has 0.5, 0.75, 0.75 and 0.5 of its input's channels inside, as siamese-COVID-Net (2020) does it.
     """

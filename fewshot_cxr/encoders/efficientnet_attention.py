@@ -75,6 +75,13 @@ class EfficientNetAttention(Encoder):
             grid are stretched. Without it, as published, their sum grows with the number of places.
         pretrained: take ImageNet weights for the backbone from timm's hub, with their mean and std.
 
+    Examples:
+        >>> encoder = EfficientNetAttention(ImageSpec(size_px=64), gate_width=8, output="pooled").eval()
+        >>> [tuple(gate.shape) for gate in encoder.attention_maps(torch.zeros(1, 1, 64, 64))]
+        [(1, 1, 2, 2), (1, 1, 2, 2)]
+        >>> encoder.embedding_dim  # 192 + 320 + 1280
+        1792
+
     Source: Tan, Le, "EfficientNet", 2019, arXiv:1905.11946; Schlemper et al., "Attention-Gated Networks for Improving
     Ultrasound Scan Plane Detection", 2018, arXiv:1804.05338. The published backbone expands by 3x3 convolutions, ours
     by 1x1 as in the paper.

@@ -32,6 +32,12 @@ class JoinedHead(nn.Module):
     Attributes:
         keep: weight of the second part, the first's being 1; a tensor without dimension, saved with the others.
 
+    Examples:
+        >>> head = JoinedHead(n_features=4, n_basis=2, n_directions=1)
+        >>> pooled = torch.tensor([[0.0, 3.0, 4.0, 0.0]])
+        >>> round(head.kept(pooled)[0].norm().item(), 3), tuple(head(pooled).shape)
+        (1.0, (1, 5))
+
     Source: within-class covariance normalisation, Hatch, Kajarekar, Stolcke, Interspeech 2006; shrunk as by Ledoit and
     Wolf, J. Multivariate Analysis 2004; the second part is Fisher's discriminant in the whitened space, Rao 1948.
     """
@@ -72,6 +78,12 @@ def fit_joined_head(vectors: Tensor, class_ids: Tensor, widths: Sequence[int]) -
 
     Raises:
         ValueError: fewer than two findings, or none with two films.
+
+    Examples:
+        >>> pooled = torch.tensor([[0.0, 1.0], [0.0, 3.0], [4.0, 1.0], [4.0, 3.0]])  # of normal, then of covid19
+        >>> head = fit_joined_head(pooled, torch.tensor([0, 0, 1, 1]), widths=[2])
+        >>> head.directions.weight.abs().round(decimals=3).tolist()  # they differ in the first column alone
+        [[1.0, 0.0]]
     """
     _, labels, counts = torch.unique(class_ids, return_inverse=True, return_counts=True)
     if len(counts) < 2 or len(vectors) <= len(counts):
@@ -103,6 +115,15 @@ def join(encoder: Encoder, head: JoinedHead) -> None:
 
     Raises:
         ValueError: the encoder has a head already, or pools to another width.
+
+    Examples:
+        >>> from fewshot_cxr.encoders import build_encoder
+        >>> encoder = build_encoder("resnet9", width=4, output="pooled")
+        >>> encoder.embedding_dim
+        32
+        >>> join(encoder, JoinedHead(n_features=32, n_basis=8, n_directions=2))  # fitted to three findings
+        >>> encoder.embedding_dim
+        34
     """
     if not isinstance(encoder.head, nn.Identity):
         raise ValueError("the encoder has a head, which would stand between its features and the joined one")

@@ -40,6 +40,12 @@ def as_encoder(network: nn.Module, image_spec: ImageSpec | None) -> Encoder:
     Raises:
         TypeError: a module without an image spec, or what is no module.
         ValueError: see `OwnModule`.
+
+    Examples:
+        >>> network = nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), nn.Linear(16, 4))
+        >>> encoder = as_encoder(network, ImageSpec(size_px=32))
+        >>> encoder.embedding_dim, tuple(encoder(torch.zeros(2, 1, 32, 32)).shape)
+        (4, (2, 4))
     """
     name = class_name(network)
     if not isinstance(network, nn.Module):

@@ -20,6 +20,13 @@ class ResNet9(Encoder):
         stem_pool: how far the map is pooled after the first convolution; 1 is the network as it is known, made for
             32-pixel images. 2 makes a step on larger films almost four times as fast, with the same weights.
 
+    Examples:
+        >>> import torch
+        >>> encoder = ResNet9(ImageSpec(size_px=64), width=8, embedding_dim=16).eval()
+        >>> films = torch.zeros(2, 1, 64, 64)
+        >>> tuple(encoder.features(films).shape), tuple(encoder(films).shape)
+        ((2, 64, 4, 4), (2, 16))
+
     Source: the DAWNBench ResNet-9 of D. Page, "How to Train Your ResNet", 2018. The last pooling is global here, where
     the original, for 32-pixel images, takes 4x4.
     """

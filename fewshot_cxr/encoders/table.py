@@ -70,6 +70,11 @@ def build_encoder(
         ValueError: unknown name, or weights that do not fit.
         FileNotFoundError: no such file of weights.
         OSError: weights that cannot be read, or downloaded (`pretrained`).
+
+    Examples:
+        >>> encoder = build_encoder("resnet9", embedding_dim=64)
+        >>> encoder.embedding_dim, encoder.image_spec.size_px, encoder.recipe["options"]["width"]
+        (64, 224, 32)
     """
     make = _maker(name)
     if weights is not None and options.get("pretrained"):
@@ -94,7 +99,12 @@ def build_encoder(
 
 
 def is_built_in(name: str) -> bool:
-    """Return whether a name is built from nothing that lies elsewhere, neither on the hub nor in a folder."""
+    """Return whether a name is built from nothing that lies elsewhere, neither on the hub nor in a folder.
+
+    Examples:
+        >>> is_built_in("resnet9"), is_built_in("timm:resnet18"), is_built_in("timm:hf-hub:owner/network")
+        (True, True, False)
+    """
     return name.count(":") < 2 and "/" not in name
 
 
@@ -103,6 +113,10 @@ def encoder_options(name: str) -> tuple[str, ...]:
 
     Raises:
         ValueError: unknown name.
+
+    Examples:
+        >>> encoder_options("resnet9")
+        ('width', 'stem_pool', 'embedding_dim', 'output', 'dropout', 'weights')
     """
     own = inspect.signature(_maker(name)).parameters
     return (*(option for option in own if option != "image_spec"), "weights")

@@ -58,6 +58,11 @@ class TimmEncoder(Encoder):
         ValueError: timm has no such network, it has no published weights, no class token, or it does not take this
             image size.
         OSError: the weights cannot be downloaded.
+
+    Examples:
+        >>> encoder = TimmEncoder("resnet18", ImageSpec(size_px=64), output="pooled").eval()
+        >>> tuple(encoder(torch.zeros(2, 1, 64, 64)).shape)  # of two films
+        (2, 512)
     """
 
     def __init__(

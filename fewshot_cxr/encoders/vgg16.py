@@ -32,6 +32,12 @@ class Vgg16(Encoder):
     Raises:
         OSError: the weights cannot be downloaded.
 
+    Examples:
+        >>> import torch
+        >>> encoder = Vgg16(ImageSpec(size_px=32), fc_width=16, embedding_dim=64).eval()
+        >>> encoder.n_features, tuple(encoder(torch.zeros(2, 1, 32, 32)).shape)
+        (4096, (2, 64))
+
     Source: Simonyan, Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2014,
     arXiv:1409.1556, configuration D.
     """

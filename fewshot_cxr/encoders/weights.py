@@ -33,7 +33,16 @@ _OLD_DENSE_LAYER = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
 
 
 def weights_name(path: str | Path) -> str:
-    """Return what a card says of a file of weights: its name and its hash, not where this machine keeps it."""
+    """Return what a card says of a file of weights: its name and its hash, not where this machine keeps it.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "resnet18.pth"
+        ...     n_bytes = path.write_bytes(b"")
+        ...     weights_name(path)  # the hash of an empty file
+        'resnet18.pth (sha256 e3b0c44298fc1c14)'
+    """
     return f"{Path(path).name} (sha256 {file_sha256(path)[:16]})"
 
 
@@ -74,6 +83,16 @@ def load_weights(encoder: Encoder, path: str | Path) -> None:
         FileNotFoundError: there is no such file.
         ValueError: the file holds other weights than the encoder has; the first are named.
         OSError: the file is damaged, or holds more than plain weights.
+
+    Examples:
+        >>> import tempfile
+        >>> from fewshot_cxr.encoders import build_encoder
+        >>> trained, fresh = (build_encoder("resnet9", width=4, seed=seed) for seed in (0, 1))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     torch.save(trained.backbone.state_dict(), f"{folder}/backbone.pth")
+        ...     load_weights(fresh, f"{folder}/backbone.pth")
+        >>> torch.equal(*(next(encoder.backbone.parameters()) for encoder in (trained, fresh)))
+        True
     """
     path = Path(path)
     if not path.is_file():

@@ -37,6 +37,13 @@ def weights_spec(name: str, *, weights: str | Path | None = None, pretrained: bo
     Raises:
         ValueError: unknown name.
         OSError: the description is elsewhere, and cannot be read.
+
+    Examples:
+        >>> spec = weights_spec("densenet121", pretrained=True)
+        >>> spec.size_px, spec.n_channels, spec.mean
+        (224, 3, (0.485, 0.456, 0.406))
+        >>> weights_spec("densenet121") is None  # it starts from random weights
+        True
     """
     if weights is not None and (own := _spec_in(Path(weights))) is not None:
         return own
@@ -49,6 +56,12 @@ def unsaid_statistics(name: str, weights: str | Path) -> str:
     Args:
         name: of the encoder.
         weights: the file.
+
+    Examples:
+        >>> unsaid_statistics("resnet9", "half_resnet9.pth")
+        'half_resnet9.pth does not say what its images were: size, mean and std are ours, unless flags say otherwise'
+        >>> unsaid_statistics("rad_dino", "model.safetensors")  # its images are known
+        ''
     """
     if _spec_in(Path(weights)) is not None or weight_facts(name).source:
         return ""
@@ -99,7 +112,14 @@ def _spec_of(config: Mapping[str, Any]) -> ImageSpec | None:
 
 
 def with_given(spec: ImageSpec, given: Mapping[str, Any]) -> ImageSpec:
-    """Return a spec with what was given in place of its own; mean and std of three channels are averaged for one."""
+    """Return a spec with what was given in place of its own; mean and std of three channels are averaged for one.
+
+    Examples:
+        >>> colour = ImageSpec(n_channels=3, mean=(0.25, 0.5, 0.75), std=(0.25,))
+        >>> gray = with_given(colour, {"n_channels": 1, "size_px": 128})
+        >>> gray.size_px, gray.mean, gray.std
+        (128, (0.5,), (0.25,))
+    """
     given = dict(given)
     if given.get("n_channels") == 1 and spec.n_channels != 1:
         given = {name: (sum(getattr(spec, name)) / len(getattr(spec, name)),) for name in ("mean", "std")} | given

@@ -18,6 +18,12 @@ class EpisodePart:
         query: rows, int64, shape (b, n_queries), class by class.
         query_labels: int64, shape (n_queries,), in 0..n_way-1.
         outside: rows, int64, shape (b, n_outside), of films whose finding is not in the episode; None: there are none.
+
+    Examples:
+        >>> support, query = np.array([[[4], [7]]]), np.array([[[5, 6], [8, -1]]])  # of the second finding one query
+        >>> (part,) = EpisodeBlock(0, np.array([[0, 1]]), support, query).parts()
+        >>> type(part).__name__, part.query.tolist(), part.query_labels.tolist()
+        ('EpisodePart', [[5, 6, 8]], [0, 0, 1])
     """
 
     positions: np.ndarray
@@ -43,6 +49,13 @@ class EpisodeBlock:
             with -1 where a class has fewer.
         query: the same, shape (n, n_way, max_query).
         outside: rows, int64, shape (n, n_outside), of films whose finding is not in the episode; None: there are none.
+
+    Examples:
+        >>> from fewshot_cxr import Embeddings, Episodes
+        >>> films = Embeddings(np.eye(9), ["covid19", "normal", "pneumonia"] * 3)
+        >>> block = Episodes.draw(films, n_way=2, n_shot=1, n_query=2, n_episodes=50).block(first=10, size=5)
+        >>> len(block), block.support.shape, block.query.shape
+        (5, (5, 2, 1), (5, 2, 2))
     """
 
     first: int

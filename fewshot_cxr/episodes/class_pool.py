@@ -114,6 +114,14 @@ def support_group_count(group_sizes: Sequence[int], n_shot: int, n_query: int) -
 
     Returns:
         Number of patients; 0 if no division of the patients serves.
+
+    Examples:
+        >>> support_group_count([1, 1, 1, 1, 1], n_shot=3, n_query=2)  # five patients with a film each
+        3
+        >>> support_group_count([10, 10], n_shot=5, n_query=5)  # of two patients one gives all the support
+        1
+        >>> support_group_count([20], n_shot=5, n_query=5)  # one patient cannot stand on both sides
+        0
     """
     sizes = [(size, size) for size in group_sizes]
     return _safe_count(sizes, n_shot, n_query) or _best_odds_count(sizes, n_shot, n_query)

@@ -24,7 +24,16 @@ _BLOCK_CELLS = 1 << 20  # row numbers in work at once: some MB, whatever n_episo
 
 
 class EpisodeSource(Protocol):
-    """What gives episodes in blocks: drawn ones, those of a file, the folds of a support set."""
+    """What gives episodes in blocks: drawn ones, those of a file, the folds of a support set.
+
+    Examples:
+        >>> from fewshot_cxr import Embeddings, Episodes
+        >>> def count_queries(episodes: EpisodeSource) -> int:
+        ...     return sum(block.query.size for block in episodes.blocks())
+        >>> films = Embeddings(np.eye(6), ["covid19", "normal"] * 3)
+        >>> count_queries(Episodes.draw(films, n_shot=1, n_query=2, n_episodes=10))  # 10 of 2 findings each
+        40
+    """
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -82,6 +91,15 @@ def save_episodes(
 
     Raises:
         ValueError: `films` are not those that the episodes were drawn over.
+
+    Examples:
+        >>> from fewshot_cxr import Episodes
+        >>> films = Embeddings(np.eye(6), ["covid19", "normal"] * 3, paths=[f"{film}.png" for film in range(6)])
+        >>> episodes = Episodes.draw(films, n_shot=1, n_query=2, n_episodes=10)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_episodes(episodes, films, f"{folder}/episodes.safetensors")
+        ...     print(SavedEpisodes.load(f"{folder}/episodes.safetensors", films).hash == episodes.hash)
+        True
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -127,6 +145,15 @@ class SavedEpisodes:
         ValueError: the file holds something else or is of a newer format; a film is missing; support and query of
             an episode share a patient now.
         OSError: the file is damaged.
+
+    Examples:
+        >>> from fewshot_cxr import Episodes
+        >>> films = Embeddings(np.eye(6), ["covid19", "normal"] * 3, paths=[f"{film}.png" for film in range(6)])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_episodes(Episodes.draw(films, n_shot=1, n_query=2), films, f"{folder}/episodes.safetensors")
+        ...     saved = SavedEpisodes(f"{folder}/episodes.safetensors", films.take([5, 3, 1, 0, 2, 4]))
+        ...     print(saved.n_episodes, saved.n_way, saved.first(10).n_episodes)
+        1000 2 10
     """
 
     def __init__(self, path: str | Path, films: Embeddings) -> None:

@@ -62,6 +62,14 @@ class Episodes:
     Raises:
         TypeError: a number is not whole, a switch not True or False, or a text stands for a list of findings.
         ValueError: fewer classes than n_way, or a class with too few films or patients; the text names it.
+
+    Examples:
+        >>> films = Embeddings(np.eye(12), ["covid19", "normal", "pneumonia"] * 4, [f"patient {n}" for n in range(12)])
+        >>> episodes = Episodes.draw(films, n_shot=1, n_query=2, n_episodes=100)
+        >>> episodes
+        Episodes(episodes: 100; ways: 3; shots: 1; queries: 2; films: 12; seed: 0; prevalence: balanced)
+        >>> episodes.block(0, 1).query.shape  # of one episode: three findings, two queries each
+        (1, 3, 2)
     """
 
     class_ids: np.ndarray

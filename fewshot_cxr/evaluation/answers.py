@@ -57,6 +57,12 @@ class Answers:
     Raises:
         ValueError: shapes do not fit, a finding or a film occurs twice, a table holds another value, or there are more
             than 256 findings.
+
+    Examples:
+        >>> said = [[0.75, 0.25], [0.5, 0.5], [0.25, 0.75]]
+        >>> told = Answers(findings=("normal", "covid19"), truth=[0, 0, 1], probabilities=said, paths=("1", "2", "3"))
+        >>> told.findings, told.credits.tolist()  # the second film is a tie
+        (('covid19', 'normal'), [[0.0, 1.0], [0.5, 0.5], [1.0, 0.0]])
     """
 
     findings: tuple[str, ...]
@@ -233,6 +239,12 @@ def data_hash(films: Embeddings) -> str:
     """Return `films_hash` of embedded films; the embeddings do not enter, so that two encoders have the same.
 
     Films without paths are known by their row. A film of several findings counts as such; what is not stated does not.
+
+    Examples:
+        >>> films = Embeddings([[0.0], [1.0]], ["normal", "covid19"], ["p1", "p2"], paths=["1.png", "2.png"])
+        >>> other = Embeddings([[7.0], [5.0]], ["covid19", "normal"], ["p2", "p1"], paths=["2.png", "1.png"])
+        >>> data_hash(films) == data_hash(other)  # another encoder, another order
+        True
     """
     names = films.class_names
     if films.is_multi_label:

@@ -29,6 +29,15 @@ def compare_results(first: Result, second: Result, *, names: tuple[str, str] = (
 
     Raises:
         ValueError: the kinds, episodes, films, patients or findings differ.
+
+    Examples:
+        >>> from fewshot_cxr.evaluation import evaluate_closed_set
+        >>> about = {"findings": ("covid19", "normal"), "truth": [0, 0, 1, 1], "paths": ("1", "2", "3", "4")}
+        >>> first = evaluate_closed_set(Answers(**about, probabilities=[[0.75, 0.25]] * 2 + [[0.25, 0.75]] * 2))
+        >>> second = evaluate_closed_set(Answers(**about, probabilities=[[0.75, 0.25]] * 4))
+        >>> accuracy = compare_results(first, second, names=("ours", "always covid19")).rows[0]
+        >>> accuracy.number, accuracy.first, accuracy.second, accuracy.difference
+        ('accuracy', 1.0, 0.5, 0.5)
     """
     if isinstance(names, str) or len(names) != 2:
         raise ValueError(f"names must be two, one for each result, got {names!r}")

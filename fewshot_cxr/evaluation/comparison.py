@@ -15,6 +15,11 @@ class Difference:
     """One number of two results: first minus second, with its interval, and how likely chance alone gives as much.
 
     `test` says how both were found; `p_value` is two-sided. `reason` tells why an interval or a p-value is absent.
+
+    Examples:
+        >>> row = Difference("accuracy", 0.75, 0.5, 0.25, (0.125, 0.375), 0.01, "paired jackknife")
+        >>> row.ci95[0] > 0  # the first is better by more than chance
+        True
     """
 
     number: str
@@ -33,6 +38,13 @@ class Comparison:
 
     `results` is the kind of both ("episodes", "closed_set" or "multi_label"), `names` what they are called,
     `common_hash` the hash of the episodes or films that they share. p-values are not adjusted for being several.
+
+    Examples:
+        >>> row = Difference("accuracy", 0.75, 0.5, 0.25, (0.125, 0.375), 0.01, "paired jackknife")
+        >>> about = {"results": "closed_set", "common_hash": "1f3a", "n_films": 200, "n_patients": 150}
+        >>> comparison = Comparison(names=("resnet9", "pixels"), rows=(row,), **about)
+        >>> Comparison.from_json(comparison.to_json()) == comparison
+        True
     """
 
     results: str

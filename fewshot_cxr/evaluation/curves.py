@@ -19,6 +19,14 @@ def roc_points(result: Result, finding: str) -> tuple[np.ndarray, np.ndarray]:
 
     Raises:
         ValueError: unknown finding, no probabilities, or films with the finding or without it are lacking.
+
+    Examples:
+        >>> from fewshot_cxr.evaluation import evaluate_multi_label
+        >>> said, truth = [[0.9], [0.8], [0.3], [0.1]], [[1], [0], [1], [0]]
+        >>> result = evaluate_multi_label(["effusion"], said, truth, patient_ids=None, paths=["1", "2", "3", "4"])
+        >>> false, true = roc_points(result, "effusion")
+        >>> false.tolist(), true.tolist()
+        ([0.0, 0.0, 0.5, 0.5, 1.0], [0.0, 0.5, 0.5, 1.0, 1.0])
     """
     if finding not in result.findings:
         raise ValueError(

@@ -74,6 +74,13 @@ def measure_learning_curve(
 
     Raises:
         ValueError: films of several findings, no number of shots that the patients allow, or as for `plan_episodes`.
+
+    Examples:
+        >>> films = Embeddings([[n % 2, 0.01 * n] for n in range(12)], ["normal", "covid19"] * 6)
+        >>> options = {"n_query": 2, "n_episodes": 10, "n_patient_episodes": 100, "progress": None}
+        >>> curve = measure_learning_curve(films, shots=(1, 2, 5), **options)
+        >>> [(point.n_shot, point.accuracy.mean) for point in curve.points], [one.n_shot for one in curve.left_out]
+        ([(1, 1.0), (2, 1.0)], [5])
     """
     start, wanted = perf_counter(), _checked_shots(shots)
     asked_ahead = None if ahead is None else _checked_shots(ahead, "ahead")

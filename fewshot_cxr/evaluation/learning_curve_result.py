@@ -37,6 +37,11 @@ class Forecast:
     """What more films would bring: `number` ("accuracy", or "recall of" a new finding) at `n_shot` films a finding.
 
     `gain` is above the largest shot that was measured. A mean that is None has a reason: the films do not carry it.
+
+    Examples:
+        >>> ahead = Forecast("recall of covid19", 20, Estimate(0.875), Estimate(0.125))
+        >>> ahead.value.mean - ahead.gain.mean  # what was measured
+        0.75
     """
 
     number: str
@@ -61,6 +66,15 @@ class LearningCurve:
         rule: by which support decides.
         distance: that it measures by.
         data_hash: of the films.
+
+    Examples:
+        >>> from fewshot_cxr import Embeddings
+        >>> from fewshot_cxr.evaluation import measure_learning_curve
+        >>> films = Embeddings([[n % 2, 0.01 * n] for n in range(12)], ["normal", "covid19"] * 6)
+        >>> options = {"n_query": 2, "n_episodes": 10, "n_patient_episodes": 100, "progress": None}
+        >>> curve = measure_learning_curve(films, shots=(1, 2), **options)
+        >>> LearningCurve.from_json(curve.to_json()) == curve
+        True
     """
 
     points: tuple[CurvePoint, ...]

@@ -69,6 +69,13 @@ class Result:
         balanced_baselines: the same of the balanced accuracy, of closed sets.
         above_balanced_baselines: the same of the balanced accuracy, of closed sets.
         n_training_films: how many of the films the encoder was trained on, where that was allowed.
+
+    Examples:
+        >>> from fewshot_cxr.evaluation import evaluate_closed_set
+        >>> about = {"findings": ("covid19", "normal"), "truth": [0, 0, 1, 1], "paths": ("1", "2", "3", "4")}
+        >>> result = evaluate_closed_set(Answers(**about, probabilities=[[0.75, 0.25]] * 3 + [[0.25, 0.75]]))
+        >>> result.kind, result.accuracy.mean, result.per_class_recall["normal"].mean
+        ('closed_set', 0.75, 0.5)
     """
 
     kind: str
@@ -278,6 +285,12 @@ def result_from_json(value: Any) -> Result:
 
     Raises:
         ValueError: it is neither, a part of it is missing, or it holds what no evaluation writes.
+
+    Examples:
+        >>> from fewshot_cxr.evaluation import evaluate_multi_label
+        >>> result = evaluate_multi_label(["edema"], [[0.9], [0.2]], [[1], [0]], None, ["1.png", "2.png"])
+        >>> result_from_json(result.to_json()) == result
+        True
     """
     kind = value.get("kind") if isinstance(value, dict) else None
     if not isinstance(kind, str) or kind not in COMMANDS:

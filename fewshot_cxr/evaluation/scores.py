@@ -23,6 +23,11 @@ class Scores:
     Args:
         overall: numbers over all findings by name.
         per_class: numbers of each finding by name.
+
+    Examples:
+        >>> scores = Scores({"accuracy": Estimate(0.75)}, {"covid19": {"sensitivity": Estimate(0.5)}})
+        >>> scores.accuracy.mean, scores.per_class["covid19"]["sensitivity"].mean
+        (0.75, 0.5)
     """
 
     overall: dict[str, Estimate]
@@ -50,6 +55,11 @@ class Reliability:
     Brier score, 0..2. The bins (share of the queries, mean confidence, share correct) draw the reliability diagram.
     `basis` says where the probabilities come from: "as given" by a classifier; or a softmax over minus the distances,
     at a temperature fitted on the "exemplars" or on "other films", or "not calibrated" at all.
+
+    Examples:
+        >>> bins = ((0.5, 0.625, 0.5), (0.5, 0.875, 1.0))  # twice 12.5 points off
+        >>> Reliability(Estimate(0.125), Estimate(0.25), temperature=2.0, bins=bins, basis="exemplars").words
+        'fitted on exemplars'
     """
 
     ece: Estimate
@@ -74,7 +84,14 @@ def reliability_points(count: np.ndarray, confidence: np.ndarray, correct: np.nd
 
 @dataclass(frozen=True)
 class Calibration:
-    """Reliability of the answers, and `after` a temperature fitted on other films (or None, with the reason)."""
+    """Reliability of the answers, and `after` a temperature fitted on other films (or None, with the reason).
+
+    Examples:
+        >>> before = Reliability(Estimate(0.25), Estimate(0.5), temperature=1.0, bins=((1.0, 1.0, 0.75),))
+        >>> after = Reliability(Estimate(0.0), Estimate(0.375), temperature=3.0, bins=((1.0, 0.75, 0.75),))
+        >>> Calibration(before, after).after.ece.mean  # sure to 75 %, and right as often
+        0.0
+    """
 
     before: Reliability
     after: Reliability | None = None
@@ -99,6 +116,13 @@ class OpenSet:
     exemplars). FPR at 95 % TPR: of the films of unknown findings, the share taken for known where 95 % of the known
     ones are. `risk_coverage`: (share of films answered, share of those answered wrongly), by maximum probability; every
     answer to an unknown film is wrong. `area` is the mean risk along it.
+
+    Examples:
+        >>> row = {"auroc": Estimate(0.875), "fpr_at_95_tpr": Estimate(0.5)}
+        >>> scores = {"maximum_probability": row, "distance": row, "knn": row}
+        >>> told = OpenSet(scores, ((0.5, 0.0), (1.0, 0.25)), Estimate(0.125), ("covid19",))
+        >>> told.scores["knn"]["auroc"].mean  # of "none of these" where covid19 was unknown
+        0.875
     """
 
     scores: dict[str, dict[str, Estimate]]
@@ -140,6 +164,11 @@ class Replicates:
     `influence[number][part][unit]` is the change of the number when the unit (patients, in a fixed order) is left out,
     as the episodes of that part see it: parts are independent, so products of different parts carry no Monte-Carlo
     noise. `batches[number]` are means over as many equal shares of the episodes. `units_hash` names the units.
+
+    Examples:
+        >>> two_shares = Replicates(batches={"accuracy": (0.75, 0.5)})
+        >>> two_shares.have_shape_of(Replicates(batches={"accuracy": (0.5, 0.5, 1.0)}))
+        False
     """
 
     units_hash: str = ""

@@ -24,6 +24,10 @@ def baseline_warning(name: str, gap: Estimate, number: str = "accuracy") -> str:
         name: of the baseline.
         gap: accuracy less that of the baseline, paired.
         number: what it is called.
+
+    Examples:
+        >>> baseline_warning("pixels", Estimate(0.02, ci95_patients=(-0.01, 0.05)))
+        'accuracy is not shown to be above what pixels alone would reach (+2.0 points, -1.0 to +5.0)'
     """
     if gap.mean is None or gap.ci95 is None or gap.ci95[0] > 0:
         return ""
@@ -43,6 +47,11 @@ def sources_apart(films: Embeddings, where: str = "") -> str:
     Args:
         films: with their sources.
         where: which films these are, such as "in the support"; '': those that are judged.
+
+    Examples:
+        >>> films = Embeddings(np.ones((4, 1)), ["covid19"] * 2 + ["normal"] * 2, sources=["lyon"] * 2 + ["oslo"] * 2)
+        >>> sources_apart(films).partition(", Cramer")[0]
+        'finding and source are confounded: covid19 only from lyon, normal only from oslo'
     """
     if films.sources is None or films.is_multi_label:
         return ""

@@ -58,6 +58,12 @@ def deletion_curve(
     Raises:
         ValueError: wrong shapes, heat that is not finite, an unknown mode or fill, or n_steps outside 1..S^2.
 
+    Examples:
+        >>> films, heat = torch.zeros(1, 1, 4, 4), np.zeros((1, 4, 4))
+        >>> films[0, 0, 0, 0], heat[0, 0, 0] = 16, 1  # one bright spot, and the map finds it
+        >>> deletion_curve(lambda images: images[:, 0, 0, 0], films, heat, n_steps=4).tolist()  # 1 is the film's mean
+        [[16.0, 1.0, 1.0, 1.0, 1.0]]
+
     Source: Petsiuk, Das, Saenko, "RISE: randomized input sampling for explanation of black-box models", 2018,
     arXiv:1806.07421, section 4.1.
     """
@@ -89,6 +95,10 @@ def area_under(curves: np.ndarray) -> np.ndarray:
 
     Small for a good map in deletion, large in insertion; only against the same films in random order does it say
     anything.
+
+    Examples:
+        >>> area_under(np.array([[1.0, 0.0, 0.0], [1.0, 1.0, 0.0]])).tolist()  # the first map is the better
+        [0.25, 0.75]
     """
     curves = np.asarray(curves, dtype=np.float64)
     if curves.ndim != 2 or curves.shape[1] < 2:

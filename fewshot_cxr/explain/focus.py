@@ -13,12 +13,22 @@ def film_frame_spec(spec: ImageSpec) -> ImageSpec:
 
     It has no border crop. Runs of other `crop` or `top_crop` have another frame: their heat is measured on another part
     of the film, and what those cut off cannot be put back without the film's own shape.
+
+    Examples:
+        >>> frame = film_frame_spec(ImageSpec(border_crop=0.1, top_crop=0.2))
+        >>> frame.border_crop, frame.top_crop
+        (0.0, 0.2)
     """
     return replace(spec, border_crop=0.0)
 
 
 def uncropped(size_px: int, border_crop: float) -> np.ndarray:
-    """Return which pixels of the film's square a border crop leaves whole, bool, shape (size_px, size_px)."""
+    """Return which pixels of the film's square a border crop leaves whole, bool, shape (size_px, size_px).
+
+    Examples:
+        >>> uncropped(8, 0.25).sum(axis=0).tolist()  # the middle 4 x 4 pixels are left
+        [0, 0, 4, 4, 4, 4, 0, 0]
+    """
     first = math.ceil(size_px * border_crop)
     kept = np.zeros((size_px, size_px), dtype=bool)
     kept[first : size_px - first, first : size_px - first] = True
@@ -40,6 +50,12 @@ def in_film_frame(heat: np.ndarray, spec: ImageSpec) -> np.ndarray:
 
     Raises:
         ValueError: the heat has another shape.
+
+    Examples:
+        >>> heat = np.ones((1, 8, 8))
+        >>> framed = in_film_frame(heat, ImageSpec(size_px=8, border_crop=0.25))
+        >>> framed[0, 4].tolist(), framed.sum().item()  # the same heat on a quarter of the area
+        ([0.0, 0.0, 4.0, 4.0, 4.0, 4.0, 0.0, 0.0], 64.0)
     """
     heat = np.asarray(heat, dtype=np.float32)
     if heat.ndim != 3 or heat.shape[1:] != (spec.size_px, spec.size_px):
@@ -80,6 +96,12 @@ def focus_shares(
 
     Raises:
         ValueError: wrong shapes, heat that is not finite, masks that are not bool, or `has_lungs` without masks.
+
+    Examples:
+        >>> heat = np.zeros((1, 8, 8))
+        >>> heat[0, 4, 4], heat[0, 0, 0] = 3, 1  # most in the middle, some at a marker in the corner
+        >>> {name: share.tolist() for name, share in focus_shares(heat, heat > 2).items()}
+        {'lungs': [0.75], 'border': [0.25], 'corners': [0.25]}
     """
     heat = np.asarray(heat)
     if heat.ndim != 3 or not np.isfinite(heat).all():
@@ -107,6 +129,10 @@ def area_shares(
         lungs: as for `focus_shares`.
         has_lungs: as for `focus_shares`.
         spec: of heat that went through `in_film_frame`: chance does not look at what was cut off either.
+
+    Examples:
+        >>> {name: share.tolist() for name, share in area_shares((1, 8, 8)).items()}  # 28 and 16 of 64 pixels
+        {'border': [0.4375], 'corners': [0.25]}
     """
     flat = np.ones(shape, dtype=np.float32)
     return focus_shares(flat if spec is None else in_film_frame(flat, spec), lungs, has_lungs=has_lungs)

@@ -38,6 +38,16 @@ def grad_cam(encoder: Encoder, images: Tensor, target: Target, *, layer: str | N
         ValueError: unknown layer, or one whose output is no map; a target that gives no (N,) with a gradient; images
             that the encoder refuses.
 
+    Examples:
+        >>> from fewshot_cxr import ImageSpec
+        >>> from fewshot_cxr.encoders import as_encoder
+        >>> encoder = as_encoder(nn.Sequential(nn.AvgPool2d(4), nn.Flatten()), ImageSpec(size_px=8))
+        >>> film = torch.zeros(1, 1, 8, 8)
+        >>> film[0, 0, 4:, :4] = 1  # a bright shadow, lower left
+        >>> heat = grad_cam(encoder, film, lambda embeddings: embeddings.sum(dim=1), layer="backbone.0")
+        >>> heat[0, [0, 7]][:, [0, 7]].tolist()  # of the four corners
+        [[0.0, 0.0], [1.0, 0.0]]
+
     Source: Selvaraju et al., "Grad-CAM", 2017, arXiv:1610.02391, eq. 1 and 2; the resizing is bilinear.
     """
     from captum.attr import LayerGradCam  # type: ignore[import-untyped]  # it ships no types
@@ -73,6 +83,13 @@ def pair_maps(
 
     Raises:
         ValueError: as for `grad_cam`; unknown distance, or the two differ in shape.
+
+    Examples:
+        >>> from fewshot_cxr.encoders import build_encoder
+        >>> encoder = build_encoder("resnet9", width=4)
+        >>> heat, heat_of_other = pair_maps(encoder, torch.zeros(2, 1, 64, 64), torch.rand(2, 1, 64, 64))
+        >>> heat.shape, heat_of_other.shape, bool(heat.min() >= 0)
+        ((2, 64, 64), (2, 64, 64), True)
     """
     if one.shape != other.shape:
         raise ValueError(f"pairs need as many films of one size, got {tuple(one.shape)} and {tuple(other.shape)}")
@@ -91,6 +108,13 @@ def map_layers(encoder: Encoder, images: Tensor) -> list[str]:
     Args:
         encoder: left as it was.
         images: one will do, float, shape (N, n_channels, S, S).
+
+    Examples:
+        >>> from fewshot_cxr.encoders import build_encoder
+        >>> encoder = build_encoder("resnet9", width=4)
+        >>> names = map_layers(encoder, torch.zeros(1, 1, 64, 64))
+        >>> [name for name in names if name.count(".") == 1][-3:]
+        ['backbone.7', 'backbone.8', 'backbone.9']
     """
     names: set[str] = set()
 

@@ -36,6 +36,15 @@ def class_activation_map(encoder: Encoder, images: Tensor, target: ClassScore) -
         TypeError: the target is no ClassScore.
         ValueError: the pooling is no average, a head is not linear, no such class, or images that the encoder refuses.
 
+    Examples:
+        >>> from fewshot_cxr.encoders import build_encoder
+        >>> encoder, head = build_encoder("covidnet", width=4, output="pooled").eval(), nn.Linear(32, 2, bias=False)
+        >>> films = torch.rand(2, 1, 64, 64)
+        >>> heat = class_activation_map(encoder, films, ClassScore(head, class_ids=1))
+        >>> logits = head(encoder(films))[:, 1].detach().numpy()
+        >>> heat.shape, np.allclose(heat.mean(axis=(1, 2)), logits, atol=1e-6)
+        ((2, 64, 64), True)
+
     Source: Zhou et al., "Learning Deep Features for Discriminative Localization", 2016, arXiv:1512.04150, eq. 2.
     """
     if not isinstance(target, ClassScore):
@@ -90,6 +99,12 @@ def attention_maps(encoder: Encoder, images: Tensor) -> dict[str, np.ndarray]:
     Raises:
         ValueError: the encoder has no gates, or it refuses the images.
 
+    Examples:
+        >>> encoder = EfficientNetAttention(gate_width=8)
+        >>> maps = attention_maps(encoder, torch.zeros(1, 1, 64, 64))
+        >>> {name: heat.shape for name, heat in maps.items()}
+        {'gate1': (1, 64, 64), 'gate2': (1, 64, 64)}
+
     Source: Schlemper et al., "Attention-Gated Networks for Improving Ultrasound Scan Plane Detection", 2018,
     arXiv:1804.05338.
     """
@@ -143,5 +158,12 @@ def heat_maps(
 
     Raises:
         TypeError, ValueError: unknown method or layer, a target that the method does not take, or as the method does.
+
+    Examples:
+        >>> from fewshot_cxr.encoders import build_encoder
+        >>> encoder, films = build_encoder("resnet9", width=4, output="pooled"), torch.rand(2, 1, 64, 64)
+        >>> findings = nn.Linear(32, 3)
+        >>> heat_maps(encoder, films, ClassScore(findings, class_ids=torch.tensor([0, 2])), method="grad_cam").shape
+        (2, 64, 64)
     """
     return lookup(METHODS, method, what="method")(encoder, images, target, layer)

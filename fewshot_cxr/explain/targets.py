@@ -22,6 +22,12 @@ class ClassScore:
     Args:
         head: makes logits (N, n_classes) of embeddings (N, dim); it is held in eval mode.
         class_ids: of all films, or of each, int64, shape (N,).
+
+    Examples:
+        >>> head = nn.Linear(2, 2, bias=False)
+        >>> head.weight.data = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+        >>> ClassScore(head, class_ids=1)(torch.tensor([[3.0, 4.0]])).tolist()
+        [4.0]
     """
 
     head: nn.Module
@@ -48,6 +54,10 @@ class Similarity:
 
     Raises:
         ValueError: unknown distance, or another shape.
+
+    Examples:
+        >>> Similarity(torch.tensor([0.0, 0.0]))(torch.tensor([[3.0, 4.0], [0.0, 1.0]])).tolist()
+        [-5.0, -1.0]
     """
 
     others: Tensor
@@ -80,6 +90,11 @@ class PrototypeSimilarity:
     Raises:
         ValueError: unknown distance, or another shape.
 
+    Examples:
+        >>> covid19 = PrototypeSimilarity(torch.tensor([[0.0, 0.0], [0.0, 8.0]]))  # their mean is (0, 4)
+        >>> covid19(torch.tensor([[3.0, 0.0]])).tolist()
+        [-5.0]
+
     Source: Snell, Swersky, Zemel, "Prototypical Networks for Few-shot Learning", 2017, arXiv:1703.05175, eq. 1.
     """
 
@@ -107,6 +122,11 @@ class ExemplarSimilarity:
 
     Raises:
         ValueError: unknown distance, other shapes, or a class without an exemplar.
+
+    Examples:
+        >>> exemplars, labels = torch.tensor([[0.0], [2.0], [9.0]]), torch.tensor([0, 0, 1])
+        >>> ExemplarSimilarity(exemplars, labels, class_ids=0)(torch.tensor([[3.0]])).tolist()  # 3 and 1 away from them
+        [-2.0]
 
     Source: as for `distances.mean_distances`.
     """
@@ -142,6 +162,12 @@ class LearnedSimilarity:
     Args:
         head: of a siamese run.
         others: embedding to compare all films with, float, shape (dim,); or one for each film, (N, dim).
+
+    Examples:
+        >>> head = WeightedL1Head(2)
+        >>> near, far = LearnedSimilarity(head, torch.zeros(2))(torch.tensor([[1.0, 1.0], [2.0, 2.0]])).tolist()
+        >>> near > far
+        True
     """
 
     head: WeightedL1Head
@@ -160,7 +186,13 @@ class LearnedSimilarity:
 
 @dataclass(frozen=True, eq=False)
 class Difference:
-    """Why the one rather than the other: the difference of two targets."""
+    """Why the one rather than the other: the difference of two targets.
+
+    Examples:
+        >>> pneumonia, normal = Similarity(torch.tensor([0.0])), Similarity(torch.tensor([10.0]))
+        >>> Difference(pneumonia, normal)(torch.tensor([[3.0]])).tolist()  # -3 and -7: nearer to pneumonia
+        [4.0]
+    """
 
     one: Target
     other: Target
@@ -172,7 +204,13 @@ class Difference:
 
 @dataclass(frozen=True, eq=False)
 class Mean:
-    """The mean of several targets, such as those of all other findings."""
+    """The mean of several targets, such as those of all other findings.
+
+    Examples:
+        >>> pneumonia, covid19 = Similarity(torch.tensor([0.0])), Similarity(torch.tensor([10.0]))
+        >>> Mean([pneumonia, covid19])(torch.tensor([[3.0]])).tolist()  # of -3 and -7
+        [-5.0]
+    """
 
     targets: Sequence[Target]
 

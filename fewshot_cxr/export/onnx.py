@@ -57,6 +57,11 @@ class Exported:
         n_bytes: its size.
         differences: output -> largest difference on (noise, films that were given), in parts of the largest number.
         n_films: films that were given.
+
+    Examples:
+        >>> exported = Exported(Path("bank.onnx"), 4_096, {"embeddings": (1e-6, 2e-6)}, n_films=3)
+        >>> exported.to_json()["differences"], max(exported.differences["embeddings"]) <= MOST_DIFFERENT
+        ({'embeddings': [1e-06, 2e-06]}, True)
     """
 
     path: Path

@@ -32,6 +32,14 @@ class Classifier:
 
     Raises:
         ValueError: the head has another number of findings, or takes embeddings of another length.
+
+    Examples:
+        >>> from fewshot_cxr import ImageSpec
+        >>> from fewshot_cxr.encoders import as_encoder
+        >>> encoder = as_encoder(nn.Flatten(), ImageSpec(size_px=8))  # 64 numbers a film
+        >>> classifier = Classifier(encoder, LinearHead(64, 2, activation="sigmoid"), ["effusion", "nodule"])
+        >>> classifier.findings, classifier.is_multi_label
+        (('effusion', 'nodule'), True)
     """
 
     encoder: Encoder
@@ -60,7 +68,15 @@ class Classifier:
 
 
 def classifier_head_card(classifier: Classifier) -> dict[str, Any]:
-    """Return what the encoder's card says of the head, plain JSON values: `load_classifier` rebuilds it from them."""
+    """Return what the encoder's card says of the head, plain JSON values: `load_classifier` rebuilds it from them.
+
+    Examples:
+        >>> from fewshot_cxr import ImageSpec
+        >>> from fewshot_cxr.encoders import as_encoder
+        >>> encoder = as_encoder(nn.Flatten(), ImageSpec(size_px=8))
+        >>> classifier_head_card(Classifier(encoder, LinearHead(64, 2), ["normal", "covid19"]))
+        {'kind': 'linear', 'activation': 'softmax', 'bias': True, 'findings': ['normal', 'covid19']}
+    """
     head = classifier.head
     return {
         "kind": _LINEAR,
@@ -81,6 +97,17 @@ def load_classifier(path: str | Path, *, module: nn.Module | None = None) -> Cla
         FileNotFoundError: there is no such file.
         ValueError: the file holds an encoder without a classifier, or one that this version does not know.
         OSError: the file is damaged.
+
+    Examples:
+        >>> import tempfile
+        >>> from fewshot_cxr import ImageSpec
+        >>> from fewshot_cxr.encoders import as_encoder, save_encoder
+        >>> one = Classifier(as_encoder(nn.Flatten(), ImageSpec(size_px=8)), LinearHead(64, 2), ["normal", "covid19"])
+        >>> card, head = {"head": classifier_head_card(one)}, one.head.state_dict()
+        >>> with tempfile.TemporaryDirectory() as run:
+        ...     save_encoder(one.encoder, f"{run}/best", card=card, head=head)
+        ...     load_classifier(f"{run}/best", module=nn.Flatten()).findings
+        ('normal', 'covid19')
     """
     encoder = load_encoder(path, module=module)
     facts = encoder.card.get("head")
@@ -121,6 +148,15 @@ def classify_films(
 
     Raises:
         ValueError: the device is absent, or the films are decoded at another size than the encoder's.
+
+    Examples:
+        >>> from fewshot_cxr import ImageSpec
+        >>> from fewshot_cxr.data import DatasetFilms
+        >>> from fewshot_cxr.encoders import as_encoder
+        >>> spec, film = ImageSpec(size_px=8), np.zeros((8, 8), np.uint8)
+        >>> classifier = Classifier(as_encoder(nn.Flatten(), spec), LinearHead(64, 2), ["normal", "covid19"])
+        >>> classify_films(classifier, DatasetFilms([(film, "normal")] * 3, spec), device="cpu").shape
+        (3, 2)
     """
     if films.size_px != (size_px := classifier.encoder.image_spec.size_px):
         raise ValueError(f"the films are decoded at {films.size_px} px, the classifier takes {size_px}; cache them so")
@@ -143,6 +179,12 @@ def template_options(encoder: Encoder, path: str | Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError, OSError, ValueError: as for `load_head`; or a head that this version does not know.
+
+    Examples:
+        >>> from fewshot_cxr import ImageSpec
+        >>> from fewshot_cxr.encoders import as_encoder
+        >>> template_options(as_encoder(nn.Flatten(), ImageSpec(size_px=8)), "runs/first")  # it has learned no distance
+        {}
     """
     facts = encoder.card.get("head") or {}
     if facts.get("kind") != _WEIGHTED_L1:

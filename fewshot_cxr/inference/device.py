@@ -8,6 +8,12 @@ def choose_device(name: str = "auto") -> torch.device:
 
     Raises:
         ValueError: the device asked for is absent, or the name is none of "auto", "cpu", "cuda", "cuda:N".
+
+    Examples:
+        >>> choose_device("cpu")
+        device(type='cpu')
+        >>> choose_device("auto").type in ("cpu", "cuda")
+        True
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -22,7 +28,12 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def native_precision(device: torch.device) -> str:
-    """Return "bf16-mixed" where the processor or GPU multiplies bfloat16 itself, else "32-true"."""
+    """Return "bf16-mixed" where the processor or GPU multiplies bfloat16 itself, else "32-true".
+
+    Examples:
+        >>> native_precision(torch.device("cpu")) in ("32-true", "bf16-mixed")  # by the processor
+        True
+    """
     if device.type == "cuda":
         return "bf16-mixed" if torch.cuda.get_device_capability(device) >= (8, 0) else "32-true"
     # torch has no public question for this yet; without an answer float32 is always right.

@@ -91,6 +91,13 @@ def embed(
         FileNotFoundError: no film is readable.
         TypeError: a module without an image spec.
         ValueError: absent device, a film with several findings, or a module that does not take such images.
+
+    Examples:
+        >>> white, gray = np.full((8, 8), 255, dtype=np.uint8), np.full((8, 8), 128, dtype=np.uint8)
+        >>> films = [(white, "normal"), (gray, "covid19")]  # or Records, or a Dataset of torch
+        >>> found = embed(nn.Flatten(), films, image_spec=ImageSpec(size_px=8), device="cpu")
+        >>> found.vectors.shape, found.class_names, found.class_ids.tolist()
+        ((2, 64), ('covid19', 'normal'), [1, 0])
     """
     encoder, report = as_encoder(encoder, image_spec), bar_of(progress, "embedding films")
     if not isinstance(records, Records):
@@ -117,7 +124,14 @@ def embed_films(
     device: str = "auto",
     progress: Bar | None = None,
 ) -> Embeddings:
-    """Embed films that are decoded already; see `embed`, and `with_facts` for `is_multi_label`."""
+    """Embed films that are decoded already; see `embed`, and `with_facts` for `is_multi_label`.
+
+    Examples:
+        >>> spec, film = ImageSpec(size_px=8, mean=(0.5,), std=(0.25,)), np.full((8, 8), 255, dtype=np.uint8)
+        >>> encoder = as_encoder(nn.Sequential(nn.AvgPool2d(8), nn.Flatten()), spec)  # the mean gray of a film
+        >>> embed_films(encoder, data.DatasetFilms([(film, "normal")], spec), device="cpu").vectors.tolist()
+        [[2.0]]
+    """
     vectors = film_vectors(encoder, films, batch_size=batch_size, device=device, progress=progress)
     if any((films.rows([row]) != films.rows([0])).any() for row in range(1, len(films))):  # they are no copies of one
         warn_of_collapse(vectors, "embedding")
@@ -167,6 +181,17 @@ def embed_files(
 
     Raises:
         FileNotFoundError: no file is readable; the first reason is named.
+
+    Examples:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> encoder = as_encoder(nn.Flatten(), ImageSpec(size_px=8))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Image.new("L", (8, 8)).save(f"{folder}/film.png")
+        ...     files = [f"{folder}/film.png", f"{folder}/gone.png"]
+        ...     vectors, read, problems = embed_files(encoder, files, device="cpu")
+        >>> vectors.shape, [file.name for file in read], len(problems)
+        ((1, 64), ['film.png'], 1)
     """
     chosen = choose_device(device)
     read: list[Path] = []

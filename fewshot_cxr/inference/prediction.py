@@ -10,7 +10,12 @@ _MOST_DISTANCES = 6  # that a line shows
 
 @dataclass(frozen=True)
 class Exemplar:
-    """One labelled film that a prediction was compared with."""
+    """One labelled film that a prediction was compared with.
+
+    Examples:
+        >>> Exemplar("normal/17.png", "normal", 3.0)
+        Exemplar(path='normal/17.png', finding='normal', distance=3.0)
+    """
 
     path: str
     finding: str
@@ -25,6 +30,11 @@ class Prediction:
     for every finding (smaller is closer, in the unit of the embedding; not a probability). `exemplars` are the
     nearest, closest first; where none of them is of the answered finding, its nearest one stands last, so that what
     decided can be looked at. `notes` says what was left out and why.
+
+    Examples:
+        >>> nearest = Exemplar("normal/17.png", "normal", 3.0)
+        >>> Prediction("new.png", ("normal",), {"normal": 3.0, "covid19": 4.0}, (nearest,))
+        Prediction(film: new.png; finding: normal; distances: normal 3, covid19 4; exemplars: 1)
     """
 
     path: str

@@ -26,6 +26,13 @@ def sample_exemplars(records: Records, n_exemplars: int, *, seed: int = 0) -> Re
         records: single-label films.
         n_exemplars: per finding; a finding with fewer films gives all it has.
         seed: of the draw.
+
+    Examples:
+        >>> from fewshot_cxr import Record
+        >>> patients = {"a1.png": "a", "a2.png": "a", "b1.png": "b"}
+        >>> films = Records(tuple(Record(path, ("normal",), patient) for path, patient in patients.items()), ".")
+        >>> sorted(film.patient_id for film in sample_exemplars(films, 2))
+        ['a', 'b']
     """
     check_at_least(n_exemplars, 1, "n_exemplars")
     keys = [text_key(film.path) for film in records]
@@ -65,6 +72,12 @@ def predict(
 
     Raises:
         ValueError: unknown rule or distance, a transductive rule, embeddings of another dim, fewer than two findings.
+
+    Examples:
+        >>> support = Embeddings([[3, 0], [0, 4]], ["normal", "covid19"], paths=["17.png", "23.png"])
+        >>> (film,) = predict(np.float32([[0, 0]]), ["new.png"], support)
+        >>> film.findings, film.distances, film.exemplars[0]
+        (('normal',), {'covid19': 4.0, 'normal': 3.0}, Exemplar(path='17.png', finding='normal', distance=3.0))
     """
     if rule in TRANSDUCTIVE:
         raise ValueError(

@@ -9,6 +9,9 @@ from .calibration import largest_log_odds as largest_log_odds
 from .calibration import log_odds as log_odds
 from .calibration import margins as margins
 from .calibration import reliability_bins as reliability_bins
+from .cells import Cells as Cells
+from .cells import mean_of_defined as mean_of_defined
+from .cells import ratio as ratio
 from .confusion import confusion_counts as confusion_counts
 from .confusion import tie_credits as tie_credits
 from .intervals import Estimate as Estimate
@@ -20,12 +23,9 @@ from .intervals import wilson_interval as wilson_interval
 from .moments import RunningMean as RunningMean
 from .moments import RunningMoments as RunningMoments
 from .numbers import NUMBERS as NUMBERS
-from .numbers import Cells as Cells
 from .numbers import Number as Number
 from .numbers import confusion_scores as confusion_scores
-from .numbers import mean_of_defined as mean_of_defined
 from .numbers import numbers_in as numbers_in
-from .numbers import ratio as ratio
 from .paired import DeLong as DeLong
 from .paired import McNemar as McNemar
 from .paired import delong as delong

@@ -14,6 +14,10 @@ def cross_table(rows: Sequence[str], columns: Sequence[str]) -> dict[str, dict[s
     Args:
         rows: names.
         columns: names, as many; place i of both belongs to one thing.
+
+    Examples:
+        >>> cross_table(["normal", "covid19", "covid19"], ["hospital_a", "hospital_b", "hospital_b"])
+        {'covid19': {'hospital_a': 0, 'hospital_b': 2}, 'normal': {'hospital_a': 1, 'hospital_b': 0}}
     """
     counts, column_names = Counter(zip(rows, columns, strict=True)), sorted(set(columns))
     return {row: {column: counts[row, column] for column in column_names} for row in sorted(set(rows))}
@@ -32,6 +36,12 @@ def cramers_v(counts: np.ndarray | Sequence[Sequence[int]], *, is_corrected: boo
 
     Raises:
         ValueError: fewer than two rows or two columns hold anything, so that there is nothing to go together.
+
+    Examples:
+        >>> cramers_v([[60, 0], [0, 40]])  # every normal film is of one hospital, every covid19 film of the other
+        1.0
+        >>> cramers_v([[30, 10], [10, 30]]), cramers_v([[30, 20], [30, 20]])
+        (0.5, 0.0)
 
     Source: Cramer, "Mathematical Methods of Statistics", 1946, section 21.9; the correction: Bergsma, "A
     bias-correction for Cramer's V and Tschuprow's T", 2013, doi:10.1016/j.jkss.2012.10.002, section 3.

@@ -22,6 +22,10 @@ def class_probabilities(distances: Tensor, temperature: float = 1.0) -> Tensor:
     Raises:
         ValueError: the temperature is not above 0.
 
+    Examples:
+        >>> class_probabilities(torch.tensor([1.0, 1.0 + math.log(3)]))  # to normal, to covid19
+        tensor([0.7500, 0.2500])
+
     Source: Snell, Swersky, Zemel, "Prototypical Networks for Few-shot Learning", 2017, arXiv:1703.05175, eq. 2.
     """
     if not temperature > 0:
@@ -42,6 +46,10 @@ def margins(distances: Tensor) -> Tensor:
 
     Returns:
         float64, same shape: the smallest distance to another class less the distance to this one; 0 where two tie.
+
+    Examples:
+        >>> margins(torch.tensor([2.0, 5.0, 9.0]))  # normal is the nearest, by 3 before pneumonia
+        tensor([ 3., -3., -7.], dtype=torch.float64)
     """
     # Class by class in memory: along an axis as short as this every operation is several times slower.
     nearer = (-distances).movedim(-1, 0).contiguous()
@@ -50,7 +58,12 @@ def margins(distances: Tensor) -> Tensor:
 
 
 def distances_of_margins(margins: Tensor) -> Tensor:
-    """Return how much farther each class is than the nearest one: all of the distances that decisions depend on."""
+    """Return how much farther each class is than the nearest one: all of the distances that decisions depend on.
+
+    Examples:
+        >>> distances_of_margins(margins(torch.tensor([2.0, 5.0, 9.0])))
+        tensor([0., 3., 7.], dtype=torch.float64)
+    """
     return (-margins).clamp_min(0)
 
 
@@ -64,6 +77,10 @@ def log_odds(distances: Tensor) -> Tensor:
 
     Returns:
         float64, same shape: -distance less the logarithm of the sum of exp(-distance) over the other classes.
+
+    Examples:
+        >>> log_odds(torch.tensor([1.0, 1.0 + math.log(3)])).exp()  # 3 to 1 for normal, 1 to 3 for covid19
+        tensor([3.0000, 0.3333], dtype=torch.float64)
     """
     nearer = (-distances.double()).movedim(-1, 0).contiguous()
     first, second = _largest_two(nearer)
@@ -74,7 +91,12 @@ def log_odds(distances: Tensor) -> Tensor:
 
 
 def largest_log_odds(distances: Tensor) -> Tensor:
-    """Return the log-odds of the likeliest class, `log_odds(distances).amax(dim=-1)`: float64, shape (...,)."""
+    """Return the log-odds of the likeliest class, `log_odds(distances).amax(dim=-1)`: float64, shape (...,).
+
+    Examples:
+        >>> largest_log_odds(torch.tensor([[1.0, 1.0 + math.log(3)], [2.0, 2.0]])).exp()  # of two films: 3 to 1, 1 to 1
+        tensor([3.0000, 1.0000], dtype=torch.float64)
+    """
     nearer = (-distances.double()).movedim(-1, 0).contiguous()
     first, second = _largest_two(nearer)
     return first - _others_of_best(nearer, second)
@@ -107,6 +129,11 @@ def brier_score(probabilities: Tensor, labels: Tensor) -> Tensor:
     Returns:
         Shape (...,), dtype of `probabilities`.
 
+    Examples:
+        >>> probabilities = torch.tensor([[0.8, 0.2], [0.4, 0.6]])  # of two normal films, the second taken for covid19
+        >>> round(brier_score(probabilities, torch.tensor([0, 0])).item(), 3)
+        0.4
+
     Source: Brier, "Verification of forecasts expressed in terms of probability", 1950, eq. 2.
     """
     truth = functional.one_hot(labels, probabilities.shape[-1]).to(probabilities.dtype)
@@ -124,6 +151,11 @@ def reliability_bins(confidence: Tensor, correct: Tensor, n_bins: int = 15) -> t
 
     Returns:
         Decisions, sum of their confidence, sum of their credits; each float64, shape (..., n_bins).
+
+    Examples:
+        >>> confidence, correct = torch.tensor([0.5, 0.75, 1.0]), torch.tensor([False, True, True])
+        >>> [each.tolist() for each in reliability_bins(confidence, correct, n_bins=2)]
+        [[1.0, 2.0], [0.5, 1.75], [0.0, 2.0]]
 
     Source: Naeini, Cooper, Hauskrecht, "Obtaining Well Calibrated Probabilities Using Bayesian Binning", 2015.
     """
@@ -150,6 +182,12 @@ def expected_calibration_error(count: Tensor, confidence_sum: Tensor, correct_su
     Returns:
         0..1, shape (...,); NaN where there is no decision.
 
+    Examples:
+        >>> confidence, correct = torch.tensor([0.5, 0.75, 1.0]), torch.tensor([False, True, True])
+        >>> bins = reliability_bins(confidence, correct, n_bins=2)  # gaps of 0.5 (lower bin) and 0.25 (upper one)
+        >>> expected_calibration_error(*bins).item()  # over three films
+        0.25
+
     Source: Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks", 2017, arXiv:1706.04599, eq. 3.
     """
     return (correct_sum - confidence_sum).abs().sum(-1) / count.sum(-1)
@@ -170,6 +208,12 @@ def fit_temperature(distances: Tensor, labels: Tensor, *, is_smoothed: bool = Fa
 
     Raises:
         ValueError: there is no query, or each is equally far from all classes.
+
+    Examples:
+        >>> distances = torch.tensor([[1.0, 3.0]] * 4)  # four films, each nearer to normal than to covid19
+        >>> temperature = fit_temperature(distances, torch.tensor([0, 0, 0, 1]))  # three of them are normal
+        >>> class_probabilities(distances[0], temperature)
+        tensor([0.7500, 0.2500])
 
     Source: Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks", 2017, arXiv:1706.04599, 4.2; the
     smoothing: Platt, "Probabilistic Outputs for Support Vector Machines", 1999, section 2.2, there for two classes.

@@ -12,6 +12,12 @@ def tie_credits(distances: Tensor) -> Tensor:
 
     Returns:
         Credits, same shape and dtype; they sum to 1 over the classes.
+
+    Examples:
+        >>> import torch
+        >>> tie_credits(torch.tensor([[0.4, 0.9, 0.8], [0.7, 0.3, 0.3]]))
+        tensor([[1.0000, 0.0000, 0.0000],
+                [0.0000, 0.5000, 0.5000]])
     """
     is_nearest = (distances == distances.amin(dim=-1, keepdim=True)).to(distances.dtype)
     return is_nearest / is_nearest.sum(dim=-1, keepdim=True)
@@ -30,6 +36,11 @@ def confusion_counts(
 
     Returns:
         float64, shape (n_classes, n_classes); rows are the truth, columns the prediction.
+
+    Examples:
+        >>> true, predicted = np.array([0, 0, 1]), np.array([0, 1, 1])  # 0 normal, 1 covid19
+        >>> confusion_counts(true, predicted, np.ones(3), n_classes=2).tolist()
+        [[1.0, 1.0], [0.0, 1.0]]
     """
     cells = (true_ids * n_classes + predicted_ids).ravel()
     return np.bincount(cells, weights=credits.ravel(), minlength=n_classes**2).reshape(n_classes, n_classes)

@@ -73,6 +73,11 @@ def t_interval(mean: float, variance_of_mean: float, df: float, level: float = 0
     Raises:
         ValueError: the variance is below 0, or the degrees of freedom are not above 0.
 
+    Examples:
+        >>> low, high = t_interval(0.8, 0.05**2, df=9)  # 0.8 -+ 2.262 x 0.05
+        >>> round(low, 3), round(high, 3)
+        (0.687, 0.913)
+
     Source: Student, "The probable error of a mean", 1908.
     """
     if not variance_of_mean >= 0 or not df > 0:
@@ -91,6 +96,13 @@ def t_test(gap: float, variance: float, df: float) -> tuple[Interval | None, flo
         gap: the difference.
         variance: squared standard error of it; 0 or less: nothing varies.
         df: degrees of freedom of the variance, above 0.
+
+    Examples:
+        >>> interval, p_value, reason = t_test(0.1, 0.05**2, df=9)  # two encoders, 0.1 apart: two standard errors
+        >>> [round(end, 3) for end in interval], round(p_value, 3)
+        ([-0.013, 0.213], 0.077)
+        >>> t_test(0.1, 0.0, df=9)
+        (None, None, 'the two differ, but nothing varies to measure chance by')
     """
     if variance <= 0:
         return ((0.0, 0.0), 1.0, None) if gap == 0 else (None, None, NO_CHANCE)
@@ -107,6 +119,10 @@ def wilson_interval(successes: float, n: float, level: float = 0.95) -> tuple[fl
 
     Raises:
         ValueError: no trial, or successes outside 0..n.
+
+    Examples:
+        >>> [round(end, 2) for end in wilson_interval(8, 10)]  # 8 of 10 patients
+        [0.49, 0.94]
 
     Source: Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
     """
@@ -139,6 +155,11 @@ def bounded_interval(
         degrees: of freedom of the variance; they widen the quantile as in Student's t.
         n_patients: how many patients the number rests on.
         level: of confidence.
+
+    Examples:
+        >>> low, high = bounded_interval(1.0, 0.0, degrees=59, n_patients=60)  # 60 of 60 patients right
+        >>> round(low, 2), high
+        (0.94, 1.0)
 
     Source: Korn, Graubard, "Confidence intervals for proportions with small expected number of positive counts
     estimated from survey data", 1998, with Wilson's 1927 interval in place of the exact one.

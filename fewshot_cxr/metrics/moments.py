@@ -19,6 +19,13 @@ class RunningMoments:
         count: rows so far.
         mean: of each number, shape (n,); zeros while there is no row.
 
+    Examples:
+        >>> accuracies = RunningMoments(1)
+        >>> for block in ([[0.6], [0.8]], [[1.0]]):
+        ...     accuracies.add(np.array(block))
+        >>> accuracies.count, round(accuracies.mean.item(), 3), round(accuracies.covariance.item(), 3)
+        (3, 0.8, 0.04)
+
     Source: Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979.
     """
 

@@ -2,80 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from fewshot_cxr.metrics.cells import Cells, mean_of_defined, ratio
 from fewshot_cxr.metrics.intervals import Interval, bounded_interval
-
-
-class Cells:
-    """What confusion matrices hold of each class against the rest, batched and differentiable.
-
-    Args:
-        confusion: weights of 0 or more (counts, credits of ties, means over episodes), shape (..., n_way, n_way);
-            rows are the truth, columns the prediction.
-
-    Attributes:
-        true: weight of the films of each class, float64, shape (..., n_way), as all but `total`.
-        predicted: of those taken for it.
-        hits: of those of the class and taken for it.
-        misses: of those of the class and taken for another.
-        false_alarms: of those of another and taken for it.
-        rejections: of those of another and taken for another.
-        not_true: of those of another.
-        not_predicted: of those taken for another.
-        total: of all films, shape (...,).
-
-    Raises:
-        ValueError: the last two axes differ in length.
-    """
-
-    def __init__(self, confusion: Tensor) -> None:
-        if confusion.ndim < 2 or confusion.shape[-1] != confusion.shape[-2]:
-            raise ValueError(
-                f"confusion must be of shape (..., n_way, n_way), got {tuple(confusion.shape)}; confusion_counts makes "
-                "it"
-            )
-        table = confusion.double()
-        wrong = table * _others(table)
-        self._settle(table.diagonal(dim1=-2, dim2=-1), wrong.sum(-1), wrong.sum(-2))
-
-    @classmethod
-    def of(cls, hits: Tensor, misses: Tensor, false_alarms: Tensor) -> "Cells":
-        """Make them of three sums of a confusion matrix, each float64, shape (..., n_way): all that they rest on."""
-        cells = cls.__new__(cls)
-        cells._settle(hits, misses, false_alarms)
-        return cells
-
-    def _settle(self, hits: Tensor, misses: Tensor, false_alarms: Tensor) -> None:
-        self.hits, self.misses, self.false_alarms = hits, misses, false_alarms
-        self.true, self.predicted = hits + misses, hits + false_alarms
-        # Sums over the others, not "total minus own": an absent class must give 0 itself, not a rounding error.
-        others = _others(hits)
-        self.not_true, self.not_predicted = self.true @ others, self.predicted @ others
-        self.rejections = self.not_true - self.false_alarms
-        self.total = self.true.sum(-1)
-
-    @cached_property
-    def sensitivity(self) -> Tensor:
-        """Share of the films of each class that were taken for it."""
-        return ratio(self.hits, self.true)
-
-    @cached_property
-    def f1(self) -> Tensor:
-        """2 TP / (2 TP + FP + FN)."""
-        return ratio(2 * self.hits, 2 * self.hits + self.false_alarms + self.misses)
-
-    @cached_property
-    def above_chance(self) -> Tensor:
-        """Weight of the hits beyond what the sums of rows and columns alone would give, times the total."""
-        return self.total * self.hits.sum(-1) - (self.true * self.predicted).sum(-1)
-
-
-def _others(values: Tensor) -> Tensor:
-    return 1 - torch.eye(values.shape[-1], dtype=values.dtype, device=values.device)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +29,10 @@ class Number:
         rests_on: whose patients bear it of a finding: "with" the finding, "without" it, "taken" for it, not taken for
             it ("rejected"), "either" with or taken for, "both" with and without (the fewer), or all that are "stated".
         undefined: why it is not there of a finding {0}.
+
+    Examples:
+        >>> Number(words="MCC", tables=("overall",), lowest=-1.0).cut((-1.2, 0.4))
+        (-1.0, 0.4)
     """
 
     words: str
@@ -137,19 +73,6 @@ class Number:
     def is_share(self) -> bool:
         """Whether it is shown in per cent."""
         return (self.lowest, self.highest) == (0.0, 1.0)
-
-
-def ratio(part: Tensor, whole: Tensor) -> Tensor:
-    """Divide; NaN where the whole is 0, without harm to a gradient."""
-    # The inner `where` keeps 0/0 out of the backward pass, where 0 times NaN would be NaN.
-    is_defined = whole > 0
-    return torch.where(is_defined, part / torch.where(is_defined, whole, 1.0), torch.nan)
-
-
-def mean_of_defined(values: Tensor) -> Tensor:
-    """Average over the last axis what is no NaN."""
-    is_defined = ~values.isnan()
-    return ratio(torch.where(is_defined, values, 0.0).sum(-1), is_defined.sum(-1).to(values.dtype))
 
 
 def _mcc(cells: Cells) -> Tensor:
@@ -266,7 +189,12 @@ NUMBERS: dict[str, Number] = {
 
 
 def numbers_in(table: str) -> dict[str, Number]:
-    """Return the numbers of a table, in its order: "overall", "finding", "several" or "calibration"."""
+    """Return the numbers of a table, in its order: "overall", "finding", "several" or "calibration".
+
+    Examples:
+        >>> list(numbers_in("calibration"))
+        ['ece', 'brier']
+    """
     found = {name: number for name, number in NUMBERS.items() if table in number.tables}
     if table != "several":
         return found
@@ -288,6 +216,11 @@ def confusion_scores(confusion: Tensor) -> dict[str, Tensor]:
 
     Raises:
         ValueError: the last two axes differ in length.
+
+    Examples:
+        >>> scores = confusion_scores(torch.tensor([[8, 2], [1, 9]]))
+        >>> round(scores["accuracy"].item(), 2), [round(value, 2) for value in scores["ppv"].tolist()]
+        (0.85, [0.89, 0.82])
 
     Source: mcc: Gorodkin, "Comparing two K-category assignments by a K-category correlation coefficient", 2004,
     doi:10.1016/j.compbiolchem.2004.09.006, eq. 8; kappa: Cohen, "A coefficient of agreement for nominal scales", 1960;

@@ -11,7 +11,12 @@ _ROUNDING = 1e-28
 
 @dataclass(frozen=True)
 class McNemar:
-    """Films that only one of two classifiers gets right, and the p-value of their being equally many."""
+    """Films that only one of two classifiers gets right, and the p-value of their being equally many.
+
+    Examples:
+        >>> mcnemar(np.array([True, True, False]), np.array([True, False, True]))
+        McNemar(only_first=1, only_second=1, p_value=1.0)
+    """
 
     only_first: int
     only_second: int
@@ -24,6 +29,11 @@ class DeLong:
 
     `difference` is a - b and `variance` is its own. `ci95` and `p_value` are None where the variance is 0 though the
     areas differ: there the method has nothing to measure chance by.
+
+    Examples:
+        >>> scores, is_covid19 = np.array([0.9, 0.4, 0.6, 0.1]), np.array([True, True, False, False])
+        >>> delong(scores, scores, is_covid19)
+        DeLong(auroc_a=0.75, auroc_b=0.75, difference=0.0, variance=0.0, ci95=(0.0, 0.0), p_value=1.0)
     """
 
     auroc_a: float
@@ -51,6 +61,12 @@ def mcnemar(first_correct: np.ndarray, second_correct: np.ndarray, *, clusters: 
 
     Raises:
         ValueError: the lengths differ, or there is one patient only.
+
+    Examples:
+        >>> right = np.array([True, True, True, True, True, True])
+        >>> found = mcnemar(right, np.array([True, False, False, False, False, False]))
+        >>> found.only_first, round(found.p_value, 4)  # 2 x (1/2)^5: five films alone are too few for 0.05
+        (5, 0.0625)
 
     Source: McNemar, "Note on the sampling error of the difference between correlated proportions or percentages",
     1947; with clusters: Obuchowski, "On the comparison of correlated proportions for clustered data", 1998,
@@ -93,6 +109,12 @@ def delong(
     Raises:
         ValueError: the lengths differ, a score is NaN, or fewer than two positive or two negative films (with
             clusters: patients that have one).
+
+    Examples:
+        >>> first, second = np.array([0.9, 0.8, 0.3, 0.1]), np.array([0.9, 0.4, 0.6, 0.1])
+        >>> found = delong(first, second, np.array([True, True, False, False]))
+        >>> found.auroc_a, found.auroc_b, round(found.p_value, 2)
+        (1.0, 0.75, 0.48)
 
     Source: DeLong, DeLong, Clarke-Pearson, "Comparing the areas under two or more correlated receiver operating
     characteristic curves: a nonparametric approach", 1988, Biometrics 44:837-845; by midranks: Sun, Xu, "Fast

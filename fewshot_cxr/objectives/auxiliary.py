@@ -58,6 +58,12 @@ class Auxiliary(nn.Module):
     Args:
         term: of two projected views.
         dim: of the features.
+
+    Examples:
+        >>> auxiliary = Auxiliary(functional.mse_loss, dim=8)
+        >>> views = torch.rand(4, 8)
+        >>> round(auxiliary(views, views).item(), 3)  # both views of each film are one and the same
+        0.0
     """
 
     def __init__(self, term: Callable[[Tensor, Tensor], Tensor], *, dim: int) -> None:
@@ -102,6 +108,12 @@ def build_auxiliary(name: str, *, dim: int, seed: int, **options: Any) -> Auxili
 
     Raises:
         ValueError: unknown term, or temperature not above 0.
+
+    Examples:
+        >>> auxiliary = build_auxiliary("simclr", dim=8, seed=0)
+        >>> views = torch.ones(2, 8)
+        >>> round(auxiliary(views, views).item(), 3)  # log 3: any of three other views may be the one
+        1.099
     """
     term = lookup(AUXILIARIES, name, what="auxiliary")(**options)
     with seeded_torch(seed, "auxiliary"):

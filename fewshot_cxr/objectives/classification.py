@@ -36,6 +36,10 @@ def class_weights(counts: Tensor, scheme: str) -> Tensor:
     Raises:
         ValueError: unknown scheme, or a finding without a film.
 
+    Examples:
+        >>> class_weights(torch.tensor([300, 100]), "inverse").tolist()  # 300 films show normal, 100 covid19
+        [0.5, 1.5]
+
     Source: Cui et al., "Class-Balanced Loss Based on Effective Number of Samples", 2019, arXiv:1901.05555, eq. 2.
     """
     weigh = lookup(CLASS_WEIGHTS, scheme, what="class weights")
@@ -56,6 +60,12 @@ class ClassificationLoss(nn.Module):
         n_classes: findings.
         class_weights: buffer, shape (n_classes,).
         is_weighted: whether the loss takes them: one of ours does.
+
+    Examples:
+        >>> loss = build_classification_loss("bce", n_classes=2)
+        >>> targets = torch.tensor([[1.0, torch.nan]])  # it shows pneumonia; nobody looked for an effusion
+        >>> round(loss(torch.tensor([[0.0, 9.0]]), targets).item(), 3)  # log 2, of pneumonia alone
+        0.693
     """
 
     class_weights: Tensor
@@ -165,6 +175,11 @@ def build_classification_loss(
     Raises:
         ValueError: unknown loss, class weights of another number, gamma below 0, or weights or options beside an
             object, which has its own.
+
+    Examples:
+        >>> loss = build_classification_loss("cross_entropy", n_classes=3)
+        >>> round(loss(torch.zeros(2, 3), torch.tensor([0, 2])).item(), 3)  # log 3: three findings, each as likely
+        1.099
     """
     if not isinstance(loss, str) and callable(loss):
         if class_weights is not None or options:

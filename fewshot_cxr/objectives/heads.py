@@ -25,6 +25,12 @@ class WeightedL1Head(nn.Module):
         is_nonnegative: take |alpha|. Not softplus, whose slope is as small as a small weight itself, nor a clamp, whose
             slope is 0: a weight that came to 0 would stay there.
 
+    Examples:
+        >>> head = WeightedL1Head(2)
+        >>> film, same, other = torch.tensor([[1.0, 2.0], [1.0, 2.0], [3.0, 2.0]])
+        >>> head(film, same).item(), bool(head(film, other) > 0), bool(head(film, other) == head(other, film))
+        (0.0, True, True)
+
     Source: siamese COVID-Net, KTH DD2424 project, 2020.
     """
 
@@ -66,6 +72,12 @@ class LinearHead(nn.Linear):
 
     Raises:
         ValueError: unknown activation, or a softmax over fewer than two findings.
+
+    Examples:
+        >>> head = LinearHead(128, 2)
+        >>> logits = torch.tensor([[3.0, 1.0]]).log()
+        >>> [round(share, 3) for share in head.probabilities(logits)[0].tolist()]
+        [0.75, 0.25]
     """
 
     def __init__(self, n_features: int, n_classes: int, *, bias: bool = True, activation: str = "softmax") -> None:

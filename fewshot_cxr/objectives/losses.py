@@ -48,6 +48,11 @@ class MetricLoss(nn.Module):
             none unless asked for.
         batches: the order of rows that it reads, as `inner` says: "balanced" (none), "pairs" (row i beside row
             i + N / 2) or "episodic" (the first rows of each class are its support).
+
+    Examples:
+        >>> loss = build_loss("triplet", n_classes=3, embedding_dim=128)
+        >>> loss.distance, loss.margin, loss.miners, loss.batches
+        ('euclidean', 1.0, ('semihard', 'hard', 'all'), 'balanced')
     """
 
     def __init__(
@@ -167,6 +172,12 @@ def build_loss(
     Raises:
         ValueError: unknown loss or distance, two that do not go together, a margin not above 0 or not of this loss, or
             a margin or options beside an object, which has its own.
+
+    Examples:
+        >>> loss = build_loss("triplet", n_classes=2, embedding_dim=1, margin=1.0)
+        >>> embeddings = torch.tensor([[0.0], [1.0], [1.5]])  # two films of normal, then one of covid19
+        >>> loss(embeddings, torch.tensor([0, 0, 1])).item()  # mean of 1 - 1.5 + 1 and 1 - 0.5 + 1
+        1.0
     """
     lookup(DISTANCES, distance, what="distance")
     if not isinstance(loss, str) and callable(loss):

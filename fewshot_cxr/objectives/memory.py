@@ -28,6 +28,15 @@ class CrossBatchMemory(nn.Module):
     Raises:
         ValueError: a loss that compares no films one by one, a miner too few, or size below 1.
 
+    Examples:
+        >>> from fewshot_cxr.objectives import build_loss
+        >>> loss = build_loss("supcon", n_classes=2, embedding_dim=4, distance="cosine")
+        >>> memory = CrossBatchMemory(loss, None, size=6, embedding_dim=4)
+        >>> for step in range(2):
+        ...     value = memory(torch.eye(4), torch.tensor([0, 0, 1, 1]), torch.arange(4), step=step)
+        >>> int(memory.n_filled)  # the last six of eight films
+        6
+
     Source: Wang et al., "Cross-Batch Memory for Embedding Learning", 2020, arXiv:1912.06798; there batch and memory
     have a loss each, here one loss sees both.
     """

@@ -130,6 +130,13 @@ def build_miner(miner: str | Callable[..., Any] | None, *, loss: MetricLoss, see
 
     Raises:
         ValueError: unknown miner, or one that does not fit the loss.
+
+    Examples:
+        >>> from fewshot_cxr.objectives import build_loss
+        >>> miner = build_miner("hard", loss=build_loss("triplet", n_classes=2, embedding_dim=1))
+        >>> mined = miner(torch.tensor([[0.0], [1.0], [1.5]]), torch.tensor([0, 0, 1]), step=0)
+        >>> [rows.tolist() for rows in mined]  # anchors, positives, negatives
+        [[0, 1], [1, 0], [2, 2]]
     """
     if miner is None:
         return MINERS[loss.miners[0]](loss, seed) if loss.miners else None
@@ -193,6 +200,12 @@ def triplet_statistics(embeddings: Tensor, class_ids: Tensor, *, distance: str, 
         "active_share": of all triplets, those whose negative is not farther than the positive by the margin.
         "distance_spread": standard deviation over mean of all pairwise distances; near 0 when all films look alike,
         0 when all embeddings are one point. Scalars on the embeddings' device.
+
+    Examples:
+        >>> films, class_ids = torch.tensor([[0.0], [1.0], [1.5], [9.0]]), torch.tensor([0, 0, 1, 1])
+        >>> told = triplet_statistics(films, class_ids, distance="euclidean", margin=0.2)
+        >>> told["active_share"].item()  # three of the eight triplets
+        0.375
     """
     distances = batch_distances(embeddings, distance)
     is_positive, is_negative = pair_masks(class_ids)

@@ -36,6 +36,12 @@ class ClassBatchSampler(EpochSampler):
         ValueError: an unknown balance, a balance for films of several findings, fewer than two films, a batch below
             two, or no batch.
         TypeError: the balance is no name.
+
+    Examples:
+        >>> class_ids = np.array([0, 0, 0, 0, 0, 0, 1, 1])  # six films of normal, two of covid19
+        >>> sampler = ClassBatchSampler(class_ids, batch_size=4, balance="oversample")
+        >>> np.bincount(class_ids[[row for batch in sampler for row in batch]]).tolist()
+        [6, 6]
     """
 
     def __init__(
@@ -147,6 +153,12 @@ class BalancedBatchSampler(EpochSampler):
     Raises:
         ValueError: fewer than two classes, no class with two films, too small a batch, no batch, n_classes out of
             range, or not a group for each film.
+
+    Examples:
+        >>> class_ids = np.array([0] * 12 + [1] * 4)  # twelve films of normal, four of covid19, each of another patient
+        >>> sampler = BalancedBatchSampler(class_ids, np.arange(16), batch_size=4)
+        >>> [np.bincount(class_ids[batch]).tolist() for batch in sampler]
+        [[2, 2], [2, 2], [2, 2], [2, 2]]
     """
 
     def __init__(

@@ -24,6 +24,15 @@ class RankSampler:
 
     Raises:
         ValueError: fewer batches than ranks.
+
+    Examples:
+        >>> import numpy as np
+        >>> from fewshot_cxr.samplers import ClassBatchSampler
+        >>> class_ids = np.array([0, 1] * 5)  # of ten films, which make five batches of two
+        >>> ranks = [RankSampler(ClassBatchSampler(class_ids, batch_size=2), rank=rank, n_ranks=2) for rank in (0, 1)]
+        >>> batches = [list(sampler) for sampler in ranks]
+        >>> [len(own) for own in batches], len({row for own in batches for batch in own for row in batch})
+        ([2, 2], 8)
     """
 
     def __init__(self, sampler: _Batches, *, rank: int, n_ranks: int) -> None:

@@ -28,6 +28,12 @@ class EpisodicBatchSampler(EpochSampler):
 
     Raises:
         ValueError: as for `Episodes`: too few classes, or a class with too few films; it is named.
+
+    Examples:
+        >>> class_ids, names = np.repeat([0, 1, 2], 4), ("covid19", "normal", "pneumonia")
+        >>> sampler = EpisodicBatchSampler(class_ids, np.arange(12), names, n_way=3, n_shot=1, n_query=2, n_batches=1)
+        >>> [class_ids[batch].tolist() for batch in sampler]
+        [[0, 1, 2, 0, 0, 1, 1, 2, 2]]
     """
 
     def __init__(

@@ -37,6 +37,13 @@ class PairBatchSampler(EpochSampler):
         ValueError: fewer than two classes, no class with two films, a batch that is odd or below 4, no batch, or not a
             group for each film.
 
+    Examples:
+        >>> class_ids = np.repeat([0, 1], 6)  # six films of normal and six of covid19, each of another patient
+        >>> sampler = PairBatchSampler(class_ids, np.arange(12), batch_size=8, n_batches=1)
+        >>> one, other = class_ids[list(sampler)[0]].reshape(2, 4)
+        >>> int((one == other).sum()), int((one != other).sum())
+        (2, 2)
+
     Source: the batches of Koch, Zemel, Salakhutdinov, "Siamese Neural Networks for One-shot Image Recognition", 2015,
     section 3.2 (half same, half different), balanced over the classes.
     """

@@ -34,6 +34,15 @@ class TrainedClassifier:
         card: what the run says of itself.
         history: a row of numbers for each epoch.
         notes: what was done, in words.
+
+    Examples:
+        >>> from fewshot_cxr.encoders import build_encoder
+        >>> encoder = build_encoder("resnet9", width=4, output="pooled")  # of 8 x width = 32 features
+        >>> classifier = Classifier(encoder, LinearHead(32, 2), ("covid19", "normal"))
+        >>> history = ({"epoch": 1.0, "val_loss": 0.7}, {"epoch": 2.0, "val_loss": 0.4})
+        >>> trained = TrainedClassifier(classifier, card={}, history=history, notes=())
+        >>> trained.classifier.findings, min(row["val_loss"] for row in trained.history)
+        (('covid19', 'normal'), 0.4)
     """
 
     classifier: Classifier
@@ -60,6 +69,15 @@ class ClassifierTrainer(TrainingSettings):
         balance: a name in BALANCES, which draws the films of an epoch: after the split, from the training films alone.
         monitor: "val_loss", "val_accuracy", "val_balanced_accuracy" or "val_auroc": what the best epoch is chosen by,
             the plateau schedule follows and `patience` waits for.
+
+    Examples:
+        >>> from fewshot_cxr import ImageSpec
+        >>> films = [(np.full((1, 32, 32), n / 24, np.float32), "normal" if n < 12 else "covid19") for n in range(24)]
+        >>> small = {"image_spec": ImageSpec(size_px=32), "encoder_options": {"width": 4}, "batch_size": 8}
+        >>> trainer = ClassifierTrainer(encoder="resnet9", n_epochs=1, n_batches=1, device="cpu", **small)
+        >>> trained = trainer.fit(films, progress=None)
+        >>> trained.classifier.findings, trained.card["n_films"], len(trained.history)
+        (('covid19', 'normal'), {'train': 20, 'val': 4}, 1)
     """
 
     encoder: str | nn.Module = "resnet18"

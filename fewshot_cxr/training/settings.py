@@ -79,6 +79,13 @@ class TrainingSettings:
         seed: of every draw, with the step.
         cache_folder: where decoded films are kept; None: FSCXR_CACHE, else the user's cache folder.
         n_workers: threads that decode films; None: one for each processor.
+
+    Examples:
+        >>> from fewshot_cxr.training import SiameseTrainer
+        >>> shared = vars(TrainingSettings(n_epochs=5, image_spec=ImageSpec(size_px=64)))
+        >>> trainers = [SiameseTrainer(**shared, loss=loss) for loss in ("supcon", "triplet")]
+        >>> [(trainer.loss, trainer.n_epochs, trainer.image_spec.size_px) for trainer in trainers]
+        [('supcon', 5, 64), ('triplet', 5, 64)]
     """
 
     encoder: str | nn.Module = "resnet9"

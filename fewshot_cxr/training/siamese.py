@@ -40,6 +40,13 @@ class TrainedEncoder:
         card: what the run says of itself.
         history: a row of numbers for each epoch.
         notes: what was done, in words.
+
+    Examples:
+        >>> from fewshot_cxr.encoders import build_encoder
+        >>> history = ({"epoch": 1.0, "val_accuracy": 0.5}, {"epoch": 2.0, "val_accuracy": 0.75})
+        >>> trained = TrainedEncoder(build_encoder("resnet9", width=4), card={}, history=history, notes=())
+        >>> max(trained.history, key=lambda row: row["val_accuracy"])["epoch"]
+        2.0
     """
 
     encoder: Encoder
@@ -75,6 +82,15 @@ class SiameseTrainer(TrainingSettings):
             "mean_distance".
         keep: None trains. A number keeps a published encoder as it is and fits a head in closed form, whose weight it
             is, the encoder's own being 1; "auto" chooses it without any new finding. See `JoinedHead`.
+
+    Examples:
+        >>> from fewshot_cxr import ImageSpec
+        >>> films = [(np.full((1, 32, 32), n / 24, np.float32), "normal" if n < 12 else "covid19") for n in range(24)]
+        >>> small = {"image_spec": ImageSpec(size_px=32), "encoder_options": {"width": 4}, "batch_size": 8}
+        >>> trainer = SiameseTrainer(loss="triplet", n_epochs=1, n_batches=1, device="cpu", **small)
+        >>> trained = trainer.fit(films, progress=None)
+        >>> trained.card["findings"], trained.card["n_films"], len(trained.history)
+        (['covid19', 'normal'], {'train': 20, 'val': 4}, 1)
     """
 
     loss: str | Callable[..., Any] = "supcon"

@@ -17,14 +17,14 @@ from .projection import PROJECTIONS as PROJECTIONS
 from .projection import TSNE_PUBLISHED as TSNE_PUBLISHED
 from .projection import Projection as Projection
 from .projection import project as project
-from .projection import published_rows as published_rows
-from .projection import silhouette as silhouette
 from .projection_figure import projection_figure as projection_figure
 from .projection_figure import projections_figure as projections_figure
 from .rows import FocusBar as FocusBar
 from .rows import class_counts_figure as class_counts_figure
 from .rows import focus_figure as focus_figure
 from .rows import recall_figure as recall_figure
+from .set_apart import published_rows as published_rows
+from .set_apart import silhouette as silhouette
 from .shots_figure import shots_figure as shots_figure
 from .som import Som as Som
 from .som import class_proximity as class_proximity

@@ -32,6 +32,11 @@ def roc_figure(curves: Mapping[str, Curve], *, title: str = "", theme: str = "li
 
     Raises:
         ValueError: no curve; rates that do not pair up, fall or leave 0..1; an AUC outside 0..1; unknown theme.
+
+    Examples:
+        >>> figure = roc_figure({"covid19": ([0, 0, 0.5, 1], [0, 0.5, 1, 1], (0.875, (0.75, 1.0)))})
+        >>> [text.get_text() for text in figure.legends[0].get_texts()]
+        ['covid19 (AUC 0.88 [0.75, 1.00])']
     """
     with _drawing_curves(curves, ("fpr", "tpr", "AUC"), {}, theme=theme, title=title) as (figure, axes, colours):
         axes.plot((0, 1), (0, 1), color=colours.quiet, linestyle=(0, (2, 4)), linewidth=1.4, zorder=1)
@@ -55,6 +60,12 @@ def pr_figure(
 
     Raises:
         ValueError: no curve; arrays that do not pair up or leave 0..1; falling sensitivities; unknown theme.
+
+    Examples:
+        >>> curves = {"covid19": ([0, 0.5, 1], [1, 1, 0.75], (0.875, None))}
+        >>> figure = pr_figure(curves, chance={"covid19": 0.5})
+        >>> [text.get_text() for text in figure.legends[0].get_texts()]
+        ['covid19 (AP 0.88, chance 0.50)']
     """
     guessed = {name: f", chance {share:.2f}" for name, share in (chance or {}).items()}
     names = "recall", "precision", "AP"
@@ -86,6 +97,12 @@ def deletion_figure(
 
     Raises:
         ValueError: no curve; scores that are no finite (N, n_steps + 1); unknown mode or theme.
+
+    Examples:
+        >>> by_heat = np.array([[1.0, 0.25, 0.0], [0.5, 0.25, 0.0]])  # two films: uncovered, half and wholly covered
+        >>> figure = deletion_figure({"by heat": by_heat, "at random": np.array([[1.0, 0.75, 0.0], [0.5, 0.25, 0.0]])})
+        >>> figure.axes[0].lines[0].get_ydata().tolist()
+        [0.75, 0.25, 0.0]
 
     Source: Petsiuk, Das, Saenko, "RISE", 2018, arXiv:1806.07421, section 4.2.
     """
@@ -203,6 +220,11 @@ def reliability_figure(curves: Mapping[str, Sequence[Bin]], *, title: str = "", 
 
     Raises:
         ValueError: no curve, more than two, or one without a bin; unknown theme.
+
+    Examples:
+        >>> figure = reliability_figure({"before": [(0.5, 0.625, 0.5), (0.5, 0.875, 1.0)]})
+        >>> figure.axes[0].lines[1].get_xydata().tolist()  # said 62.5 %, right 50 %; said 87.5 %, right 100 %
+        [[0.625, 0.5], [0.875, 1.0]]
     """
     if not 1 <= len(curves) <= 2 or not all(curves.values()):
         raise ValueError(f"one or two curves with bins are drawn, got {[len(bins) for bins in curves.values()]} bins")
@@ -234,6 +256,11 @@ def risk_coverage_figure(curve: Sequence[tuple[float, float]], *, title: str = "
 
     Raises:
         ValueError: the curve is empty; unknown theme.
+
+    Examples:
+        >>> figure = risk_coverage_figure([(0.5, 0.0), (0.75, 0.125), (1.0, 0.25)])
+        >>> figure.axes[0].texts[0].get_text()
+        'all answered: 25.0 % wrong'
     """
     if not curve:
         raise ValueError("curve must hold at least one point, got none")

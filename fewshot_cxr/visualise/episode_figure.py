@@ -105,7 +105,14 @@ _LEGEND = "= same finding as the film on the left      ≠ another finding      
 
 @dataclass(frozen=True, eq=False)
 class NeighbourRow:
-    """A film, uint8 (H, W), and the (film, finding, distance) of others, closest first."""
+    """A film, uint8 (H, W), and the (film, finding, distance) of others, closest first.
+
+    Examples:
+        >>> film = np.zeros((8, 8), dtype=np.uint8)
+        >>> row = NeighbourRow(film, "7.png", "covid19", [(film, "covid19", 0.5), (film, "normal", 0.75)])
+        >>> [finding == row.finding for _, finding, _ in row.neighbours]
+        [True, False]
+    """
 
     film: np.ndarray
     name: str
@@ -126,6 +133,12 @@ def neighbours_figure(rows: Sequence[NeighbourRow], *, title: str = "", theme: s
     Raises:
         ValueError: too few or too many rows or neighbours; an image that is no uint8 (H, W); a distance that is not
             finite, or below the one before; unknown theme.
+
+    Examples:
+        >>> film = np.zeros((8, 8), dtype=np.uint8)
+        >>> row = NeighbourRow(film, "7.png", "covid19", [(film, "covid19", 0.5), (film, "normal", 0.75)])
+        >>> [axes.get_xlabel().split() for axes in neighbours_figure([row]).axes]
+        [['7.png', 'covid19'], ['=', 'covid19', '0.5000'], ['≠', 'normal', '0.7500']]
     """
     if not 1 <= len(rows) <= _MOST_ROWS:
         raise ValueError(f"neighbours of 1 to {_MOST_ROWS} films fit a figure, got {len(rows)}")

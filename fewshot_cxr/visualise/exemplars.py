@@ -46,6 +46,13 @@ def exemplar_figure(
     Raises:
         ValueError: no exemplar; images and titles that do not pair up; an image that is no uint8 (H, W); no
             distance; unknown theme.
+
+    Examples:
+        >>> film = np.zeros((8, 8), dtype=np.uint8)
+        >>> means = {"normal": 0.75, "covid19": 0.25}
+        >>> figure = exemplar_figure(film, "7.png", [film], [("covid19", 0.25)], mean_distances=means)
+        >>> [tick.get_text() for tick in figure.axes[-1].get_yticklabels()]  # the closest first
+        ['covid19', 'normal']
     """
     check_images([query_image, *exemplar_images])
     if not exemplar_images or len(exemplar_images) != len(exemplar_titles):
@@ -99,6 +106,13 @@ def rank_table_figure(
     Raises:
         ValueError: no exemplar or no mean; an image that is no uint8 (H, W); a distance that is not finite; a decision
             without a mean; unknown theme.
+
+    Examples:
+        >>> film = np.zeros((8, 8), dtype=np.uint8)
+        >>> rows = [(film, "normal", 0.75), (film, "covid19", 0.25)]
+        >>> figure = rank_table_figure(film, "7.png", rows, {"normal": 0.75, "covid19": 0.25}, truth="normal")
+        >>> [axes.get_xlabel().split() for axes in figure.axes[1:3]]  # the exemplars, the closest first
+        [['covid19', '0.2500'], ['normal', '0.7500']]
 
     Source: Ayik, report on a siamese ResNet-9 for CoronaHack, Istanbul Technical University, 2021, figures 6 to 8.
     """

@@ -20,6 +20,12 @@ def sample_grid_figure(rows: Mapping[str, Sequence[np.ndarray]], *, title: str =
 
     Raises:
         ValueError: no image at all; one that is no uint8 (H, W); unknown theme.
+
+    Examples:
+        >>> film = np.zeros((8, 8), dtype=np.uint8)
+        >>> figure = sample_grid_figure({"normal": [film, film, film], "covid19": [film]})
+        >>> len(figure.axes)  # two rows of three places, two of them empty
+        6
     """
     for images in rows.values():
         check_images(images)

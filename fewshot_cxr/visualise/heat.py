@@ -28,7 +28,13 @@ _SIGNED = LinearSegmentedColormap.from_list(
 
 @dataclass(frozen=True, eq=False)
 class HeatTile:
-    """A film, uint8 (S, S), with its heat (S, S), the words below it, and where its lungs are, bool (S, S)."""
+    """A film, uint8 (S, S), with its heat (S, S), the words below it, and where its lungs are, bool (S, S).
+
+    Examples:
+        >>> tile = HeatTile(np.zeros((8, 8), dtype=np.uint8), np.eye(8), "7.png: covid19", lungs=np.eye(8, dtype=bool))
+        >>> float(tile.heat[tile.lungs].sum() / tile.heat.sum())  # all heat lies in the lungs
+        1.0
+    """
 
     film: np.ndarray
     heat: np.ndarray
@@ -60,6 +66,11 @@ def heat_figure(
 
     Raises:
         ValueError: film, heat and lungs do not fit each other; heat that is not finite; unknown theme.
+
+    Examples:
+        >>> figure = heat_figure(np.zeros((8, 8), dtype=np.uint8), np.eye(8), title="covid19, distance 0.25")
+        >>> [axes.get_title(loc="left") for axes in figure.axes[:3]]
+        ['film', 'heat', 'overlay']
     """
     tile = HeatTile(film, heat, "", lungs)
     _check_tile(tile, "heat")
@@ -88,6 +99,12 @@ def heat_sheet_figure(
     Raises:
         ValueError: no tile or more than 48; film, heat and lungs do not fit each other; heat that is not finite; fewer
             than one column; unknown theme.
+
+    Examples:
+        >>> film = np.zeros((8, 8), dtype=np.uint8)
+        >>> figure = heat_sheet_figure([HeatTile(film, np.eye(8), "7.png"), HeatTile(film, np.zeros((8, 8)), "8.png")])
+        >>> [text.get_text() for axes in figure.axes[:2] for text in axes.texts]
+        ['no heat']
     """
     if not 1 <= len(tiles) <= _MOST_TILES:
         raise ValueError(f"a sheet holds 1 to {_MOST_TILES} films, got {len(tiles)}; draw several sheets")

@@ -35,6 +35,12 @@ def ppv_figure(
     Raises:
         ValueError: fewer than two points, prevalences that do not rise or are not between 0 and 1, shares outside 0..1,
             more than three marks, or a mark outside the curve; unknown theme.
+
+    Examples:
+        >>> curve = [(0.1, (0.5, (0.4, 0.6)), (0.99, None)), (0.5, (0.9, (0.85, 0.95)), (0.9, None))]
+        >>> figure = ppv_figure(curve, finding="covid19", marked={"stated": 0.5})
+        >>> figure.legends[0].get_texts()[-1].get_text()
+        'stated, 50 %: PPV 90.0 %'
     """
     places = np.array([prevalence for prevalence, _, _ in curve])
     _check(places, curve, marked or {})

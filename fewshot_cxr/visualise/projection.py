@@ -1,6 +1,6 @@
 """Embeddings on a plane: PCA, t-SNE and UMAP, seeded, with how far the plane may be trusted."""
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,12 +22,10 @@ TSNE_PUBLISHED: Mapping[str, Any] = {
     "n_iter_without_progress": 1000,
     "seed": 42,
 }
-N_PUBLISHED = 10  # films of each class, the first ones
 
 DISTANCES = ("euclidean", "cosine")
 _N_NEIGHBOURS = 5  # that trustworthiness asks for
 _N_TRUSTED = 2000  # rows that trustworthiness looks at: all pairs of them are ranked
-N_SILHOUETTE = 5000  # rows that the silhouette looks at
 _FLAT = 1e-12  # a share of the variance that is rounding
 _PERPLEXITY = 30.0
 _MANY = 2000  # films; of more, t-SNE takes the coarser of both: of 5,000, a quarter of the time, 1 % more divergence
@@ -75,6 +73,11 @@ def project(
     Raises:
         ValueError: unknown method or distance; too few rows; a value that is not finite; all rows the same.
         ImportError: UMAP is not installed.
+
+    Examples:
+        >>> map_of_films: Projection = project(np.eye(6), method="pca")
+        >>> map_of_films.points.shape
+        (6, 2)
 
     Source of trustworthiness: Venna, Kaski, "Neighborhood preservation in nonlinear projection methods", 2001.
     """
@@ -218,70 +221,18 @@ def umap(rows: np.ndarray, *, seed: int, n_neighbors: int = 15, min_dist: float 
 PROJECTIONS: dict[str, Callable[..., Plane]] = {"pca": pca, "tsne": tsne, "umap": umap}
 
 
-def published_rows(groups: Sequence[Hashable]) -> np.ndarray:
-    """Return the rows that the figure of TSNE_PUBLISHED shows: the first 10 films of each class, in their order.
-
-    Returns:
-        int64, shape (n,).
-    """
-    codes = group_codes(groups, len(groups))
-    firsts = [np.flatnonzero(codes == code)[:N_PUBLISHED] for code in np.unique(codes)]
-    return np.sort(np.concatenate(firsts)) if firsts else codes
-
-
-def silhouette(
-    vectors: ArrayLike, groups: Sequence[Hashable], *, distance: str = "euclidean", seed: int = 0
-) -> float | None:
-    """Say how well groups are set apart in the embedding itself: 1 well, 0 they overlap, below 0 they are mixed up.
-
-    Args:
-        vectors: embeddings, float, shape (N, dim); of more than 5,000 rows, 5,000 drawn by the seed are taken.
-        groups: N names of findings, sources, patients or splits.
-        distance: as in `project`.
-        seed: of the draw.
-
-    Returns:
-        -1..1; None where it is not defined: a single group, or each film a group of its own.
-
-    Raises:
-        ValueError: vectors and groups do not pair up; the errors of `compared_rows`.
-
-    Source: Rousseeuw, "Silhouettes: a graphical aid to the interpretation and validation of cluster analysis", 1987.
-    """
-    from sklearn.metrics import silhouette_score
-
-    rows = compared_rows(vectors, distance)
-    codes = group_codes(groups, len(rows))
-    kept = _drawn(len(rows), N_SILHOUETTE, seed, "silhouette")
-    rows, codes = rows[kept], codes[kept]
-    if not 2 <= len(np.unique(codes)) < len(rows):
-        return None
-    return float(silhouette_score(rows, codes, metric=distance))
-
-
-def group_codes(groups: Sequence[Hashable], n_rows: int) -> np.ndarray:
-    """Number groups by their first film, int64, shape (N,).
-
-    Raises:
-        ValueError: there are not `n_rows` of them.
-    """
-    if len(groups) != n_rows:
-        raise ValueError(f"each film needs a group, got {len(groups)} groups for {n_rows} films")
-    numbers: dict[Hashable, int] = {}
-    return np.array([numbers.setdefault(group, len(numbers)) for group in groups], dtype=np.int64)
-
-
 def _trustworthiness(rows: np.ndarray, points: np.ndarray, seed: int) -> tuple[float | None, int]:
     from sklearn.manifold import trustworthiness
 
-    kept = _drawn(len(rows), _N_TRUSTED, seed, "trustworthiness")
+    kept = drawn_rows(len(rows), _N_TRUSTED, seed, "trustworthiness")
     n_neighbours = min(_N_NEIGHBOURS, (len(kept) - 1) // 2)
     if n_neighbours < 1:
         return None, 0
     return float(trustworthiness(rows[kept], points[kept], n_neighbors=n_neighbours)), len(kept)
 
 
-def _drawn(n_rows: int, n_most: int, seed: int, what: str) -> np.ndarray:
+def drawn_rows(n_rows: int, n_most: int, seed: int, what: str) -> np.ndarray:
+    """Draw at most `n_most` rows, in their order."""
     if n_rows <= n_most:
         return np.arange(n_rows)
     return np.sort(generator(seed, what).choice(n_rows, n_most, replace=False))

@@ -18,7 +18,8 @@ from fewshot_cxr.visualise.groups import (
     mark_looks,
     put_legend,
 )
-from fewshot_cxr.visualise.projection import N_SILHOUETTE, Projection, silhouette
+from fewshot_cxr.visualise.projection import Projection
+from fewshot_cxr.visualise.set_apart import N_SILHOUETTE, silhouette
 from fewshot_cxr.visualise.style import PAGE_WIDTH, Figure, Theme
 from fewshot_cxr.visualise.text import percent, wrapped
 
@@ -54,6 +55,13 @@ def projection_figure(
 
     Raises:
         ValueError: groups and films do not pair up; unknown theme.
+
+    Examples:
+        >>> from fewshot_cxr.visualise import project
+        >>> vectors = np.array([[0.0, 0.0], [0.0, 1.0], [9.0, 0.0], [9.0, 1.0]])
+        >>> figure = projection_figure(project(vectors, method="pca"), ["normal", "normal", "covid19", "covid19"])
+        >>> figure.axes[0].get_xlabel()
+        'trustworthiness 1.00, silhouette 0.89'
     """
     return _draw([("", projection, groups)], group_name, title, theme)
 
@@ -71,6 +79,14 @@ def projections_figure(panels: Sequence[Panel], *, title: str = "", theme: str =
 
     Raises:
         ValueError: no panel or more than four; groups and films do not pair up; unknown theme.
+
+    Examples:
+        >>> from fewshot_cxr.visualise import project
+        >>> plane = project(np.array([[0.0, 0.0], [0.0, 1.0], [9.0, 0.0], [9.0, 1.0]]), method="pca")
+        >>> findings, sources = ["normal", "normal", "covid19", "covid19"], ["lyon", "oslo", "lyon", "oslo"]
+        >>> figure = projections_figure([("by finding", plane, findings), ("by source", plane, sources)])
+        >>> [axes.get_title(loc="left") for axes in figure.axes]
+        ['by finding', 'by source']
     """
     if not 1 <= len(panels) <= _MOST_PANELS:
         raise ValueError(f"panels must be 1 to {_MOST_PANELS}, got {len(panels)}")

@@ -25,6 +25,11 @@ class FocusBar:
     """The mean share of heat in a place, 0..1, over `n_films` films, with its interval; None: no film has heat.
 
     `area` is the share that a flat map would have there.
+
+    Examples:
+        >>> bar = FocusBar("covid19", mean=0.75, ci95=(0.625, 0.875), area=0.25, n_films=40)
+        >>> bar.mean / bar.area  # as much heat in the lungs as three times their area would have
+        3.0
     """
 
     name: str
@@ -59,6 +64,12 @@ def recall_figure(
 
     Raises:
         ValueError: unknown theme.
+
+    Examples:
+        >>> recalls = {"normal": (0.9, (0.85, 0.95)), "covid19": (0.7, None)}
+        >>> figure = recall_figure(recalls, (0.8, None), chance=0.5)
+        >>> [text.get_text() for text in figure.axes[0].texts]
+        ['80.0 %', '90.0 %  [85.0, 95.0]', '70.0 %']
     """
     rows = [("accuracy", accuracy), *recalls.items()]
     if floors is not None:
@@ -98,6 +109,12 @@ def focus_figure(rows: Sequence[FocusBar], *, measure: str, title: str = "", the
 
     Raises:
         ValueError: no row, or a share outside 0..1; unknown theme.
+
+    Examples:
+        >>> rows = [FocusBar("all films", 0.5, (0.4, 0.6), 0.25, 80), FocusBar("covid19", None, None, 0.25, 3)]
+        >>> figure = focus_figure(rows, measure="lungs")
+        >>> [text.get_text() for text in figure.axes[0].texts]
+        ['50.0 %  [40.0, 60.0]', 'no heat']
     """
     if not rows:
         raise ValueError("rows must hold at least one group of films, got none")
@@ -130,6 +147,11 @@ def class_counts_figure(counts: Mapping[str, Mapping[str, int]], *, title: str =
 
     Raises:
         ValueError: no split or no finding; more than five splits; a number below 0; unknown theme.
+
+    Examples:
+        >>> figure = class_counts_figure({"train": {"normal": 70, "covid19": 7}, "test": {"normal": 20}})
+        >>> [text.get_text() for text in figure.axes[0].texts]
+        ['70', '7', '20', '0']
     """
     findings = list(dict.fromkeys(name for films in counts.values() for name in films))
     if not findings or len(counts) > _MOST_SPLITS:

@@ -38,6 +38,12 @@ def shots_figure(
 
     Raises:
         ValueError: nothing was measured; unknown theme.
+
+    Examples:
+        >>> accuracy = [(1, (0.6, (0.5, 0.7))), (5, (0.8, (0.75, 0.85)))]
+        >>> figure = shots_figure(accuracy, {"covid19": accuracy}, ahead={"accuracy": [(10, (0.85, None))]}, chance=0.5)
+        >>> [axes.get_title(loc="left") for axes in figure.axes]
+        ['Accuracy', 'Recall of each finding']
     """
     if not accuracy:
         raise ValueError("accuracy must hold at least one number of shots, got none")

@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike
 from fewshot_cxr._checks import check_whole
 from fewshot_cxr._progress import Bar
 from fewshot_cxr.seeding import generator
-from fewshot_cxr.visualise.projection import compared_rows, group_codes
+from fewshot_cxr.visualise.projection import compared_rows
+from fewshot_cxr.visualise.set_apart import group_codes
 
 _LEARNING_RATE = 0.5
 _MOST_AXES = 50  # of the embeddings, in training: a map of few cells needs no more, and time grows with them
@@ -34,6 +35,12 @@ class Som:
         topographic_error: share of films, 0..1, whose second nearest cell does not touch the nearest (not even by a
             corner): how much the map is torn.
         settings: what was used.
+
+    Examples:
+        >>> films_in = {"winners": np.array([[0, 0], [0, 1]]), "quantisation_error": 0.5, "topographic_error": 0.0}
+        >>> som = Som(weights=np.array([[[0.0, 1.0], [4.0, 1.0]]]), settings={"grid": (1, 2)}, **films_in)
+        >>> cell_distances(som).tolist()
+        [[4.0, 4.0]]
     """
 
     weights: np.ndarray
@@ -98,6 +105,13 @@ def train_som(
     Raises:
         ValueError: a grid of fewer than 2 cells; no epoch; what `projection.compared_rows` refuses.
 
+    Examples:
+        >>> vectors = np.array([[0.0, 0.0], [0.0, 1.0], [9.0, 0.0], [9.0, 1.0]])  # two pairs of films
+        >>> som = train_som(vectors, grid=(1, 2))
+        >>> first, second, third, fourth = som.winners[:, 1].tolist()
+        >>> first == second != third == fourth
+        True
+
     Source: Kohonen, "Self-organized formation of topologically correct feature maps", 1982. The published map of
     system 3 multiplied by r^2 where it should divide, so that h(1) at r = 10 was 2e-22 in place of 0.995.
     """
@@ -161,6 +175,13 @@ def class_proximity(som: Som, groups: Sequence[Hashable], *, seed: int = 0) -> t
 
     Raises:
         ValueError: groups and films do not pair up; a single finding.
+
+    Examples:
+        >>> vectors = np.array([[0.0], [1.0], [2.0]])
+        >>> som = train_som(np.repeat(vectors, 3, axis=0), grid=(3, 1), n_epochs=1)
+        >>> nearest = class_proximity(som, ["normal"] * 3 + ["pneumonia"] * 3 + ["covid19"] * 3)[0]
+        >>> nearest.finding, nearest.other, nearest.rank
+        ('covid19', 'pneumonia', 1)
     """
     codes = group_codes(groups, len(som.winners))
     names = [str(name) for name in dict.fromkeys(groups)]

@@ -50,6 +50,13 @@ def som_hits_figure(
 
     Raises:
         ValueError: groups and films do not pair up; unknown theme.
+
+    Examples:
+        >>> from fewshot_cxr.visualise import train_som
+        >>> som = train_som(np.array([[0.0], [0.0], [9.0], [9.0]]), grid=(1, 2))
+        >>> figure = som_hits_figure(som, ["normal", "normal", "covid19", "normal"])
+        >>> sorted(text.get_text() for text in figure.axes[0].texts)  # per cent of the films of a cell; one has a tie
+        ['100', '50']
     """
     names = group_names(groups, len(som.winners))
     named = largest_groups(names)
@@ -82,6 +89,13 @@ def som_distance_figure(som: Som, *, title: str = "", theme: str = "light") -> F
 
     Raises:
         ValueError: unknown theme.
+
+    Examples:
+        >>> from fewshot_cxr.visualise import train_som
+        >>> som = train_som(np.array([[0.0], [0.0], [9.0], [9.0]]), grid=(1, 2))
+        >>> figure = som_distance_figure(som)
+        >>> figure.axes[0].images[0].get_array().shape
+        (1, 2)
     """
     inches = _side(som) * som.weights.shape[0] + 0.3
     with drawing_over_words(theme, inches, [_SHADES_TOLD, _errors(som)], title) as (figure, part, colours):

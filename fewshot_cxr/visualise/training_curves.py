@@ -39,6 +39,12 @@ def learning_curves_figure(
 
     Raises:
         ValueError: the history is empty or has no row of `best_epoch`; unknown theme.
+
+    Examples:
+        >>> first = {"epoch": 1, "loss": 0.9, "val_loss": 0.95, "val_accuracy": 0.6}
+        >>> second = {"epoch": 2, "loss": 0.4, "val_loss": 0.7, "val_accuracy": 0.75}
+        >>> learning_curves_figure([first, second]).axes[1].get_title(loc="left")
+        'Validation accuracy: 75.0 % in the best epoch, 2'
     """
     if not history:
         raise ValueError("history must hold at least one epoch, got none")

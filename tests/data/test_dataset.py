@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from fewshot_cxr.data import XrayDataset, cache_films, findings_table, keep_batch, mark_unstated
+from fewshot_cxr.data import DatasetFilms, XrayDataset, cache_films, findings_table, keep_batch, mark_unstated
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.records import Record, Records
 
@@ -117,3 +117,11 @@ def test_the_table_is_that_of_a_slow_loop():
 def test_multi_label_classes_are_named_once_too(films):
     with pytest.raises(ValueError, match="class_names must name each class once, got a, a"):
         XrayDataset(films, ["a", "a"], is_multi_label=True)
+
+
+def test_labels_and_patients_that_are_tensors_are_named_by_their_values():
+    films = torch.utils.data.TensorDataset(torch.zeros(3, 1, 16, 16), torch.tensor([0, 1, 1]))
+    films.patient_ids = torch.tensor([7, 8, 8])
+    records = DatasetFilms(films, ImageSpec(size_px=16)).records
+    assert [film.finding for film in records] == ["0", "1", "1"]
+    assert [film.patient_id for film in records] == ["7", "8", "8"]

@@ -12,9 +12,8 @@ from fewshot_cxr.visualise.projection import (
     TSNE_PUBLISHED,
     compared_rows,
     project,
-    published_rows,
-    silhouette,
 )
+from fewshot_cxr.visualise.set_apart import published_rows, silhouette
 
 # The first call of UMAP in a process compiles for half a minute.
 METHODS = [pytest.param(name, marks=[pytest.mark.slow] * (name == "umap")) for name in sorted(PROJECTIONS)]

@@ -10,7 +10,13 @@ from fewshot_cxr.data.readers.published_table import Cells, published_rows
 
 
 class BoundingBox(NamedTuple):
-    """Where a reader marked a finding, in pixels of the released film; (x, y) is the top left."""
+    """Where a reader marked a finding, in pixels of the released film; (x, y) is the top left.
+
+    Examples:
+        >>> box = BoundingBox("Pneumonia", x=200.0, y=300.0, width=150.0, height=100.0)
+        >>> box.x + box.width, box.y + box.height  # the bottom right
+        (350.0, 400.0)
+    """
 
     finding: str
     x: float

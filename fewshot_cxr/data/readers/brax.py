@@ -32,6 +32,16 @@ def read_brax(root: str | Path, *, uncertain: str = "unstated", views: tuple[str
     Raises:
         FileNotFoundError: no spreadsheet, or no film at all.
         ValueError: an unknown option, a table without its columns, or a path that leaves the root.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     n_bytes = Path(folder, "1.png").write_bytes(b"a film")
+        ...     with open(f"{folder}/master_spreadsheet.csv", "w") as table:
+        ...         print("PngPath,DicomPath,PatientID,ViewPosition", *FINDINGS, sep=",", file=table)
+        ...         print("1.png,,id_7,PA", *[""] * 12, "1", "-1", sep=",", file=table)  # of fourteen, the last two
+        ...     [(film.patient_id, film.findings, film.unstated) for film in read_brax(folder)]
+        [('id_7', ('Fracture',), ('Support Devices',))]
     """
     is_present, wanted = lookup(UNCERTAIN, uncertain, what="uncertain"), Views(views, _FRONTAL, _OTHERS)
     table = table_below(Path(root), TABLES)

@@ -62,6 +62,17 @@ def read_chestxray14(root: str | Path, *, table: str = "newest", classes: str = 
     Raises:
         FileNotFoundError: no table, or no film at all.
         ValueError: an unknown option, a table without its columns, or a film in both official lists.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> head = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position"
+        >>> with TemporaryDirectory() as folder:
+        ...     n_bytes = Path(folder, "00000007_000.png").write_bytes(b"a film")
+        ...     with open(f"{folder}/Data_Entry_2017.csv", "w") as table:
+        ...         print(head, file=table)
+        ...         print("00000007_000.png,Mass|Effusion,0,7,58,M,PA", file=table)
+        ...     [(film.findings, film.patient_id, film.age_years) for film in read_chestxray14(folder)]
+        [(('Mass', 'Effusion'), '7', 58.0)]
     """
     lookup(CLASSES, classes, what="classes of chestxray14")
     root = Path(root)
@@ -181,6 +192,15 @@ def read_bounding_boxes(root: str | Path) -> Boxes:
     Raises:
         FileNotFoundError: no such file below `root`.
         ValueError: a row is no box, or its finding is none of the 14.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     with open(f"{folder}/BBox_List_2017.csv", "w") as table:
+        ...         print("Image Index,Finding Label,Bbox [x,y,w,h]", file=table)
+        ...         print("00000007_000.png,Infiltrate,200,300,150,100", file=table)
+        ...     read_bounding_boxes(folder)["00000007_000.png"]
+        (BoundingBox(finding='Infiltration', x=200.0, y=300.0, width=150.0, height=100.0),)
     """
     path = first_file(Path(root), [_BOXES])
     rows, _, _ = read_rows(path, ("Image Index", "Finding Label"))

@@ -37,6 +37,17 @@ def read_chexpert(root: str | Path, *, uncertain: str = "unstated", views: tuple
     Raises:
         FileNotFoundError: no table, or no film at all.
         ValueError: an unknown option, a table without its columns, or a path that leaves the root.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     Path(folder, "valid/patient7").mkdir(parents=True)
+        ...     n_bytes = Path(folder, "valid/patient7/view1_frontal.jpg").write_bytes(b"a film")
+        ...     with open(f"{folder}/valid.csv", "w") as table:
+        ...         print("Path", *FINDINGS, sep=",", file=table)
+        ...         print("CheXpert-v1.0/valid/patient7/view1_frontal.jpg", *[""] * 12, "1", "-1", sep=",", file=table)
+        ...     [(film.split, film.findings, film.unstated) for film in read_chexpert(folder)]
+        [('val', ('Fracture',), ('Support Devices',))]
     """
     is_present = lookup(UNCERTAIN, uncertain, what="uncertain")
     wanted, root = Views(views, _FRONTAL, _LATERAL), Path(root)

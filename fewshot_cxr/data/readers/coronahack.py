@@ -64,6 +64,17 @@ def read_coronahack(
     Raises:
         FileNotFoundError: no table, or no film of it.
         ValueError: an unknown option, or a table without its columns.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     Path(folder, "train").mkdir()
+        ...     n_bytes = Path(folder, "train/person7_virus_12.jpeg").write_bytes(b"a film")
+        ...     with open(f"{folder}/Chest_xray_Corona_Metadata.csv", "w") as out:
+        ...         print("X_ray_image_name,Label,Dataset_type,Label_2_Virus_category,Label_1_Virus_category", file=out)
+        ...         print("person7_virus_12.jpeg,Pnemonia,TRAIN,,Virus", file=out)
+        ...     [(film.findings, film.patient_id, film.source) for film in read_coronahack(folder)]
+        [(('Virus',), 'person7_virus', 'kermany')]
     """
     root = Path(root)
     table = first_file(root, [_TABLE])

@@ -61,6 +61,15 @@ def read_covid19_radiography(root: str | Path, *, classes: str = "four") -> Reco
     Raises:
         FileNotFoundError: no such folders, or no film at all.
         ValueError: an unknown option, or two folders of one class.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     for name in ("COVID", "Normal"):
+        ...         Path(folder, name).mkdir()
+        ...         n_bytes = Path(folder, name, f"{name}-1.png").write_bytes(b"a film")
+        ...     read_covid19_radiography(folder, classes="binary").count_findings()
+        {'COVID': 1, 'non-COVID': 1}
     """
     names = lookup(CLASSES, classes, what="classes of covid19_radiography")
     top, folders = _find_top(Path(root))

@@ -73,6 +73,17 @@ def read_covid_chestxray(
         FileNotFoundError: no metadata.csv there, or no readable row.
         ValueError: no CSV, a column is not there, an unknown view, modality or rule, or a path that leaves the root.
         TypeError: views or modality is one text.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     Path(folder, "images").mkdir()
+        ...     n_bytes = Path(folder, "images/1.png").write_bytes(b"a film")
+        ...     with open(f"{folder}/metadata.csv", "w") as table:
+        ...         print("patientid,finding,view,modality,filename", file=table)
+        ...         print("7,Pneumonia/Viral/COVID-19,PA,X-ray,1.png", file=table)
+        ...     [(film.findings, film.patient_id) for film in read_covid_chestxray(folder)]
+        [(('COVID-19',), '7')]
     """
     table = _find_table(Path(root))
     form, rows, notes = read_covid_list(table, findings=finding_level)

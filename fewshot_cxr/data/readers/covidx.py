@@ -53,6 +53,15 @@ def read_covidx(root: str | Path, *, version: str | None = None) -> Records:
     Raises:
         FileNotFoundError: no list, or no film of a list.
         ValueError: no such version; a list of which no line is one of a label file.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     Path(folder, "train").mkdir()
+        ...     n_bytes = Path(folder, "train/1.png").write_bytes(b"a film")
+        ...     n_letters = Path(folder, "train_COVIDx8A.txt").write_text("17 1.png COVID-19 sirm")
+        ...     [(film.findings, film.patient_id, film.source, film.split) for film in read_covidx(folder)]
+        [(('COVID-19',), '17', 'sirm', 'train')]
     """
     root = Path(root)
     versions, notes = _find_versions(root)

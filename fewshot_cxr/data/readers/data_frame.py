@@ -28,6 +28,15 @@ def read_dataframe(frame: Any, *, root: str | Path = ".", **options: Any) -> Rec
         TypeError: it is no data frame.
         ValueError: as `read_manifest`.
         FileNotFoundError: no readable row.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> import pandas as pd
+        >>> frame = pd.DataFrame({"path": ["1.png"], "label": ["covid19"], "patient_id": ["p1"]})
+        >>> with TemporaryDirectory() as root:
+        ...     _ = Path(root, "1.png").write_bytes(b"a film")
+        ...     read_dataframe(frame, root=root).findings
+        ('covid19',)
     """
     names, cells = _names_and_cells(frame)
     records = films_of_table(Path("the data frame"), names, cells, Path(root), **options)

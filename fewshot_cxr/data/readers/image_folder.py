@@ -69,6 +69,15 @@ def read_image_folder(
     Raises:
         FileNotFoundError: no film, or no such folder or salt file.
         ValueError: the pattern is no regular expression, the salt too short, or the finding blank or of no film.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     for name in ("normal", "covid19"):
+        ...         Path(folder, name).mkdir()
+        ...         n_bytes = Path(folder, name, f"{name}_p7_1.png").write_bytes(b"a film")
+        ...     [(film.findings, film.patient_id) for film in read_image_folder(folder, patient_pattern="p[0-9]+")]
+        [(('covid19',), 'p7'), (('normal',), 'p7')]
     """
     root = Path(root)
     if not root.is_dir():
@@ -104,7 +113,16 @@ def read_image_folder(
 
 
 def takes_finding(root: str | Path) -> bool:
-    """Return whether `--finding` would name the finding of some film of a folder: one in no finding's folder."""
+    """Return whether `--finding` would name the finding of some film of a folder: one in no finding's folder.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> from fewshot_cxr.data.synthetic import make_synthetic
+        >>> with TemporaryDirectory() as folder:
+        ...     films = make_synthetic(folder, n_patients=1, findings=["normal"], size_px=32)
+        ...     takes_finding(f"{folder}/films"), takes_finding(f"{folder}/films/normal")
+        (False, True)
+    """
     paths = walk_films(descend(Path(root)), any_name=True).paths
     return any(meaning.finding is None for meaning in path_meanings(part_masks(paths).films)[0].values())
 

@@ -68,6 +68,16 @@ def read_manifest(
         FileNotFoundError: no such CSV, or no readable row.
         ValueError: no CSV, no such column, a root that may not be believed, a path that leaves the root (by `..`, as an
             absolute path or by a link), or a patient in two splits.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     n_bytes = Path(folder, "1.png").write_bytes(b"a film")
+        ...     with open(f"{folder}/films.csv", "w") as table:
+        ...         print("filename;Finding;Patient ID;ward", file=table)
+        ...         print("1.png;pneumonia|effusion;p7;3B", file=table)
+        ...     [(film.findings, film.patient_id, film.attributes) for film in read_manifest(f"{folder}/films.csv")]
+        [(('pneumonia', 'effusion'), 'p7', {'ward': '3B'})]
     """
     path = Path(path)
     text, notes = read_text(path)
@@ -125,6 +135,14 @@ def write_manifest(
 
     Raises:
         ValueError: the name of a finding holds "|", which separates findings, or begins or ends with a blank.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     films = Records((Record("1.png", ("normal",), patient_id="p1", split="train"),), Path(folder))
+        ...     write_manifest(films, f"{folder}/films.csv")
+        ...     Path(folder, "films.csv").read_text().splitlines()[2]
+        '1.png,normal,p1,,,,train,,,'
     """
     path = Path(path)
     lead: dict[str, Any] = {"hash": records.data_hash, "n_films": len(records), **(header or {})}

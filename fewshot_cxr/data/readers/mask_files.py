@@ -81,6 +81,15 @@ def find_films(folder: str | Path) -> tuple[list[Path], tuple[str, ...], list[Pr
 
     Returns:
         The films, sorted; how many files are masks or passed over; what could not be looked into.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> from fewshot_cxr.data.synthetic import make_synthetic
+        >>> with TemporaryDirectory() as folder:
+        ...     made = make_synthetic(folder, n_patients=2, findings=["normal"], size_px=32)
+        ...     films, notes, problems = find_films(folder)  # beside each film lies a mask
+        >>> len(films) == len(made)
+        True
     """
     found = walk_films(Path(folder), any_name=True)
     parted = part_masks(found.paths)

@@ -57,6 +57,16 @@ def read_padchest(root: str | Path, *, views: tuple[str, ...] = ("frontal",)) ->
     Raises:
         FileNotFoundError: no table, or no film at all.
         ValueError: an unknown view, a table without its columns, or a path that leaves the root.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     n_bytes = Path(folder, "216840.png").write_bytes(b"a film")
+        ...     with open(f"{folder}/PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv", "w") as table:
+        ...         print("ImageID,ImageDir,PatientID,Projection,Labels", file=table)
+        ...         print("216840.png,0,p7,PA,['normal']", file=table)
+        ...     [(film.findings, film.patient_id, film.view) for film in read_padchest(folder)]
+        [(('No Finding',), 'p7', 'PA')]
     """
     wanted, table = Views(views, _FRONTAL, _OTHERS), table_below(Path(root), TABLES)
     gathering = Gathering(table.parent)

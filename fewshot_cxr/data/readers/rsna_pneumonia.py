@@ -36,6 +36,16 @@ def read_rsna_pneumonia(root: str | Path) -> Records:
     Raises:
         FileNotFoundError: no table, or no film at all.
         ValueError: a table without its columns, a map that is none, or a path that leaves the root.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     n_bytes = Path(folder, "film-7.png").write_bytes(b"a film")
+        ...     with open(f"{folder}/stage_2_train_labels.csv", "w") as table:
+        ...         print("patientId,x,y,width,height,Target", file=table)
+        ...         print("film-7,200,300,150,100,1", file=table)
+        ...     [(film.path, film.findings) for film in read_rsna_pneumonia(folder)]
+        [('film-7.png', ('Lung Opacity',))]
     """
     root = Path(root)
     table = table_below(root, (BOXES,))
@@ -90,6 +100,15 @@ def read_rsna_boxes(root: str | Path) -> Boxes:
     Raises:
         FileNotFoundError: no table of boxes below `root`.
         ValueError: a row is no box.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     with open(f"{folder}/stage_2_train_labels.csv", "w") as table:
+        ...         print("patientId,x,y,width,height,Target", file=table)
+        ...         print("film-7,200,300,150,100,1", file=table)
+        ...     read_rsna_boxes(folder)["film-7"]
+        (BoundingBox(finding='Lung Opacity', x=200.0, y=300.0, width=150.0, height=100.0),)
     """
     table = table_below(Path(root), (BOXES,))
 

@@ -38,6 +38,16 @@ def read_siim_acr(root: str | Path, *, write_masks: bool = False) -> Records:
         FileNotFoundError: no table, or no film at all.
         ValueError: a table without its columns.
         OSError: a mask cannot be written.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     n_bytes = Path(folder, "1.2.276.png").write_bytes(b"a film")
+        ...     with open(f"{folder}/train-rle.csv", "w") as table:
+        ...         print("ImageId,EncodedPixels", file=table)
+        ...         print("1.2.276,-1", file=table)
+        ...     [(film.path, film.findings) for film in read_siim_acr(folder)]
+        [('1.2.276.png', ('No Pneumothorax',))]
     """
     table = table_below(Path(root), TABLES)
     films = _films(table.parent)

@@ -64,6 +64,15 @@ def read_dataset(name: str, path: str | Path, *, findings: str | None = None, **
     Raises:
         ValueError: unknown reader, more than 2,000 findings, or one of the reader's own errors.
         FileNotFoundError: nothing is readable there.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> from fewshot_cxr.data.synthetic import make_synthetic
+        >>> with TemporaryDirectory() as folder:
+        ...     made = make_synthetic(folder, n_patients=2, findings=["normal", "effusion"], size_px=32)
+        ...     films = read_dataset("image_folder", f"{folder}/films", patient_pattern="p[0-9]+")
+        >>> films.findings, len({film.patient_id for film in films})
+        (('effusion', 'normal'), 4)
     """
     reader = lookup(READERS, name, what="reader")
     with _no_search_for_cycles():

@@ -35,6 +35,16 @@ def read_montgomery(root: str | Path, *, write_masks: bool = False) -> Records:
     Raises:
         FileNotFoundError: no such folder, or no film.
         OSError: a mask cannot be written.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     for name in ("CXR_png", "ClinicalReadings"):
+        ...         Path(folder, name).mkdir()
+        ...     n_bytes = Path(folder, "CXR_png/MCUCXR_0007_1.png").write_bytes(b"a film")
+        ...     n_letters = Path(folder, "ClinicalReadings/MCUCXR_0007_1.txt").write_text("Sex: F, Age: 027Y")
+        ...     [(film.findings, film.patient_id, film.sex, film.age_years) for film in read_montgomery(folder)]
+        [(('tuberculosis',), '0007', 'F', 27.0)]
     """
     told = f"masks of both lungs are in {FOLDER}" if write_masks else "masks are not written (--write-masks)"
     return _read(Path(root), "MCUCXR", "Montgomery", _both_lungs if write_masks else _no_mask, told)
@@ -51,6 +61,14 @@ def read_shenzhen(root: str | Path) -> Records:
 
     Raises:
         FileNotFoundError: no such folder, or no film.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     Path(folder, "CXR_png").mkdir()
+        ...     n_bytes = Path(folder, "CXR_png/CHNCXR_0007_0.png").write_bytes(b"a film")
+        ...     [(film.findings, film.patient_id, film.source) for film in read_shenzhen(folder)]
+        [(('normal',), '0007', 'Shenzhen')]
     """
     return _read(Path(root), "CHNCXR", "Shenzhen", _own_mask, "masks are those of mask/, where they are there")
 

@@ -52,6 +52,17 @@ def read_vindr_cxr(root: str | Path, *, readers: str = "majority") -> Records:
     Raises:
         FileNotFoundError: no table, or no film at all.
         ValueError: an unknown option, a table without its columns, or a path that leaves the root.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     Path(folder, "train").mkdir()
+        ...     n_bytes = Path(folder, "train/1f3a.png").write_bytes(b"a film")
+        ...     with open(f"{folder}/image_labels_train.csv", "w") as table:
+        ...         for row in ("image_id,rad_id,Cardiomegaly", "1f3a,R8,1", "1f3a,R9,1", "1f3a,R10,0"):
+        ...             print(row, file=table)
+        ...     [(film.findings, film.attributes["agreement"]) for film in read_vindr_cxr(folder)]
+        [(('Cardiomegaly',), 'Cardiomegaly 2/3')]
     """
     needed, root = lookup(AGREEMENTS, readers, what="readers of vindr_cxr"), Path(root)
     tables = {split: found[0] for split, names in _TABLES.items() if (found := find_tables(root, names))}
@@ -105,6 +116,15 @@ def read_vindr_boxes(root: str | Path) -> Boxes:
     Raises:
         FileNotFoundError: no table of boxes below `root`.
         ValueError: a row is no box.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     with open(f"{folder}/train.csv", "w") as table:  # of Kaggle
+        ...         print("image_id,class_name,x_min,y_min,x_max,y_max", file=table)
+        ...         print("1f3a,Cardiomegaly,200,300,350,400", file=table)
+        ...     read_vindr_boxes(folder)["1f3a"]
+        (BoundingBox(finding='Cardiomegaly', x=200.0, y=300.0, width=150.0, height=100.0),)
     """
     parts = (("annotations/annotations_train.csv", _KAGGLE), ("annotations/annotations_test.csv",))
     tables = [found[0] for names in parts if (found := find_tables(Path(root), names))]

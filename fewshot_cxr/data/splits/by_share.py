@@ -33,6 +33,15 @@ def split_by_patient(
 
     Raises:
         ValueError: fractions below 0 or not summing to 1, or another number of names.
+
+    Examples:
+        >>> from fewshot_cxr import Record
+        >>> films = tuple(Record(f"{n}.png", ("normal",), patient_id=f"p{n // 2}") for n in range(20))  # 10 patients
+        >>> train, val, test = split_by_patient(Records(films, "."), (0.7, 0.1, 0.2))
+        >>> len(train), len(val), len(test)
+        (14, 2, 4)
+        >>> {film.patient_id for film in train} & {film.patient_id for film in test}
+        set()
     """
     parts, notes = share_out(records, fractions, names, seed=seed)
     return take_parts(records, parts, names, notes)
@@ -61,6 +70,12 @@ def k_folds(records: Records, n_folds: int = 5, *, seed: int = 0) -> tuple[Recor
 
     Raises:
         ValueError: fewer than 2 folds, or fewer patients than folds.
+
+    Examples:
+        >>> from fewshot_cxr import Record
+        >>> films = tuple(Record(f"{n}.png", ("normal",), patient_id=f"p{n // 2}") for n in range(20))
+        >>> [len(fold) for fold in k_folds(Records(films, "."), 5)]
+        [4, 4, 4, 4, 4]
     """
     check_at_least(n_folds, 2, name="n_folds")
     table = group_table(records, seed)
@@ -76,6 +91,12 @@ def fold_split(folds: Sequence[Records], test_fold: int) -> tuple[Records, Recor
 
     Raises:
         ValueError: fewer than 3 folds, no such fold, or folds that share a patient.
+
+    Examples:
+        >>> from fewshot_cxr import Record
+        >>> films = Records(tuple(Record(f"{n}.png", ("normal",), patient_id=f"p{n // 2}") for n in range(20)), ".")
+        >>> [(part[0].split, len(part)) for part in fold_split(k_folds(films, 5), test_fold=0)]
+        [('train', 12), ('val', 4), ('test', 4)]
     """
     check_at_least(len(folds), 3, name="the number of folds for train, val and test")
     if not 0 <= test_fold < len(folds):

@@ -17,6 +17,12 @@ def patient_groups(records: Iterable[Record]) -> np.ndarray:
 
     Returns:
         int64, shape (N,). A film with neither id is a group of its own.
+
+    Examples:
+        >>> twin = Record("3.png", ("normal",), patient_id="p2", group_id="near-copies")
+        >>> films = [Record("1.png", ("normal",), "p1", "near-copies"), Record("2.png", ("covid19",), "p2"), twin]
+        >>> patient_groups([*films, Record("4.png", ("normal",), "p3")]).tolist()  # p1 and p2 are joined by a copy
+        [0, 0, 0, 1]
     """
     before: list[int] = []  # of each film one that it is joined to, the first of its group itself
     first_with: dict[tuple[str, str], int] = {}
@@ -31,7 +37,13 @@ def patient_groups(records: Iterable[Record]) -> np.ndarray:
 
 
 def patient_ids(records: Sequence[Record]) -> list[int | None]:
-    """Return `patient_groups` as `Embeddings` and `Answers` take them: None for a film of an unknown patient."""
+    """Return `patient_groups` as `Embeddings` and `Answers` take them: None for a film of an unknown patient.
+
+    Examples:
+        >>> known, unknown = Record("1.png", ("normal",), patient_id="p1"), Record("2.png", ("normal",))
+        >>> patient_ids([known, unknown, Record("3.png", ("covid19",), patient_id="p1")])
+        [0, None, 0]
+    """
     groups = patient_groups(records).tolist()
     return [None if is_unknown(film) else group for film, group in zip(records, groups, strict=True)]
 
@@ -76,6 +88,13 @@ def assert_no_leak(*parts: Records) -> None:
 
     Raises:
         ValueError: names what two parts share, and both.
+
+    Examples:
+        >>> train = Records((Record("1.png", ("normal",), "p1", split="train"),), ".")
+        >>> test = Records((Record("2.png", ("covid19",), "p1", split="test"),), ".")
+        >>> assert_no_leak(train, test)
+        Traceback (most recent call last):
+        ValueError: patient p1 is in train and in test: split by patient (fscxr data split)
     """
     films = [film for part in parts for film in part]
     splits = [film.split for film in films] if len(parts) == 1 else _names_of_parts(parts)

@@ -29,6 +29,13 @@ def fixed_counts(
 
     Raises:
         ValueError: a class has too few films or patients; it is named, with the largest counts that would do.
+
+    Examples:
+        >>> from fewshot_cxr import Record
+        >>> films = tuple(Record(f"{name}/{n}.png", (name,)) for name in ("normal", "covid19") for n in range(5))
+        >>> train, val, test = fixed_counts(Records(films, "."), n_test=2, n_val=1)
+        >>> train.count_findings(), test.count_findings()
+        ({'covid19': 2, 'normal': 2}, {'covid19': 2, 'normal': 2})
     """
     check_at_least(n_test, 1, name="n_test")
     check_at_least(n_val, 0, name="n_val")
@@ -151,6 +158,13 @@ def leave_one_source_out(
 
     Raises:
         ValueError: fewer than 2 sources, a film without one, or a source whose patients leave no film to train on.
+
+    Examples:
+        >>> from fewshot_cxr import Record
+        >>> films = tuple(Record(f"{name}/1.png", ("normal",), source=name) for name in ("lyon", "oslo", "turin"))
+        >>> train, val, test = leave_one_source_out(Records(films, "."), val_fraction=0)["turin"]
+        >>> [film.source for film in train], [film.source for film in test]
+        (['lyon', 'oslo'], ['turin'])
     """
     if not 0 <= val_fraction < 1:
         raise ValueError(f"val_fraction must be 0 or more and below 1, got {val_fraction:g}")
@@ -213,6 +227,14 @@ def novel_classes(
 
     Raises:
         ValueError: no or an unknown novel finding, or no patient without one.
+
+    Examples:
+        >>> from fewshot_cxr import Record
+        >>> names = ["normal", "pneumonia"] * 5 + ["covid19"] * 2
+        >>> films = Records(tuple(Record(f"{n}.png", (name,), f"p{n}") for n, name in enumerate(names)), ".")
+        >>> train, val, test = novel_classes(films, ["covid19"], (0.8, 0.0, 0.2))
+        >>> train.count_findings(), test.count_findings()
+        ({'normal': 4, 'pneumonia': 4}, {'covid19': 2, 'normal': 1, 'pneumonia': 1})
     """
     if not novel:
         raise ValueError(f"novel names no finding; choose from {', '.join(records.findings)}")

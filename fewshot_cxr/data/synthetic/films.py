@@ -40,6 +40,11 @@ def draw_film(
 
     Raises:
         ValueError: unknown finding or source, or a film below 32 pixels.
+
+    Examples:
+        >>> film = draw_film("effusion", seed=0, patient=3, film=0, source=sorted(SCANNERS)[0], size_px=64)
+        >>> film.shape, film.dtype
+        ((64, 64), dtype('uint8'))
     """
     image, _ = draw_film_and_lungs(finding, seed=seed, patient=patient, film=film, source=source, size_px=size_px)
     return image
@@ -101,6 +106,14 @@ def make_synthetic(
     Raises:
         ValueError: an unknown finding, one without patients, counts for others than `findings`, a film below 32 pixels;
             nothing is written then.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> n_patients = {"normal": 2, "effusion": 1}
+        >>> with TemporaryDirectory() as folder:
+        ...     films = make_synthetic(folder, n_patients=n_patients, findings=list(n_patients), size_px=32)
+        >>> films.findings, len({film.patient_id for film in films}), films[0].path
+        (('effusion', 'normal'), 3, 'films/normal/p0000_0.png')
     """
     check_at_least(size_px, 32, "size_px")
     counts = _checked_counts(findings, n_patients)

@@ -39,6 +39,11 @@ class WeightFacts:
         trained_on: data sets, by their names in DATA_SETS where they hold chest films; (): none of chest films.
         source: who says so.
         sha256: of their file; of tensors that came without one, of these; "": not known.
+
+    Examples:
+        >>> facts = WeightFacts("a hospital's own", trained_on=(CHEXPERT,))
+        >>> facts.to_json()
+        {'name': "a hospital's own", 'licence': 'unknown', 'access': 'unknown', 'trained_on': ['CheXpert']}
     """
 
     name: str
@@ -87,6 +92,11 @@ def weight_facts(encoder: str, *, licence: str | None = None) -> WeightFacts:
     Args:
         encoder: as for `build_encoder`.
         licence: that their description in timm's format names, of weights that are not known here.
+
+    Examples:
+        >>> facts = weight_facts("rad_dino")
+        >>> facts.licence, facts.trained_on
+        ('MIT', ('MIMIC-CXR', 'CheXpert', 'ChestX-ray14', 'PadChest', 'BRAX'))
     """
     if encoder in _FACTS:
         return _FACTS[encoder]
@@ -101,6 +111,10 @@ def data_set_of(source: str) -> str | None:
 
     Args:
         source: of a film, such as "nih-chestxray14".
+
+    Examples:
+        >>> data_set_of("nih-chestxray14"), data_set_of("our clinic")
+        ('ChestX-ray14', None)
     """
     plain = re.sub(r"[^a-z0-9]", "", source.lower())
     return next((name for name, pattern in DATA_SETS.items() if pattern.search(plain)), None)
@@ -112,6 +126,11 @@ def seen_in_training(weights: Mapping[str, Any], sources: Mapping[str, set[str]]
     Args:
         weights: of the encoder's card.
         sources: finding that is called new -> the sources of its films.
+
+    Examples:
+        >>> weights = {"name": "EVA-X-Ti", "trained_on": ["ChestX-ray14", "CheXpert", "MIMIC-CXR"]}
+        >>> seen_in_training(weights, {"fracture": {"chexpert"}, "covid19": {"covidx"}})
+        'no new finding to the weights EVA-X-Ti, which were trained on such films: fracture (films of CheXpert)'
     """
     known = set(weights.get("trained_on", ()))
     told = []

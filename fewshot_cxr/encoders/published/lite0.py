@@ -52,6 +52,11 @@ def efficientnet_lite0(
         ImportError: `pretrained` without that package.
         OSError: its file is not the one that was published.
 
+    Examples:
+        >>> encoder = efficientnet_lite0(ImageSpec(size_px=64, n_channels=3), output="pooled")
+        >>> encoder.embedding_dim, LITE0_SPEC.size_px
+        (1280, 224)
+
     Source: Tan, Le, "EfficientNet", 2019, arXiv:1905.11946; the Lite variants are of TensorFlow's model garden, 2020.
     """
     spec = LITE0_SPEC if image_spec is None else image_spec

@@ -30,6 +30,11 @@ class Published:
         file: there.
         arguments: of timm's function.
         n_projected: width of the projection behind the class token; 0: there is none.
+
+    Examples:
+        >>> own = PUBLISHED["rad_dino"]
+        >>> own.repository, own.image_spec.size_px
+        ('microsoft/rad-dino', 518)
     """
 
     architecture: str
@@ -109,6 +114,11 @@ def published_encoder(
     Raises:
         OSError: the file cannot be downloaded, or holds more than plain weights.
         ValueError: there is no class token to pool, or no such image size.
+
+    Examples:
+        >>> encoder = published_encoder("eva_x_tiny", output="pooled")  # with random weights: nothing is downloaded
+        >>> encoder.embedding_dim, encoder.image_spec == PUBLISHED["eva_x_tiny"].image_spec
+        (192, True)
     """
     own = PUBLISHED[known]
     encoder = TimmEncoder(

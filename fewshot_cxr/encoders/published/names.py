@@ -51,6 +51,11 @@ def named_by_timm(tensors: _Tensors) -> dict[str, Tensor]:
 
     Args:
         tensors: of a published file.
+
+    Examples:
+        >>> names = ["vit.embeddings.patch_embeddings.projection.weight", "vit.layernorm.weight"]
+        >>> list(named_by_timm({name: torch.zeros(1) for name in names}))
+        ['patch_embed.proj.weight', 'norm.weight']
     """
     for marker, convert in _FAMILIES.items():
         found = next((match for name in tensors if (match := re.search(marker, name))), None)

@@ -51,6 +51,16 @@ def audit_films(
 
     Raises:
         ValueError: there is no film.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> from PIL import Image
+        >>> with TemporaryDirectory() as folder:
+        ...     films = (Record("1.png", ("normal",), "p1"), Record("2.png", ("covid19",), "p2"))
+        ...     for film in films: Image.new("L", (32, 32)).save(f"{folder}/{film.path}")  # the same picture twice
+        ...     audit: Audit = audit_films(Records(films, folder), progress=None)
+        >>> audit.exact_duplicates[0].paths, audit.exact_duplicates[0].same_label
+        (('1.png', '2.png'), False)
     """
     if not records:
         raise ValueError("records holds no film, so that there is nothing to audit; look at its problems")

@@ -34,6 +34,16 @@ def join_copies(records: Records, audit: Audit, *, copies: str = "group") -> Rec
 
     Raises:
         ValueError: the audit is of other films, splits, findings or groups, or `copies` is neither.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> from PIL import Image
+        >>> from fewshot_cxr.evaluation import audit_films
+        >>> with TemporaryDirectory() as folder:
+        ...     films = Records(tuple(Record(f"{name}.png", ("normal",), name) for name in ("p1", "p2")), folder)
+        ...     for film in films: Image.new("L", (32, 32)).save(films.file(film))  # one picture, two patients
+        ...     [film.group_id for film in join_copies(films, audit_films(films, progress=None))]
+        ['copies of p1.png', 'copies of p1.png']
     """
     lookup(COPIES, copies, what="way with copies")
     if audit.data_hash != records.data_hash:

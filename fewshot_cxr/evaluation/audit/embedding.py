@@ -34,6 +34,12 @@ def assess_embedding(
 
     Raises:
         ValueError: not as many vectors as films, or no film.
+
+    Examples:
+        >>> films = tuple(Record(f"{n}.png", (("normal", "covid19")[n % 2],), source="lyon") for n in range(8))
+        >>> told: EmbeddingAudit = assess_embedding(np.eye(8), Records(films, "."))
+        >>> told.first_line
+        'Disease or hospital cannot be told from these films: all films are of one source, lyon.'
     """
     if len(vectors) != len(records) or not len(records):
         raise ValueError(f"vectors must be one for each film, got {len(vectors)} for {len(records)} films")

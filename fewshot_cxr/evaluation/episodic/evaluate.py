@@ -91,6 +91,12 @@ def evaluate_episodes(
 
     Raises:
         ValueError: as for `plan_episodes` and `evaluate_plan`.
+
+    Examples:
+        >>> films = Embeddings([[n % 2, 0.01 * n] for n in range(12)], ["normal", "covid19"] * 6)
+        >>> result = evaluate_episodes(films, n_shot=1, n_query=2, n_episodes=10, patient_interval=False, progress=None)
+        >>> result.accuracy.mean, result.asked.n_way
+        (1.0, 2)
     """
     lookup(RULES, rule, what="rule")
     baselines = renamed(floor, baselines, "floor", "baselines")

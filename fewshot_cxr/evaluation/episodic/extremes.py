@@ -22,6 +22,11 @@ class ShownQuery:
     """A query of an episode: its film, its finding, what it was taken for (several where they tie).
 
     `distances` are the rule's, to each finding of the episode: smaller is closer.
+
+    Examples:
+        >>> query = ShownQuery("7.png", "covid19", ("covid19", "normal"), {"covid19": 2.0, "normal": 2.0})
+        >>> query.is_right  # a tie
+        False
     """
 
     path: str
@@ -40,6 +45,13 @@ class ShownEpisode:
     """One episode: its number in the plan, which end it is of, the share decided rightly, and its films.
 
     `support` holds (finding, path) of each labelled film. A decision tied between k findings counts 1/k.
+
+    Examples:
+        >>> query = ShownQuery("7.png", "covid19", ("covid19",), {"covid19": 1.0, "normal": 2.0})
+        >>> support = (("covid19", "1.png"), ("normal", "2.png"))
+        >>> best = ShownEpisode(number=41, is_best=True, accuracy=1.0, support=support, queries=(query,))
+        >>> [query.is_right for query in best.queries]
+        [True]
     """
 
     number: int
@@ -97,6 +109,14 @@ def extreme_episodes(
 
     Raises:
         ValueError: films of several findings: there is no one accuracy.
+
+    Examples:
+        >>> from fewshot_cxr.evaluation import plan_episodes
+        >>> films = Embeddings([[0], [1], [2], [3], [10], [4]], ["normal"] * 4 + ["covid19"] * 2)
+        >>> plan = plan_episodes(films, n_shot=1, n_query=1, n_episodes=100)
+        >>> best, worst = extreme_episodes(films, plan, rule="mean_distance", distance="euclidean")
+        >>> best.accuracy, worst.accuracy  # one film of covid19 lies beside the normal ones
+        (1.0, 0.5)
     """
     check_whole(n_best, "n_best", 0)
     check_whole(n_worst, "n_worst", 0)

@@ -16,6 +16,13 @@ class Plan:
 
     Both are empty where the training is not known. `notes` says what was chosen, left out or filled up; what was shrunk
     or skipped for want of films stands in the notes of the episodes.
+
+    Examples:
+        >>> from fewshot_cxr.evaluation import evaluate_plan
+        >>> films = Embeddings([[n % 2, 0.01 * n] for n in range(12)], ["normal", "covid19"] * 6)
+        >>> plan = Plan("closed", Episodes.draw(films, n_shot=1, n_query=2, n_episodes=10))
+        >>> evaluate_plan(films, plan, patient_interval=False).accuracy.mean
+        1.0
     """
 
     protocol: str
@@ -47,6 +54,14 @@ def replay_plan(embeddings: Embeddings, result: Result) -> Plan:
 
     Raises:
         ValueError: these films give other episodes, or the result does not say all that decided the draw.
+
+    Examples:
+        >>> from fewshot_cxr.evaluation import evaluate_episodes
+        >>> films = Embeddings([[n % 2, 0.01 * n] for n in range(12)], ["normal", "covid19"] * 6)
+        >>> result = evaluate_episodes(films, n_shot=1, n_query=2, n_episodes=10, patient_interval=False, progress=None)
+        >>> plan = replay_plan(films, result)
+        >>> plan.protocol, plan.episodes.hash == result.asked.episodes_hash
+        ('closed', True)
     """
     asked, told_hash = result.asked.protocol, result.asked.episodes_hash
     if asked.get("n_may_support") is not None or asked.get("n_may_query") is not None:

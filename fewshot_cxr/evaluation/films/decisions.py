@@ -56,6 +56,13 @@ def decide_by_exemplars(
     Raises:
         ValueError: unknown rule or distance, films of several findings, a film on both sides, other dims, fewer than
             two findings in the support, or a finding of the queries that the support lacks.
+
+    Examples:
+        >>> support = Embeddings([[0.0], [1.0], [8.0], [9.0]], ["normal", "normal", "covid19", "covid19"])
+        >>> queries = Embeddings([[2.0], [7.0]], ["normal", "covid19"], paths=["5.png", "6.png"])
+        >>> answers = decide_by_exemplars(queries, support)
+        >>> answers.findings, answers.credits.tolist()
+        (('covid19', 'normal'), [[0.0, 1.0], [1.0, 0.0]])
     """
     _check_sides(queries, support)
     decider = Decider(support, rule=rule, distance=distance, options=options)
@@ -125,6 +132,13 @@ def decide_by_classifier(
     Raises:
         ValueError: shapes do not fit, a logit is not finite, the classifier tells one finding only, or a film shows
             several, or one that the classifier does not know.
+
+    Examples:
+        >>> from fewshot_cxr import Record
+        >>> films = Records((Record("1.png", ("normal",)), Record("2.png", ("covid19",))), ".")
+        >>> answers = decide_by_classifier(["normal", "covid19"], [[3.0, 3.0], [-1.0, 4.0]], films)
+        >>> answers.findings, answers.probabilities[0].tolist()  # equal logits
+        (('covid19', 'normal'), [0.5, 0.5])
     """
     cost = lookup(_COSTS, activation, what="activation")
     findings = tuple(classifier_findings)

@@ -45,6 +45,13 @@ def evaluate_closed_set(
 
     Raises:
         ValueError: `calibration` has other findings or a film of the test; a baseline has other films.
+
+    Examples:
+        >>> about = {"findings": ("covid19", "normal"), "paths": ("1", "2", "3", "4"), "truth": [0, 0, 0, 1]}
+        >>> said = [[0.75, 0.25], [0.25, 0.75], [0.75, 0.25], [0.25, 0.75]]
+        >>> result = evaluate_closed_set(Answers(**about, probabilities=said))
+        >>> result.accuracy.mean, result.baselines["majority"].mean, result.confusion
+        (0.75, 0.75, ((2.0, 1.0), (0.0, 1.0)))
     """
     baselines = renamed(floors, baselines, "floors", "baselines")
     if not isinstance(decisions, Answers):
@@ -121,6 +128,12 @@ def evaluate_multi_label(
 
     Raises:
         ValueError: shapes do not fit, a finding or a film occurs twice, a table holds another value.
+
+    Examples:
+        >>> said, truth = [[0.9, 0.2], [0.8, 0.7], [0.3, 0.6]], [[1, 0], [0, 1], [0, np.nan]]
+        >>> result = evaluate_multi_label(["edema", "effusion"], said, truth, patient_ids=None, paths=["1", "2", "3"])
+        >>> result.mean_auroc.mean, result.per_finding["effusion"].n_films
+        (1.0, 2)
 
     Source: AUROC of each finding and their mean: Wang et al., "ChestX-ray8", 2017, arXiv:1705.02315; the jackknife:
     Kott, "The delete-a-group jackknife", 2001, Journal of Official Statistics 17:521-526.

@@ -56,6 +56,16 @@ def read_predictions(path: str | Path) -> Answers:
         FileNotFoundError: no such file.
         ValueError: a column is missing, there are more than 256 findings, or a row is not as it should be; its number
             is named.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     with open(f"{folder}/said.csv", "w") as table:
+        ...         print("path,label,normal,covid19", file=table)
+        ...         print("1.png,normal,0.75,0.25", file=table)
+        ...     answers = read_predictions(f"{folder}/said.csv")
+        >>> answers.findings, answers.probabilities.tolist()
+        (('covid19', 'normal'), [[0.25, 0.75]])
     """
     table = _read_table(Path(path))
     places = {kind: table.place(kind) for kind in COLUMNS}

@@ -36,6 +36,12 @@ class Thresholds:
         achieved: the share that was turned away among patients whose films set no threshold, with Wilson's interval.
         n_patients: whose films set the threshold.
         k: which neighbour the distance is taken to.
+
+    Examples:
+        >>> distances = np.arange(1, 40)  # of the films of 39 patients, who all have a known finding
+        >>> limits = Thresholds.of(distances, patient_ids=np.arange(39), k=5, false_reject_rate=0.05)
+        >>> limits.unknown_above, limits.n_patients  # the 38th of 39: a 40th patient passes it once in 20
+        (38.0, 39)
     """
 
     unknown_above: float

@@ -34,6 +34,13 @@ class Answer:
         values: finding -> (PPV, NPV) in words, at the prevalence that was asked for.
         notes: what else is to be known.
         films: of a patient, where they are joined into one answer; (): it is of one film.
+
+    Examples:
+        >>> answer = Answer("new.png", "covid19", "covid19", probabilities={"covid19": 0.9, "normal": 0.1})
+        >>> answer
+        Answer(film: new.png; answer: covid19; probability: covid19 0.90, normal 0.10)
+        >>> answer.abstained("unknown").row()
+        ('new.png', 'covid19', 'abstained', 'unknown', '0.900', '', '', '')
     """
 
     path: str

@@ -21,6 +21,11 @@ class BiasCorrected:
         temperature: in the unit of the distances.
         biases: one a finding, in log-odds; their sum is 0.
         prior: share of each finding that the probabilities take for granted: their mean over the calibration patients.
+
+    Examples:
+        >>> fitted = BiasCorrected(("normal", "covid19"), temperature=1.0, biases=(0.0, 0.0), prior=(0.5, 0.5))
+        >>> fitted.probabilities([[1.0, 1.0 + np.log(3)]]).round(3).tolist()
+        [[0.75, 0.25]]
     """
 
     findings: tuple[str, ...]
@@ -48,6 +53,13 @@ def fit_bias_corrected(films: ScoredFilms) -> BiasCorrected:
 
     Raises:
         ValueError: a finding has no film, or the distances tell nothing of the findings.
+
+    Examples:
+        >>> near, far = [1.0, 3.0], [3.0, 1.0]  # of each finding 9 films of 10 are nearest to their own
+        >>> distances, labels = [near] * 9 + [far] + [far] * 9 + [near], [0] * 10 + [1] * 10
+        >>> fitted = fit_bias_corrected(ScoredFilms(("normal", "covid19"), distances, np.arange(20), labels))
+        >>> fitted.probabilities([near]).round(3).tolist()  # (9 + 1/2) / (10 + 1): the half is the penalty's
+        [[0.864, 0.136]]
 
     Source: Alexandari, Kundaje, Shrikumar, "Maximum Likelihood with Bias-Corrected Calibration is Hard-To-Beat at Label
     Shift Adaptation", 2020, arXiv:1901.06852, section 3; the penalty: Firth, "Bias reduction of maximum likelihood

@@ -31,6 +31,13 @@ def calibrate_on_support(
 
     Raises:
         ValueError: the rule, or the choice of exemplars, needs films kept apart.
+
+    Examples:
+        >>> places = [[0.1 * film] for film in range(9)] + [[5 + 0.1 * film] for film in range(9)]
+        >>> decider = Decider(Embeddings(places, ["normal"] * 9 + ["covid19"] * 9))  # each film of a patient of its own
+        >>> print(calibrate_on_support(decider, level=0.9).promise())
+        covid19, normal: 90 % on average over banks; how far this one lies from it no theorem tells.
+        To say "at least 90 %, with 90 % confidence", calibrate on films kept apart, of 22 patients of a finding.
     """
     check_level(level)
     if chosen_by not in EXCHANGEABLE:
@@ -76,6 +83,13 @@ def calibrate_on_films(
     Raises:
         ValueError: the rule decides films together, or the films have another encoder, several findings each, a
             finding that the bank lacks, or copies among the exemplars.
+
+    Examples:
+        >>> decider = Decider(Embeddings([[0.0], [1.0], [5.0], [6.0]], ["normal", "normal", "covid19", "covid19"]))
+        >>> apart = Embeddings([[0.1 * film] for film in range(1, 10)], ["normal"] * 9)  # of nine other patients
+        >>> calibration = calibrate_on_films(decider, apart)
+        >>> calibration.patients, calibration.has_own_threshold("normal"), calibration.has_own_threshold("covid19")
+        ({'covid19': 0, 'normal': 9}, True, False)
     """
     check_level(level)
     if confidence is not None:
@@ -115,6 +129,14 @@ def check_patients_apart(exemplars: Iterable[Hashable], films: Iterable[Hashable
 
     Raises:
         ValueError: some are in both; the text says how many, and names none.
+
+    Examples:
+        >>> check_patients_apart(["P1", "P2"], ["P3"])
+        >>> try:
+        ...     check_patients_apart(["P1", "P2"], ["P2", "P3"])
+        ... except ValueError as error:
+        ...     print(str(error).partition(":")[0])
+        1 patient has exemplars in the bank and films to calibrate on, too
     """
     if n_both := len(set(exemplars) & set(films)):
         raise ValueError(

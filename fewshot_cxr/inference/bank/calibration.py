@@ -38,6 +38,12 @@ class Calibration:
         scores: of the patients of each finding, rising; of films kept apart only, else empty.
         n_patients: of all findings together.
         pooled: scores of all patients, rising; of films kept apart only, else empty.
+
+    Examples:
+        >>> counts, scores = {"normal": 9, "covid19": 9}, {"normal": (), "covid19": ()}
+        >>> calibration = Calibration("support", "2026-12-01", 0.9, None, 1.0, counts, counts, scores, 18, ())
+        >>> calibration.sets(np.array([[0.8, 0.1], [0.8, 0.4]]), ("normal", "covid19"))  # p-values of two films
+        [('normal',), ('normal', 'covid19')]
     """
 
     basis: str

@@ -82,6 +82,13 @@ def choose(
 
     Raises:
         ValueError: unknown `how` or `distance`, n_exemplars below 1, or films of several findings.
+
+    Examples:
+        >>> films = Embeddings([[0], [1], [5], [7], [8], [11]], ["normal"] * 3 + ["covid19"] * 3)
+        >>> choose(films, 1, how="medoids").tolist()  # the film in the midst of each finding
+        [1, 4]
+        >>> choose(films, 2, how="k_center").tolist()  # one in the midst, and the one farthest from it
+        [1, 2, 4, 5]
     """
     choice = lookup(CHOICES, how, what="choice")
     check_whole(n_exemplars, "n_exemplars", 1)

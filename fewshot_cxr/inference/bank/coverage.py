@@ -62,6 +62,11 @@ def coverage_interval(n_patients: int, misses: int, level: float = 0.95) -> tupl
         misses: l, as `allowed_misses` gives them; 0: every set holds everything.
         level: share of the banks.
 
+    Examples:
+        >>> mean, (low, high) = coverage_interval(9, misses=1)  # 9 patients at 90 %
+        >>> mean, round(low, 3), round(high, 3)
+        (0.9, 0.664, 0.997)
+
     Source: Vovk, "Conditional validity of inductive conformal predictors", 2012, arXiv:1209.2673, proposition 2.
     """
     if not misses:
@@ -79,6 +84,10 @@ def patients_needed(level: float, confidence: float) -> int:
     Args:
         level: share of sets that hold the true finding.
         confidence: share of banks that reach it.
+
+    Examples:
+        >>> patients_needed(0.9, confidence=0.9), patients_needed(0.95, confidence=0.95)
+        (22, 59)
     """
     check_level(level)
     check_level(confidence, "confidence")

@@ -31,6 +31,11 @@ class EstimatedPrevalence:
         n_patients: of these.
         n_unknown_films: called unknown.
         shift: whether a mixture of the findings explains the distances.
+
+    Examples:
+        >>> shares, prior = {"normal": Estimate(0.8), "covid19": Estimate(0.2)}, {"normal": 0.5, "covid19": 0.5}
+        >>> EstimatedPrevalence(shares, prior, Estimate(0.0), 25, 25, 0, ShiftTest(0.002, 1.0, 25, 40)).shares
+        {'normal': 0.8, 'covid19': 0.2}
     """
 
     prevalence: Mapping[str, Estimate]
@@ -79,6 +84,15 @@ def estimate_prevalence(
     Raises:
         ValueError: the scores look shifted (`shift_test`, level 0.01), fewer than 10 calibration patients of a finding,
             every film is called unknown, other findings, or distances that tell nothing.
+
+    Examples:
+        >>> spread, names = np.linspace(0, 1, 20), ("normal", "covid19")
+        >>> normal, covid19 = np.stack([spread, 3 - spread], axis=1), np.stack([3 - spread, spread], axis=1)
+        >>> known = ScoredFilms(names, np.vstack([normal, covid19]), np.arange(40), [0] * 20 + [1] * 20)
+        >>> clinic = ScoredFilms(names, np.vstack([normal, covid19[::4]]), np.arange(25))  # 20 and 5 patients
+        >>> found = estimate_prevalence(known, clinic, n_resampled=20)
+        >>> {name: round(share, 1) for name, share in found.shares.items()}
+        {'normal': 0.8, 'covid19': 0.2}
 
     Source: Alexandari, Kundaje, Shrikumar, "Maximum Likelihood with Bias-Corrected Calibration is Hard-To-Beat at Label
     Shift Adaptation", 2020, arXiv:1901.06852; Saerens, Latinne, Decaestecker, "Adjusting the Outputs of a Classifier to
@@ -182,6 +196,11 @@ def likeliest_mixture(
 
     Raises:
         ValueError: there is no film, or EM has not ended after 20,000 steps.
+
+    Examples:
+        >>> ratios = np.array([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])  # three films are normal, one covid19
+        >>> likeliest_mixture(ratios, np.ones(4), start=np.array([0.5, 0.5])).round(3).tolist()
+        [0.75, 0.25]
 
     Source: Saerens, Latinne, Decaestecker, "Adjusting the Outputs of a Classifier to New a Priori Probabilities", 2002,
     eq. 2.9; the end: Lindsay, "The geometry of mixture likelihoods", 1983; the longer steps: Varadhan, Roland, "Simple

@@ -53,6 +53,12 @@ class NearestIndex:
 
     Raises:
         ValueError: vectors are none, of another shape or not finite; unknown kind or distance.
+
+    Examples:
+        >>> index = NearestIndex(np.float32([[0, 0], [3, 4], [6, 8]]))
+        >>> rows, distances = index.search(np.float32([[0, 1]]), k=1)
+        >>> index, rows.tolist(), distances.tolist()
+        (NearestIndex(3 vectors, euclidean, exact), [[0]], [[1.0]])
     """
 
     def __init__(
@@ -226,6 +232,11 @@ def nearest_by_index(index: NearestIndex, labels: Tensor, queries: np.ndarray) -
 
     Returns:
         float64, shape (n_queries, n_way).
+
+    Examples:
+        >>> index = NearestIndex(np.float32([[0], [1], [4]]))  # exemplars: normal, normal, covid19
+        >>> nearest_by_index(index, torch.tensor([0, 0, 1]), np.float32([[2]])).tolist()
+        [[1.0, 2.0]]
     """
     n_way = check_dense_labels(labels, name="labels")
     nearest = [index.search(queries, 1, among=(labels == label).numpy())[1] for label in range(n_way)]
@@ -245,6 +256,12 @@ def knn_by_index(index: NearestIndex, labels: Tensor, queries: np.ndarray, k: in
 
     Returns:
         float64, shape (n_queries, n_way).
+
+    Examples:
+        >>> index = NearestIndex(np.float32([[0], [1], [4]]))  # exemplars: normal, normal, covid19
+        >>> votes_missed = knn_by_index(index, torch.tensor([0, 0, 1]), np.float32([[2]]), k=3)
+        >>> votes_missed  # normal lacks 1 of 3 votes, covid19 2 of 3, and 1/12 as the farther one, which decides ties
+        tensor([[0.3333, 0.7500]], dtype=torch.float64)
     """
     check_whole(k, "k", 1)
     k = min(k, len(index))

@@ -41,6 +41,12 @@ class Neighbourhood:
     Raises:
         ValueError: there are exemplars of fewer than three patients, or of too few for `k`.
 
+    Examples:
+        >>> exemplars = np.array([[0.0], [1.0], [2.0], [3.0]])  # of four patients, each 1 from the next
+        >>> near = Neighbourhood(exemplars, ["P1", "P2", "P3", "P4"], k=1)
+        >>> near.spacings.tolist(), near.distances(np.array([[1.0], [8.0]])).tolist()
+        ([1.0, 1.0, 1.0, 1.0], [0.0, 5.0])
+
     Source: after Breunig, Kriegel, Ng, Sander, "LOF: Identifying Density-Based Local Outliers", 2000, definition 7,
     with the k-distance in place of the reachability distance, and patients in place of points.
     """

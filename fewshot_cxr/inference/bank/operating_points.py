@@ -34,6 +34,12 @@ class OperatingPoint:
         per: "patient": a patient is scored by its largest film. "film": every film by itself.
         threshold: a score at or above it is called.
         counts: the calibration patients of each finding that it calls.
+
+    Examples:
+        >>> counts = CalledPatients("covid19", ("normal", "covid19"), called=(2, 19), n_patients=(20, 20))
+        >>> point = OperatingPoint("sensitivity", 0.95, "margin", "patient", threshold=0.5, counts=counts)
+        >>> point.apply(0.7), point.sensitivity.mean, point.specificity.mean
+        (True, 0.95, 0.9)
     """
 
     target: str
@@ -133,6 +139,13 @@ def operating_point(
     Raises:
         ValueError: both or none is stated, a share or a score that cannot be, an unknown finding, or too few patients
             for it; the text says how many more.
+
+    Examples:
+        >>> scores, labels = [*range(-5, 4), *range(1, 10)], [0] * 9 + [1] * 9  # nine normal patients, nine of covid19
+        >>> names = ("normal", "covid19")
+        >>> point = operating_point(scores, labels, range(18), finding="covid19", findings=names, sensitivity=0.9)
+        >>> point.threshold, point.sensitivity.mean, round(point.specificity.mean, 3)
+        (1.0, 1.0, 0.667)
 
     Source: Vovk, Gammerman, Shafer, "Algorithmic Learning in a Random World", 2005, chapter 2; the films of a patient:
     Lee, Barber, Willett, "Distribution-free inference with hierarchical data", 2023, arXiv:2306.06342.

@@ -88,6 +88,11 @@ class CalledPatients:
         findings: names, in the order of the counts.
         called: patients of each finding that are called it; parts of a patient are possible.
         n_patients: patients of each finding.
+
+    Examples:
+        >>> counts = CalledPatients("covid19", ("normal", "covid19"), called=(2, 18), n_patients=(20, 20))
+        >>> counts.sensitivity.mean, counts.specificity.mean
+        (0.9, 0.9)
     """
 
     finding: str
@@ -168,6 +173,12 @@ def called_patients(
 
     Raises:
         ValueError: as `patient_shares`, or the finding is none of the findings.
+
+    Examples:
+        >>> is_called, labels, patients = [True, False, False], [1, 1, 0], ["P1", "P1", "P2"]  # two films of P1
+        >>> counts = called_patients(is_called, labels, patients, finding="covid19", findings=("normal", "covid19"))
+        >>> counts.called, counts.n_patients
+        ((0, 1), (1, 1))
     """
     column = finding_column(finding, findings)
     units = patient_shares(is_called, labels, patient_ids, column=column, n_way=len(findings), per=per)

@@ -24,6 +24,11 @@ class PredictiveValues:
         prevalence: share of the patients who have it.
         ppv: of those who are called it, the share who have it.
         npv: of those who are not, the share who do not.
+
+    Examples:
+        >>> worth = PredictiveValues("covid19", 0.02, ppv=Estimate(0.155), npv=Estimate(0.998))
+        >>> f"{worth.ppv.value:.1%} of those who are called {worth.finding} have it"
+        '15.5% of those who are called covid19 have it'
     """
 
     finding: str
@@ -56,6 +61,12 @@ def predictive_values(
     Raises:
         ValueError: the prevalences name other findings or are not 1 together, or a finding has no patient.
 
+    Examples:
+        >>> counts = CalledPatients("covid19", ("normal", "covid19"), called=(2, 18), n_patients=(20, 20))
+        >>> worth = predictive_values(counts, {"normal": 0.98, "covid19": 0.02})
+        >>> round(worth.ppv.value, 3), round(worth.npv.value, 3)  # 0.02 x 0.9 of 0.02 x 0.9 + 0.98 x 0.1
+        (0.155, 0.998)
+
     Source: Mossman, Berger, "Intervals for Posttest Probabilities: A Comparison of 5 Methods", 2001, the objective
     Bayesian one, there for two groups of patients.
     """
@@ -77,6 +88,12 @@ def predictive_curve(
 
     Raises:
         ValueError: as `predictive_values`, or a prevalence is not between 0 and 1.
+
+    Examples:
+        >>> counts = CalledPatients("covid19", ("normal", "covid19"), called=(2, 18), n_patients=(20, 20))
+        >>> curve = predictive_curve(counts, {"normal": 0.5, "covid19": 0.5}, at=[0.02, 0.1, 0.5])
+        >>> [round(one.ppv.value, 3) for one in curve]
+        [0.155, 0.5, 0.9]
     """
     base, column = _shares(counts, prevalence), counts.column
     rates, drawn = _call_rates(counts, seed)

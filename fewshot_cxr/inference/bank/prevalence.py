@@ -17,6 +17,10 @@ def parse_prevalence(text: str) -> dict[str, float]:
 
     Raises:
         ValueError: a part is no NAME=SHARE, or a finding comes twice.
+
+    Examples:
+        >>> parse_prevalence("covid19=0.02, pneumonia=0.1")
+        {'covid19': 0.02, 'pneumonia': 0.1}
     """
     stated: dict[str, float] = {}
     for part in text.split(","):
@@ -45,6 +49,10 @@ def complete_prevalence(stated: Mapping[str, float], prior: Mapping[str, float])
 
     Raises:
         ValueError: an unknown finding, a prevalence that cannot be, or more than 1 in all (less, where all are stated).
+
+    Examples:
+        >>> complete_prevalence({"covid19": 0.02}, {"normal": 0.25, "pneumonia": 0.25, "covid19": 0.5})
+        {'normal': 0.49, 'pneumonia': 0.49, 'covid19': 0.02}
     """
     for name, share in stated.items():
         if name not in prior:
@@ -78,6 +86,11 @@ def reweighted(
 
     Raises:
         ValueError: a finding has no prior or prevalence above 0.
+
+    Examples:
+        >>> balanced, clinic = {"normal": 0.5, "covid19": 0.5}, {"normal": 0.98, "covid19": 0.02}
+        >>> reweighted(np.array([0.1, 0.9]), ["normal", "covid19"], balanced, clinic).round(3).tolist()
+        [0.845, 0.155]
 
     Source: Saerens, Latinne, Decaestecker, "Adjusting the Outputs of a Classifier to New a Priori Probabilities", 2002,
     eq. 2.4.

@@ -23,6 +23,10 @@ class ShiftTest:
         p_value: share of worlds without a shift in which it is as large.
         n_patients: of the films.
         n_calibration_patients: pairs of a patient and a finding that the calibration films show.
+
+    Examples:
+        >>> ShiftTest(0.42, p_value=0.001, n_patients=30, n_calibration_patients=40).is_shifted
+        True
     """
 
     statistic: float
@@ -53,6 +57,14 @@ def shift_test(calibration: ScoredFilms, films: ScoredFilms, *, n_worlds: int = 
 
     Raises:
         ValueError: the findings differ, some finding has fewer than 10 calibration patients, or no film differs.
+
+    Examples:
+        >>> spread, names = np.linspace(0, 1, 20), ("normal", "covid19")
+        >>> normal, covid19 = np.stack([spread, 3 - spread], axis=1), np.stack([3 - spread, spread], axis=1)
+        >>> known = ScoredFilms(names, np.vstack([normal, covid19]), np.arange(40), [0] * 20 + [1] * 20)
+        >>> rarer, farther = ScoredFilms(names, normal, np.arange(20)), ScoredFilms(names, normal + 2, np.arange(20))
+        >>> [shift_test(known, films, n_worlds=199).is_shifted for films in (rarer, farther)]
+        [False, True]
 
     Source: Szekely, Rizzo, "Energy statistics: a class of statistics based on distances", 2013; the nearest mixture:
     Kawakubo, du Plessis, Sugiyama, "Computationally efficient class-prior estimation under class balance change using

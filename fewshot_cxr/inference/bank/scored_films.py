@@ -23,6 +23,11 @@ class ScoredFilms:
     Raises:
         ValueError: no film, fewer than two findings, shapes that do not fit, a distance that is not finite, a label
             that is no column.
+
+    Examples:
+        >>> films = ScoredFilms(("normal", "covid19"), [[1.0, 4.0], [2.0, 3.0], [5.0, 1.0]], [7, 7, 8], [0, 0, 1])
+        >>> films.n_patients, films.weights.tolist()  # two films of one patient share its vote
+        (2, [1.0, 0.5, 0.5])
     """
 
     findings: tuple[str, ...]

@@ -49,7 +49,17 @@ class FindingCounts:
 
 
 def bank_counts(table: ExemplarTable) -> list[FindingCounts]:
-    """Return the counts of each finding, by name."""
+    """Return the counts of each finding, by name.
+
+    Examples:
+        >>> from fewshot_cxr import ImageSpec
+        >>> from fewshot_cxr.data import DatasetFilms
+        >>> from fewshot_cxr.inference.bank.exemplar_table import table_of
+        >>> films = [(np.full((8, 8), gray, np.uint8), "normal" if gray < 2 else "covid19") for gray in range(3)]
+        >>> table = table_of(DatasetFilms(films, ImageSpec(size_px=8)), np.eye(3), np.eye(3))
+        >>> [counts.row() for counts in bank_counts(table)]
+        [('covid19', '1', 'unknown (1 films)', 'unknown 1'), ('normal', '2', 'unknown (2 films)', 'unknown 2')]
+    """
     found = []
     for name in sorted(set(table.findings)):
         rows = [row for row, one in enumerate(table.findings) if one == name]
