@@ -16,7 +16,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
 PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 10
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lint style format audit benchmark bench bench-gpu site wheel clean
+.PHONY: help demo test quick lint style format audit benchmark bench bench-gpu site wheel coverage mutants clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -76,6 +76,15 @@ wheel: $(WHEEL)/bin/cyclonedx-py  ## wheel and sdist in dist/, checked, installe
 	cd $(EMPTY) && bin/python -P "$(CURDIR)/.ci/try_wheel.py" "$(CURDIR)"
 	rm $(EMPTY)/lib/python*/site-packages/fewshot_cxr-*.dist-info/direct_url.json # it names a folder of this machine
 	$(WHEEL)/bin/cyclonedx-py environment --output-reproducible --of JSON -o dist/sbom.json $(EMPTY)/bin/python
+
+coverage: $(VENV)/.installed-dev  ## which lines the suite runs; below 92 % it fails
+	$(PYTEST) -m "not gpu" --cov --cov-report=term:skip-covered --cov-fail-under=92
+
+# How many of each part are tried: all would be 12,000 mutants, hours.
+EACH ?= 250
+mutants: $(VENV)/.installed-dev  ## the code changed in a thousand places, does a test fail? an hour; writes runs/mutants.txt
+	$(PIP) install "mutmut~=3.8.1"
+	$(BIN)/python benchmarks/mutants.py --each $(EACH)
 
 clean:  ## remove caches and build output; .venv and runs stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

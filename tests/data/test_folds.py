@@ -34,6 +34,11 @@ def test_each_film_is_in_one_fold_and_each_patient_too(n_folds):
     assert folds[0].notes == ("read so",)
 
 
+def test_as_many_folds_as_patients_leave_one_out():
+    folds = k_folds(films(n_patients=3), 3)
+    assert [len({film.patient_id for film in fold}) for fold in folds] == [1, 1, 1]
+
+
 def test_neither_row_order_nor_names_of_patients_matter():
     records = films()
     order = np.random.default_rng(1).permutation(len(records))

@@ -160,6 +160,13 @@ def test_knn_ties_go_to_the_nearest_exemplar():
     assert values.argmin().item() == 1
 
 
+def test_knn_says_the_share_of_votes_that_a_class_did_not_get_and_breaks_ties_by_rank():
+    support, labels = torch.tensor([[1.0], [2.0], [3.0], [4.0], [5.0], [60.0]]), torch.tensor([0, 1, 1, 2, 2, 2])
+    values = RULES["knn"](support, labels, torch.zeros(1, 1), distance="l1")  # of the five nearest 1, 2 and 2 vote
+    tie = 0.5 / 5 / 3
+    assert values[0].tolist() == pytest.approx([4 / 5, 3 / 5 + tie, 3 / 5 + 2 * tie])
+
+
 def test_knn_refuses_no_neighbours():
     with pytest.raises(ValueError, match="k must be at least 1, got 0"):
         RULES["knn"](draw(6, 2), LABELS, draw(1, 2), k=0)

@@ -26,6 +26,11 @@ def test_empty_rows_and_columns_do_not_matter():
     assert cramers_v([[3, 0, 1], [0, 0, 0], [1, 0, 4]]) == cramers_v([[3, 1], [1, 4]])
 
 
+def test_a_row_of_one_thing_counts():
+    counts = [[1, 0], [5, 9], [7, 2]]
+    assert cramers_v(counts) == pytest.approx(association(np.array(counts), method="cramer"))
+
+
 @pytest.mark.parametrize("counts", [[[3, 4]], [[3], [4]], [[0, 0], [3, 4]], [[0, 0], [0, 0]]])
 def test_one_row_has_no_association(counts):
     with pytest.raises(ValueError, match=r"^counts must have two rows and two columns that hold.*, got [012] x "):
@@ -53,9 +58,10 @@ def slow_corrected(table):
     return math.sqrt(phi2 / min(r - 1, k - 1))
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_the_correction_is_that_of_the_paper(seed):
-    table = np.random.default_rng(seed).integers(1, 30, (3, 4))
+@pytest.mark.parametrize("shape", [(2, 2), (3, 4), (5, 6)])
+@pytest.mark.parametrize("seed", range(10))
+def test_the_correction_is_that_of_the_paper(seed, shape):
+    table = np.random.default_rng(seed).integers(1, 30, shape)
     assert cramers_v(table, is_corrected=True) == pytest.approx(slow_corrected(table))
 
 

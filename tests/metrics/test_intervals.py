@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy import stats
 
-from fewshot_cxr.metrics import RunningMean, RunningMoments, t_interval, t_test, wilson_interval
+from fewshot_cxr.metrics import Estimate, RunningMean, RunningMoments, t_interval, t_test, wilson_interval
 
 
 def running_mean():
@@ -104,3 +104,8 @@ def test_the_test_of_a_difference_is_student_s():
 def test_where_nothing_varies_only_what_is_equal_is_certain():
     assert t_test(0.0, 0.0, 4) == ((0.0, 0.0), 1.0, None)
     assert t_test(0.1, 0.0, 4) == (None, None, "the two differ, but nothing varies to measure chance by")
+
+
+def test_an_estimate_is_rebuilt_with_the_reason_for_what_is_absent():
+    told = Estimate(0.5, None, (0.25, 0.75), "one film in each episode")
+    assert Estimate.from_json(told.to_json()) == told

@@ -93,6 +93,8 @@ def test_delong_refuses_what_it_cannot_judge():
         delong(np.array([0, np.nan, 1, 1]), np.arange(4), np.array([1, 1, 0, 0]))
     with pytest.raises(ValueError, match=r"^each column must have one value per film, got the shapes \[\(3,\), \(4,\)"):
         delong(np.arange(3), np.arange(4), np.array([1, 1, 0, 0]))
+    with pytest.raises(ValueError, match=r"got the shapes \[\(4,\), \(4,\), \(4,\), \(3,\)\]"):
+        delong(np.arange(4), np.arange(4), np.array([1, 1, 0, 0]), clusters=np.arange(3))
 
 
 def judged(only_first, only_second, both=20, neither=7):

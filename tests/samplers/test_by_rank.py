@@ -27,6 +27,17 @@ def test_ranks_take_the_batches_of_one_process_in_turn_epoch_after_epoch():
     assert list(of_ranks[1]) == list(again)[1:10:2]
 
 
+def test_one_batch_for_each_rank_is_enough():
+    assert [len(RankSampler(ClassBatchSampler(CLASSES, batch_size=33), rank=rank, n_ranks=2)) for rank in (0, 1)] == [
+        1,
+        1,
+    ]
+
+
 def test_fewer_batches_than_ranks_are_refused():
-    with pytest.raises(ValueError, match=r"an epoch has 2 batches, fewer than 3 ranks: take smaller ones"):
+    with pytest.raises(
+        ValueError,
+        match=r"an epoch has 2 batches, fewer than 3 ranks: take smaller ones "
+        r"\(--batch-size\), more of them \(--batches\), or fewer ranks$",
+    ):
         RankSampler(ClassBatchSampler(CLASSES, batch_size=33), rank=0, n_ranks=3)
