@@ -51,17 +51,13 @@ def whole_file(path: str | Path, *, n_bytes: int | None = None) -> Iterator[Path
             _write_through(part, path)
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    part, lock = _new_part(target)
-    try:
+    with _part_beside(target) as part:
         with _full_disk_told(path, part, n_bytes):
             yield part
             with part.open("rb+") as written:
                 os.fsync(written.fileno())
         _own(part, found)
         part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
-        _let_go(lock)
     _settle(target.parent)
 
 
@@ -80,15 +76,10 @@ def check_writable(path: str | Path) -> None:
             made.append(folder)
         _status(target)  # a name that is too long
         sweep_parts(target.parent, target.name)
-        part, lock = _new_part(target)
-        try:
-            with _full_disk_told(Path(path), part, _PROBE), part.open("wb") as file:
-                file.write(bytes(_PROBE))
-                file.flush()
-                os.fsync(file.fileno())
-        finally:
-            part.unlink(missing_ok=True)
-            _let_go(lock)
+        with _part_beside(target) as part, _full_disk_told(Path(path), part, _PROBE), part.open("wb") as file:
+            file.write(bytes(_PROBE))
+            file.flush()
+            os.fsync(file.fileno())
     finally:
         for folder in reversed(made):
             with suppress(OSError):  # somebody else may have written there
@@ -173,22 +164,24 @@ def file_to_replace(path: Path) -> Path | None:
     return Path(os.path.realpath(path))
 
 
-def _new_part(target: Path) -> tuple[Path, int | None]:
+@contextmanager
+def _part_beside(target: Path) -> Iterator[Path]:
     """Make the temporary file beside a file, and hold a lock on it, which the system drops when the process is gone."""
     prefix = f".{target.name[:_LONGEST_STEM]}.{os.getpid()}."
     while True:
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=prefix, suffix=".part")
         is_held, part = lock(handle, is_shared=True), Path(name)
         if is_held and part.exists():  # nobody has swept it away between our two lines
-            return part, handle
+            break
         os.close(handle)
         if is_held is None:
-            return part, None
-
-
-def _let_go(lock: int | None) -> None:
-    if lock is not None:
-        os.close(lock)
+            break
+    try:
+        yield part
+    finally:
+        part.unlink(missing_ok=True)
+        if is_held:
+            os.close(handle)
 
 
 def _stream_of(found: os.stat_result) -> int | None:
