@@ -62,12 +62,9 @@ class ImageSpec:
             check_whole(self.bit_depth, "bit_depth", 1)
         if self.n_channels not in (1, 3):
             raise ValueError(f"n_channels must be 1 or 3, got {self.n_channels}")
-        if self.crop not in CROPS:
-            raise ValueError(f"crop must be one of {CROPS}, got {self.crop!r}")
-        if self.resize not in RESIZES:
-            raise ValueError(f"resize must be one of {RESIZES}, got {self.resize!r}")
-        if self.equalise not in EQUALISERS:
-            raise ValueError(f"equalise must be one of {EQUALISERS}, got {self.equalise!r}")
+        for name, choices in (("crop", CROPS), ("resize", RESIZES), ("equalise", EQUALISERS)):
+            if (chosen := getattr(self, name)) not in choices:
+                raise ValueError(f"{name} must be one of {choices}, got {chosen!r}")
         check_bool(self.per_pixel, "per_pixel")
         for name in ("top_crop", "border_crop"):
             share = float(getattr(self, name))
