@@ -160,12 +160,12 @@ def _count_frames(picture: Image.Image) -> int:
 
 
 def _upright(picture: ImageFile, content: bytes) -> np.ndarray:
-    if not is_deep_colour(picture):
+    if not _is_deep_colour(picture):
         picture.load()
         check_after(picture, content)
         ImageOps.exif_transpose(picture, in_place=True)
         return _pixels(picture)
-    gray = Image.fromarray(deep_colour_gray(content, _FORMATS))
+    gray = Image.fromarray(_deep_colour_gray(content))
     gray.info = {"exif": picture.getexif().tobytes()}
     return np.asarray(ImageOps.exif_transpose(gray))
 
@@ -196,31 +196,20 @@ def _bits(values: np.ndarray, bit_depth: int | None) -> int:
     return bit_depth
 
 
-def is_deep_colour(picture: ImageFile) -> bool:
+def _is_deep_colour(picture: ImageFile) -> bool:
     """Return whether a picture, opened and not yet loaded, holds 16 bits in each of several channels."""
     return ";16" in _raw_mode(picture) and picture.mode in ("RGB", "RGBA", "LA")
 
 
-def deep_colour_gray(content: bytes, formats: tuple[str, ...]) -> np.ndarray:
-    """Read such a picture as 16-bit gray: colour becomes luma, transparent parts lie on black.
-
-    Args:
-        content: of the file.
-        formats: that Pillow may take it for.
-
-    Returns:
-        uint16, shape (H, W); not turned as EXIF may say.
-
-    Raises:
-        NotImplementedError: there is no way to the low bytes.
-    """
-    with Image.open(BytesIO(content), formats=formats) as picture:
+def _deep_colour_gray(content: bytes) -> np.ndarray:
+    """Return the 16-bit gray of such a file, not turned as EXIF may say: luma, transparent parts on black."""
+    with Image.open(BytesIO(content), formats=_FORMATS) as picture:
         if _raw_mode(picture).startswith("LA"):  # four bytes a pixel, as those of 8-bit RGBA
-            return _gray_alpha(content, formats)
+            return _gray_alpha(content)
         if _raw_mode(picture)[-4:] not in _OTHER_ORDER or picture.tile[0][0] == "libtiff":
             raise NotImplementedError("holds 16 bits in each colour, of which 8 can be read; save it as gray or as PNG")
         high = np.asarray(picture).astype(np.int64)
-    with Image.open(BytesIO(content), formats=formats) as picture:
+    with Image.open(BytesIO(content), formats=_FORMATS) as picture:
         picture.tile = [tile._replace(args=_turned(tile.args)) for tile in picture.tile]
         values = high * 256 + np.asarray(picture)
     luma = (values[..., :3] @ _LUMA + 2**15) >> 16
@@ -237,11 +226,11 @@ def _turned(raw: Any) -> Any:
     return (_turned(raw[0]), *raw[1:]) if isinstance(raw, tuple) else raw[:-4] + _OTHER_ORDER[raw[-4:]]
 
 
-def _gray_alpha(content: bytes, formats: tuple[str, ...]) -> np.ndarray:
+def _gray_alpha(content: bytes) -> np.ndarray:
     header = bytearray(content[_PNG_IHDR])
     header[12], header[13] = 8, _RGBA
     as_rgba = content[:12] + header + zlib.crc32(header).to_bytes(4) + content[33:]
-    with Image.open(BytesIO(as_rgba), formats=formats) as picture:
+    with Image.open(BytesIO(as_rgba), formats=_FORMATS) as picture:
         values = np.asarray(picture).astype(np.int64)
     return _on_black(values[..., 0] * 256 + values[..., 1], values[..., 2] * 256 + values[..., 3])
 
