@@ -56,8 +56,8 @@ def is_dicom(head: bytes) -> bool:
     return bool((group in (2, 8) and element < 0x100) or (turned[0] == 8 and turned[1] < 0x100))
 
 
-def read_dicom(content: bytes) -> np.ndarray:
-    """Read one DICOM film as 8-bit gray, as a viewer shows it at first.
+def decode_dicom(content: bytes, *, bit_depth: int | None = None) -> DecodedFilm:
+    """Read one DICOM film as 8-bit gray, as a viewer shows it at first, with what should be said of it.
 
     The stored values go through the modality LUT or rescale, then the first VOI LUT or else the first window, then,
     for MONOCHROME1 or the presentation LUT shape INVERSE, the inversion. The range of a LUT is that of its table, never
@@ -69,28 +69,14 @@ def read_dicom(content: bytes) -> np.ndarray:
 
     Args:
         content: of the whole file.
-
-    Returns:
-        uint8, shape (H, W).
-
-    Raises:
-        OSError: no DICOM, no film or several frames in it, cut short, damaged, too large, or a transfer syntax without
-            decoder; the text is one sentence and quotes nothing that could name a patient.
-
-    Source: DICOM PS3.3, C.7.6.3 (pixels), C.11.1 (modality LUT), C.11.2 (VOI LUT), C.8.11.3 (presentation LUT shape).
-    """
-    return decode_dicom(content).gray
-
-
-def decode_dicom(content: bytes, *, bit_depth: int | None = None) -> DecodedFilm:
-    """Read one DICOM film as `read_dicom` does, with what should be said of it.
-
-    Args:
-        content: of the whole file.
         bit_depth: of a deep film without window or LUT; None finds it by the maximum.
 
     Raises:
-        OSError: as for `read_dicom`, or a value needs more bits than `bit_depth`.
+        OSError: no DICOM, no film or several frames in it, cut short, damaged, too large, a transfer syntax without
+            decoder, or a value that needs more bits than `bit_depth`; the text is one sentence and quotes nothing that
+            could name a patient.
+
+    Source: DICOM PS3.3, C.7.6.3 (pixels), C.11.1 (modality LUT), C.11.2 (VOI LUT), C.8.11.3 (presentation LUT shape).
     """
     if not is_dicom(content[:HEAD_BYTES]):
         raise OSError("not a DICOM")

@@ -28,7 +28,7 @@ class _Lut:
 
 
 def to_gray(stored: np.ndarray, header: Dataset, *, bit_depth: int | None = None) -> tuple[np.ndarray, DecodingFacts]:
-    """Show the stored values of a one-channel film as 8-bit gray; see `read_dicom` for the order and the range.
+    """Show the stored values of a one-channel film as 8-bit gray; see `decode_dicom` for the order and the range.
 
     Args:
         stored: integers, shape (H, W).

@@ -52,7 +52,7 @@ def is_picture(head: bytes) -> bool:
 
 
 def read_gray(path: str | Path, *, bit_depth: int | None = None) -> np.ndarray:
-    """Read a film as 8-bit gray: a DICOM as `read_dicom` says, a picture as follows.
+    """Read a film as 8-bit gray: a DICOM as `decode_dicom` says, a picture as follows.
 
     Colour becomes luma, a palette is looked up, transparent parts lie on black, EXIF rotation is applied. 16-bit
     values, also those of 16 bits in each colour, lose their low bits: as many as lie above 8 in the smallest of
