@@ -1,6 +1,7 @@
 """Batches of some films of some findings: chosen per class, patients first."""
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 import numpy as np
 
@@ -99,24 +100,15 @@ def _by_effective_number(class_ids: np.ndarray, rng: np.random.Generator) -> np.
     return _weighted((1 - _EFFECTIVE_BETA) / (1 - _EFFECTIVE_BETA ** sizes[own]), rng)
 
 
-def _oversampled(class_ids: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    size = int(np.unique(class_ids, return_counts=True)[1].max())
-    return _in_rounds(class_ids, size, rng)
-
-
-def _undersampled(class_ids: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    size = int(np.unique(class_ids, return_counts=True)[1].min())
-    return _in_rounds(class_ids, size, rng)
-
-
 def _weighted(weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return rng.choice(len(weights), len(weights), p=weights / weights.sum())
 
 
-def _in_rounds(class_ids: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Return `size` films of each class, each film of a class before any comes again, all shuffled."""
-    films = []
-    for class_id in np.unique(class_ids):
+def _in_rounds(class_ids: np.ndarray, rng: np.random.Generator, size_of: Callable[[np.ndarray], int]) -> np.ndarray:
+    """Return `size_of(counts)` films of each class, each film of a class before any comes again, all shuffled."""
+    classes, counts = np.unique(class_ids, return_counts=True)
+    size, films = int(size_of(counts)), []
+    for class_id in classes:
         rows = np.flatnonzero(class_ids == class_id)
         rounds = [rng.permutation(rows) for _ in range(-(-size // len(rows)))]
         films.append(np.concatenate(rounds)[:size])
@@ -127,8 +119,8 @@ BALANCES: Mapping[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] 
     "none": _every_film,
     "inverse": _by_inverse_count,
     "effective": _by_effective_number,
-    "oversample": _oversampled,
-    "undersample": _undersampled,
+    "oversample": partial(_in_rounds, size_of=np.max),
+    "undersample": partial(_in_rounds, size_of=np.min),
 }
 
 
