@@ -11,15 +11,14 @@ from torch.overrides import TorchFunctionMode
 
 from fewshot_cxr._kinds import ENCODER_FILE as ENCODER_FILE
 from fewshot_cxr.encoders.base import TASK_HEAD, Encoder, refuse_diverged
-from fewshot_cxr.encoders.card import check_header
 from fewshot_cxr.encoders.joined import join_as_told
 from fewshot_cxr.encoders.own_module import OWN, as_encoder
 from fewshot_cxr.encoders.table import build_encoder, is_built_in
 from fewshot_cxr.encoders.timm_encoder import TimmEncoder
 from fewshot_cxr.encoders.weight_files import foreign_kind
-from fewshot_cxr.encoders.weights import KIND, copy_weights
+from fewshot_cxr.encoders.weights import KIND, copy_weights, read_encoder_file
 from fewshot_cxr.image_spec import ImageSpec
-from fewshot_cxr.storage import is_safetensors, load_tensors, save_tensors, tensor_hash
+from fewshot_cxr.storage import is_safetensors, save_tensors, tensor_hash
 
 _LONGEST_REASON = 300
 _LEAST_BOUND = 1 << 25  # numbers that a build may take beside those of the file: an image to try, a classifier
@@ -84,7 +83,7 @@ def load_encoder(path: str | Path, *, module: nn.Module | None = None) -> Encode
         (False, True)
     """
     path = _file(path)
-    tensors, header = _read(path)
+    tensors, header = read_encoder_file(path)
     return encoder_of(tensors, header, path, module=module)
 
 
@@ -150,7 +149,7 @@ def load_head(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         (['bias', 'weight'], {'kind': 'linear'})
     """
     path = _file(path)
-    tensors, header = _read(path)
+    tensors, header = read_encoder_file(path)
     prefix = f"{TASK_HEAD}."
     head = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     if not head:
@@ -180,7 +179,7 @@ def load_card(path: str | Path) -> dict[str, Any]:
         ...     print(load_card(folder)["findings"])
         ['normal', 'pneumonia']
     """
-    card: dict[str, Any] = _read(_file(path))[1]["card"]
+    card: dict[str, Any] = read_encoder_file(_file(path))[1]["card"]
     return card
 
 
@@ -191,12 +190,6 @@ def _file(path: str | Path) -> Path:
         what = foreign_kind(path) or "is no file of fewshot_cxr; a training starts from foreign weights with --weights"
         raise ValueError(f"{path} {what}. Name a run folder of `fscxr train`, or its {ENCODER_FILE}")
     return path
-
-
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    tensors, header = load_tensors(path, kind=KIND)
-    check_header(header, str(path))
-    return tensors, header
 
 
 def _spec(path: Path, fields: dict[str, Any]) -> ImageSpec:

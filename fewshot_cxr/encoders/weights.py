@@ -137,8 +137,11 @@ def take_weights(
 
 def read_own(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """Return the tensors and the header of a file of `save_encoder`; None for any other file."""
-    if not is_safetensors(path) or is_foreign(path):
-        return None
+    return read_encoder_file(path) if is_safetensors(path) and not is_foreign(path) else None
+
+
+def read_encoder_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors and the header of a file of `save_encoder`; errors as for `load_tensors`, or of its header."""
     tensors, header = load_tensors(path, kind=KIND)
     check_header(header, str(path))
     return tensors, header
