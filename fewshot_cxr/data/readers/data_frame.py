@@ -6,10 +6,9 @@ from typing import Any
 
 from fewshot_cxr._checks import MOST_READ, check_few_findings
 from fewshot_cxr.data.readers.whole_table import films_of_table
+from fewshot_cxr.patient_ids import is_unknown_id
 from fewshot_cxr.records import Records
 from fewshot_cxr.unknown_patients import with_unknown_noted
-
-_MISSING = ("nan", "<NA>", "NaT")  # by their text: what is missing has several types
 
 
 def read_dataframe(frame: Any, *, root: str | Path = ".", **options: Any) -> Records:
@@ -65,7 +64,7 @@ def _text(cell: Any) -> str:
         return cell.decode(errors="replace")
     if hasattr(cell, "__iter__"):
         return "|".join(_text(item) for item in cell)
-    if cell is None or str(cell) in _MISSING:
+    if is_unknown_id(cell):
         return ""
     # A column of whole numbers in which one is missing holds floats: patient 7 must not become "7.0".
     is_whole = not isinstance(cell, bool) and hasattr(cell, "is_integer") and cell.is_integer()
