@@ -8,9 +8,9 @@ import torch
 from fewshot_cxr.seeding import torch_seed
 
 
-def torch_generator(seed: int, *key: int | str, device: torch.device | str = "cpu") -> torch.Generator:
-    """Return a torch generator for one draw."""
-    return torch.Generator(device=device).manual_seed(torch_seed(seed, *key))
+def torch_generator(seed: int, *key: int | str) -> torch.Generator:
+    """Return a torch generator, of the CPU, for one draw."""
+    return torch.Generator().manual_seed(torch_seed(seed, *key))
 
 
 @contextmanager
