@@ -127,8 +127,7 @@ class Embeddings:
 
     def _facts(self) -> list[tuple[str, str]]:
         """Return (name, text) pairs that say in short what these are."""
-        ids = self.class_ids if self.is_multi_label else np.eye(len(self.class_names))[self.class_ids]
-        counts = dict(zip(self.class_names, (ids == 1).sum(axis=0).tolist(), strict=True))
+        counts = dict(zip(self.class_names, self._shows.sum(axis=0).tolist(), strict=True))
         facts = {"films": f"{len(self):,}", "numbers a film": f"{self.vectors.shape[1]:,}"}
         facts |= {"findings": counts_text(counts), "patients": self._patients_text()}
         if self.sources is not None:
@@ -138,11 +137,16 @@ class Embeddings:
 
     def _patients_text(self) -> str:
         n_unknown = self.n_films_without_patient
-        return (
-            "unknown"
-            if n_unknown == len(self)
-            else (f"{len(np.unique(self.patient_ids)):,}{unknown_part(n_unknown, len(self))}")
-        )
+        if n_unknown == len(self):
+            return "unknown"
+        return f"{len(np.unique(self.patient_ids)):,}{unknown_part(n_unknown, len(self))}"
+
+    @property
+    def _shows(self) -> np.ndarray:
+        """Which film shows which finding, bool, shape (N, n_findings)."""
+        if self.is_multi_label:
+            return np.asarray(self.class_ids == 1)
+        return np.asarray(self.class_ids[:, None] == np.arange(len(self.class_names)))
 
     @property
     def is_multi_label(self) -> bool:
@@ -189,9 +193,10 @@ class Embeddings:
         refuse_other_kind(path, EMBEDDINGS[form or ".safetensors"])
         if form in (".csv", ".npy"):
             with whole_file(path) as part, part.open("wb") as file:
-                file.write(self._table().encode(errors="backslashreplace")) if form == ".csv" else np.save(
-                    file, self.vectors
-                )
+                if form == ".csv":
+                    file.write(self._table().encode(errors="backslashreplace"))
+                else:
+                    np.save(file, self.vectors)
             return
         tensors = {name: torch.from_numpy(getattr(self, name)) for name in _ARRAYS}
         header = {name: getattr(self, name) for name in _FACTS if name != "weights" or self.weights}
@@ -199,10 +204,10 @@ class Embeddings:
 
     def _table(self) -> str:
         """Return the rows of a CSV; nine digits give a float32 back to the last bit."""
-        shows = np.eye(len(self.class_names))[self.class_ids] if not self.is_multi_label else self.class_ids
+        shows = self._shows
         table = [["path", "finding", "patient", "source", *(f"e{at}" for at in range(self.vectors.shape[1]))]]
         for row, vector in enumerate(self.vectors):
-            findings = "|".join(self.class_names[at] for at in np.flatnonzero(shows[row] == 1))
+            findings = "|".join(self.class_names[at] for at in np.flatnonzero(shows[row]))
             source = "" if self.sources is None else self.sources[row]
             patient = self.patient_ids[row] if self.has_patient[row] else ""
             facts = self.film_names[row], findings, patient, source
