@@ -18,9 +18,8 @@ T = TypeVar("T")
 _LARGEST = 3.4e38  # of 32 bits, in which networks reckon
 _LARGEST_WHOLE = 2**63 - 1
 MOST_READ = 2_000  # findings of a data set: Omniglot, on which few-shot learning is compared, has 1,623 characters
-MOST_JUDGED = (
-    256  # findings of an evaluation: PadChest names 193; each of 200 parts of the patients has a matrix of them
-)
+# Findings of an evaluation: PadChest names 193; each of 200 parts of the patients has a matrix of them.
+MOST_JUDGED = 256
 _LONGEST_NAME = 200  # of which a message says all; what a file holds may be as long as the file
 
 

@@ -10,9 +10,9 @@ from typing import Any, overload
 
 from fewshot_cxr._html import counts_text, cross_picture, facts_text, html_table
 
-# What of a film a manifest and a data frame hold, in this order; "label" is its findings.
 _MOST_REASONS = 5
 _source, _split = attrgetter("source"), attrgetter("split")
+# What of a film a manifest and a data frame hold, in this order; "label" is its findings.
 TABLE_COLUMNS = ("path", "label", "patient_id", "group_id", "source", "view", "split", "mask_path", "age_years", "sex")
 
 

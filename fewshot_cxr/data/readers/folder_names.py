@@ -15,23 +15,8 @@ _DRAWN = frozenset(
 _OTHER_ORGAN = frozenset({"infection", "infections", "lesion", "lesions", "heart", "left", "right", "clavicle"})
 _FORM = frozenset(
     {"image", "images", "img", "imgs", "picture", "pictures", "film", "films", "file", "files", "original", "originals"}
-    | {
-        "png",
-        "pngs",
-        "jpg",
-        "jpgs",
-        "jpeg",
-        "jpegs",
-        "tif",
-        "tiff",
-        "bmp",
-        "webp",
-        "gif",
-        "dcm",
-        "dcms",
-        "dicom",
-        "dicoms",
-    }
+    | {"png", "pngs", "jpg", "jpgs", "jpeg", "jpegs", "tif", "tiff", "bmp", "webp", "gif"}
+    | {"dcm", "dcms", "dicom", "dicoms"}
 )
 _BESIDE_A_FORM = frozenset({"cxr", "xray", "xrays", "bit"})  # which alone may be a finding's name, of a kind
 _MASK_FILE = re.compile(r"(.+?)[ _-]+(?:lungs?[ _-]*)?(?:masks?|segmentation)(?:[ _-]*\d+)?", re.IGNORECASE)
