@@ -109,7 +109,7 @@ def cache_films(
         new = {key: file for key, file in zip(hashes, files, strict=True) if file and key and key not in index}
         n_done = len(records) - len(new)
         for keys in _slices(list(new), _PACK):
-            report = None if progress is None else partial(_report, progress, n_done, len(records))
+            report = partial(_report, progress, n_done, len(records))
             packed, unreadable = _decode({key: new[key] for key in keys}, spec, place, pool, facts=facts, report=report)
             index |= packed
             reasons |= {row: unreadable[key] for row, key in enumerate(hashes) if key in unreadable}
@@ -229,7 +229,7 @@ def _decode(
     pool: ThreadPoolExecutor,
     *,
     facts: Facts,
-    report: Callable[[int], None] | None,
+    report: Callable[[int], None],
 ) -> tuple[Places, dict[str, str]]:
     """Decode films into one new pack; return where each lies, and for the unreadable ones why; add to the facts."""
 
@@ -259,8 +259,7 @@ def _decode(
                         checksum = zlib.crc32(content, checksum)
                         opened.write(content)
                         packed.append(key)
-                if report is not None:
-                    report(len(packed) + len(unreadable))
+                report(len(packed) + len(unreadable))
         # Before the pack is there: a list without a pack says nothing, a pack without a list would lie there for ever.
         if packed:
             write_listing(pack, packed, facts, checksum=checksum)
@@ -278,8 +277,8 @@ def _recipe_name(spec: ImageSpec) -> str:
     return name if spec.equalise == "none" else f"{name}-{spec.equalise}"
 
 
-def _report(progress: Bar, n_before: int, n_films: int, n_done: int) -> None:
-    progress(n_before + n_done, n_films)
+def _report(progress: Bar | None, n_before: int, n_films: int, n_done: int) -> None:
+    tell(progress, n_before + n_done, n_films)
 
 
 def _slices(keys: list[str], length: int) -> list[list[str]]:
