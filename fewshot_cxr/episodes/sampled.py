@@ -155,15 +155,15 @@ class Episodes:
         """Return the protocol in plain values."""
         shots, masks = self.n_shot, {"may_support": self.may_support, "may_query": self.may_query}
         return {
-            "n_way": int(self.n_way),
+            "n_way": self.n_way,
             "n_shot": {name: int(n) for name, n in shots.items()} if isinstance(shots, Mapping) else int(shots),
-            "n_query": int(self.n_query),
+            "n_query": self.n_query,
             "n_outside": self._plan.n_outside,
-            "n_episodes": int(self.n_episodes),
-            "seed": int(self.seed),
+            "n_episodes": self.n_episodes,
+            "seed": self.seed,
             "prevalence": self.prevalence,
             "if_too_small": self.if_too_small,
-            "allow_patient_overlap": bool(self.allow_patient_overlap),
+            "allow_patient_overlap": self.allow_patient_overlap,
             "always": list(self.always),
             "never": list(self.never),
             **{f"n_{name}": None if mask is None else int(np.sum(mask)) for name, mask in masks.items()},
@@ -174,7 +174,7 @@ class Episodes:
     @cached_property
     def hash(self) -> str:
         """SHA-256 (hex) of all that decides the draws: equal hashes are identical episodes, film by film."""
-        protocol = {**self.to_json(), "seed": int(self.seed) % 2**64, "notes": []}
+        protocol = {**self.to_json(), "seed": self.seed % 2**64, "notes": []}
         is_choice = self.n_way < len(self._plan.pools)  # where all findings are in, none is more so than others
         protocol["always"], protocol["never"] = sorted(self.always) if is_choice else [], sorted(self.never)
         text = json.dumps(protocol, sort_keys=True)
