@@ -1,13 +1,11 @@
 import hashlib
 import hmac
 import os
-import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from pydicom import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian
+from made_dicom import content_of, dataset
 
 from fewshot_cxr.data import READERS, cache_films, find_films, read_dataset, verify_films, write_manifest
 from fewshot_cxr.data.dicom_header import AGE_TEXT
@@ -335,31 +333,9 @@ def test_real_masks(fscxr_data):
 
 
 def write_dicom(path, **elements):
-    header = Dataset()
-    header.file_meta, header.preamble = FileMetaDataset(), b"\0" * 128
-    header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    header.SOPClassUID = header.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
-    header.SOPInstanceUID = header.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
-    given = {
-        "PatientName": "DOE^JANE",
-        "PatientID": "MRN-4711",
-        "InstitutionName": "General Hospital",
-        "Manufacturer": "ACME",
-        "Rows": 4,
-        "Columns": 5,
-        "SamplesPerPixel": 1,
-        "PhotometricInterpretation": "MONOCHROME2",
-        "BitsAllocated": 8,
-        "BitsStored": 8,
-        "HighBit": 7,
-        "PixelRepresentation": 0,
-        "PixelData": np.arange(20, dtype=np.uint8).tobytes(),
-    }
+    whose = {"InstitutionName": "General Hospital", "Manufacturer": "ACME"}
     path.parent.mkdir(parents=True, exist_ok=True)
-    with warnings.catch_warnings(action="ignore"):  # some are wrong on purpose
-        for name, value in (given | elements).items():
-            setattr(header, name, value)
-        header.save_as(path, enforce_file_format=True)
+    path.write_bytes(content_of(dataset(np.arange(20, dtype=np.uint8).reshape(4, 5), **whose | elements)))
 
 
 @pytest.fixture
