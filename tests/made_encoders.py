@@ -18,6 +18,12 @@ SMALL = {  # smaller is quicker
     "efficientnet_attention": {"gate_width": 16},
     "vgg16": {"fc_width": 64},
 }
+TINY = {
+    "covidnet": {"width": 8},
+    "efficientnet_attention": {"gate_width": 8},
+    "resnet9": {"width": 8},
+    "vgg16": {"fc_width": 8},
+}
 DEEP = {"densenet121", "efficientnet_attention", "resnet50", "vgg16"}
 
 
@@ -26,10 +32,11 @@ def slow_if_deep(names: Iterable[str]) -> list[Any]:
     return [pytest.param(name, marks=[pytest.mark.slow] * (name in DEEP), id=name) for name in names]
 
 
-def make_images(n_images: int, size_px: int = 64, seed: int = 0) -> Tensor:
-    """Return soft clouds, float (n_images, 1, size_px, size_px), with mean about 0."""
+def make_images(n_images: int, size_px: int = 64, seed: int = 0, n_channels: int = 1) -> Tensor:
+    """Return soft clouds, float (n_images, n_channels, size_px, size_px), with mean about 0, the channels alike."""
     coarse = rand(n_images, 1, 6, 6, generator=TorchGenerator().manual_seed(seed))
-    return (functional.interpolate(coarse, size=size_px, mode="bilinear") - 0.5) / 0.25
+    clouds = (functional.interpolate(coarse, size=size_px, mode="bilinear") - 0.5) / 0.25
+    return clouds.repeat(1, n_channels, 1, 1)
 
 
 def settled_encoder(name: str, *, seed: int = 0, size_px: int = 64, **options: object) -> Encoder:
@@ -44,12 +51,11 @@ def settled_encoder(name: str, *, seed: int = 0, size_px: int = 64, **options: o
 def _settled(name: str, seed: int, size_px: int, given: tuple[tuple[str, object], ...]) -> Encoder:
     options = SMALL.get(name, {}) | dict(given)
     encoder = build_encoder(name, image_spec=ImageSpec(size_px=size_px), embedding_dim=8, seed=seed, **options)
-    settle(encoder, make_images(8, size_px))
-    return encoder
+    return settle(encoder, make_images(8, size_px))
 
 
-def settle(encoder: Encoder, images: Tensor) -> None:
-    """Give batch normalisation the statistics of these images and switch to eval mode."""
+def settle(encoder: Encoder, images: Tensor) -> Encoder:
+    """Give batch normalisation the statistics of these images, as training would, and switch to eval mode."""
     norms = [layer for layer in encoder.modules() if isinstance(layer, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
@@ -58,4 +64,4 @@ def settle(encoder: Encoder, images: Tensor) -> None:
         encoder.train()(images)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
-    encoder.eval()
+    return encoder.eval()

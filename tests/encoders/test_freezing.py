@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from made_encoders import slow_if_deep
+from made_encoders import TINY, slow_if_deep
 from torch import nn
 
 from fewshot_cxr.encoders import ENCODERS, build_encoder, load_encoder, save_encoder
@@ -18,12 +18,6 @@ TIMM = [
     "timm:test_mambaout",
     "timm:mobilenetv3_small_050",
 ]
-OPTIONS = {
-    "covidnet": {"width": 8},
-    "efficientnet_attention": {"gate_width": 8},
-    "resnet9": {"width": 8},
-    "vgg16": {"fc_width": 8},
-}
 # Stem and stages, then what follows them, the gates among it.
 N_BACKBONE_GROUPS = {
     "covidnet": 5,
@@ -39,7 +33,7 @@ N_BACKBONE_GROUPS = {
 
 
 def build(name, **options):
-    return build_encoder(name, image_spec=ImageSpec(size_px=64), **OPTIONS.get(name, {}), **options)
+    return build_encoder(name, image_spec=ImageSpec(size_px=64), **TINY.get(name, {}), **options)
 
 
 def train_a_step(encoder):

@@ -5,23 +5,18 @@ import copy
 import numpy as np
 import pytest
 import torch
+from made_encoders import TINY
 
 from fewshot_cxr.encoders import ENCODERS, build_encoder, load_encoder, load_head, load_weights, save_encoder
 from fewshot_cxr.image_spec import ImageSpec
 
 SMALL = ImageSpec(size_px=64)
 PER_PIXEL = ImageSpec(size_px=64, per_pixel=True)
-OPTIONS = {
-    "covidnet": {"width": 8},
-    "efficientnet_attention": {"gate_width": 8},
-    "resnet9": {"width": 8},
-    "vgg16": {"fc_width": 8},
-}
 HEAD = {"weight": torch.arange(6.0).view(2, 3), "bias": torch.tensor([0.5, -0.5])}
 
 
 def build(name="resnet9", spec=SMALL, **options):
-    return build_encoder(name, image_spec=spec, **OPTIONS[name], **options)
+    return build_encoder(name, image_spec=spec, **TINY[name], **options)
 
 
 def statistics(size_px=64):
@@ -61,7 +56,7 @@ def test_file_without_a_head_says_so(tmp_path):
         load_head(tmp_path / "other.safetensors")
 
 
-@pytest.mark.parametrize("name", sorted(set(ENCODERS) & set(OPTIONS)))
+@pytest.mark.parametrize("name", sorted(set(ENCODERS) & set(TINY)))
 def test_mean_image_is_subtracted(name):
     encoder = build(name, PER_PIXEL).eval()
     plain = build(name).eval()
