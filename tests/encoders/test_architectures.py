@@ -1,5 +1,7 @@
 """The published sizes of the three networks, their options, and a slow retelling of COVID-Net's sums."""
 
+from functools import cache
+
 import pytest
 import torch
 import torchvision
@@ -14,6 +16,7 @@ from fewshot_cxr.encoders import (
     EfficientNetAttention,
     ResNet9,
     build_encoder,
+    efficientnet_attention,
     load_encoder,
     save_encoder,
 )
@@ -21,11 +24,17 @@ from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.torch_seeding import seeded_torch, torch_generator
 
 RGB = ImageSpec(n_channels=3)
-PUBLISHED = {"head": "published", "batch_norm": False, "dropout": 0.5}
 
 
 def count(module):
     return sum(weight.numel() for weight in module.parameters())
+
+
+@cache
+def without_memory(name):
+    """An encoder whose weights have shapes and no values."""
+    with torch.device("meta"):
+        return build_encoder(name, image_spec=RGB, output="pooled")
 
 
 @pytest.mark.parametrize(
@@ -92,16 +101,15 @@ def test_covidnet_default_is_small():
     ],
 )
 def test_transfer_networks_have_the_published_sizes(name, n_outputs, has_bias, n_weights):
+    encoder = without_memory(name)
     with torch.device("meta"):
-        encoder = build_encoder(name, image_spec=RGB, output="pooled")
         head = nn.Linear(encoder.embedding_dim, n_outputs, bias=has_bias)
     assert count(encoder) + count(head) == n_weights
 
 
-@pytest.mark.parametrize("size_px", [224, 160])
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "densenet121"])
 @pytest.mark.slow
-def test_transfer_networks_are_those_of_torchvision(name, size_px):
+def test_transfer_networks_are_those_of_torchvision(name):
     with seeded_torch(0, "torchvision"):
         published = getattr(torchvision.models, name)(weights=None).eval()
     encoder = build_encoder(name, image_spec=RGB, embedding_dim=1000).eval()
@@ -109,22 +117,21 @@ def test_transfer_networks_are_those_of_torchvision(name, size_px):
     encoder.backbone.load_state_dict(state)
     classifier = published.classifier if name == "densenet121" else published.fc
     encoder.head.load_state_dict(classifier.state_dict())
-    images = torch.randn(1, 3, size_px, size_px, generator=torch_generator(0))
-    with torch.inference_mode():
-        torch.testing.assert_close(encoder(images), published(images))
+    for size_px in (224, 160):
+        images = torch.randn(1, 3, size_px, size_px, generator=torch_generator(0))
+        with torch.inference_mode():
+            torch.testing.assert_close(encoder(images), published(images))
 
 
 @pytest.mark.parametrize("name", ["densenet121", "resnet18", "resnet50", "vgg16"])
 def test_transfer_networks_start_from_the_weights_of_torchvision(name):
-    with torch.device("meta"):
-        config = build_encoder(name, image_spec=RGB).backbone.pretrained_cfg
+    config = without_memory(name).backbone.pretrained_cfg
     assert (config["architecture"], config["tag"]) == (name, "tv_in1k")
     assert config["mean"] == (0.485, 0.456, 0.406)
 
 
-@pytest.mark.parametrize("size_px", [224, 256, 96])
 @pytest.mark.slow
-def test_vgg16_is_that_of_torchvision(size_px):
+def test_vgg16_is_that_of_torchvision():
     width = 16  # of 4096 weights a row there are too many for a test
     encoder = build_encoder("vgg16", image_spec=RGB, fc_width=width, embedding_dim=10).eval()
     with torch.device("meta"):
@@ -139,15 +146,17 @@ def test_vgg16_is_that_of_torchvision(size_px):
         layer.weight.data = state[f"pre_logits.{own}.weight"].flatten(1)
         layer.bias.data = state[f"pre_logits.{own}.bias"]
     classifier[6].load_state_dict(encoder.head.state_dict())
-    images = torch.randn(1, 3, size_px, size_px, generator=torch_generator(0))
-    with torch.inference_mode():
-        torch.testing.assert_close(encoder(images), published.eval()(images))
+    for size_px in (224, 256, 96):
+        images = torch.randn(1, 3, size_px, size_px, generator=torch_generator(0))
+        with torch.inference_mode():
+            torch.testing.assert_close(encoder(images), published.eval()(images))
     drops = [layer.p for layer in classifier if isinstance(layer, nn.Dropout)]
     assert drops == [encoder.backbone.pre_logits.drop.p, encoder.dropout.p] == [0.5, 0.5]
 
 
 def test_covidnet_published_head_takes_one_size():
-    encoder = CovidNet(ImageSpec(size_px=70), width=8, embedding_dim=5, **PUBLISHED).eval()
+    options = COVIDNET_PRESETS["siamese-covid-net"] | {"width": 8, "embedding_dim": 5}
+    encoder = CovidNet(ImageSpec(size_px=70), **options).eval()
     assert encoder(torch.rand(2, 1, 70, 70)).shape == (2, 5)
     assert encoder(torch.rand(2, 1, 70, 70)).min() >= 0  # the last layer is a ReLU, as published
     message = (
@@ -199,6 +208,18 @@ def test_attention_default_is_small():
     assert count(EfficientNetAttention()) == pytest.approx(7.9e6, rel=0.01)
 
 
+@pytest.fixture(scope="module")
+def backbone():
+    return efficientnet_attention.create_backbone("efficientnet_b0", ImageSpec(), pretrained=False)
+
+
+@pytest.fixture
+def one_backbone(backbone, monkeypatch):
+    """The encoders of a test have one backbone, which takes longer to make than the gates that are looked at."""
+    monkeypatch.setattr(efficientnet_attention, "create_backbone", lambda *_, **__: backbone)
+
+
+@pytest.mark.usefixtures("one_backbone")
 @pytest.mark.parametrize("gate_stride", [1, 3])
 @pytest.mark.parametrize("normalisation", sorted(NORMALISATIONS))
 @pytest.mark.slow
@@ -241,6 +262,7 @@ def stage_and_last(n_channels, seed=0):
     return [torch.randn(size, generator=generator, requires_grad=True) for size in sizes]
 
 
+@pytest.mark.usefixtures("one_backbone")
 @pytest.mark.parametrize("normalisation", sorted(NORMALISATIONS))
 @pytest.mark.parametrize("gate_stride", [1, 3])
 def test_places_that_a_gate_sees(gate_stride, normalisation):
@@ -260,6 +282,7 @@ def test_places_that_a_gate_sees(gate_stride, normalisation):
                 assert not is_seen[:, 6].any()
 
 
+@pytest.mark.usefixtures("one_backbone")
 def test_published_gate_shuts_one_place_of_four():
     options = PUBLISHED_GATES | {"gate_width": 8}
     encoder = build_encoder("efficientnet_attention", image_spec=ImageSpec(size_px=224), **options)
@@ -276,6 +299,7 @@ def test_published_gate_shuts_one_place_of_four():
         torch.testing.assert_close(weights.sum((2, 3)), torch.full((2, 1), 12.25))
 
 
+@pytest.mark.usefixtures("one_backbone")
 def test_published_aggregation_sums_what_the_gates_pass():
     encoder = build_encoder("efficientnet_attention", gate_width=8, aggregation="sum")
     features = torch.rand(2, 1792, 7, 7)
@@ -283,6 +307,7 @@ def test_published_aggregation_sums_what_the_gates_pass():
     torch.testing.assert_close(encoder.pool(features), expected)
 
 
+@pytest.mark.usefixtures("one_backbone")
 @pytest.mark.parametrize("options", [{}, PUBLISHED_GATES])
 @pytest.mark.parametrize("normalisation", sorted(NORMALISATIONS))
 def test_gate_passes_a_constant_map(normalisation, options):
@@ -298,6 +323,7 @@ def test_gate_passes_a_constant_map(normalisation, options):
         torch.testing.assert_close(weights, weights[:, :, :1, :1].expand_as(weights))
 
 
+@pytest.mark.usefixtures("one_backbone")
 @pytest.mark.parametrize(("normalisation", "value"), [("sigmoid", 3), ("mean", 3), ("range", 3), ("softmax", 10)])
 def test_gates_begin_open(normalisation, value):
     encoder = EfficientNetAttention(normalisation=normalisation, gate_width=8)
