@@ -370,6 +370,7 @@ def test_blocks_of_no_sense_are_refused(tmp_path, first, size, message):
             source.block(first, size)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_episodes(tmp_path):
     films = make_films()
     peaks = []

@@ -46,6 +46,7 @@ def test_any_batch_size_is_balanced_and_repeats_no_film(sizes, batch_size):
             assert len(batch) == batch_size
 
 
+@pytest.mark.slow
 @given(
     films=st.lists(st.tuples(st.integers(-3, 6), st.integers(0, 20)), min_size=1, max_size=80),
     sizes=st.tuples(st.integers(2, 40), st.none() | st.integers(1, 6), st.none() | st.integers(1, 9)),

@@ -86,6 +86,7 @@ def test_no_pair_comes_again_before_all_of_its_group_have_come():
         assert max(counted.values()) - min(counted.values()) <= 1
 
 
+@pytest.mark.slow
 def test_all_pairs_are_equally_likely():
     sampler, class_ids, _ = make((6, 6), films_per_patient=2, batch_size=4, n_batches=1)
     same, different = Counter(), Counter()
