@@ -38,6 +38,16 @@ def fit_on_exemplars(
         if len(set(classes[kept])) == len(set(classes)):
             found.append(decide(vectors[kept], labels[kept], vectors[asked]).double())
             true.append(labels[asked])
-    if not found or not float(torch.cat(found).std(dim=-1, correction=0).mean()) > 0:
+    return temperature_of(found, true)
+
+
+def temperature_of(distances: list[Tensor], labels: list[Tensor]) -> float | None:
+    """Fit a temperature on films that were decided some at a time; None: there are none, or the distances tell nothing.
+
+    Args:
+        distances: to each class, float, shape (n, n_way) each.
+        labels: the true class of these films, int64, shape (n,) each.
+    """
+    if not distances or not float(torch.cat(distances).std(dim=-1, correction=0).mean()) > 0:
         return None
-    return fit_temperature(torch.cat(found), torch.cat(true), is_smoothed=True)
+    return fit_temperature(torch.cat(distances), torch.cat(labels), is_smoothed=True)

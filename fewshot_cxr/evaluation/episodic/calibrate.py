@@ -8,6 +8,7 @@ import torch
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.episodes import Episodes, EpisodeSource
 from fewshot_cxr.evaluation.episodic.film_rule import FilmRule
+from fewshot_cxr.inference.support_temperature import temperature_of
 from fewshot_cxr.metrics import fit_temperature
 
 _N_EPISODES = 200
@@ -40,9 +41,7 @@ def fit_on_supports(rule: FilmRule, episodes: EpisodeSource) -> float | None:
                 rows, asked = part.support[is_alone][:, kept], part.support[is_alone][:, [place]]
                 found.append(rule.decide(rows, torch.from_numpy(labels[kept]), asked)[:, 0].cpu().double())
                 true.append(torch.full((len(rows),), int(labels[place])))
-    if not found or not float(torch.cat(found).std(dim=-1, correction=0).mean()) > 0:
-        return None
-    return fit_temperature(torch.cat(found), torch.cat(true), is_smoothed=True)
+    return temperature_of(found, true)
 
 
 def fit_on_episodes(films: Embeddings, rule: FilmRule, episodes: EpisodeSource) -> float:

@@ -5,14 +5,13 @@ from datetime import date
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.inference.bank.calibration import Calibration
 from fewshot_cxr.inference.bank.conformal import check_rule, strangeness, worst_of_patients
 from fewshot_cxr.inference.bank.coverage import check_level
 from fewshot_cxr.inference.deciding import Decider
-from fewshot_cxr.metrics import fit_temperature
+from fewshot_cxr.inference.support_temperature import temperature_of
 
 EXCHANGEABLE = ("all", "random")
 """Ways to choose exemplars that treat every patient alike, so that those to come are as strange as those chosen."""
@@ -111,7 +110,7 @@ def calibrate_on_films(
         date=today or date.today().isoformat(),
         level=level,
         confidence=confidence,
-        temperature=_temperature(distances, labels),
+        temperature=temperature_of([distances], [torch.from_numpy(labels)]),
         patients=_counts(decider, labels, patients),
         films=_counts(decider, labels),
         scores=dict(zip(decider.findings, own, strict=True)),
@@ -170,9 +169,3 @@ def _counts(decider: Decider, labels: np.ndarray, patients: np.ndarray | None = 
         rows = labels == label
         counts[name] = int(rows.sum()) if patients is None else len(np.unique(patients[rows]))
     return counts
-
-
-def _temperature(distances: Tensor, labels: np.ndarray) -> float | None:
-    if not distances.std(dim=-1, correction=0).mean() > 0:
-        return None
-    return fit_temperature(distances, torch.from_numpy(labels), is_smoothed=True)
