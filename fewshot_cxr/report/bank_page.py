@@ -60,9 +60,7 @@ def _worth_sections(bank: SupportBank) -> tuple[Section, ...]:
     called = [one for one in bank.grounds.called if all(n > 0 for n in one.n_patients)]
     if calibration is None or not called:
         return ()
-    n_all = sum(calibration.patients.values())
-    prior = {name: n / n_all for name, n in calibration.patients.items()}
-    pictures = tuple(filter(None, (_curve(one, prior) for one in called[:_MOST_CURVES])))
+    pictures = tuple(filter(None, (_curve(one, calibration.prior) for one in called[:_MOST_CURVES])))
     told = [
         "A film is called the finding that is nearest to it, without abstaining. PPV is the share of those called a "
         "finding who have it, NPV the share of the others who do not. The other findings keep the proportions of the "

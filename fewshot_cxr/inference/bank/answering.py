@@ -127,8 +127,7 @@ class Grounds:
         """
         if self.calibration is None:
             raise ValueError("a prevalence reweights probabilities, and the bank has none: calibrate it")
-        n_all = sum(self.calibration.patients.values())
-        prior = {name: n / n_all for name, n in self.calibration.patients.items()}
+        prior = self.calibration.prior
         whole = complete_prevalence(stated, prior)
         return Prevailing(prior, whole, {one.finding: predictive_values(one, whole) for one in self.called})
 

@@ -62,6 +62,12 @@ class Calibration:
         """Patients of a finding from which it has a threshold of its own."""
         return fewest_patients(self.level) if self.confidence is None else patients_needed(self.level, self.confidence)
 
+    @property
+    def prior(self) -> dict[str, float]:
+        """Finding -> its share among the calibration's patients, each counted once for each finding."""
+        n_all = sum(self.patients.values())
+        return {name: n / n_all for name, n in self.patients.items()}
+
     def has_own_threshold(self, finding: str) -> bool:
         """Whether a finding has patients enough by itself; else those of all findings are taken together."""
         return self.patients[finding] >= self.fewest
