@@ -9,6 +9,7 @@ import numpy as np
 
 from fewshot_cxr._checks import check_form
 from fewshot_cxr.data.film_marks import FilmMarks
+from fewshot_cxr.inference.bank.conformal import worst_of_patients
 from fewshot_cxr.inference.bank.neighbourhood import Neighbourhood
 from fewshot_cxr.metrics import Estimate, wilson_interval
 from fewshot_cxr.patient_ids import patient_codes
@@ -167,18 +168,6 @@ def reason_of(marks: FilmMarks, *, is_far: bool) -> str | None:
     if marks.is_strange or (is_far and not marks.is_frontal):
         return NOT_A_FILM
     return UNKNOWN if is_far else None
-
-
-def worst_of_patients(distances: np.ndarray, patients: np.ndarray) -> np.ndarray:
-    """Return the largest distance of each patient, float64, shape (n_patients,).
-
-    Args:
-        distances: of films, shape (n,).
-        patients: of the films, as `patient_codes` numbers them.
-    """
-    worst = np.full(int(patients.max()) + 1, -np.inf)
-    np.maximum.at(worst, patients, distances)
-    return worst
 
 
 def _rank(n: int, rate: float) -> int:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from fewshot_cxr.data.film_marks import FilmMarks
-from fewshot_cxr.inference.bank.abstaining import REASONS, Thresholds, worst_of_patients
+from fewshot_cxr.inference.bank.abstaining import REASONS, Thresholds
+from fewshot_cxr.inference.bank.conformal import worst_of_patients
 from fewshot_cxr.inference.bank.neighbourhood import Neighbourhood
 
 FRONTAL = FilmMarks(span=200, plain=0.1, chest=0.6, spine=0.9, flat=0.1, detail=0.1, negative_spine=0.2)
@@ -127,10 +128,6 @@ def test_copies_of_each_other_are_no_measure():
     features = np.r_[np.ones((6, 3)), [[2.0, 2, 2]]]
     with pytest.raises(ValueError, match=r"^the exemplars are copies of each other: no distance can be called far$"):
         Thresholds.fit(Neighbourhood(features, np.arange(7)))
-
-
-def test_a_patient_counts_by_the_film_that_lies_farthest():
-    assert worst_of_patients(np.array([1.0, 3.0, 2.0, 0.5]), np.array([0, 1, 0, 1])).tolist() == [2.0, 3.0]
 
 
 def test_the_threshold_is_the_quantile_over_patients():
