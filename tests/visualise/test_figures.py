@@ -5,6 +5,7 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib import _pylab_helpers
+from seen_figures import assert_nothing_leaves, words
 
 from fewshot_cxr.visualise import (
     THEMES,
@@ -72,11 +73,6 @@ DRAWN = {
 }
 
 
-def words(figure):
-    """Every visible text of a figure, ticks included."""
-    return [text.get_text() for text in figure.findobj(matplotlib.text.Text) if text.get_text() and text.get_visible()]
-
-
 def pixels(figure):
     buffer = io.BytesIO()
     figure.savefig(buffer, format="rgba", dpi=60)
@@ -100,15 +96,6 @@ def test_a_figure_keeps_the_contract(name, theme):
 @pytest.mark.parametrize("name", sorted(DRAWN))
 def test_a_title_is_not_needed(name):
     assert "T" not in words(DRAWN[name](title=""))
-
-
-def assert_nothing_leaves(figure):
-    around = figure.get_tightbbox()
-    width, height = figure.get_size_inches()
-    assert around.x0 >= -0.01
-    assert around.y0 >= -0.01
-    assert around.x1 <= width + 0.01
-    assert around.y1 <= height + 0.01
 
 
 @pytest.mark.parametrize("name", sorted(DRAWN))

@@ -1,6 +1,6 @@
-import matplotlib
 import numpy as np
 import pytest
+from seen_figures import words
 
 from fewshot_cxr.visualise import THEMES, FocusBar, deletion_figure, focus_figure
 
@@ -10,10 +10,6 @@ ROWS = (
     FocusBar("normal", None, None, 0.3, 3),
 )
 CURVES = {"by heat": np.array([[1.0, 0.5, 0.0], [2.0, 0.5, 0.0]]), "at random": np.array([[1.0, 0.8, 0.0]])}
-
-
-def words(figure):
-    return [text.get_text() for text in figure.findobj(matplotlib.text.Text) if text.get_text() and text.get_visible()]
 
 
 @pytest.mark.parametrize("theme", sorted(THEMES))

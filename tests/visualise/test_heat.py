@@ -1,9 +1,9 @@
 import warnings
 
-import matplotlib
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
+from seen_figures import assert_nothing_leaves, words
 
 from fewshot_cxr.visualise import THEMES, HeatTile, heat_figure, heat_sheet_figure
 
@@ -15,17 +15,6 @@ LUNGS = PATCH > 0
 LOWEST = "\N{MINUS SIGN}100 %"
 EVERYWHERE = "the same\neverywhere"
 FLAT = np.zeros((SIDE, SIDE), dtype=np.float32)
-
-
-def words(figure):
-    return [text.get_text() for text in figure.findobj(matplotlib.text.Text) if text.get_text() and text.get_visible()]
-
-
-def assert_nothing_leaves(figure):
-    around, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
-    assert min(around.x0, around.y0) >= -0.01
-    assert around.x1 <= width + 0.01
-    assert around.y1 <= height + 0.01
 
 
 def layer(axes, place):

@@ -1,16 +1,12 @@
-import matplotlib
 import numpy as np
 import pytest
+from seen_figures import assert_nothing_leaves, words
 
 from fewshot_cxr.visualise import THEMES, NeighbourRow, neighbours_figure
 
 FILM = np.arange(30 * 20, dtype=np.uint16).reshape(30, 20).astype(np.uint8)
 NEAR = ((FILM, "effusion", 0.5), (FILM, "normal", 0.75), (FILM, "effusion", 0.75))
 ROW = NeighbourRow(FILM, "films/a.png", "effusion", NEAR)
-
-
-def words(figure):
-    return [text.get_text() for text in figure.findobj(matplotlib.text.Text) if text.get_text() and text.get_visible()]
 
 
 @pytest.mark.parametrize("theme", sorted(THEMES))
@@ -32,11 +28,7 @@ def test_a_finding_is_told_by_frame_and_mark_and_not_by_colour_alone():
 def test_long_names_stay_in_the_figure():
     finding = "peripheral_ground_glass_opacity_with_crazy_paving"
     row = NeighbourRow(FILM, "a/" * 40, finding, [(FILM, finding, 123.456)] * 6)
-    figure = neighbours_figure([row] * 3)
-    around, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
-    assert min(around.x0, around.y0) >= -0.01
-    assert around.x1 <= width + 0.01
-    assert around.y1 <= height + 0.01
+    assert_nothing_leaves(neighbours_figure([row] * 3))
 
 
 @pytest.mark.parametrize(

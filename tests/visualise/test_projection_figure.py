@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from matplotlib import _pylab_helpers
 from matplotlib.collections import PathCollection
+from seen_figures import words
 
 from fewshot_cxr.visualise.groups import mark_looks
 from fewshot_cxr.visualise.projection import project
@@ -14,10 +15,6 @@ from fewshot_cxr.visualise.style import THEMES, Figure
 VECTORS = np.random.default_rng(0).standard_normal((40, 6))
 PLANE = project(VECTORS, method="pca")
 FINDINGS = ["covid19", "normal", "normal", "effusion"] * 10
-
-
-def words(figure):
-    return [text.get_text() for text in figure.findobj(matplotlib.text.Text) if text.get_text() and text.get_visible()]
 
 
 def legends(figure):

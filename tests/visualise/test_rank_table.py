@@ -1,6 +1,7 @@
 import matplotlib
 import numpy as np
 import pytest
+from seen_figures import words
 
 from fewshot_cxr.visualise import THEMES, rank_table_figure
 
@@ -13,10 +14,6 @@ MEANS = {"c": 6.0, "a": 8 / 3, "b": 2.0}
 def shown(figure):
     """The exemplars' axes: (title, label) of each, in order, after the film that was asked."""
     return [(axes.get_title(loc="left"), axes.get_xlabel()) for axes in figure.axes[1:-1] if axes.images]
-
-
-def words(figure):
-    return [text.get_text() for text in figure.findobj(matplotlib.text.Text) if text.get_text() and text.get_visible()]
 
 
 def test_exemplars_stand_in_order_of_distance_and_ties_share_a_rank():

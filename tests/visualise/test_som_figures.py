@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from matplotlib import _pylab_helpers
 from matplotlib.collections import PathCollection
+from seen_figures import words
 
 from fewshot_cxr.visualise.som import Som, cell_distances, train_som
 from fewshot_cxr.visualise.som_figures import som_distance_figure, som_hits_figure
@@ -14,10 +15,6 @@ DRAWN = {
     "hits": lambda **how: som_hits_figure(SOM, FINDINGS, **how),
     "distances": lambda **how: som_distance_figure(SOM, **how),
 }
-
-
-def words(figure):
-    return [text.get_text() for text in figure.findobj(matplotlib.text.Text) if text.get_text() and text.get_visible()]
 
 
 def sentences(figure):

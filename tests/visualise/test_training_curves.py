@@ -1,7 +1,7 @@
 import math
 
-import matplotlib
 import pytest
+from seen_figures import words
 
 from fewshot_cxr.visualise import learning_curves_figure
 
@@ -12,10 +12,6 @@ HISTORY = [
 ]
 MORE = {"val_loss": 0.7, "accuracy": 0.9, "val_balanced_accuracy": 0.6, "val_auroc": 0.8}
 FULL = [row | MORE for row in HISTORY]
-
-
-def words(figure):
-    return [text.get_text() for text in figure.findobj(matplotlib.text.Text) if text.get_text() and text.get_visible()]
 
 
 def stars(axes):
