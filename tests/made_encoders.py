@@ -12,6 +12,8 @@ from torch.nn import functional
 
 from fewshot_cxr.encoders import Encoder, build_encoder
 from fewshot_cxr.image_spec import ImageSpec
+from fewshot_cxr.objectives import LinearHead
+from fewshot_cxr.torch_seeding import seeded_torch
 
 SMALL = {  # smaller is quicker
     "covidnet": {"width": 32},
@@ -37,6 +39,12 @@ def make_images(n_images: int, size_px: int = 64, seed: int = 0, n_channels: int
     coarse = rand(n_images, 1, 6, 6, generator=TorchGenerator().manual_seed(seed))
     clouds = (functional.interpolate(coarse, size=size_px, mode="bilinear") - 0.5) / 0.25
     return clouds.repeat(1, n_channels, 1, 1)
+
+
+def made_head(n_classes: int = 3) -> LinearHead:
+    """Return a head for the embeddings of `settled_encoder`, the same each time."""
+    with seeded_torch(0, "test-head"):
+        return LinearHead(8, n_classes)
 
 
 def settled_encoder(name: str, *, seed: int = 0, size_px: int = 64, **options: object) -> Encoder:

@@ -3,22 +3,15 @@
 import numpy as np
 import pytest
 import torch
-from made_encoders import make_images, settled_encoder, slow_if_deep
+from made_encoders import made_head, make_images, settled_encoder, slow_if_deep
 from torch import nn
 from torch.nn import functional
 
 from fewshot_cxr.encoders import PUBLISHED_GATES, Encoder
 from fewshot_cxr.explain import ClassScore, Similarity, class_activation_map, grad_cam
 from fewshot_cxr.image_spec import ImageSpec
-from fewshot_cxr.objectives import LinearHead
-from fewshot_cxr.torch_seeding import seeded_torch
 
 AVERAGING = slow_if_deep(["covidnet", "densenet121", "efficientnet_attention", "resnet18", "resnet50"])
-
-
-def made_head(n_classes=3, dim=8):
-    with seeded_torch(0, "test-head"):
-        return LinearHead(dim, n_classes)
 
 
 def score_of_nothing(encoder, target, n_films):

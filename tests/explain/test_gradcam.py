@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from made_encoders import DEEP, make_images, settle, settled_encoder, slow_if_deep
+from made_encoders import DEEP, made_head, make_images, settle, settled_encoder, slow_if_deep
 from scipy.stats import spearmanr
 from torch import nn
 from torch.nn import functional
@@ -15,8 +15,7 @@ from torch.nn import functional
 from fewshot_cxr.encoders import ENCODERS, build_encoder
 from fewshot_cxr.explain import ClassScore, Difference, ExemplarSimilarity, Similarity, grad_cam, map_layers, pair_maps
 from fewshot_cxr.image_spec import ImageSpec
-from fewshot_cxr.objectives import LinearHead
-from fewshot_cxr.torch_seeding import seeded_torch, torch_generator
+from fewshot_cxr.torch_seeding import torch_generator
 
 NAMES = slow_if_deep([*sorted(ENCODERS), "timm:test_vit", "timm:test_mambaout"])
 # Layers before which, or behind which, timm works in place, and one in the midst of each of the others.
@@ -32,11 +31,6 @@ INNER = {
     "covidnet": ["backbone.4.upper"],
     "efficientnet_attention": ["backbone.bn2"],
 }
-
-
-def made_head(n_classes=3, dim=8, seed=0):
-    with seeded_torch(seed, "test-head"):
-        return LinearHead(dim, n_classes)
 
 
 def double_score(class_id):
