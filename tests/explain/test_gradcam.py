@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from made_encoders import DEEP, made_head, make_images, settle, settled_encoder, slow_if_deep
+from made_encoders import made_head, make_images, settle, settled_encoder, slow_if_deep
 from scipy.stats import spearmanr
 from torch import nn
 from torch.nn import functional
@@ -150,14 +150,7 @@ def test_heat_is_the_measured_rise_of_the_score(name):
     assert_heat_is_the_rise(encoder, make_images(1).double(), double_score(1), "features")
 
 
-@pytest.mark.parametrize(
-    ("name", "layer"),
-    [
-        pytest.param(name, layer, marks=[pytest.mark.slow] * (name in DEEP))
-        for name, layers in INNER.items()
-        for layer in layers
-    ],
-)
+@pytest.mark.parametrize(("name", "layer"), [(name, layer) for name, layers in INNER.items() for layer in layers])
 @pytest.mark.slow
 def test_heat_of_an_inner_layer_is_the_measured_rise_of_the_score(name, layer):
     images = make_images(1, size_px=32 if name in ("vgg16", "resnet9") else 64).double()
