@@ -39,7 +39,8 @@ class BiasCorrected:
         Args:
             distances: smaller is closer, shape (n, n_way).
         """
-        return _softmax(np.asarray(self.biases) - np.asarray(distances, dtype=np.float64) / self.temperature)
+        logits = np.asarray(self.biases) - np.asarray(distances, dtype=np.float64) / self.temperature
+        return np.asarray(scipy.special.softmax(logits, axis=1))
 
 
 def fit_bias_corrected(films: ScoredFilms) -> BiasCorrected:
@@ -88,7 +89,7 @@ def parameter_probabilities(parameters: np.ndarray, distances: np.ndarray) -> np
         parameters: as `fit_parameters` returns them.
         distances: in the same unit, shape (n, n_way).
     """
-    return _softmax(np.array([0.0, *parameters[1:]]) - parameters[0] * distances)
+    return np.asarray(scipy.special.softmax(np.array([0.0, *parameters[1:]]) - parameters[0] * distances, axis=1))
 
 
 def fit_parameters(
@@ -125,8 +126,3 @@ def fit_parameters(
     start = np.array([1.0] + [0.0] * (n_way - 1)) if start is None else start
     found = scipy.optimize.minimize(cost, start, jac=True, method="BFGS", options={"gtol": 1e-5 * weights.sum()})
     return np.asarray(found.x)
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
