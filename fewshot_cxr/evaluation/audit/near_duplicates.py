@@ -54,7 +54,6 @@ def near_duplicates(
     hashes: np.ndarray,
     small_films: np.ndarray,
     *,
-    max_hamming: int = 10,
     min_correlation: float = MIN_CORRELATION,
     n_workers: int | None = None,
     progress: Bar | None = None,
@@ -66,7 +65,6 @@ def near_duplicates(
     Args:
         hashes: uint64, shape (n, 2), of `fingerprint`.
         small_films: of `fingerprint`, uint8, shape (n, 64, 64), in memory or mapped from a file.
-        max_hamming: bits in which two hashes may differ, 0..64.
         min_correlation: of the small films after registration.
         n_workers: threads that correlate; None: one for each processor.
         progress: called with (candidates looked at, candidates in all).
@@ -76,12 +74,12 @@ def near_duplicates(
         chained, not paired each with each.
 
     Raises:
-        ValueError: as many hashes as films are needed, or `max_hamming` out of range.
+        ValueError: as many hashes as films are needed.
     """
     if len(hashes) != len(small_films):
         raise ValueError(f"each film needs its hash, got {len(hashes)} hashes of {len(small_films)} small films")
     check_at_least(min_correlation, -1, "min_correlation")
-    pairs, hamming = candidate_pairs(hashes, max_hamming=max_hamming)
+    pairs, hamming = candidate_pairs(hashes)
     found, n_done, work = [], 0, partial(_confirm_part, small_films, pairs)
     for rows, correlations in in_order(work, _parts(pairs), n_workers or n_processors()):
         for place in np.flatnonzero(correlations >= min_correlation):
