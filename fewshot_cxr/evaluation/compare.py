@@ -49,10 +49,8 @@ def compare_results(first: Result, second: Result, *, names: tuple[str, str] = (
             f"compare: {names[0]} is a result of {COMMANDS[first.kind]} and {names[1]} one of {COMMANDS[second.kind]}; "
             "compare two of one kind"
         )
-    notes, warnings = (
-        [],
-        [f"{name}: {text}" for name, one in zip(names, (first, second), strict=True) for text in one.warnings],
-    )
+    notes = []
+    warnings = [f"{name}: {text}" for name, one in zip(names, (first, second), strict=True) for text in one.warnings]
     if first.episodes is not None and second.episodes is not None:
         _check_same_episodes(first, second, names)
         rows, common_hash = episode_differences(first, second), first.episodes.episodes_hash

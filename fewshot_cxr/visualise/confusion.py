@@ -76,10 +76,8 @@ def _draw_cells(axes: Axes, counts: np.ndarray, colours: Theme, *, font_size: fl
         colour = max(colours.ink, colours.paper, key=lambda text: contrast_ratio(text, shade))
         place: dict[str, Any] = {"ha": "center", "color": colour}
         if totals[row]:
-            share, weight = (
-                f"{100 * shares[row, column]:.{0 if is_wide else 1}f}",
-                "bold" if row == column else "normal",
-            )
+            share = f"{100 * shares[row, column]:.{0 if is_wide else 1}f}"
+            weight = "bold" if row == column else "normal"
             axes.text(column, row - 0.04, share, va="bottom", fontsize=font_size, fontweight=weight, **place)
         else:
             axes.text(column, row - 0.04, "unknown", va="bottom", fontsize=small, **place)

@@ -64,10 +64,8 @@ def bank_counts(table: ExemplarTable) -> list[FindingCounts]:
     for name in sorted(set(table.findings)):
         rows = [row for row, one in enumerate(table.findings) if one == name]
         known = [row for row in rows if table.has_patient[row]]
-        patients, sources = (
-            {table.people[row] for row in known},
-            Counter(table.sources[row] or "unknown" for row in rows),
-        )
+        patients = {table.people[row] for row in known}
+        sources = Counter(table.sources[row] or "unknown" for row in rows)
         found.append(FindingCounts(name, len(rows), len(patients), len(rows) - len(known), dict(sources)))
     return found
 
