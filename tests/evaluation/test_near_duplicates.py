@@ -1,5 +1,6 @@
 import csv
 import re
+from functools import cache
 from io import BytesIO
 
 import numpy as np
@@ -27,6 +28,7 @@ def registered_correlation(a, b):
     return float(registered_correlations(np.stack([a, b]), np.array([[0, 1]]))[0])
 
 
+@cache
 def draw(patient, film=0, source="hospital_a"):
     return draw_film("normal", seed=0, patient=patient, film=film, source=source, size_px=SIZE_PX)
 
