@@ -148,7 +148,7 @@ def _warnings(
     if plan.episodes.to_json().get("allow_patient_overlap"):
         told.append(OVERLAP)
     if rule in TRANSDUCTIVE:
-        told.append("transductive: the rule saw all queries of an episode at once; one film alone is scorerd otherwise")
+        told.append("transductive: the rule saw all queries of an episode at once; one film alone is scored otherwise")
     if rule in EVEN and plan.episodes.to_json().get("prevalence") == "natural":
         told.append(f"{rule} expects as many queries of each finding, which these episodes do not have")
     names = films.class_names
