@@ -12,3 +12,14 @@ def run(*arguments):
         with pytest.raises(SystemExit) as stop:
             app.main()
     return stop.value.code
+
+
+def failure(capsys, code, arguments, words):
+    """Call `fscxr`, and insist on the exit code and on one line of error, with these words; return the line."""
+    capsys.readouterr()
+    assert run(*arguments) == code
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "error: " in line]
+    assert line.startswith("fscxr: error: ")
+    for word in words:
+        assert word in line
+    return line

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from command_line import run
+from command_line import failure, run
 from PIL import Image
 from pydicom import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
@@ -37,16 +37,6 @@ def train(folder, name, *more, data="split.csv"):
 def evaluate(folder, *more, data="split.csv"):
     counts = ("--n-shot", 1, "--n-query", 1, "--n-episodes", 20)
     return run("episode-eval", "--checkpoint", folder / "run", "--data", folder / data, *counts, *more)
-
-
-def failure(capsys, code, arguments, words):
-    """Run, and insist on one line of error with these words and on the exit code."""
-    capsys.readouterr()
-    assert run(*arguments) == code
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("fscxr: error: ")]
-    assert len(lines) == 1
-    for word in words:
-        assert word in lines[0]
 
 
 def test_split_writes_a_manifest_that_is_read_back(place, capsys, tmp_path):

@@ -5,7 +5,7 @@ import json
 import shutil
 
 import pytest
-from command_line import run
+from command_line import failure, run
 
 from fewshot_cxr.cli.results import show_warnings
 from fewshot_cxr.data.synthetic import make_synthetic
@@ -48,11 +48,7 @@ def fail(place, capsys):
 
     def call(*more, words, code=2, data="split.csv"):
         arguments = ("--checkpoint", place / "run", "--data", place / data, "--split", "test")
-        assert run("episode-eval", *arguments, *more) == code
-        lines = [line for line in capsys.readouterr().err.splitlines() if "error: " in line]
-        assert len(lines) == 1
-        for word in words:
-            assert word in lines[0]
+        failure(capsys, code, ("episode-eval", *arguments, *more), words)
 
     return call
 

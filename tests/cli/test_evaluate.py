@@ -3,7 +3,7 @@ import json
 
 import pytest
 from click.testing import CliRunner
-from command_line import run
+from command_line import failure, run
 
 from fewshot_cxr.cli.compare import command as compare
 from fewshot_cxr.cli.evaluate import command as evaluate
@@ -33,16 +33,6 @@ def place(tmp_path_factory):
 
 def judge(place, *more):
     return run("evaluate", "--checkpoint", place / "run", "--data", place / "split.csv", *more)
-
-
-def failure(capsys, code, arguments, words):
-    """Run, and insist on one line of error with these words and on the exit code."""
-    capsys.readouterr()
-    assert run(*arguments) == code
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("fscxr: error: ")]
-    assert len(lines) == 1
-    for word in words:
-        assert word in lines[0]
 
 
 def rows_of(place):

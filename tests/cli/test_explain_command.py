@@ -4,7 +4,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from command_line import run
+from command_line import failure, run
 
 from fewshot_cxr.data import split_by_patient, write_manifest
 from fewshot_cxr.data.synthetic import make_synthetic
@@ -42,14 +42,8 @@ def place(tmp_path_factory):
     return folder
 
 
-def failure(capsys, code, arguments, *words):
-    """Run, and insist on one line of error with these words and on the exit code."""
-    capsys.readouterr()
-    assert run("explain", *arguments) == code
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("fscxr: error: ")]
-    assert len(lines) == 1
-    for word in words:
-        assert word in lines[0]
+def refused(capsys, code, arguments, *words):
+    failure(capsys, code, ("explain", *arguments), words)
 
 
 @pytest.mark.slow
@@ -70,7 +64,7 @@ def test_an_encoder_is_explained_with_masks_and_beside_another_run(place, capsys
     assert border["mean_second"] < border["mean_first"]
     assert result == json.loads((out / "focus_summary.json").read_text())
     assert (out / "versus.png").exists()
-    failure(capsys, 2, (*asked, *QUICK), "holds an explanation already: name another folder (--out)")
+    refused(capsys, 2, (*asked, *QUICK), "holds an explanation already: name another folder (--out)")
 
 
 @pytest.mark.slow
@@ -115,18 +109,18 @@ def test_what_cannot_be_explained_is_refused_in_one_line(place, capsys, tmp_path
     data = ("--data", place / "split.csv", "--out", tmp_path / "heat", *QUICK)
     run_folder, classifier = place / "run", place / "run.safetensors"
     by_run = ("--checkpoint", run_folder, *data)
-    failure(capsys, 2, data, "(--checkpoint) or a classifier (--classifier)")
-    failure(capsys, 2, (*by_run, "--classifier", classifier), "one of them")
+    refused(capsys, 2, data, "(--checkpoint) or a classifier (--classifier)")
+    refused(capsys, 2, (*by_run, "--classifier", classifier), "one of them")
     both = ("--classifier", classifier, "--rule", "prototype", *data)
-    failure(capsys, 2, both, "--rule does not go with --classifier")
-    failure(capsys, 2, (*by_run, "--split", "holdout"), "no film has the split 'holdout'")
-    failure(capsys, 2, (*by_run, "--split", "train"), "of one patient")
-    failure(capsys, 2, (*by_run, "--rule", "knn"), "--rule knn: fscxr explain takes mean_distance")
-    failure(capsys, 2, (*by_run, "--layer", "backbone.nowhere"), "no layer 'backbone.nowhere'", "features")
-    failure(capsys, 2, (*by_run, "--question", "finding:flu"), "no finding is called 'flu'", "(--question)")
-    failure(capsys, 2, (*by_run, "--overlays", "some"), "neither a number of 1 or more nor 'all'")
+    refused(capsys, 2, both, "--rule does not go with --classifier")
+    refused(capsys, 2, (*by_run, "--split", "holdout"), "no film has the split 'holdout'")
+    refused(capsys, 2, (*by_run, "--split", "train"), "of one patient")
+    refused(capsys, 2, (*by_run, "--rule", "knn"), "--rule knn: fscxr explain takes mean_distance")
+    refused(capsys, 2, (*by_run, "--layer", "backbone.nowhere"), "no layer 'backbone.nowhere'", "features")
+    refused(capsys, 2, (*by_run, "--question", "finding:flu"), "no finding is called 'flu'", "(--question)")
+    refused(capsys, 2, (*by_run, "--overlays", "some"), "neither a number of 1 or more nor 'all'")
     (tmp_path / "empty").mkdir()
-    failure(capsys, 4, (*by_run, "--masks", tmp_path / "empty"), "holds the mask of none", "(--masks)")
+    refused(capsys, 4, (*by_run, "--masks", tmp_path / "empty"), "holds the mask of none", "(--masks)")
     assert not (tmp_path / "heat").exists()
 
 
@@ -137,4 +131,4 @@ def test_masks_that_are_all_damaged_are_an_error(place, capsys, tmp_path):
     for mask in (tmp_path / "masks").rglob("*.png"):
         mask.write_bytes(b"no picture")
     data = ("--data", tmp_path / "split.csv", "--root", tmp_path, "--out", tmp_path / "heat")
-    failure(capsys, 4, ("--checkpoint", place / "run", *data, *QUICK), "none of the lung masks", "(--masks)")
+    refused(capsys, 4, ("--checkpoint", place / "run", *data, *QUICK), "none of the lung masks", "(--masks)")

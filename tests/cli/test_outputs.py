@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import run
+from command_line import failure, run
 from made_encoders import settled_encoder
 from matplotlib.figure import Figure
 from PIL import Image
@@ -37,13 +37,7 @@ def on_films(place):
 
 
 def refused(capsys, words, *arguments):
-    """Run, and insist on one line of error with these words, and on exit code 2."""
-    capsys.readouterr()
-    assert run(*arguments) == 2
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("fscxr: error: ")]
-    assert len(lines) == 1
-    for word in words:
-        assert word in lines[0]
+    failure(capsys, 2, arguments, words)
 
 
 def commands(place):

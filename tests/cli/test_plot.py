@@ -3,7 +3,7 @@ import shutil
 
 import numpy as np
 import pytest
-from command_line import run
+from command_line import failure, run
 from made_results import OPEN_RESULT, RESULT
 from PIL import Image
 
@@ -85,16 +85,6 @@ SOURCES = {
     FILMS: ("split.csv",),
     EMBEDDINGS: ("embeddings.safetensors", "--data", "split.csv"),
 }
-
-
-def failure(capsys, code, arguments, words):
-    """Run, and insist on one line of error with these words and on the exit code."""
-    capsys.readouterr()
-    assert run(*arguments) == code
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("fscxr: error: ")]
-    assert len(lines) == 1
-    for word in words:
-        assert word in lines[0]
 
 
 def draw(kind, **values):

@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from command_line import run
+from command_line import failure, run
 
 from fewshot_cxr.cli.console import write_result
 from fewshot_cxr.data.synthetic import make_synthetic
@@ -26,15 +26,6 @@ def place(tmp_path_factory):
     judged = ("--checkpoint", folder / "run", "--data", split, "--split", "test", *COUNTS)
     assert run("episode-eval", *judged, "--json", folder / "episodes.json") == 0
     return folder
-
-
-def refused(capsys, *arguments):
-    """Run `fscxr report`, insist on one line of error, and return it with the exit code."""
-    capsys.readouterr()
-    code = run("report", *arguments)
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("fscxr: error: ")]
-    assert len(lines) == 1
-    return code, lines[0]
 
 
 @pytest.mark.slow
@@ -87,18 +78,15 @@ def test_values_that_say_no_kind_are_written_as_they_are(tmp_path, capsys):
 
 
 def test_wrong_use_is_one_line(place, capsys, tmp_path):
-    out = ("--out", tmp_path / "x.html")
-    assert refused(capsys, place / "run", *out, "--split", "test") == (
-        2,
-        "fscxr: error: --split, --support-split and the reading flags go with --data: name the films",
-    )
-    assert "--out takes a file" in refused(capsys, place / "run", "--out", "-")[1]
-    assert refused(capsys, place / "nowhere", *out)[0] == 4
-    code, line = refused(capsys, place / "run" / "card.json", *out)
-    assert code == 2
-    assert "card.json is nothing that a report shows" in line
-    assert (
-        "no run folder whose encoder could embed them"
-        in (refused(capsys, place / "episodes.json", "--data", place / "split.csv", *out)[1])
-    )
+    def refused(code, words, *arguments):
+        return failure(capsys, code, ("report", *arguments), [words])
+
+    run_folder, out = place / "run", ("--out", tmp_path / "x.html")
+    flags = "--split, --support-split and the reading flags go with --data: name the films"
+    assert refused(2, flags, run_folder, *out, "--split", "test") == f"fscxr: error: {flags}"
+    refused(2, "--out takes a file", run_folder, "--out", "-")
+    refused(4, "", place / "nowhere", *out)
+    refused(2, "card.json is nothing that a report shows", run_folder / "card.json", *out)
+    films = ("--data", place / "split.csv")
+    refused(2, "no run folder whose encoder could embed them", place / "episodes.json", *films, *out)
     assert not (tmp_path / "x.html").exists()

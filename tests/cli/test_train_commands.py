@@ -9,7 +9,7 @@ import threading
 import click
 import numpy as np
 import pytest
-from command_line import run
+from command_line import failure, run
 
 from fewshot_cxr._sole_writer import only_writer
 from fewshot_cxr.cli.train import command as train_command
@@ -155,10 +155,8 @@ def test_an_unreadable_film_does_not_hide_what_was_trained_on(place, capsys, tmp
     ],
 )
 def test_wrong_use_of_train_is_one_line(place, capsys, tmp_path, kind, flags, words):
-    assert train(kind, place, tmp_path / "run", *flags) == 2
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("fscxr: error: ")]
-    assert len(lines) == 1
-    assert words in lines[0]
+    data = ("--data", place / "split.csv", "--out", tmp_path / "run")
+    failure(capsys, 2, ("train", kind, *data, *SMALL, *flags), [words])
     assert not (tmp_path / "run" / "encoder.safetensors").exists()
 
 
