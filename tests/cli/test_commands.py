@@ -7,12 +7,12 @@ import sys
 import numpy as np
 import pytest
 from command_line import failure, run
+from made_splits import lay_split, train_small
 from PIL import Image
 from pydicom import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from fewshot_cxr.cli import app
-from fewshot_cxr.data.synthetic import make_synthetic
 from fewshot_cxr.embeddings import Embeddings
 
 FINDINGS = ("normal", "effusion", "cardiomegaly")
@@ -22,16 +22,9 @@ FINDINGS = ("normal", "effusion", "cardiomegaly")
 def place(tmp_path_factory):
     """A folder with films, a split of them and a trained run."""
     folder = tmp_path_factory.mktemp("place")
-    make_synthetic(folder, n_patients=12, findings=FINDINGS, size_px=48)
-    films = str(folder / "films")
-    assert run("data", "split", films, "--patient-pattern", r"(p\d+)_", "--out", str(folder / "split.csv")) == 0
-    assert train(folder, "run") == 0
+    lay_split(folder, FINDINGS, 12)
+    assert train_small(folder) == 0
     return folder
-
-
-def train(folder, name, *more, data="split.csv"):
-    small = ("--image-size", 32, "--epochs", 1, "--batch-size", 12, "--encoder-option", "width=4")
-    return run("train", "siamese", "--data", folder / data, *small, "--out", folder / name, *more)
 
 
 def evaluate(folder, *more, data="split.csv"):
@@ -159,7 +152,7 @@ def test_a_run_is_resumed_and_never_overwritten_by_accident(place, capsys, tmp_p
     shutil.copytree(place / "run", tmp_path / "run")
     shutil.copy(place / "split.csv", tmp_path / "split.csv")
     failure(capsys, 2, ("train", "siamese", "--data", tmp_path / "split.csv", "--out", tmp_path / "run"), ["--resume"])
-    assert train(tmp_path, "run", "--resume") == 0
+    assert train_small(tmp_path, "--resume") == 0
     arguments = ("train", "siamese", "--data", tmp_path / "split.csv", "--out", tmp_path / "run", "--resume")
     failure(
         capsys,

@@ -6,6 +6,7 @@ import pytest
 import timm
 import torch
 from command_line import run
+from made_splits import lay_split
 
 from fewshot_cxr.data.synthetic import make_synthetic
 from fewshot_cxr.encoders import build_encoder, load_encoder, save_encoder
@@ -24,9 +25,7 @@ COMMANDS = {
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("place")
-    make_synthetic(folder, n_patients=12, findings=("normal", "effusion"), size_px=48)
-    films = folder / "films"
-    assert run("data", "split", films, "--patient-pattern", r"(p\d+)_", "--out", folder / "split.csv") == 0
+    lay_split(folder, ("normal", "effusion"), 12)
     made = ("efficientnet_lite0", "--pretrained", "--image-size", 64, "--out", folder / "lite0")
     assert run("encoder", "make", *made) == 0
     return folder

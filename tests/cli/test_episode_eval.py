@@ -6,9 +6,9 @@ import shutil
 
 import pytest
 from command_line import failure, run
+from made_splits import lay_split, train_small
 
 from fewshot_cxr.cli.results import show_warnings
-from fewshot_cxr.data.synthetic import make_synthetic
 from fewshot_cxr.evaluation import Result
 from fewshot_cxr.report import is_alarm
 
@@ -20,12 +20,8 @@ SMALL = ("--n-shot", 2, "--n-query", 2, "--n-episodes", 40, "--no-patient-interv
 def place(tmp_path_factory):
     """A folder with films of four findings, a split, and a run that was trained on three of them."""
     folder = tmp_path_factory.mktemp("place")
-    make_synthetic(folder, n_patients=14, findings=(*KNOWN, NEW), size_px=48)
-    split = ("data", "split", folder / "films", "--patient-pattern", r"(p\d+)_", "--fractions", "0.4,0.2,0.4")
-    assert run(*split, "--out", folder / "split.csv") == 0
-    small = ("--image-size", 32, "--epochs", 1, "--batch-size", 12, "--encoder-option", "width=4")
-    train = ("train", "siamese", "--data", folder / "split.csv", "--findings", ",".join(KNOWN))
-    assert run(*train, *small, "--out", folder / "run") == 0
+    lay_split(folder, (*KNOWN, NEW), 14, "--fractions", "0.4,0.2,0.4")
+    assert train_small(folder, "--findings", ",".join(KNOWN)) == 0
     return folder
 
 

@@ -4,6 +4,7 @@ import json
 import pytest
 from click.testing import CliRunner
 from command_line import failure, run
+from made_splits import lay_split, train_small
 
 from fewshot_cxr.cli.compare import command as compare
 from fewshot_cxr.cli.evaluate import command as evaluate
@@ -22,12 +23,8 @@ FINDINGS = ("normal", "effusion", "cardiomegaly")
 def place(tmp_path_factory):
     """A folder with films of two per patient at times, a split of them and a trained run."""
     folder = tmp_path_factory.mktemp("evaluate")
-    make_synthetic(folder, n_patients=16, findings=FINDINGS, size_px=48)
-    films = str(folder / "films")
-    split = ("--patient-pattern", r"(p\d+)_", "--fractions", "0.5,0.2,0.3")
-    assert run("data", "split", films, *split, "--out", str(folder / "split.csv")) == 0
-    small = ("--image-size", 32, "--epochs", 1, "--batch-size", 12, "--encoder-option", "width=4")
-    assert run("train", "siamese", "--data", folder / "split.csv", *small, "--out", folder / "run") == 0
+    lay_split(folder, FINDINGS, 16, "--fractions", "0.5,0.2,0.3")
+    assert train_small(folder) == 0
     return folder
 
 

@@ -5,8 +5,8 @@ import json
 
 import pytest
 from command_line import run
+from made_splits import lay_split, train_small
 
-from fewshot_cxr.data.synthetic import make_synthetic
 from fewshot_cxr.evaluation import LearningCurve
 
 KNOWN, NEW = ("normal", "effusion"), "lobar_consolidation"
@@ -17,12 +17,8 @@ SMALL = ("--n-query", 2, "--n-episodes", 40, "--shots", "1,2,4,50", "--device", 
 def place(tmp_path_factory):
     """A folder with films of three findings, a split, and a run that was trained on two of them."""
     folder = tmp_path_factory.mktemp("place")
-    make_synthetic(folder, n_patients=16, findings=(*KNOWN, NEW), size_px=48)
-    split = ("data", "split", folder / "films", "--patient-pattern", r"(p\d+)_", "--fractions", "0.3,0.3,0.4")
-    assert run(*split, "--out", folder / "split.csv") == 0
-    small = ("--image-size", 32, "--epochs", 1, "--batch-size", 12, "--encoder-option", "width=4")
-    train = ("train", "siamese", "--data", folder / "split.csv", "--findings", ",".join(KNOWN))
-    assert run(*train, *small, "--out", folder / "run") == 0
+    lay_split(folder, (*KNOWN, NEW), 16, "--fractions", "0.3,0.3,0.4")
+    assert train_small(folder, "--findings", ",".join(KNOWN)) == 0
     return folder
 
 

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from command_line import failure, run
 from made_results import OPEN_RESULT, RESULT
+from made_splits import lay_split
 from PIL import Image
 
 from fewshot_cxr.data import read_dataset
-from fewshot_cxr.data.synthetic import make_synthetic
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.encoders import build_encoder, save_encoder
 from fewshot_cxr.evaluation import (
@@ -33,10 +33,7 @@ HISTORY_TEXT = "epoch,step,loss,val_accuracy\n1,16,0.5,0.6\n2,32,0.4,\n3,48,0.3,
 def place(tmp_path_factory):
     """A folder with one source of each sort: films in splits, an encoder, embeddings, results, a training."""
     folder = tmp_path_factory.mktemp("plot")
-    make_synthetic(folder, n_patients=16, findings=FINDINGS, size_px=48)
-    films = str(folder / "films")
-    split = ("--patient-pattern", r"(p\d+)_", "--fractions", "0.5,0.2,0.3")
-    assert run("data", "split", films, *split, "--out", str(folder / "split.csv")) == 0
+    lay_split(folder, FINDINGS, 16, "--fractions", "0.5,0.2,0.3")
     records = read_dataset("manifest", folder / "split.csv")
     with seeded_torch(0):
         encoder = build_encoder("resnet9", width=4, image_spec=ImageSpec(size_px=32))

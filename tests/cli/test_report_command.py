@@ -5,9 +5,9 @@ import re
 
 import pytest
 from command_line import failure, run
+from made_splits import lay_split, train_small
 
 from fewshot_cxr.cli.console import write_result
-from fewshot_cxr.data.synthetic import make_synthetic
 from fewshot_cxr.evaluation import compare_results, result_from_json
 
 FINDINGS = ("normal", "effusion", "cardiomegaly")
@@ -17,13 +17,9 @@ COUNTS = ("--n-shot", 2, "--n-query", 2, "--n-episodes", 60, "--no-patient-inter
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("place")
-    make_synthetic(folder, n_patients=14, findings=FINDINGS, size_px=48)
-    films, split = str(folder / "films"), folder / "split.csv"
-    fractions = ("--patient-pattern", r"(p\d+)_", "--fractions", "0.4,0.2,0.4")
-    assert run("data", "split", films, *fractions, "--out", split) == 0
-    small = ("--image-size", 32, "--epochs", 1, "--batch-size", 12, "--encoder-option", "width=4")
-    assert run("train", "siamese", "--data", split, *small, "--out", folder / "run") == 0
-    judged = ("--checkpoint", folder / "run", "--data", split, "--split", "test", *COUNTS)
+    lay_split(folder, FINDINGS, 14, "--fractions", "0.4,0.2,0.4")
+    assert train_small(folder) == 0
+    judged = ("--checkpoint", folder / "run", "--data", folder / "split.csv", "--split", "test", *COUNTS)
     assert run("episode-eval", *judged, "--json", folder / "episodes.json") == 0
     return folder
 

@@ -10,10 +10,10 @@ import click
 import numpy as np
 import pytest
 from command_line import failure, run
+from made_splits import lay_split
 
 from fewshot_cxr._sole_writer import only_writer
 from fewshot_cxr.cli.train import command as train_command
-from fewshot_cxr.data.synthetic import make_synthetic
 from fewshot_cxr.encoders import load_encoder, load_head, save_encoder
 
 FINDINGS = ("normal", "effusion", "cardiomegaly")
@@ -23,9 +23,7 @@ SMALL = ("--encoder", "resnet9", "--encoder-option", "width=4", "--image-size", 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("place")
-    make_synthetic(folder, n_patients=12, findings=FINDINGS, size_px=48)
-    films = str(folder / "films")
-    assert run("data", "split", films, "--patient-pattern", r"(p\d+)_", "--out", str(folder / "split.csv")) == 0
+    lay_split(folder, FINDINGS, 12)
     return folder
 
 
