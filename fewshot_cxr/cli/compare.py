@@ -5,17 +5,15 @@ from pathlib import Path
 import click
 
 from fewshot_cxr.cli.console import say, say_notes, show_tables, write_result
-from fewshot_cxr.cli.flags import json_flag
+from fewshot_cxr.cli.flags import json_flag, there_file
 from fewshot_cxr.evaluation import compare_results
 from fewshot_cxr.report.compare_tables import comparison_table
 from fewshot_cxr.workflows.run_files import read_result, short_names
 
-_file = click.Path(exists=True, dir_okay=False, path_type=Path)
-
 
 @click.command()
-@click.argument("first", metavar="A.json", type=_file)
-@click.argument("second", metavar="B.json", type=_file)
+@click.argument("first", metavar="A.json", type=there_file)
+@click.argument("second", metavar="B.json", type=there_file)
 @json_flag
 def command(*, first: Path, second: Path, json_file: str | None) -> None:
     """Compare two results of episode-eval, or two of evaluate, that were judged on the very same films.

@@ -21,7 +21,7 @@ from fewshot_cxr.cli.exemplars import (
     support_flags,
     training_films_flag,
 )
-from fewshot_cxr.cli.flags import batch_compute_flags, encoder_path, json_flag, refuse_flags, seed_flag
+from fewshot_cxr.cli.flags import batch_compute_flags, encoder_path, json_flag, refuse_flags, seed_flag, there_file
 from fewshot_cxr.cli.results import show_result
 from fewshot_cxr.cli.sources import Reading, read_films, reader_and_path, reading_flags
 from fewshot_cxr.encoders import load_encoder
@@ -58,7 +58,7 @@ _OF_EXEMPLARS = ("checkpoint", "support", "support_split", "n_exemplars", "rule"
 @click.option("--calibrate-split", help="Fit a temperature on this split of --data.")
 @click.option(
     "--predictions",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=there_file,
     help="CSV of another classifier: path, finding, patient_id, and a probability for each finding, or `predicted`.",
 )
 @seed_flag

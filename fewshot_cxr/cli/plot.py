@@ -7,7 +7,7 @@ import click
 
 from fewshot_cxr._checks import lookup
 from fewshot_cxr.cli.console import bars_for, say, say_problems, write_page
-from fewshot_cxr.cli.flags import as_one, batch_compute_flags, encoder_path, given_flags, seed_flag
+from fewshot_cxr.cli.flags import as_one, batch_compute_flags, encoder_path, given_flags, seed_flag, there_file
 from fewshot_cxr.cli.outputs import figure_file, keep_paths_flag, overwrite_flag
 from fewshot_cxr.cli.sources import READING, Reading, read_films, read_sources, reading_flags
 from fewshot_cxr.distances import DISTANCES
@@ -65,7 +65,7 @@ def _check_suffix(kind: str, plot: PlotKind, out: Path) -> None:
 )
 @click.option(
     "--before",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=there_file,
     help="projection: embeddings of the same films by another encoder, drawn beside.",
 )
 @click.option(
