@@ -113,7 +113,7 @@ def bank_section(story: BankStory) -> Section:
         return section
     answer, film = story.answers[row], story.test[row]
     asked = Prediction(film.path, (answer.finding,), dict(answer.distances), answer.exemplars)
-    images = _films(story.exemplars, [exemplar.path for exemplar in answer.exemplars])
+    images = named_films(story.exemplars, [exemplar.path for exemplar in answer.exemplars])
     shown = prediction_section(asked, read_gray(story.test.file(film)), images, true_finding=film.finding)
     why = f"Abstained for {film.path}: {answer.reason}, {answer.details}. Its label says {film.finding}."
     return replace(section, paragraphs=(*paragraphs, why), pictures=shown.pictures)
@@ -132,6 +132,7 @@ def _share(claims: np.ndarray, patients: np.ndarray) -> Estimate:
     return Estimate(mean, ci95_patients=bounded_interval(mean, variance, degrees=n - 1, n_patients=n))
 
 
-def _films(records: Records, paths: Sequence[str]) -> list[np.ndarray]:
+def named_films(records: Records, paths: Sequence[str]) -> list[np.ndarray]:
+    """Read the films of these paths, in their order."""
     by_path = {film.path: film for film in records}
     return [read_gray(records.file(by_path[path])) for path in paths]

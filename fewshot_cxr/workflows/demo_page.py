@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from fewshot_cxr import report
-from fewshot_cxr.data import read_gray
 from fewshot_cxr.evaluation import Result
 from fewshot_cxr.inference import Prediction
 from fewshot_cxr.records import Records
@@ -20,7 +19,7 @@ from fewshot_cxr.report.sections import draw_prediction
 from fewshot_cxr.report.tables import interval_text, shown_interval, value_text
 from fewshot_cxr.training import TrainedEncoder
 from fewshot_cxr.visualise import sample_grid_figure
-from fewshot_cxr.workflows.demo_bank import BankStory, bank_section
+from fewshot_cxr.workflows.demo_bank import BankStory, bank_section, named_films
 
 _SAMPLES_PER_FINDING = 5
 _CAUTIONS = (
@@ -61,12 +60,13 @@ class DemoStory:
         paths: dict[str, list[str]] = {name: [] for name in self.test.findings}
         for film in self.test:
             paths[film.finding].append(film.path)
-        return {name: _films(self.test, some[:_SAMPLES_PER_FINDING]) for name, some in paths.items()}
+        return {name: named_films(self.test, some[:_SAMPLES_PER_FINDING]) for name, some in paths.items()}
 
     def asked(self) -> tuple[Prediction, np.ndarray, list[np.ndarray]]:
         """Return the prediction, the film that was asked, and its exemplars, closest first."""
         exemplars = [exemplar.path for exemplar in self.prediction.exemplars]
-        return self.prediction, _films(self.test, [self.prediction.path])[0], _films(self.exemplars, exemplars)
+        (asked,) = named_films(self.test, [self.prediction.path])
+        return self.prediction, asked, named_films(self.exemplars, exemplars)
 
 
 def demo_page(story: DemoStory, sections: Sequence[report.Section], *, new_finding: str, n_shot: int) -> str:
@@ -110,8 +110,3 @@ def save_figures(story: DemoStory, folder: Path) -> None:
     }
     for name, figure in figures.items():
         report.save_figure(figure, folder / f"{name}.png")
-
-
-def _films(records: Records, paths: Sequence[str]) -> list[np.ndarray]:
-    by_path = {film.path: film for film in records}
-    return [read_gray(records.file(by_path[path])) for path in paths]
