@@ -1,13 +1,11 @@
 """What every test may rely on: one thread, no screen, no network, its own cache, real films where there are any."""
 
-import io
 import os
 from pathlib import Path
 
 import pytest
 from browser import started_browser
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
+from made_pictures import blank_pictures
 
 # These are read when torch, matplotlib and the hub are first imported, which is after this file.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -65,21 +63,13 @@ def fscxr_data():
 
 
 @pytest.fixture
-def unpainted(monkeypatch):
-    """Figures are built and laid out, which is half of their work, but painted blank: for tests that look at none.
+def unpainted():
+    """Figures are laid out but painted blank: for tests that look at none.
 
-    The tests of visualise paint each kind of figure; those of the demo and the goldens paint whole pages.
+    The tests of visualise paint each kind of figure; those of the demo and the reports paint whole pages.
     """
-    for name in ("figure_png", "_painted"):
-        monkeypatch.setattr(f"fewshot_cxr.report.pictures.{name}", blank_png)
-
-
-def blank_png(figure, **_):
-    buffer, known_by = io.BytesIO(), PngInfo()
-    known_by.add_text("Software", "fewshot_cxr")  # by which a command knows its own figures
-    width, height = figure.get_size_inches() * 200
-    Image.new("L", (int(width), int(height))).save(buffer, format="png", compress_level=1, pnginfo=known_by)
-    return buffer.getvalue()
+    with blank_pictures():
+        yield
 
 
 @pytest.fixture(scope="module")
