@@ -1,11 +1,13 @@
 """What every test may rely on: one thread, no screen, no network, its own cache, real films where there are any."""
 
+import io
 import os
 from pathlib import Path
 
 import pytest
 from browser import started_browser
 from made_pictures import blank_pictures
+from PIL import Image
 
 # These are read when torch, matplotlib and the hub are first imported, which is after this file.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -70,6 +72,21 @@ def unpainted():
     """
     with blank_pictures():
         yield
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """One grey pixel for each figure of a page, whose own tests draw it: a page holds a dozen.
+
+    A test that wants the figures after all undoes it (`monkeypatch.undo()`).
+    """
+    buffer = io.BytesIO()
+    Image.new("L", (2, 2)).save(buffer, format="png")
+
+    def grey(cls, draw, *, alt, caption="", **looks):
+        return cls(buffer.getvalue(), alt, caption)
+
+    monkeypatch.setattr("fewshot_cxr.report.pictures.Picture.drawn", classmethod(grey))
 
 
 @pytest.fixture(scope="module")

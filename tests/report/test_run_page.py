@@ -1,6 +1,5 @@
 """One page on runs and results: which sections, in which order, and what a reader is told."""
 
-import io
 import re
 from dataclasses import replace
 
@@ -8,7 +7,6 @@ import numpy as np
 import pytest
 from made_films import make_films
 from made_results import GENERALIZED, MULTI_LABEL, OPEN_RESULT, OVERLAPPING, RESULT, changed, made_result
-from PIL import Image
 
 from fewshot_cxr.data.synthetic import make_synthetic
 from fewshot_cxr.evaluation import (
@@ -27,12 +25,12 @@ from fewshot_cxr.report import render_page
 from fewshot_cxr.report.comparison_section import comparison_sections
 from fewshot_cxr.report.extremes_section import extremes_section
 from fewshot_cxr.report.html import Section
-from fewshot_cxr.report.pictures import Picture
 from fewshot_cxr.report.result_figures import draw_recall
 from fewshot_cxr.report.result_sections import result_sections
 from fewshot_cxr.report.run_page import LEFT_OUT, PageParts, run_page
 from fewshot_cxr.report.run_sections import ShownResult, ShownRun, making_facts, run_section
 
+pytestmark = pytest.mark.usefixtures("undrawn")
 CARD = {
     "encoder": {"encoder": "resnet9"},
     "image_spec": {"size_px": 96, "border_crop": 0.1},
@@ -48,18 +46,6 @@ CARD = {
 HISTORY = tuple({"epoch": epoch, "loss": 1 / epoch, "val_accuracy": 0.6 + epoch / 10} for epoch in (1.0, 2.0, 3.0))
 RUN = ShownRun("one", CARD, {"hash": "cc" * 32, "recipe": "resnet9-triplet", "smoke": True}, HISTORY)
 MADE_BY = {"command": "fscxr evaluate --json a.json", "versions": {"torch": "2"}, "date": "2026-01-02", "machine": "x"}
-
-
-@pytest.fixture(autouse=True)
-def _no_drawing(monkeypatch):
-    """One grey pixel for each figure, whose own tests draw it: a page holds a dozen."""
-    buffer = io.BytesIO()
-    Image.new("L", (2, 2)).save(buffer, format="png")
-
-    def grey(cls, draw, *, alt, caption="", **looks):
-        return cls(buffer.getvalue(), alt, caption)
-
-    monkeypatch.setattr(Picture, "drawn", classmethod(grey))
 
 
 def made_decisions(seed=0, **facts):

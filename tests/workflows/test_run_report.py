@@ -1,6 +1,5 @@
 """A report on run folders and JSON files: what each input is told by, and which films it shows."""
 
-import io
 import re
 import shutil
 from dataclasses import replace
@@ -10,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from browser import check_page
-from PIL import Image
 
 from fewshot_cxr.data import cache_films, read_dataset, split_by_patient, write_manifest
 from fewshot_cxr.data.synthetic import make_synthetic
@@ -28,13 +26,13 @@ from fewshot_cxr.inference import Classifier, classifier_head_card, embed_films
 from fewshot_cxr.objectives import LinearHead
 from fewshot_cxr.records import Records
 from fewshot_cxr.report import render_page
-from fewshot_cxr.report.pictures import Picture
 from fewshot_cxr.report.run_page import LEFT_OUT
 from fewshot_cxr.torch_seeding import seeded_torch
 from fewshot_cxr.whole_files import write_json, write_text
 from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.run_report import GivenFilms, film_sections, load_films, read_inputs, report_page
 
+pytestmark = pytest.mark.usefixtures("undrawn")
 FINDINGS = ("normal", "effusion", "cardiomegaly")
 MAP, EXTREMES, HEAT = "The films on a map", "The best and the worst episode", "Where the network looks"
 
@@ -77,18 +75,6 @@ def place(tmp_path_factory):
     write_json(folder / "comparison.json", comparison.to_json())
     write_json(folder / "audit.json", audit_films(films).to_json())
     return SimpleNamespace(folder=folder, films=films, one=runs[0], two=runs[1], classifier=classifier)
-
-
-@pytest.fixture(autouse=True)
-def _no_drawing(monkeypatch):
-    """One grey pixel for each figure, whose own tests draw it."""
-    buffer = io.BytesIO()
-    Image.new("L", (2, 2)).save(buffer, format="png")
-
-    def grey(cls, draw, *, alt, caption="", **looks):
-        return cls(buffer.getvalue(), alt, caption)
-
-    monkeypatch.setattr(Picture, "drawn", classmethod(grey))
 
 
 def headings(page):
