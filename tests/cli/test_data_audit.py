@@ -181,6 +181,7 @@ def test_no_gate_on_leaks_where_there_is_no_split(tmp_path):
     assert run("data", "audit", tmp_path / "films.csv", "--fail-on", "leak") == 0
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_an_encoder_is_asked_what_it_tells(place, tmp_path, capsys):
     save_networks(tmp_path)
     out = tmp_path / "a.json"

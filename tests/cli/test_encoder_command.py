@@ -12,6 +12,7 @@ from fewshot_cxr.data.synthetic import make_synthetic
 from fewshot_cxr.encoders import build_encoder, load_encoder, save_encoder
 from fewshot_cxr.image_spec import ImageSpec
 
+pytestmark = pytest.mark.usefixtures("unpainted")
 ON_TEST = ("--split", "test", "--threads", "1", "--device", "cpu")
 FEW = ("--n-way", 2, "--n-shot", 1, "--n-query", 1, "--n-episodes", 4)
 COMMANDS = {

@@ -57,6 +57,7 @@ def test_it_writes_what_was_asked_for_and_again_in_its_place(measure, tmp_path):
     assert float(rows[0]["mean"]) == curve.points[0].accuracy.mean
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_a_report_shows_it(measure, place, tmp_path):
     assert measure("--novel", NEW, "--json", tmp_path / "curve.json")[0] == 0
     assert run("report", place / "run", tmp_path / "curve.json", "--out", tmp_path / "page.html") == 0

@@ -13,6 +13,7 @@ from fewshot_cxr.encoders import build_encoder, save_encoder
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.torch_seeding import seeded_torch
 
+pytestmark = pytest.mark.usefixtures("unpainted")
 UNKNOWN = "patients are unknown: each film counts as its own patient"
 TINY = ("--encoder", "resnet9", "--image-size", 32, "--epochs", 1)
 

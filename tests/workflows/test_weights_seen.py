@@ -12,6 +12,7 @@ from fewshot_cxr.encoders import build_encoder, save_encoder
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.records import Records
 
+pytestmark = pytest.mark.usefixtures("unpainted")
 WARNING = "no new finding to the weights made, which were trained on such films: effusion (films of CheXpert)"
 ON_TEST = ("--n-way", 2, "--n-shot", 1, "--n-query", 1, "--n-episodes", 4, "--device", "cpu")
 
