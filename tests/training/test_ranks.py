@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command_line import run
 from made_runs import make_films, start_process, train_rank
 from torch import nn
 
@@ -143,31 +144,28 @@ def test_two_ranks_train_as_one_process_with_their_batches_joined(tmp_path, monk
             assert len(set(rows.tolist())) == len(rows) > 40  # no film twice in an epoch
 
 
-_START = "import sys; sys.argv[0] = 'fscxr'; from fewshot_cxr.cli import main; main()"
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds the rank to be killed in /proc")
 def test_a_killed_rank_ends_the_run_which_goes_on_with_another_number_of_ranks(tmp_path):
     make_films(tmp_path / "films", n_patients=8)
     words = ["train", "siamese", "--data", str(tmp_path / "films"), "--out", str(tmp_path / "run"), "--device", "cpu"]
     words += ["--encoder-option", "width=8", "--image-size", "32", "--batch-size", "6", "--schedule", "constant"]
-    command = [sys.executable, "-c", _START, *words]
-    run = subprocess.Popen([*command, "--epochs", "4000", "--devices", "2"], stderr=subprocess.PIPE, text=True)
+    words += ["--epochs", "4000"]
+    command = [sys.executable, "-c", "from fewshot_cxr.cli import main; main()", *words, "--devices", "2"]
+    ranks = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         while not (tmp_path / "run" / "last.ckpt").exists():
-            assert run.poll() is None
+            assert ranks.poll() is None
             time.sleep(0.1)
         os.kill(_process_of_rank(1, tmp_path), signal.SIGKILL)
-        _, said = run.communicate(timeout=60)  # a bound of the demand, not a measurement
+        _, said = ranks.communicate(timeout=60)  # a bound of the demand, not a measurement
     finally:
-        run.terminate()
-    assert run.returncode == 1
+        ranks.terminate()
+    assert ranks.returncode == 1
     assert "was ended by SIGKILL, and with it the run: --resume goes on from" in said
     assert "Traceback" not in said
     n_done = _last(tmp_path)["n_epochs_done"]
-    alone = [*command, "--epochs", "4000", "--resume", "--max-minutes", "0.0001"]  # one epoch more
-    assert subprocess.run(alone).returncode == 0
+    assert run(*words, "--resume", "--max-minutes", "0.0001") == 0  # one epoch more
     after = _last(tmp_path)
     assert (after["n_epochs_done"], after["steps_per_epoch"]) == (n_done + 1, 5)
 
