@@ -1,8 +1,13 @@
-"""The command line, called in this process."""
+"""The command line, called in this process or in one of its own."""
+
+import sys
 
 import pytest
 
 from fewshot_cxr.cli import app
+
+FSCXR = (sys.executable, "-c", "import sys; sys.argv[0] = 'fscxr'; from fewshot_cxr.cli import main; main()")
+"""`fscxr`, as the first words of a process."""
 
 
 def run(*arguments):

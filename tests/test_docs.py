@@ -5,8 +5,8 @@ import shlex
 from pathlib import Path
 
 import pytest
+from command_line import run
 
-from fewshot_cxr.cli import app
 from fewshot_cxr.data import READERS
 from fewshot_cxr.encoders import ENCODERS
 from fewshot_cxr.inference import RULES
@@ -40,15 +40,8 @@ def test_blocks_run(page, tmp_path, monkeypatch):
             exec(compile(block, page, "exec"), names)
         else:
             for line in block.splitlines():
-                run(line, monkeypatch)
-
-
-def run(line, monkeypatch):
-    assert line.startswith("$ fscxr "), line
-    monkeypatch.setattr("sys.argv", shlex.split(line[2:]))
-    with pytest.raises(SystemExit) as stop:
-        app.main()
-    assert stop.value.code == 0, line
+                assert line.startswith("$ fscxr "), line
+                assert run(*shlex.split(line)[2:]) == 0, line
 
 
 @pytest.mark.parametrize("page", PAGES)

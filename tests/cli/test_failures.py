@@ -3,14 +3,13 @@
 import os
 import stat
 import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from command_line import run
+from command_line import FSCXR, run
 
 from fewshot_cxr._state import state_folder
 from fewshot_cxr.cli import app, compare, failures
@@ -125,9 +124,6 @@ def test_a_command_that_cannot_be_loaded_is_one_line(monkeypatch, capsys):
     err = capsys.readouterr().err
     assert err.startswith("fscxr: error: unforeseen ValueError: numpy.dtype size changed")
     assert err.count("\n") == 1
-
-
-FSCXR = [sys.executable, "-c", "import sys; sys.argv[0] = 'fscxr'; from fewshot_cxr.cli import main; main()"]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")

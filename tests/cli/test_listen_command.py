@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from command_line import run
+from command_line import FSCXR, run
 from made_banks import laid_bank
 from made_listen import SECRETS, film_to_send, pages_in, send
 
@@ -81,8 +81,7 @@ def test_it_runs_as_a_process_and_ends_well_by_sigterm(place, tmp_path):
         "--device",
         "cpu",
     ]
-    program = "import sys; sys.argv[0] = 'fscxr'; from fewshot_cxr.cli import main; main()"
-    with subprocess.Popen([sys.executable, "-c", program, *words], stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([*FSCXR, *words], stderr=subprocess.PIPE, text=True) as process:
         assert "listens on" in process.stderr.readline()
         assert send(port, [film_to_send()]) == [0]
         process.terminate()

@@ -3,24 +3,21 @@
 import re
 import signal
 import subprocess
-import sys
 import time
 from contextlib import contextmanager
 
 import pytest
-from command_line import run
+from command_line import FSCXR, run
 from made_banks import NEW
 from made_server import RunningServer, files_of
 
 from fewshot_cxr.inference.bank import SupportBank
 
-START = "import sys; sys.argv[0] = 'fscxr'; from fewshot_cxr.cli import main; main()"
-
 
 @contextmanager
 def command(bank, *flags):
     """Yield the process of the command, and its server."""
-    words = [sys.executable, "-c", START, "serve", str(bank), "--port", "0", "--device", "cpu", *flags]
+    words = [*FSCXR, "serve", str(bank), "--port", "0", "--device", "cpu", *flags]
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
     try:
         for line in process.stderr:

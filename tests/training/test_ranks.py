@@ -6,14 +6,13 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from command_line import run
+from command_line import FSCXR, run
 from made_runs import make_films, start_process, train_rank
 from torch import nn
 
@@ -151,7 +150,7 @@ def test_a_killed_rank_ends_the_run_which_goes_on_with_another_number_of_ranks(t
     words = ["train", "siamese", "--data", str(tmp_path / "films"), "--out", str(tmp_path / "run"), "--device", "cpu"]
     words += ["--encoder-option", "width=8", "--image-size", "32", "--batch-size", "6", "--schedule", "constant"]
     words += ["--epochs", "4000"]
-    command = [sys.executable, "-c", "from fewshot_cxr.cli import main; main()", *words, "--devices", "2"]
+    command = [*FSCXR, *words, "--devices", "2"]
     ranks = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         while not (tmp_path / "run" / "last.ckpt").exists():
