@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,6 @@ from fewshot_cxr.inference.bank.answer import COLUMNS, Answer
 from fewshot_cxr.whole_files import file_to_replace, whole_file
 
 _LEAD = "# "
-_COPIED = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -143,6 +143,5 @@ def _check_key(part: Path, lead: bytes, key: Mapping[str, Any]) -> None:
 def _finish(part: Path, path: Path) -> None:
     with part.open("rb") as source, whole_file(path) as whole, whole.open("wb") as target:
         source.readline()
-        while block := source.read(_COPIED):
-            target.write(block)
+        shutil.copyfileobj(source, target)
     part.unlink()
