@@ -38,8 +38,8 @@ class _Encoder:
     def ready(self) -> int:
         return os.getpid()
 
-    def make(self, shard: int, films: DecodedShard) -> int:
-        return commit_shard(self.plan, self.work, shard, films, self.device)
+    def make(self, shard: int, films: DecodedShard) -> None:
+        commit_shard(self.plan, self.work, shard, films, self.device)
 
 
 @dataclass(eq=False)

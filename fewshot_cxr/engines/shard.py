@@ -35,14 +35,13 @@ class Shard:
     notes: tuple[str, ...]
 
 
-def commit_shard(plan: Plan, work: Work, shard: int, films: DecodedShard, device: torch.device) -> int:
-    """Embed, or answer for, the films of a shard and commit it; return how many rows of the table it stands for."""
+def commit_shard(plan: Plan, work: Work, shard: int, films: DecodedShard, device: torch.device) -> None:
+    """Embed, or answer for, the films of a shard, and commit it."""
     tensors, told = work.done(films, plan.batch_size, device)
     problems = [[int(films.rows[at]), films.films[at].path, why] for at, why in sorted(films.problems.items())]
     header = {"plan": plan.digest, "shard": shard, "problems": problems, "n_passed": films.n_passed}
     header |= {"notes": list(films.notes), "told": told}
     commit(plan.address(shard), lambda path: save_tensors(path, tensors, kind=_KIND, header=header))
-    return len(plan.table.span(shard))
 
 
 def read_shard(plan: Plan, shard: int) -> Shard:
