@@ -1,28 +1,18 @@
 """benchmarks/bank_abstain.py divides by patient, and counts as others count."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+@pytest.fixture
+def bank_abstain(script):
+    return script("bank_abstain")
 
 
 @pytest.fixture
-def bank_abstain(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import bank_abstain
-
-    return bank_abstain
-
-
-@pytest.fixture
-def pictures(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import bank_abstain_pictures
-
-    return bank_abstain_pictures
+def pictures(script):
+    return script("bank_abstain_pictures")
 
 
 def test_auroc_is_that_of_scikit_learn_and_more_patients_make_it_surer(bank_abstain):

@@ -1,7 +1,5 @@
 """benchmarks/bank_coverage.py asks what a bank asks, and takes its own few films for no spread of banks."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from scipy import stats
@@ -10,15 +8,10 @@ from fewshot_cxr.inference.bank import calibrate_on_films
 from fewshot_cxr.inference.bank.comparing import conformal_of
 from fewshot_cxr.inference.deciding import Decider
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
 
 @pytest.fixture
-def bank_coverage(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import bank_coverage
-
-    return bank_coverage
+def bank_coverage(script):
+    return script("bank_coverage")
 
 
 def test_films_kept_apart_are_asked_as_a_calibration_asks_them(bank_coverage):

@@ -1,18 +1,12 @@
 """benchmarks/bank.py lays a file that is a bank."""
 
-from pathlib import Path
-
 import numpy as np
 
 from fewshot_cxr.inference.bank import SupportBank, bank_counts
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
-
-def test_the_bank_that_is_read_holds_the_vectors(monkeypatch, tmp_path):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import bank
-
+def test_the_bank_that_is_read_holds_the_vectors(script, tmp_path):
+    bank = script("bank")
     bank.lay(tmp_path, [60], 8, with_nearest=False)
     loaded = SupportBank.load(bank.lay_bank(tmp_path, 60))
     counts = bank_counts(loaded.table)

@@ -23,11 +23,8 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture
-def faults(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import faults
-
-    return faults
+def faults(script):
+    return script("faults")
 
 
 def test_an_attack_that_hangs_or_ends_its_process_is_counted_and_the_next_goes_on(faults, monkeypatch, tmp_path):

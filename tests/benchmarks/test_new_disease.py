@@ -1,7 +1,6 @@
 """benchmarks/new_disease.py teaches no new finding, and tells of a mean no more than its splits do."""
 
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,15 +8,10 @@ import pytest
 from fewshot_cxr.metrics import Estimate
 from fewshot_cxr.records import Record, Records
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
 
 @pytest.fixture
-def new_disease(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import new_disease
-
-    return new_disease
+def new_disease(script):
+    return script("new_disease")
 
 
 @pytest.fixture

@@ -20,6 +20,14 @@ def drawing(character, drawer):
 
 
 @pytest.fixture
+def omniglot():
+    spec = importlib.util.spec_from_file_location("reproduce_omniglot", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
 def data(tmp_path):
     """Background: characters 0 to 3; evaluation: 4 to 8, which are the test."""
     root = tmp_path / "omniglot"
@@ -53,11 +61,8 @@ def data(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [["--steps", "10"], ["--plain", "0.005"]])
-def test_it_writes_what_it_found(data, tmp_path, monkeypatch, capsys, how):
+def test_it_writes_what_it_found(omniglot, data, tmp_path, monkeypatch, capsys, how):
     monkeypatch.setenv("FSCXR_DATA", str(data))
-    spec = importlib.util.spec_from_file_location("reproduce_omniglot", SCRIPT)
-    omniglot = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(omniglot)
     out = tmp_path / "omniglot.json"
     assert omniglot.main([*how, "--ways", "4", "--episodes", "20", "--threads", "1", "--out", str(out)]) == 0
     found = json.loads(out.read_text())
@@ -71,10 +76,7 @@ def test_it_writes_what_it_found(data, tmp_path, monkeypatch, capsys, how):
     assert json.loads(capsys.readouterr().out) == found
 
 
-def test_without_data_it_says_so(monkeypatch, capsys, tmp_path):
+def test_without_data_it_says_so(omniglot, monkeypatch, capsys, tmp_path):
     monkeypatch.setenv("FSCXR_DATA", str(tmp_path))
-    spec = importlib.util.spec_from_file_location("reproduce_omniglot", SCRIPT)
-    omniglot = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(omniglot)
     assert omniglot.main([]) == 1
     assert "set FSCXR_DATA" in capsys.readouterr().err

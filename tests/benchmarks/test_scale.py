@@ -1,17 +1,7 @@
 """The scripts that tell of size say flat, grown and hostile where it is so, and nowhere else."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
-
-@pytest.fixture
-def script(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return __import__
 
 
 def test_memory_that_grows_is_not_flat(script):
