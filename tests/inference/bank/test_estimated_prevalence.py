@@ -162,6 +162,8 @@ def test_the_estimate_holds_the_truth_and_says_what_it_rests_on():
     assert (found.n_patients, found.n_films, found.n_unknown_films) == (200, len(films.distances), 0)
     assert found.unknown.mean == 0
     assert found.to_json()["prevalence"]["normal"]["ci95"] == list(found.prevalence["normal"].ci95)
+    counts = ["n_films", "n_patients", "n_unknown_films"]
+    assert list(found.to_json()) == ["prevalence", "prior", "unknown", *counts, "shift_test"]
 
 
 @pytest.mark.slow

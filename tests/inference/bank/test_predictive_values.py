@@ -105,6 +105,7 @@ def test_a_curve_passes_through_its_points_and_rises():
     [point] = predictive_curve(counts, base, [0.2])
     whole = predictive_values(counts, base)
     assert (point.finding, point.prevalence) == ("covid19", 0.2)
+    assert list(point.to_json()) == ["finding", "prevalence", "ppv", "npv"]
     assert point.to_json()["ppv"]["ci95"] == pytest.approx(list(whole.ppv.ci95))
     assert point.npv.mean == pytest.approx(whole.npv.mean)
 
