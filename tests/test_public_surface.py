@@ -104,7 +104,7 @@ def test_the_console_command_exists(setup_cfg):
 def test_each_fact_has_one_file():
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert sorted(settings) == ["build-system", "tool"]
-    assert set(settings["tool"]) == {"ruff", "mypy", "pytest"}
+    assert set(settings["tool"]) == {"ruff", "mypy", "pytest", "coverage", "mutmut"}
 
 
 def test_python_versions_agree(setup_cfg):
