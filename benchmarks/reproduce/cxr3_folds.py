@@ -26,7 +26,7 @@ from dataclasses import replace
 from datetime import date
 from functools import partial
 from pathlib import Path
-from time import perf_counter, strftime
+from time import process_time, strftime
 
 import numpy as np
 import torch
@@ -160,7 +160,6 @@ def methods(films: Films, kind: str) -> dict[str, Callable[[np.ndarray, np.ndarr
     def view_of(learnt: np.ndarray) -> View:
         key = learnt.tobytes()
         if key not in made:
-            made.clear()
             made[key] = joined(films, {"known": learnt})
         return made[key]
 
@@ -191,25 +190,32 @@ def methods(films: Films, kind: str) -> dict[str, Callable[[np.ndarray, np.ndarr
 
 
 def run_ours(films: Films, kind: str, folder: Path) -> None:
-    """Answer every fold by each method."""
+    """Answer every fold by each method; what is answered already stays."""
     folds = fold_rows(films.records, kind)
     for name, answer in methods(films, kind).items():
         for place, (learnt, asked) in enumerate(parts(folds)):
-            start = perf_counter()
+            if answer_file(folder, name, kind, place).exists():
+                continue
+            start = process_time()
             said = answer(learnt, asked)
-            keep(films.records, folder, name, kind, place, asked, said, perf_counter() - start)
+            keep(films.records, folder, name, kind, place, asked, said, process_time() - start)
 
 
 def run_darkcovidnet(films: Films, kind: str, fold: int, n_epochs: int, folder: Path) -> None:
     """Train DarkCovidNet on all folds but one, and answer that."""
     rows = list(parts(fold_rows(films.records, kind)))[fold]
-    class_ids, start = np.unique(films.findings, return_inverse=True)[1], perf_counter()
+    class_ids, start = np.unique(films.findings, return_inverse=True)[1], process_time()
 
     def tell(epoch: int, loss: float) -> None:
-        say(f"{kind}, fold {fold}: epoch {epoch} of {n_epochs}, loss {loss:.3f}, {perf_counter() - start:.0f} s")
+        say(f"{kind}, fold {fold}: epoch {epoch} of {n_epochs}, loss {loss:.3f}, {process_time() - start:.0f} s")
 
     said = answers_of_darkcovidnet(films.decoded(SPEC), class_ids, rows, n_epochs=n_epochs, tell=tell)
-    keep(films.records, folder, f"{THEIRS}, {n_epochs} epochs", kind, fold, rows[1], said, perf_counter() - start)
+    keep(films.records, folder, f"{THEIRS}, {n_epochs} epochs", kind, fold, rows[1], said, process_time() - start)
+
+
+def answer_file(folder: Path, name: str, kind: str, fold: int) -> Path:
+    """Return where a method's answers to a fold are kept."""
+    return folder / f"{kind}-{''.join(letter if letter.isalnum() else '-' for letter in name)}-{fold}.json"
 
 
 def keep(
@@ -225,16 +231,13 @@ def keep(
         "threads": torch.get_num_threads(),
     }
     folder.mkdir(parents=True, exist_ok=True)
-    stem = "".join(letter if letter.isalnum() else "-" for letter in name)
-    write_json(
-        folder / f"{kind}-{stem}-{fold}.json",
-        about | {"threads": torch.get_num_threads(), "date": f"{date.today()}", "answers": answers},
-    )
+    about |= {"threads": torch.get_num_threads(), "date": f"{date.today()}", "answers": answers}
+    write_json(answer_file(folder, name, kind, fold), about)
     say(f"{kind}, fold {fold}, {name}: {seconds:.0f} s")
 
 
 def results(records: Records, folder: Path) -> dict[tuple[str, str], tuple[Result, float]]:
-    """Return the result, and the longest fold's seconds, of each (folds, method) that has answered every film."""
+    """Return result and processor seconds of the dearest fold of each (folds, method) that has answered every film."""
     told: dict[tuple[str, str], list[Mapping]] = {}
     for file in sorted(folder.glob("*.json")):
         one = json.loads(file.read_text("utf-8"))
@@ -272,7 +275,7 @@ def tables(records: Records, folder: Path, *, markdown: bool) -> None:
                 recalls = (share(result.per_class_recall[name]) for name in names)
                 rows.append((method, share(result.accuracy), *recalls, less(ours, result), f"{seconds:.0f}"))
         rows.sort(key=lambda row: -float(row[1].split()[0]))
-        heads = ("method", "accuracy", *(f"recall {name}" for name in names), f"{OURS}, less it", "s, slowest fold")
+        heads = ("method", "accuracy", *(f"recall {name}" for name in names), f"{OURS}, less it", "CPU s, slowest fold")
         show(f"Five folds, {kind}", heads, rows, markdown=markdown)
         few = [(name, share(mean([one.accuracy for one in own]))) for name, own in drawn_ones.items()]
         show(
