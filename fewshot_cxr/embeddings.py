@@ -131,7 +131,7 @@ class Embeddings:
         facts = {"films": f"{len(self):,}", "numbers a film": f"{self.vectors.shape[1]:,}"}
         facts |= {"findings": counts_text(counts), "patients": self._patients_text()}
         if self.sources is not None:
-            facts["sources"] = counts_text(Counter(self.sources))
+            facts["sources"] = counts_text(Counter(source or "unknown" for source in self.sources))
         whose = [("weights", str(self.weights.get("name", "")))] if self.weights else []
         return [*facts.items(), ("distance", self.distance or "unknown"), *whose]
 

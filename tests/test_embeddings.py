@@ -94,6 +94,10 @@ def test_embeddings_show_themselves_in_a_line_and_in_a_table():
     assert "&lt;b&gt; 1" in films._repr_html_()
 
 
+def test_films_of_no_stated_source_are_said_to_be_of_an_unknown_one():
+    assert "sources: unknown 2, x 1;" in repr(Embeddings(np.eye(3), ["a", "b", "a"], sources=["", "x", None]))
+
+
 def test_embeddings_of_many_films_stay_short():
     several = np.eye(40)[np.arange(1_000) % 40]
     films = Embeddings(np.zeros((1_000, 2)), several, class_names=[f"finding {n}" for n in range(40)])

@@ -57,15 +57,16 @@ def check_whole(records: Records) -> None:
     Examples:
         >>> check_whole(Records((), ".", (Problem(None, "1.png", "is empty", "unreadable"),)))
         Traceback (most recent call last):
-        OSError: 1 rows cannot be used (1 unreadable), the first: 1.png: is empty; without --strict they are left out
+        OSError: 1 row cannot be used (1 unreadable), the first: 1.png: is empty; without --strict they are left out
     """
     if records.problems:
         first = records.problems[0]
         row = "" if first.row is None else f"row {first.row}, "
         counts = Counter(problem.kind.replace("_", " ") for problem in records.problems)
         told = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+        rows = "row" if len(records.problems) == 1 else "rows"
         raise OSError(
-            f"{len(records.problems)} rows cannot be used ({told}), the first: {row}{first.path}: {first.reason}; "
+            f"{len(records.problems)} {rows} cannot be used ({told}), the first: {row}{first.path}: {first.reason}; "
             "without --strict they are left out"
         )
 

@@ -255,7 +255,8 @@ def knn_by_index(index: NearestIndex, labels: Tensor, queries: np.ndarray, k: in
         k: how many vote.
 
     Returns:
-        float64, shape (n_queries, n_way).
+        float64, shape (n_queries, n_way): the share of the votes that each class did not get, and less than 1/k more
+        by the rank of its nearest exemplar, as `knn` says.
 
     Examples:
         >>> index = NearestIndex(np.float32([[0], [1], [4]]))  # exemplars: normal, normal, covid19

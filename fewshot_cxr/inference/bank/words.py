@@ -44,7 +44,8 @@ class FindingCounts:
         """Return texts: finding, films, patients, sources."""
         patients = f"{self.n_patients:,}"
         if self.n_unknown:
-            patients = f"unknown ({self.n_unknown:,} films)" + (f", {patients} known" if self.n_patients else "")
+            known = f", {patients} known" if self.n_patients else ""
+            patients = f"unknown ({self.n_unknown:,} film{'s' * (self.n_unknown != 1)}){known}"
         return self.finding, f"{self.n_films:,}", patients, counts_text(self.sources)
 
 
@@ -58,7 +59,7 @@ def bank_counts(table: ExemplarTable) -> list[FindingCounts]:
         >>> films = [(np.full((8, 8), gray, np.uint8), "normal" if gray < 2 else "covid19") for gray in range(3)]
         >>> table = table_of(DatasetFilms(films, ImageSpec(size_px=8)), np.eye(3), np.eye(3))
         >>> [counts.row() for counts in bank_counts(table)]
-        [('covid19', '1', 'unknown (1 films)', 'unknown 1'), ('normal', '2', 'unknown (2 films)', 'unknown 2')]
+        [('covid19', '1', 'unknown (1 film)', 'unknown 1'), ('normal', '2', 'unknown (2 films)', 'unknown 2')]
     """
     found = []
     for name in sorted(set(table.findings)):
