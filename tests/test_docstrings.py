@@ -4,11 +4,14 @@ import doctest
 import importlib
 import inspect
 import re
-import sys
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+
+import fewshot_cxr
 
 ROOT = Path(__file__).parents[1]
 # What rooms are made of, and nobody writes at a prompt: pages of a report, the parts of a command, an engine's own.
@@ -31,24 +34,28 @@ WITHOUT = {
 
 @cache
 def public():
-    """Name every public function and class of ours -> (the module where it lives, what it is)."""
+    """Name every public function and class of ours -> (what it is, the names that its module lists)."""
     found = {}
     for stub in sorted((ROOT / "fewshot_cxr").glob("**/__init__.pyi")):
         room = ".".join(stub.parent.relative_to(ROOT).parts)
         if not room.startswith(INNER):
             module = importlib.import_module(room)
-            found |= {name: inspect.unwrap(getattr(module, name)) for name in module.__all__}
+            names = {name: getattr(module, name) for name in module.__all__}
+            here = {name: (inspect.unwrap(value), names) for name, value in names.items() if callable(value)}
+            found = here | found  # the page that shows a name is the first that has it
     return {
-        name: value
-        for name, value in found.items()
+        name: (value, names)
+        for name, (value, names) in found.items()
         if (inspect.isclass(value) or inspect.isfunction(value)) and value.__module__.startswith("fewshot_cxr")
     }
 
 
 def example_of(name):
-    value = public()[name]
-    text = inspect.getdoc(value) or ""
-    return doctest.DocTestParser().get_doctest(text, vars(sys.modules[value.__module__]).copy(), name, None, 0)
+    """What a reader of the reference can paste: docs/site/reference.py says what is imported."""
+    value, names = public()[name]
+    whole = {each: getattr(fewshot_cxr, each) for each in fewshot_cxr.__all__}
+    known = {"np": np, "torch": torch, "nn": torch.nn, "Path": Path, **whole, **names}
+    return doctest.DocTestParser().get_doctest(inspect.getdoc(value) or "", known, name, None, 0)
 
 
 @cache

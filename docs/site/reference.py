@@ -19,6 +19,10 @@ from fewshot_cxr.cli.app import fscxr
 
 PACKAGE = Path(__file__).parents[2] / "fewshot_cxr"
 FOLDER = "reference"
+_BEFORE = (
+    "Examples begin where `import numpy as np`, `import torch`, `from torch import nn`, `from pathlib import Path`, "
+    "`from fewshot_cxr import *` and the names of this page are imported. The test suite runs each."
+)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -76,7 +80,7 @@ def module_page(module: str, shown: set[str]) -> str:
             documented.append(f"::: {home}")
     listed = ["## Tables, constants, and names that another page shows", "\n".join(others)] if others else []
     purpose = (opened.__doc__ or "").split("\n\n")[0].strip()
-    return "\n\n".join([f"# {module}", purpose, *listed, *documented])
+    return "\n\n".join([f"# {module}", purpose, *([_BEFORE] if documented else []), *listed, *documented])
 
 
 def described(value: Any) -> str:

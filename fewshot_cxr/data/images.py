@@ -71,6 +71,7 @@ def read_gray(path: str | Path, *, bit_depth: int | None = None) -> np.ndarray:
         ValueError: a value needs more bits than `bit_depth`, or that is not in 8..16.
 
     Examples:
+        >>> from PIL import Image
         >>> from tempfile import TemporaryDirectory
         >>> with TemporaryDirectory() as folder:
         ...     Image.fromarray(np.array([[0, 2048, 4095]], dtype=np.uint16)).save(f"{folder}/film.png")  # 12 bits
@@ -84,6 +85,7 @@ def decode_film(path: str | Path, *, bit_depth: int | None = None) -> DecodedFil
     """Read a film as `read_gray` does, with what should be said of it.
 
     Examples:
+        >>> from PIL import Image
         >>> from tempfile import TemporaryDirectory
         >>> with TemporaryDirectory() as folder:
         ...     Image.fromarray(np.array([[0, 2048, 4095]], dtype=np.uint16)).save(f"{folder}/film.png")

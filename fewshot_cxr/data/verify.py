@@ -55,6 +55,7 @@ def check_whole(records: Records) -> None:
         OSError: counts the problems by kind, and names the first.
 
     Examples:
+        >>> from fewshot_cxr.records import Problem
         >>> check_whole(Records((), ".", (Problem(None, "1.png", "is empty", "unreadable"),)))
         Traceback (most recent call last):
         OSError: 1 row cannot be used (1 unreadable), the first: 1.png: is empty; without --strict they are left out

@@ -75,6 +75,7 @@ def load_encoder(path: str | Path, *, module: nn.Module | None = None) -> Encode
 
     Examples:
         >>> import tempfile
+        >>> from fewshot_cxr.encoders import encoder_hash, save_encoder
         >>> encoder = build_encoder("resnet9", width=4)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     save_encoder(encoder, f"{folder}/normal_or_covid19.safetensors", card={})

@@ -93,6 +93,7 @@ def save_episodes(
         ValueError: `films` are not those that the episodes were drawn over.
 
     Examples:
+        >>> import tempfile
         >>> from fewshot_cxr import Episodes
         >>> films = Embeddings(np.eye(6), ["covid19", "normal"] * 3, paths=[f"{film}.png" for film in range(6)])
         >>> episodes = Episodes.draw(films, n_shot=1, n_query=2, n_episodes=10)
@@ -147,6 +148,7 @@ class SavedEpisodes:
         OSError: the file is damaged.
 
     Examples:
+        >>> import tempfile
         >>> from fewshot_cxr import Episodes
         >>> films = Embeddings(np.eye(6), ["covid19", "normal"] * 3, paths=[f"{film}.png" for film in range(6)])
         >>> with tempfile.TemporaryDirectory() as folder:

@@ -100,6 +100,7 @@ def attention_maps(encoder: Encoder, images: Tensor) -> dict[str, np.ndarray]:
         ValueError: the encoder has no gates, or it refuses the images.
 
     Examples:
+        >>> from fewshot_cxr.encoders import EfficientNetAttention
         >>> encoder = EfficientNetAttention(gate_width=8)
         >>> maps = attention_maps(encoder, torch.zeros(1, 1, 64, 64))
         >>> {name: heat.shape for name, heat in maps.items()}

@@ -164,6 +164,7 @@ class LearnedSimilarity:
         others: embedding to compare all films with, float, shape (dim,); or one for each film, (N, dim).
 
     Examples:
+        >>> from fewshot_cxr.objectives import WeightedL1Head
         >>> head = WeightedL1Head(2)
         >>> near, far = LearnedSimilarity(head, torch.zeros(2))(torch.tensor([[1.0, 1.0], [2.0, 2.0]])).tolist()
         >>> near > far

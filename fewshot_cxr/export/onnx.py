@@ -59,6 +59,7 @@ class Exported:
         n_films: films that were given.
 
     Examples:
+        >>> from fewshot_cxr.export.onnx import MOST_DIFFERENT
         >>> exported = Exported(Path("bank.onnx"), 4_096, {"embeddings": (1e-6, 2e-6)}, n_films=3)
         >>> exported.to_json()["differences"], max(exported.differences["embeddings"]) <= MOST_DIFFERENT
         ({'embeddings': [1e-06, 2e-06]}, True)

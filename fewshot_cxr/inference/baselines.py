@@ -69,6 +69,7 @@ def embed_source(films: CachedFilms) -> Embeddings | None:
     """Return 1 at the film's source and 0 elsewhere, float32, shape (N, n_sources); None where no film states one.
 
     Examples:
+        >>> from fewshot_cxr.data import CachedFilms
         >>> from fewshot_cxr import Record, Records
         >>> sources = {"a.png": "hospital_a", "b.png": "hospital_b", "c.png": "hospital_b"}
         >>> films = tuple(Record(path, ("normal",), source=source) for path, source in sources.items())

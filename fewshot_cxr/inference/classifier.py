@@ -34,6 +34,7 @@ class Classifier:
         ValueError: the head has another number of findings, or takes embeddings of another length.
 
     Examples:
+        >>> from fewshot_cxr.objectives import LinearHead
         >>> from fewshot_cxr import ImageSpec
         >>> from fewshot_cxr.encoders import as_encoder
         >>> encoder = as_encoder(nn.Flatten(), ImageSpec(size_px=8))  # 64 numbers a film
@@ -71,6 +72,7 @@ def classifier_head_card(classifier: Classifier) -> dict[str, Any]:
     """Return what the encoder's card says of the head, plain JSON values: `load_classifier` rebuilds it from them.
 
     Examples:
+        >>> from fewshot_cxr.objectives import LinearHead
         >>> from fewshot_cxr import ImageSpec
         >>> from fewshot_cxr.encoders import as_encoder
         >>> encoder = as_encoder(nn.Flatten(), ImageSpec(size_px=8))
@@ -99,6 +101,7 @@ def load_classifier(path: str | Path, *, module: nn.Module | None = None) -> Cla
         OSError: the file is damaged.
 
     Examples:
+        >>> from fewshot_cxr.objectives import LinearHead
         >>> import tempfile
         >>> from fewshot_cxr import ImageSpec
         >>> from fewshot_cxr.encoders import as_encoder, save_encoder
@@ -150,6 +153,7 @@ def classify_films(
         ValueError: the device is absent, or the films are decoded at another size than the encoder's.
 
     Examples:
+        >>> from fewshot_cxr.objectives import LinearHead
         >>> from fewshot_cxr import ImageSpec
         >>> from fewshot_cxr.data import DatasetFilms
         >>> from fewshot_cxr.encoders import as_encoder

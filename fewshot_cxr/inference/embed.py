@@ -127,6 +127,8 @@ def embed_films(
     """Embed films that are decoded already; see `embed`, and `with_facts` for `is_multi_label`.
 
     Examples:
+        >>> from fewshot_cxr import data
+        >>> from fewshot_cxr.encoders import as_encoder
         >>> spec, film = ImageSpec(size_px=8, mean=(0.5,), std=(0.25,)), np.full((8, 8), 255, dtype=np.uint8)
         >>> encoder = as_encoder(nn.Sequential(nn.AvgPool2d(8), nn.Flatten()), spec)  # the mean gray of a film
         >>> embed_films(encoder, data.DatasetFilms([(film, "normal")], spec), device="cpu").vectors.tolist()
@@ -183,6 +185,7 @@ def embed_files(
         FileNotFoundError: no file is readable; the first reason is named.
 
     Examples:
+        >>> from fewshot_cxr.encoders import as_encoder
         >>> import tempfile
         >>> from PIL import Image
         >>> encoder = as_encoder(nn.Flatten(), ImageSpec(size_px=8))

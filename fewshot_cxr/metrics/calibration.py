@@ -23,6 +23,7 @@ def class_probabilities(distances: Tensor, temperature: float = 1.0) -> Tensor:
         ValueError: the temperature is not above 0.
 
     Examples:
+        >>> import math
         >>> class_probabilities(torch.tensor([1.0, 1.0 + math.log(3)]))  # to normal, to covid19
         tensor([0.7500, 0.2500])
 
@@ -79,6 +80,7 @@ def log_odds(distances: Tensor) -> Tensor:
         float64, same shape: -distance less the logarithm of the sum of exp(-distance) over the other classes.
 
     Examples:
+        >>> import math
         >>> log_odds(torch.tensor([1.0, 1.0 + math.log(3)])).exp()  # 3 to 1 for normal, 1 to 3 for covid19
         tensor([3.0000, 0.3333], dtype=torch.float64)
     """
@@ -94,6 +96,7 @@ def largest_log_odds(distances: Tensor) -> Tensor:
     """Return the log-odds of the likeliest class, `log_odds(distances).amax(dim=-1)`: float64, shape (...,).
 
     Examples:
+        >>> import math
         >>> largest_log_odds(torch.tensor([[1.0, 1.0 + math.log(3)], [2.0, 2.0]])).exp()  # of two films: 3 to 1, 1 to 1
         tensor([3.0000, 1.0000], dtype=torch.float64)
     """

@@ -60,6 +60,7 @@ class Auxiliary(nn.Module):
         dim: of the features.
 
     Examples:
+        >>> from torch.nn import functional
         >>> auxiliary = Auxiliary(functional.mse_loss, dim=8)
         >>> views = torch.rand(4, 8)
         >>> round(auxiliary(views, views).item(), 3)  # both views of each film are one and the same

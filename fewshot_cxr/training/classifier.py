@@ -36,6 +36,8 @@ class TrainedClassifier:
         notes: what was done, in words.
 
     Examples:
+        >>> from fewshot_cxr.objectives import LinearHead
+        >>> from fewshot_cxr.inference import Classifier
         >>> from fewshot_cxr.encoders import build_encoder
         >>> encoder = build_encoder("resnet9", width=4, output="pooled")  # of 8 x width = 32 features
         >>> classifier = Classifier(encoder, LinearHead(32, 2), ("covid19", "normal"))

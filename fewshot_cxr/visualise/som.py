@@ -37,6 +37,7 @@ class Som:
         settings: what was used.
 
     Examples:
+        >>> from fewshot_cxr.visualise.som import cell_distances
         >>> films_in = {"winners": np.array([[0, 0], [0, 1]]), "quantisation_error": 0.5, "topographic_error": 0.0}
         >>> som = Som(weights=np.array([[[0.0, 1.0], [4.0, 1.0]]]), settings={"grid": (1, 2)}, **films_in)
         >>> cell_distances(som).tolist()

@@ -34,6 +34,7 @@ def read_brax(root: str | Path, *, uncertain: str = "unstated", views: tuple[str
         ValueError: an unknown option, a table without its columns, or a path that leaves the root.
 
     Examples:
+        >>> from fewshot_cxr.data.readers.chexpert_labels import FINDINGS
         >>> from tempfile import TemporaryDirectory
         >>> with TemporaryDirectory() as folder:
         ...     n_bytes = Path(folder, "1.png").write_bytes(b"a film")

@@ -39,6 +39,7 @@ def read_chexpert(root: str | Path, *, uncertain: str = "unstated", views: tuple
         ValueError: an unknown option, a table without its columns, or a path that leaves the root.
 
     Examples:
+        >>> from fewshot_cxr.data.readers.chexpert_labels import FINDINGS
         >>> from tempfile import TemporaryDirectory
         >>> with TemporaryDirectory() as folder:
         ...     Path(folder, "valid/patient7").mkdir(parents=True)

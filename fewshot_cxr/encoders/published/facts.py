@@ -41,6 +41,7 @@ class WeightFacts:
         sha256: of their file; of tensors that came without one, of these; "": not known.
 
     Examples:
+        >>> from fewshot_cxr.encoders.published.facts import CHEXPERT
         >>> facts = WeightFacts("a hospital's own", trained_on=(CHEXPERT,))
         >>> facts.to_json()
         {'name': "a hospital's own", 'licence': 'unknown', 'access': 'unknown', 'trained_on': ['CheXpert']}

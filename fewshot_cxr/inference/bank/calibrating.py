@@ -32,6 +32,7 @@ def calibrate_on_support(
         ValueError: the rule, or the choice of exemplars, needs films kept apart.
 
     Examples:
+        >>> from fewshot_cxr.inference.deciding import Decider
         >>> places = [[0.1 * film] for film in range(9)] + [[5 + 0.1 * film] for film in range(9)]
         >>> decider = Decider(Embeddings(places, ["normal"] * 9 + ["covid19"] * 9))  # each film of a patient of its own
         >>> print(calibrate_on_support(decider, level=0.9).promise())
@@ -84,6 +85,7 @@ def calibrate_on_films(
             finding that the bank lacks, or copies among the exemplars.
 
     Examples:
+        >>> from fewshot_cxr.inference.deciding import Decider
         >>> decider = Decider(Embeddings([[0.0], [1.0], [5.0], [6.0]], ["normal", "normal", "covid19", "covid19"]))
         >>> apart = Embeddings([[0.1 * film] for film in range(1, 10)], ["normal"] * 9)  # of nine other patients
         >>> calibration = calibrate_on_films(decider, apart)

@@ -33,6 +33,7 @@ class EstimatedPrevalence:
         shift: whether a mixture of the findings explains the distances.
 
     Examples:
+        >>> from fewshot_cxr.metrics import Estimate
         >>> shares, prior = {"normal": Estimate(0.8), "covid19": Estimate(0.2)}, {"normal": 0.5, "covid19": 0.5}
         >>> EstimatedPrevalence(shares, prior, Estimate(0.0), 25, 25, 0, ShiftTest(0.002, 1.0, 25, 40)).shares
         {'normal': 0.8, 'covid19': 0.2}

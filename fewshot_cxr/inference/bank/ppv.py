@@ -26,6 +26,7 @@ class PredictiveValues:
         npv: of those who are not, the share who do not.
 
     Examples:
+        >>> from fewshot_cxr.metrics import Estimate
         >>> worth = PredictiveValues("covid19", 0.02, ppv=Estimate(0.155), npv=Estimate(0.998))
         >>> f"{worth.ppv.value:.1%} of those who are called {worth.finding} have it"
         '15.5% of those who are called covid19 have it'
