@@ -15,6 +15,7 @@ import torch
 
 from fewshot_cxr._progress import Bar, tell
 from fewshot_cxr.engines.decoded import DecodedShard, decode_shard
+from fewshot_cxr.engines.places import sweep
 from fewshot_cxr.engines.plan import Plan
 from fewshot_cxr.engines.shard import commit_shard
 from fewshot_cxr.engines.work import Work
@@ -177,6 +178,7 @@ def run_on_ray(
         on_gpus, n_threads = device != "cpu" and (device != "auto" or has_gpus), torch.get_num_threads()
         _Crew(ray, ray.put(plan), ray.put(work), on_gpus, n_threads, deque(shards)).make_all(progress)
     finally:
+        sweep(plan.folder)  # a worker that was given up, and killed later, may have been at a shard that another made
         if is_ours:
             ray.shutdown()
 

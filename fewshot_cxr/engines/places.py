@@ -12,6 +12,7 @@ from uuid import uuid4
 from fsspec.core import url_to_fs
 
 from fewshot_cxr.records import resolve_below
+from fewshot_cxr.whole_files import sweep_parts
 
 _HERE = "file://"
 
@@ -107,3 +108,9 @@ def commit(address: str, write: Callable[[Path], None]) -> None:
         write(copy)
         system.put_file(str(copy), part)
     system.mv(part, path)
+
+
+def sweep(folder: str) -> None:
+    """Remove what killed processes had begun to write in a folder of this machine's disks; what is in use stays."""
+    if not is_far(folder):
+        sweep_parts(Path(folder))

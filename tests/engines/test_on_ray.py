@@ -76,6 +76,7 @@ def test_a_killed_worker_costs_no_row_and_changes_no_bit(cluster, tmp_path):
     for work in (engines.Embedding(load_encoder(place.run)), engines.Answering(place.bank)):
         here, far = (plan_of(place, tmp_path / work.kind / name, work, table) for name in ("here", "far"))
         engines.run_here(here, work, here.missing(), device="cpu")
+        (Path(far.folder) / f".{work.kind}-000009.safe.1.killed00.part").touch()  # of a writer that is gone
         engines.run_on_ray(far, work, far.missing(), device="cpu", progress=kills)
         assert far.missing() == []
         rows = np.concatenate([shard.rows for shard in shards_of(far)])
