@@ -82,14 +82,17 @@ def figure_png(figure: Figure, *, n_colours: int | None = None) -> bytes:
     """
     if n_colours is None:
         return _painted(figure)
-    fewer = Image.open(io.BytesIO(_painted(figure, level=1))).convert("RGB")
     smaller = io.BytesIO()
-    fewer.quantize(n_colours, dither=Image.Dither.NONE).save(smaller, format="png", optimize=True)
+    _pixels(figure).quantize(n_colours, dither=Image.Dither.NONE).save(smaller, format="png", optimize=True)
     return smaller.getvalue()
 
 
+def _pixels(figure: Figure) -> Image.Image:
+    return Image.open(io.BytesIO(_painted(figure, level=0))).convert("RGB")
+
+
 def _painted(figure: Figure, *, level: int = -1) -> bytes:
-    """Paint a figure; `level` of zlib: 1 is quick, for what is opened again at once, -1 its own choice."""
+    """Paint a figure; `level` of zlib: 0 packs nothing, for what is opened again at once, -1 is its own choice."""
     buffer = io.BytesIO()
     # Not the version of matplotlib, which savefig would write: a command knows its own figures by this name.
     figure.savefig(
@@ -133,7 +136,7 @@ def figure_jpeg(figure: Figure, *, quality: int = 80) -> bytes:
         figure: of `visualise`, or any other.
         quality: 1 to 95; below 70 letters grow rings.
     """
-    return image_bytes(Image.open(io.BytesIO(figure_png(figure))).convert("RGB"), quality=quality)
+    return image_bytes(_pixels(figure), quality=quality)
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
