@@ -3,7 +3,8 @@
     python benchmarks/performance/episode_rules.py [--device cuda] [--json FILE] [--smoke]
 
 1,000 episodes, 5-way 5-shot 15-query out of 20 classes, 12,000 embeddings of 128. Ours is timed with planning and every
-number and its interval; of the others some of the very same episodes, and nothing but the fit and the answers.
+number and its interval; of the others some of the very same episodes, and nothing but the fit and the answers. The last
+rows: what it costs to choose a penalty inside each support.
 """
 
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from question import Answer, Mark, ratio, seconds_in_turn, settings, tell
 from sklearn.linear_model import LogisticRegression
 
 from fewshot_cxr.episodes import EpisodePart, Episodes
+from fewshot_cxr.inference.penalties import AUTO, PENALTIES
 
 try:
     from easyfsl.methods import BDCSPN, PTMAP, TIM, LaplacianShot
@@ -65,9 +67,19 @@ def main() -> None:
         theirs_speed = n_theirs / sorted(seconds[name])[n_repeats // 2]
         rows.append((f"`{rule}`", f"{speed:,.0f}", name, f"{theirs_speed:,.0f}", f"{times:.1f}"))
         marks.append(Mark(f"{rule}, times {name}", times, AT_LEAST))
+    for rule in PENALTIES:
+        options = {"chosen": {"penalty": AUTO}, "fixed": {}}
+        works = {
+            name: lambda rule=rule, own=own: judged(films, rule, n_episodes, device, rule_options=own)
+            for name, own in options.items()
+        }
+        seconds = seconds_in_turn(works, 1, device, warm_up=0)  # a minute
+        own, other = (f"{n_episodes / seconds[name][0]:,.0f}" for name in options)
+        times = ratio(seconds["fixed"], seconds["chosen"])
+        rows.append((f"`{rule}`, penalty chosen", own, "a fixed penalty", other, f"{times:.2f}"))
     note = (
         f"{n_episodes:,} episodes of ours with every number, {n_theirs} of the others' fit and answers alone; "
-        f"{torch.get_num_threads()} threads, medians of {n_repeats} turns."
+        f"{torch.get_num_threads()} threads, medians of {n_repeats} turns, of the last rows one."
     )
     tell(Answer("Rules that fit something to each episode", HEADS, rows, marks, note), arguments.json)
 

@@ -11,8 +11,9 @@ from torch.nn import functional
 
 from fewshot_cxr._checks import lookup
 from fewshot_cxr.distances import class_means
-from fewshot_cxr.inference.classifier_rules import fit_logistic, one_hot, support_basis, with_one
+from fewshot_cxr.inference.classifier_rules import one_hot
 from fewshot_cxr.inference.deciding import Decider
+from fewshot_cxr.inference.logistic import fit_logistic, support_basis, with_one
 
 
 class DistancesTo(nn.Module):

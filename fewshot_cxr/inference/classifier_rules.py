@@ -6,11 +6,7 @@ from torch.nn import functional
 
 from fewshot_cxr._checks import check_above, check_dense_labels
 from fewshot_cxr.distances import class_means, pairwise_distances
-
-_MAX_NEWTON_STEPS = 100
-_MAX_HALVINGS = 40
-_MOST_AT_ONCE = 64  # weights whose curvature is solved as one matrix
-_SMALL_GAIN = 1e-14  # of the loss by one more step, as a share of the loss
+from fewshot_cxr.inference.logistic import fit_logistic, support_basis, with_one
 
 
 def template(
@@ -142,8 +138,8 @@ def linear_probe(
 ) -> Tensor:
     """Fit a multinomial logistic regression to the support of each episode, to convergence.
 
-    All episodes at once, by Newton steps (100 at most; 5 to 20 are usual) with conjugate gradients and step halving,
-    in float64 within.
+    All episodes at once, by Newton steps (100 at most; 5 to 20 are usual) with preconditioned conjugate gradients and
+    step halving, in float64 within.
 
     Args:
         support: labelled embeddings; see `Rule`.
@@ -169,117 +165,9 @@ def linear_probe(
     return -logits.log_softmax(dim=-1).to(support.dtype)
 
 
-def support_basis(support: Tensor) -> Tensor:
-    """Return an orthonormal basis of the span of a support, in which the weights lie: it is far smaller, and exact."""
-    basis: Tensor = torch.linalg.qr(support.double().mT).Q
-    return basis
-
-
-def fit_logistic(
-    rows: Tensor, targets: Tensor, penalty: Tensor, *, kept: Tensor | None = None, small_gain: float = _SMALL_GAIN
-) -> Tensor:
-    """Minimise sum of losses + penalty/2 |W|^2.
-
-    Args:
-        rows: float64, shape (..., n, r), with a last column of ones.
-        targets: one-hot, shape (..., n, n_way).
-        penalty: shape () or (...).
-        kept: 1, or 0 for a row that is left out, shape (..., n, 1); None keeps all.
-        small_gain: of the loss by one more step, as a share of the loss, at which it ends.
-
-    Returns:
-        W, shape (..., r, n_way).
-    """
-    counts = rows.new_ones(rows.shape[-2], 1) if kept is None else kept
-    penalties = penalty.to(rows)[..., None, None].repeat(*(1,) * penalty.ndim, rows.shape[-1], 1)
-    penalties[..., -1, :] = 0  # the intercept
-    weights = rows.new_zeros(*rows.shape[:-2], rows.shape[-1], targets.shape[-1])
-
-    def loss(weights: Tensor) -> Tensor:
-        losses = -(counts * targets * (rows @ weights).log_softmax(dim=-1)).sum(dim=(-1, -2))
-        return losses + (penalties * weights.square()).sum(dim=(-1, -2)) / 2
-
-    value = loss(weights)
-    for _ in range(_MAX_NEWTON_STEPS):
-        shares = (rows @ weights).softmax(dim=-1)
-        gradient = _across_classes(rows.mT @ (counts * (shares - targets)) + penalties * weights)
-        step = _newton_step(rows, shares, penalties, gradient, counts)
-        slope = (gradient * step).sum(dim=(-1, -2))
-        length = torch.ones_like(value)
-        for _ in range(_MAX_HALVINGS):
-            tried = loss(weights + length[..., None, None] * step)
-            is_too_far = tried > value + 1e-4 * length * slope + 1e-12 * value.abs()
-            if not bool(is_too_far.any()):
-                break
-            length = torch.where(is_too_far, length / 2, length)
-        weights, value = weights + length[..., None, None] * step, tried
-        if bool((-slope <= small_gain * value).all()):
-            break
-    return weights
-
-
-def _newton_step(rows: Tensor, shares: Tensor, penalties: Tensor, gradient: Tensor, counts: Tensor) -> Tensor:
-    """Solve H step = -gradient, each episode with its own numbers: at once where H is small, else step by step."""
-    if gradient.shape[-1] * gradient.shape[-2] <= _MOST_AT_ONCE:
-        step = _solve_at_once(rows, shares, penalties, gradient, counts)
-        if bool(step.isfinite().all()):  # not where shares of 1 and a penalty near 0 leave no curvature
-            return step
-
-    def curve(direction: Tensor) -> Tensor:
-        change = rows @ direction
-        change = counts * shares * (change - (shares * change).sum(dim=-1, keepdim=True))
-        return _across_classes(rows.mT @ change + penalties * direction)
-
-    def inner(left: Tensor, right: Tensor) -> Tensor:
-        return (left * right).sum(dim=(-1, -2), keepdim=True)
-
-    step = torch.zeros_like(gradient)
-    residual = direction = -gradient
-    size = inner(residual, residual)
-    enough = size * 1e-6
-    for _ in range(2 * gradient.shape[-1] * gradient.shape[-2]):
-        is_open = size > enough
-        if not bool(is_open.any()):
-            break
-        curved = curve(direction)
-        curvature = inner(direction, curved)
-        is_open = is_open & (curvature > 0)
-        length = torch.where(is_open, size / curvature, 0.0)
-        step, residual = step + length * direction, residual - length * curved
-        left = torch.where(is_open, inner(residual, residual), 0.0)
-        direction = torch.where(is_open, residual + left / size * direction, 0.0)
-        size = left
-    return step
-
-
-def _solve_at_once(rows: Tensor, shares: Tensor, penalties: Tensor, gradient: Tensor, counts: Tensor) -> Tensor:
-    n_way = shares.shape[-1]
-    same = torch.eye(n_way, dtype=rows.dtype, device=rows.device)
-    bends = counts[..., None] * shares[..., None] * (same - shares.unsqueeze(-2))  # (..., n, n_way, n_way)
-    each = (rows[..., None, None] * bends.unsqueeze(-3)).flatten(-3)  # (..., n, r * n_way * n_way)
-    blocks = each.mT @ rows
-    curvature = blocks.reshape(*blocks.shape[:-2], -1, n_way, n_way, rows.shape[-1]).movedim(-1, -2)
-    # What moves all classes alike has no curvature of its own, nor is it asked for.
-    alike = torch.full_like(same, 1 / n_way)
-    feature = torch.eye(rows.shape[-1], dtype=rows.dtype, device=rows.device)
-    curvature = curvature + feature[:, None, :, None] * (penalties[..., None, None] * same[:, None] + alike[:, None])
-    step = torch.linalg.solve_ex(curvature.flatten(-2).flatten(-3, -2), -gradient.flatten(-2).unsqueeze(-1)).result
-    return _across_classes(step.view_as(gradient))
-
-
-def _across_classes(values: Tensor) -> Tensor:
-    # A change of all classes alike changes no answer: rounding must not send the solver that way.
-    return values - values.mean(dim=-1, keepdim=True)
-
-
 def one_hot(support: Tensor, labels: Tensor) -> Tensor:
     """Return the labels one-hot, shape (n_support, n_way), in the dtype of `support`."""
     return functional.one_hot(labels, check_dense_labels(labels, name="labels")).to(support.dtype)
-
-
-def with_one(rows: Tensor) -> Tensor:
-    """Append a column of ones."""
-    return functional.pad(rows, (0, 1), value=1.0)
 
 
 def _checked(penalty: float | Tensor, support: Tensor) -> Tensor:

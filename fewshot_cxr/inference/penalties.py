@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fewshot_cxr.inference.classifier_rules import fit_logistic, fit_ridge, one_hot, support_basis, with_one
+from fewshot_cxr.inference.classifier_rules import fit_ridge, one_hot
+from fewshot_cxr.inference.logistic import fit_logistic, support_basis, with_one
 
 AUTO = "auto"
 FACTORS = (0.001, 0.01, 0.1, 1.0, 10.0)

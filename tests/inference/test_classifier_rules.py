@@ -66,8 +66,11 @@ def test_simpleshot_refuses_a_centre_of_another_encoder():
 
 @pytest.mark.parametrize("dim", [4, 32])
 @pytest.mark.parametrize("penalty", [0.01, 1.0, 100.0])
-def test_linear_probe_is_scikit_learns_logistic_regression(dim, penalty):
-    support, queries = (rows.double() for rows in episodes(4, dim))
+@pytest.mark.parametrize(("longest", "centre"), [(1, 0), (20, 5)])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # it cannot get nearer, and says so
+def test_linear_probe_is_scikit_learns_logistic_regression(dim, penalty, longest, centre):
+    axes = torch.linspace(1, longest, dim).double()
+    support, queries = (rows.double() * axes + centre for rows in episodes(4, dim))
     shares = (-RULES["linear_probe"](support, LABELS, queries, penalty=penalty)).exp()
     for episode in range(4):
         theirs = LogisticRegression(C=1 / penalty, solver="newton-cholesky", tol=1e-12, max_iter=1000)
