@@ -3,6 +3,7 @@
     export FSCXR_DATA=<folder with cxr3>
     python benchmarks/reproduce/cxr3_folds.py darkcovidnet --folds grouped --fold 0 --epochs 100 --out answers
     python benchmarks/reproduce/cxr3_folds.py ours --folds grouped --out answers
+    python benchmarks/reproduce/cxr3_folds.py ours --folds images --chosen-alone --out answers
     python benchmarks/reproduce/cxr3_folds.py tables --out answers [--markdown]
 
 `--folds images` divides film by film, as published: films of one patient lie in training and test. `--folds grouped`
@@ -153,8 +154,11 @@ def by_loss(films: Films, learnt: np.ndarray, asked: np.ndarray, loss: str) -> n
         return by_rule(films, View(head(vectors).numpy(), distance), learnt, asked, "prototype")
 
 
-def methods(films: Films, kind: str) -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
-    """Name each way of answering: (rows to learn from, rows to answer) -> what it says."""
+def methods(films: Films, kind: str, *, all_of_them: bool) -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
+    """Name each way of answering, or the chosen one alone: (rows to learn from, rows to answer) -> what it says."""
+    found: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {OURS: partial(chosen, films, kind=kind)}
+    if not all_of_them:
+        return found
     made: dict[bytes, View] = {}
 
     def view_of(learnt: np.ndarray) -> View:
@@ -169,7 +173,6 @@ def methods(films: Films, kind: str) -> dict[str, Callable[[np.ndarray, np.ndarr
     def by_few(learnt: np.ndarray, asked: np.ndarray, rule: str, n_each: int, seed: int) -> np.ndarray:
         return by_rule(films, view_of(learnt), drawn(films, learnt, n_each, seed), asked, rule)
 
-    found: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {OURS: partial(chosen, films, kind=kind)}
     found |= {f"joined, {rule}": partial(by_view, rule=rule) for rule in (*CHOICES, *TRANSDUCTIVE)}
     plain = {f"Lite0 {size} px": frozen(films, {}, size_px=size) for size in (224, 320)}
     plain |= {f"Lite0 224 px, {crop}": View(cropped(films, crop), "cosine") for crop in ("pad", "none")}
@@ -189,10 +192,10 @@ def methods(films: Films, kind: str) -> dict[str, Callable[[np.ndarray, np.ndarr
     return found
 
 
-def run_ours(films: Films, kind: str, folder: Path) -> None:
-    """Answer every fold by each method; what is answered already stays."""
+def run_ours(films: Films, kind: str, folder: Path, *, all_of_them: bool) -> None:
+    """Answer every fold by each method, or the chosen one alone; what is answered already stays."""
     folds = fold_rows(films.records, kind)
-    for name, answer in methods(films, kind).items():
+    for name, answer in methods(films, kind, all_of_them=all_of_them).items():
         for place, (learnt, asked) in enumerate(parts(folds)):
             if answer_file(folder, name, kind, place).exists():
                 continue
@@ -304,6 +307,7 @@ def main() -> None:
     parser.add_argument("--folds", choices=("grouped", "images"), default="grouped")
     parser.add_argument("--fold", type=int, choices=range(N_FOLDS), default=0, help="which DarkCovidNet answers")
     parser.add_argument("--epochs", type=int, default=100, help="of DarkCovidNet")
+    parser.add_argument("--chosen-alone", action="store_true", help="of ours, the rule that is chosen and no other")
     parser.add_argument("--out", type=Path, required=True, help="folder of the answers")
     parser.add_argument("--markdown", action="store_true")
     arguments = parser.parse_args()
@@ -315,7 +319,7 @@ def main() -> None:
     if arguments.part == "darkcovidnet":
         run_darkcovidnet(films, arguments.folds, arguments.fold, arguments.epochs, arguments.out)
     elif arguments.part == "ours":
-        run_ours(films, arguments.folds, arguments.out)
+        run_ours(films, arguments.folds, arguments.out, all_of_them=not arguments.chosen_alone)
     else:
         tables(films.records, arguments.out, markdown=arguments.markdown)
 
