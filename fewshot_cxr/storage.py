@@ -3,7 +3,7 @@
 import hashlib
 import json
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -26,6 +26,9 @@ _NUMPY = {_INT32: "<i4", "I64": "<i8", "F32": "<f4", "F64": "<f8", "BOOL": "?"}
 _HASHED = 1 << 20  # numbers that are hashed at once
 _MARKS = ('"kind": ', '"format_version": ', '"sha256": ', '"header": ')
 _LONGEST_REASON = 200
+_MOST_FILE_HEADER_BYTES = 100_000_000  # that the library reads
+_MOST_HEADER_BYTES = 40_000_000  # of ours, whose quotation marks take two bytes there
+_LONG = "json:"  # before the name of a tensor that holds a value of the header
 _DAMAGED = "{path} is damaged: its content does not match its hash; restore it or make it anew"
 
 
@@ -39,6 +42,8 @@ def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], *, kind: str, 
         header: JSON values, returned by `load_tensors`.
     """
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    header, long = _divided(header)
+    plain |= long
     head = _head(kind, header)
     head["sha256"] = tensor_hash(plain, _header_hash(head))
     write_bytes(path, serialise(plain, metadata={_KEY: json.dumps(head, allow_nan=False)}))
@@ -58,7 +63,13 @@ def load_tensors(path: str | Path, *, kind: str) -> tuple[dict[str, Tensor], dic
     path = Path(path)
     tensors: dict[str, Tensor] = {}
     head = _own_head(path, _read(path, tensors), kind)
-    return tensors, _checked_header(path, head, tensor_hash(tensors, _header_hash(head)))
+    header = _checked_header(path, head, tensor_hash(tensors, _header_hash(head)))
+    try:
+        for name in [name for name in tensors if name.startswith(_LONG)]:
+            header[name.removeprefix(_LONG)] = json.loads(tensors.pop(name).numpy().tobytes())
+    except (ValueError, RecursionError) as error:
+        raise _unreadable(path, error) from error
+    return tensors, header
 
 
 def is_safetensors(path: str | Path) -> bool:
@@ -96,32 +107,6 @@ class TensorStream:
     chunks: Iterable[np.ndarray]
 
 
-class Int32Spool:
-    """Chunks of one int32 tensor, kept in an open file until the last is known and `save_streams` can begin."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._shapes: list[tuple[int, ...]] = []
-
-    def add(self, rows: np.ndarray) -> None:
-        """Append rows; their width may differ from chunk to chunk."""
-        self._shapes.append(rows.shape)
-        self._file.write(np.ascontiguousarray(rows, dtype="<i4").tobytes())
-
-    def stream(self, table: np.ndarray | None = None) -> TensorStream:
-        """Return all rows, as wide as the widest, -1 at the end of others; `table`, if given, looks each value up."""
-        widest = tuple(np.max([shape[1:] for shape in self._shapes], axis=0).tolist())
-        return TensorStream((sum(shape[0] for shape in self._shapes), *widest), self._chunks(widest, table))
-
-    def _chunks(self, widest: tuple[int, ...], table: np.ndarray | None) -> Iterator[np.ndarray]:
-        self._file.seek(0)
-        for shape in self._shapes:
-            rows = np.full((shape[0], *widest), -1, dtype=np.int32)
-            content = np.frombuffer(self._file.read(4 * prod(shape)), dtype="<i4")
-            rows[tuple(slice(length) for length in shape)] = content.reshape(shape)
-            yield rows if table is None else table[rows]
-
-
 def save_streams(
     path: str | Path, streams: Mapping[str, TensorStream], *, kind: str, header: Mapping[str, Any]
 ) -> None:
@@ -134,7 +119,7 @@ def save_streams(
         header: see `save_tensors`.
 
     Raises:
-        ValueError: the chunks of a tensor do not fill its shape.
+        ValueError: the chunks of a tensor do not fill its shape, or the header is longer than a file may have it.
     """
     layout: dict[str, Any] = {}
     end = 0
@@ -177,6 +162,17 @@ def map_tensors(
 def told_hash(path: str | Path, *, kind: str) -> str:
     """Return the hash that a file names, which tells it from others; `map_tensors` checks that it is true."""
     return str(_own_head(Path(path), _read(Path(path)), kind)["sha256"])
+
+
+def _divided(header: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return what a header has room for and, as bytes of JSON, the values that it has none for: names of all films."""
+    texts = {name: json.dumps(value, allow_nan=False).encode() for name, value in header.items()}
+    room, long = _MOST_HEADER_BYTES, dict[str, Tensor]()
+    for name in sorted(texts, key=lambda name: len(texts[name])):
+        room -= len(texts[name])
+        if room < 0:
+            long[_LONG + name] = torch.frombuffer(bytearray(texts[name]), dtype=torch.uint8)
+    return {name: value for name, value in header.items() if _LONG + name not in long}, long
 
 
 def _head(kind: str, header: Mapping[str, Any]) -> dict[str, Any]:
@@ -230,6 +226,8 @@ def _is_ours(texts: Mapping[str, str]) -> bool:
 def _safetensors_head(head: Mapping[str, Any], layout: Mapping[str, Any]) -> bytes:
     # Eight bytes of length, then JSON, filled up with blanks so that the data lies at a multiple of eight.
     text = json.dumps({"__metadata__": {_KEY: json.dumps(head, allow_nan=False)}, **layout}).encode()
+    if len(text) > _MOST_FILE_HEADER_BYTES:
+        raise ValueError(f"its films take {len(text) / 1e6:.1f} MB to name, more than a file has room for: draw fewer")
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text
 

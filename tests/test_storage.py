@@ -11,8 +11,8 @@ from hypothesis.extra import numpy as arrays
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from fewshot_cxr.episodes.spool import Int32Spool
 from fewshot_cxr.storage import (
-    Int32Spool,
     TensorStream,
     load_tensors,
     map_tensors,
@@ -193,6 +193,30 @@ def test_a_spool_widens_and_looks_up(tmp_path):
         assert plain.shape == (3, 3)
         assert np.concatenate(list(plain.chunks)).tolist() == [[1, 0, -1], [2, -1, 1], [0, 1, 2]]
         assert np.concatenate(list(looked_up.chunks)).tolist() == [[11, 10, -1], [12, -1, 11], [10, 11, 12]]
+
+
+def test_what_a_header_has_no_room_for_lies_beside_it(tmp_path, monkeypatch):
+    header = {"paths": [f"{film}, é \\.png" for film in range(200)], "names": ["a"] * 400, "weights": None}
+    save_tensors(tmp_path / "usual", TENSORS, kind="test", header=header)
+    monkeypatch.setattr("fewshot_cxr.storage._MOST_HEADER_BYTES", 3000)
+    save_tensors(tmp_path / "long", TENSORS, kind="test", header=header)
+    for name, n_tensors in (("usual", 3), ("long", 4)):
+        with safe_open(tmp_path / name, framework="pt") as opened:
+            assert len(list(opened.keys())) == n_tensors
+        tensors, found = load_tensors(tmp_path / name, kind="test")
+        assert found == header
+        assert tensors.keys() == TENSORS.keys()
+    monkeypatch.setattr("fewshot_cxr.storage._MOST_FILE_HEADER_BYTES", 300)
+    with pytest.raises(ValueError, match="its films take 0.0 MB to name, more than a file has room for: draw fewer"):
+        save_rows(tmp_path / "rows")
+    assert {file.name for file in tmp_path.iterdir()} == {"usual", "long"}
+
+
+def test_a_long_value_that_is_no_json_is_refused(tmp_path):
+    beside = {"json:paths": torch.frombuffer(bytearray(b"[1,"), dtype=torch.uint8)}
+    save_tensors(tmp_path / "x", TENSORS | beside, kind="test", header={})
+    with pytest.raises(OSError, match="x is damaged or no safetensors file"):
+        load_tensors(tmp_path / "x", kind="test")
 
 
 @pytest.mark.parametrize(("load", "first"), [(load_tensors, 0), (map_tensors, 5)])

@@ -18,7 +18,8 @@ from fewshot_cxr._progress import Bar, tell
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.episodes.block import EpisodeBlock
 from fewshot_cxr.episodes.file_header import KIND, TENSORS, list_films, open_episodes
-from fewshot_cxr.storage import Int32Spool, save_streams
+from fewshot_cxr.episodes.spool import Int32Spool
+from fewshot_cxr.storage import save_streams
 
 _BLOCK_CELLS = 1 << 20  # row numbers in work at once: some MB, whatever n_episodes is
 
