@@ -67,14 +67,15 @@ def main() -> None:
         theirs_speed = n_theirs / sorted(seconds[name])[n_repeats // 2]
         rows.append((f"`{rule}`", f"{speed:,.0f}", name, f"{theirs_speed:,.0f}", f"{times:.1f}"))
         marks.append(Mark(f"{rule}, times {name}", times, AT_LEAST))
+    n_settled = n_theirs if arguments.smoke else n_episodes
     for rule in PENALTIES:
         options = {"chosen": {"penalty": AUTO}, "fixed": {}}
         works = {
-            name: lambda rule=rule, own=own: judged(films, rule, n_episodes, device, rule_options=own)
+            name: lambda rule=rule, own=own: judged(films, rule, n_settled, device, rule_options=own)
             for name, own in options.items()
         }
         seconds = seconds_in_turn(works, 1, device, warm_up=0)  # a minute
-        own, other = (f"{n_episodes / seconds[name][0]:,.0f}" for name in options)
+        own, other = (f"{n_settled / seconds[name][0]:,.0f}" for name in options)
         times = ratio(seconds["fixed"], seconds["chosen"])
         rows.append((f"`{rule}`, penalty chosen", own, "a fixed penalty", other, f"{times:.2f}"))
     note = (
