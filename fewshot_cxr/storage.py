@@ -22,7 +22,7 @@ FORMAT_VERSION = 2
 _TENSORS_ALONE = 1  # the format whose hash did not cover the header
 _KEY = "fewshot_cxr"
 _INT32 = "I32"
-_NUMPY = {_INT32: "<i4", "I64": "<i8", "F32": "<f4", "F64": "<f8", "BOOL": "?"}
+_NUMPY = {"U8": "u1", _INT32: "<i4", "I64": "<i8", "F32": "<f4", "F64": "<f8", "BOOL": "?"}
 _HASHED = 1 << 20  # numbers that are hashed at once
 _MARKS = ('"kind": ', '"format_version": ', '"sha256": ', '"header": ')
 _LONGEST_REASON = 200
@@ -41,9 +41,8 @@ def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], *, kind: str, 
         kind: what the file is ("encoder", "embeddings"); `load_tensors` insists on it.
         header: JSON values, returned by `load_tensors`.
     """
-    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     header, long = _divided(header)
-    plain |= long
+    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in {**tensors, **long}.items()}
     head = _head(kind, header)
     head["sha256"] = tensor_hash(plain, _header_hash(head))
     write_bytes(path, serialise(plain, metadata={_KEY: json.dumps(head, allow_nan=False)}))
@@ -63,13 +62,7 @@ def load_tensors(path: str | Path, *, kind: str) -> tuple[dict[str, Tensor], dic
     path = Path(path)
     tensors: dict[str, Tensor] = {}
     head = _own_head(path, _read(path, tensors), kind)
-    header = _checked_header(path, head, tensor_hash(tensors, _header_hash(head)))
-    try:
-        for name in [name for name in tensors if name.startswith(_LONG)]:
-            header[name.removeprefix(_LONG)] = json.loads(tensors.pop(name).numpy().tobytes())
-    except (ValueError, RecursionError) as error:
-        raise _unreadable(path, error) from error
-    return tensors, header
+    return tensors, _whole_header(path, _checked_header(path, head, tensor_hash(tensors, _header_hash(head))), tensors)
 
 
 def is_safetensors(path: str | Path) -> bool:
@@ -151,12 +144,12 @@ def map_tensors(
     arrays = {}
     for name in sorted(layout.keys() - {"__metadata__"}):
         shape, start = tuple(layout[name]["shape"]), layout[name]["data_offsets"][0]
-        if (dtype := layout[name]["dtype"]) not in dtypes:
+        if (dtype := layout[name]["dtype"]) not in (("U8",) if name.startswith(_LONG) else dtypes):
             raise ValueError(f"{path}: {name} is {dtype}, {' or '.join(dtypes)} was expected; make the file anew")
         # A mapping cannot be empty.
         where = {"mode": "r", "offset": 8 + n_bytes + start, "shape": shape}
         arrays[name] = np.memmap(path, _NUMPY[dtype], **where) if prod(shape) else np.empty(shape, _NUMPY[dtype])
-    return arrays, _checked_header(path, head, _mapped_hash(head, arrays))
+    return arrays, _whole_header(path, _checked_header(path, head, _mapped_hash(head, arrays)), arrays)
 
 
 def told_hash(path: str | Path, *, kind: str) -> str:
@@ -173,6 +166,15 @@ def _divided(header: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Tenso
         if room < 0:
             long[_LONG + name] = torch.frombuffer(bytearray(texts[name]), dtype=torch.uint8)
     return {name: value for name, value in header.items() if _LONG + name not in long}, long
+
+
+def _whole_header(path: Path, header: dict[str, Any], tensors: dict[str, Any]) -> dict[str, Any]:
+    """Return a header with the values that lay beside it, which are taken out of the tensors."""
+    long = {name: np.asarray(tensors.pop(name)).tobytes() for name in list(tensors) if name.startswith(_LONG)}
+    try:
+        return header | {name.removeprefix(_LONG): json.loads(content) for name, content in long.items()}
+    except (ValueError, RecursionError) as error:
+        raise _unreadable(path, error) from error
 
 
 def _head(kind: str, header: Mapping[str, Any]) -> dict[str, Any]:

@@ -212,6 +212,15 @@ def test_what_a_header_has_no_room_for_lies_beside_it(tmp_path, monkeypatch):
     assert {file.name for file in tmp_path.iterdir()} == {"usual", "long"}
 
 
+def test_a_file_whose_header_had_no_room_can_be_mapped(tmp_path, monkeypatch):
+    monkeypatch.setattr("fewshot_cxr.storage._MOST_HEADER_BYTES", 300)
+    header = {"paths": [f"{film}.png" for film in range(200)]}
+    save_tensors(tmp_path / "x", {"rows": torch.arange(6, dtype=torch.int32)}, kind="test", header=header)
+    arrays, found = map_tensors(tmp_path / "x", kind="test")
+    assert found == header
+    assert {name: rows.tolist() for name, rows in arrays.items()} == {"rows": [0, 1, 2, 3, 4, 5]}
+
+
 def test_a_long_value_that_is_no_json_is_refused(tmp_path):
     beside = {"json:paths": torch.frombuffer(bytearray(b"[1,"), dtype=torch.uint8)}
     save_tensors(tmp_path / "x", TENSORS | beside, kind="test", header={})
