@@ -14,7 +14,7 @@ from typing import Any
 from fewshot_cxr._json import parse_json
 from fewshot_cxr._version import __version__
 from fewshot_cxr.engines.film_table import FilmTable
-from fewshot_cxr.engines.places import commit, names_in, opened
+from fewshot_cxr.engines.places import commit, names_in, opened, sweep
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.whole_files import write_json
 
@@ -82,11 +82,12 @@ class Plan:
         return [shard for shard in range(self.table.n_shards) if self._name(shard, digest) not in there]
 
     def begun(self) -> "Plan":
-        """Return the plan as it was begun in its folder, or begin it there.
+        """Return the plan as it was begun in its folder, or begin it there; what killed processes left is swept away.
 
         Raises:
             ValueError: the folder holds another one.
         """
+        sweep(self.folder)
         address, key = f"{self.folder}/{_PLAN}", json.loads(json.dumps(self.key()))
         if _PLAN not in names_in(self.folder):
             now = time.time()

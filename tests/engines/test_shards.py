@@ -99,6 +99,9 @@ def test_a_run_goes_on_with_what_is_missing_and_makes_the_same_bytes(place, tmp_
         with pytest.raises(KeyboardInterrupt):
             engines.run_here(stopped, embedding(place), stopped.missing(), device="cpu")
     assert stopped.missing() == [3, 4, 5, 6, 7]
+    (left := Path(stopped.folder) / ".embed-000003.safe.1.killed00.part").touch()  # as by a signal that is not caught
+    assert stopped.begun() == stopped
+    assert not left.exists()
     with pytest.raises(FileNotFoundError, match="is not there: run this again, which goes on"):
         engines.summarise(stopped)
     threads = torch.get_num_threads()
