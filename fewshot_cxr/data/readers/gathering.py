@@ -1,21 +1,22 @@
 """Rows of a data set's own tables become films: present ones, once each, and the others as problems."""
 
 import os
-import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
 from fewshot_cxr._checks import first_of, lookup
 from fewshot_cxr.data.readers.cells import alike_findings, clean_cells, split_joined_names
+from fewshot_cxr.data.readers.film_sizes import LINK, Folders
 from fewshot_cxr.data.readers.lost_films import lost_films
+from fewshot_cxr.data.readers.plain_ahead import plain_ahead
 from fewshot_cxr.data.readers.repeated_rows import AGREE, JOIN, FilmRow, Placed, conflict_notes, one_film_each
 from fewshot_cxr.records import Problem, Record, Records, count_reasons, resolve_below
 
-_MOST_FOLDERS, _FEW = 2_000, 16
-_LINK, _LONGEST = -1, 4096  # characters: PATH_MAX of Linux
+_LONGEST = 4096  # characters: PATH_MAX of Linux
 StateOf = Callable[[str, Path, int | None], tuple[str, str, str]]
 
 
@@ -58,27 +59,33 @@ class Gathering:
         self._masks_lost: set[str] = set()
         self.state_of = file_states(root)
 
-    def take(self, table: Path, row: Row) -> None:
-        """Add, leave out or pass over a row, as it says itself."""
+    def take_all(self, table: Path, rows: Iterable[Row]) -> None:
+        """Take every row of a table; of thousands another process asks the disk for their films meanwhile."""
+        for row, is_there in plain_ahead(self._root, rows, attrgetter("film.path")):
+            self.take(table, row, is_there=is_there)
+
+    def take(self, table: Path, row: Row, *, is_there: bool = False) -> None:
+        """Add, leave out or pass over a row, as it says itself; `is_there`: its film is known to be (see `add`)."""
         if row.fault:
             self.leave_out(row.number, row.film.path, row.fault)
         elif row.unasked:
             self.pass_over(row.unasked)
         else:
-            self.add(table, row.number, row.film)
+            self.add(table, row.number, row.film, is_there=is_there)
 
-    def add(self, table: Path, row: int | None, film: Record) -> None:
+    def add(self, table: Path, row: int | None, film: Record, *, is_there: bool = False) -> None:
         """Take a film, if its file is there, is not empty and was not named before.
 
         Args:
             table: that names it, for errors.
             row: of the table, 1-based; None where no table names the file.
             film: its path relative to the root. A mask that is not there is noted, the film stays.
+            is_there: the path is as it should be, and was seen to be a plain file that is not empty.
 
         Raises:
             ValueError: its path, or its mask's, leaves the root.
         """
-        path, kind, reason = self.state_of(film.path, table, row)
+        path, kind, reason = (film.path, "", "") if is_there else self.state_of(film.path, table, row)
         if kind:
             self.leave_out(row, path, reason, kind=kind)
             return
@@ -149,7 +156,7 @@ def wrong_root(root: Path, expected: str) -> FileNotFoundError:
 def file_states(root: Path) -> StateOf:
     """Return a function from (path, table, row) to (path below the root, kind of problem or "", its reason or "")."""
     real_root = str(root.resolve())  # text: a Path for each of 377,110 films takes longer than to ask for its size
-    folders = _Folders(real_root)
+    folders = Folders(real_root)
 
     def size_of(name: str, table: Path, row: int | None) -> int | None:
         folder, _, file = name.rpartition("/")
@@ -157,7 +164,7 @@ def file_states(root: Path) -> StateOf:
             _insist_below(table, row, folder, root)
             folders.remember(folder)
         size = folders.size(folder, file)
-        return _insist_below(table, row, name, root).stat().st_size if size == _LINK else size
+        return _insist_below(table, row, name, root).stat().st_size if size == LINK else size
 
     def look(name: str, table: Path, row: int | None) -> tuple[str, str, str]:
         if os.path.isabs(name) or ".." in name.split("/"):
@@ -180,62 +187,6 @@ def file_states(root: Path) -> StateOf:
         return found if plain == cell else look(plain, table, row)
 
     return state
-
-
-class _Folders:
-    """Folders below a root; of many (MIMIC-CXR-JPG has 230,000) the last ones are remembered.
-
-    Of a folder the first films are asked for one by one; one of more is listed: over a network that takes far less
-    for 100,000 films in one folder, and far more for one film in each.
-    """
-
-    def __init__(self, real_root: str) -> None:
-        self._real_root = real_root
-        self._known: dict[str, int | dict[str, int]] = {"": 0}  # sizes by name, or how many films were asked for
-
-    def is_own(self, folder: str) -> bool:
-        """Return whether a folder, as os.path.normpath writes it, lies there by its own name: no link on the way."""
-        new = []
-        while folder not in self._known:
-            if os.path.islink(f"{self._real_root}/{folder}"):
-                return False
-            new.append(folder)
-            folder = folder.rpartition("/")[0]
-        for name in reversed(new):
-            self.remember(name)
-        return True
-
-    def remember(self, folder: str) -> None:
-        """Take a folder for one that lies below the root."""
-        if len(self._known) >= _MOST_FOLDERS:
-            self._known = {"": 0}
-        self._known[folder] = 0
-
-    def size(self, folder: str, file: str) -> int | None:
-        """Return the bytes of a file in a folder that was looked at, _LINK for a link, None for anything else."""
-        known, place = self._known[folder], f"{self._real_root}/{folder}"
-        if isinstance(known, int) and known < _FEW:
-            self._known[folder] = known + 1
-            return _size(f"{place}/{file}")
-        if isinstance(known, int):
-            known = {name: size for name in _names(place) if (size := _size(f"{place}/{name}")) is not None}
-            self._known[folder] = known
-        return known.get(file)
-
-
-def _names(folder: str) -> list[str]:
-    try:
-        return os.listdir(folder)
-    except OSError:  # it may not be looked into: none of its files is there for us
-        return []
-
-
-def _size(path: str) -> int | None:
-    try:
-        found = os.lstat(path)
-    except (OSError, ValueError):  # not there, not to be looked into, or no name that a file can have
-        return None
-    return _LINK if stat.S_ISLNK(found.st_mode) else found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
 def _insist_below(table: Path, row: int | None, name: str, root: Path) -> Path:

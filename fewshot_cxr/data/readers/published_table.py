@@ -11,6 +11,7 @@ from pathlib import Path
 
 from fewshot_cxr._visible import visible
 from fewshot_cxr.data.readers.gathering import Gathering, Row, StateOf, wrong_root
+from fewshot_cxr.records import Record
 
 Cells = tuple[str, ...]
 
@@ -65,11 +66,11 @@ def take_rows(
     optional: Sequence[str] = (),
 ) -> None:
     """Take every row of a table, as `row_of` makes it from its number and its cells; see `published_rows`."""
-    for number, cells, fault in published_rows(table, columns, optional):
-        if fault:
-            gathering.leave_out(number, cells[0], fault)
-        else:
-            gathering.take(table, row_of(number, cells))
+    rows = published_rows(table, columns, optional)
+    gathering.take_all(
+        table,
+        (Row(number, Record(cells[0], ()), fault) if fault else row_of(number, cells) for number, cells, fault in rows),
+    )
 
 
 def table_below(root: Path, names: Sequence[str]) -> Path:
