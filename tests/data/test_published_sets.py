@@ -3,7 +3,9 @@
 import csv
 import gzip
 import json
+from pathlib import Path
 
+import made_layouts
 import numpy as np
 import pytest
 from made_layouts import (
@@ -28,6 +30,7 @@ from fewshot_cxr.data.readers import BoundingBox, read_rsna_boxes, read_vindr_bo
 from fewshot_cxr.data.readers.chexpert_labels import stated
 from fewshot_cxr.data.readers.drawn_masks import mask_of_runs
 from fewshot_cxr.data.readers.padchest import KNOWN_DAMAGED
+from fewshot_cxr.data.readers.published_counts import PUBLISHED_FILMS
 from fewshot_cxr.data.readers.published_table import published_rows
 from fewshot_cxr.records import Records
 
@@ -274,3 +277,12 @@ def lay_shenzhen_with_masks(root):
     draw(root / "ChinaSet_AllFiles/CXR_png/CHNCXR_0001_1.png", 1)
     draw(root / "ChinaSet_AllFiles/mask/CHNCXR_0001_1_mask.png", 2)
     return root
+
+
+@pytest.mark.parametrize("name", sorted(PUBLISHED_FILMS))
+def test_a_part_of_a_set_is_told_from_the_whole(name, tmp_path):
+    films = read_dataset(name, getattr(made_layouts, f"lay_{name}")(tmp_path))
+    count = f"{PUBLISHED_FILMS[name]:,}"
+    assert f"{films.n_rows:,} films are listed here; the publication counts {count}" in films.notes
+    pages = (Path(__file__).parents[2] / "docs").glob("datasets-*.md")
+    assert any(f"{count} " in page.read_text("utf-8") for page in pages)

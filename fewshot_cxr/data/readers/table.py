@@ -19,6 +19,7 @@ from fewshot_cxr.data.readers.image_folder import read_image_folder
 from fewshot_cxr.data.readers.manifest import read_manifest
 from fewshot_cxr.data.readers.mimic_cxr_jpg import read_mimic_cxr_jpg
 from fewshot_cxr.data.readers.padchest import read_padchest
+from fewshot_cxr.data.readers.published_counts import with_published_count
 from fewshot_cxr.data.readers.rsna_pneumonia import read_rsna_pneumonia
 from fewshot_cxr.data.readers.siim_acr import read_siim_acr
 from fewshot_cxr.data.readers.tuberculosis import read_montgomery, read_shenzhen
@@ -59,7 +60,7 @@ def read_dataset(name: str, path: str | Path, *, findings: str | None = None, **
 
     Returns:
         The readable rows; what was left out is in `.problems`, what was assumed in `.notes`, as where patients are
-        unknown.
+        unknown, and how many films the publication counts.
 
     Raises:
         ValueError: unknown reader, more than 2,000 findings, or one of the reader's own errors.
@@ -81,7 +82,7 @@ def read_dataset(name: str, path: str | Path, *, findings: str | None = None, **
             lookup({COMMON: COMMON}, findings, what="findings of read_dataset")
             records = to_common(records, name)
         check_few_findings(records.findings, MOST_READ, str(path))
-        return with_unknown_noted(records)
+        return with_unknown_noted(with_published_count(records, name))
 
 
 @contextmanager
