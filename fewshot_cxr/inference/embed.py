@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from fewshot_cxr._progress import Auto, Bar, bar_of, tell
 from fewshot_cxr.embeddings import Embeddings, warn_of_collapse
 from fewshot_cxr.encoders import Encoder, as_encoder
 from fewshot_cxr.encoders.base import eval_mode
+from fewshot_cxr.encoders.folding import folded
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.inference.device import choose_device
 from fewshot_cxr.inference.out_of_memory import pooled_features
@@ -26,9 +28,15 @@ _PIXELS_AT_ONCE = 800_000  # of a processor
 def embed_batches(encoder: Encoder, batches: Iterable[np.ndarray], device: torch.device) -> Iterator[np.ndarray]:
     """Yield embeddings, float32 (B, dim), of batches of films, uint8 (B, S, S).
 
-    The encoder moves to the device; its mode (train, eval) is as before afterwards.
+    The encoder moves to the device; its mode (train, eval) is as before afterwards. On a processor its batch
+    normalisation is folded, so that vectors are those of `embed_and_pool` within rounding.
     """
-    for _, vectors in embed_and_pool(encoder, batches, device):
+    batches = iter(batches)
+    first = next(batches, np.empty(0))
+    if len(first) and device.type == "cpu":
+        with eval_mode(encoder.to(device)):
+            encoder = folded(encoder, data.to_images(torch.from_numpy(first[:1]), encoder.image_spec))
+    for _, vectors in embed_and_pool(encoder, chain([first] if len(first) else [], batches), device):
         yield vectors
 
 
@@ -214,7 +222,7 @@ def embed_files(
             films.append(data.to_square(film.gray, encoder.image_spec))
             read.append(path)
             facts.append((Record(str(path), ()), film.facts))
-        parts += list(embed_batches(encoder, [np.stack(films)] if films else [], chosen))
+        parts += [vectors for _, vectors in embed_and_pool(encoder, [np.stack(films)] if films else [], chosen)]
         tell(progress, min(first + batch_size, len(files)), len(files))
     if not read:
         reason = f"{problems[0].path}: {problems[0].reason}" if problems else "there is none"

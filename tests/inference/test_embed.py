@@ -61,6 +61,15 @@ def test_a_processor_embeds_large_films_in_portions_that_change_nothing(films, e
     assert sum(seen) == len(films)
 
 
+def test_many_films_are_embedded_with_folded_batch_norms(films, encoder, monkeypatch):
+    seen, forward = [], torch.nn.BatchNorm2d.forward
+    monkeypatch.setattr(
+        torch.nn.BatchNorm2d, "forward", lambda norm, map_: seen.append(len(map_)) or forward(norm, map_)
+    )
+    embed(encoder, films, device="cpu")
+    assert set(seen) == {1}  # the film that both are tried on
+
+
 def test_every_layer_gets_its_own_mode_back(films, encoder):
     encoder.train()
     held = [module for module in encoder.modules() if isinstance(module, torch.nn.BatchNorm2d)]

@@ -16,7 +16,7 @@ from fewshot_cxr.encoders.base import eval_mode
 from fewshot_cxr.explain import METHODS, Difference, Mean, Target, heat_maps
 from fewshot_cxr.explain.gradcam import FEATURES
 from fewshot_cxr.inference import Classifier, choose_device
-from fewshot_cxr.inference.embed import embed_batches
+from fewshot_cxr.inference.embed import embed_and_pool
 from fewshot_cxr.records import Record
 from fewshot_cxr.workflows.explaining.deciders import ByClassifier, ByExemplars
 from fewshot_cxr.workflows.judging import Exemplars
@@ -142,7 +142,7 @@ class Explainer:
 
     def decide(self, films: np.ndarray, truths: Sequence[str] = ()) -> Decided:
         """Decide on decoded films, uint8, shape (N, S, S), whose own findings are `truths`."""
-        vectors = torch.from_numpy(next(embed_batches(self.encoder, [films], self.device))).to(self.device)
+        vectors = torch.from_numpy(next(embed_and_pool(self.encoder, [films], self.device))[1]).to(self.device)
         with torch.no_grad():
             values = self.decider.values(vectors)
         ranked = values.argsort(dim=1, descending=self.value_name == "logit", stable=True)
