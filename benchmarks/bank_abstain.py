@@ -35,7 +35,7 @@ from fewshot_cxr.data import read_gray, to_square
 from fewshot_cxr.data.film_marks import FilmMarks, film_marks
 from fewshot_cxr.encoders import Encoder, fit_joined_head
 from fewshot_cxr.inference.bank import REASONS, Neighbourhood, Thresholds
-from fewshot_cxr.inference.embed import embed_and_pool
+from fewshot_cxr.inference.batches import embed_and_pool
 from fewshot_cxr.metrics import Estimate, open_set_scores, t_interval, wilson_interval
 
 NOVEL, INVERTED_STEP = "covid19", 3

@@ -55,7 +55,7 @@ def vectors(n: int, note: Callable[[float], None]) -> str:
     import torch
 
     from fewshot_cxr import Embeddings, ImageSpec, build_encoder
-    from fewshot_cxr.inference.embed import embed_batches
+    from fewshot_cxr.inference.batches import embed_batches
 
     torch.manual_seed(0)
     encoder = build_encoder("resnet9", width=4, embedding_dim=32, image_spec=ImageSpec(size_px=32)).eval()

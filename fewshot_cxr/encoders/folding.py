@@ -32,7 +32,7 @@ def folded(encoder: Encoder, images: Tensor) -> Encoder:
     Source: Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
         Inference", 2018, arXiv:1712.05877, eq. 14.
     """
-    if not any(_pairs(encoder)) or any(_is_watched(module) for module in encoder.modules()):
+    if not any(_pairs(encoder)) or is_watched(encoder):
         return encoder
     shared = {id(weight): weight for weight in chain(encoder.parameters(), encoder.buffers())}
     try:
@@ -47,12 +47,13 @@ def folded(encoder: Encoder, images: Tensor) -> Encoder:
     return copied if is_same else encoder
 
 
+def is_watched(network: nn.Module) -> bool:
+    """Return whether a hook looks on when images go through a network, or a part of it."""
+    return any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
+
+
 def _pairs(network: nn.Module) -> Iterator[Pair]:
     for module in network.modules():
         for (first, convolution), (second, norm) in pairwise(module.named_children()):
             if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) and norm.track_running_stats:
                 yield module, (first, convolution), (second, norm)
-
-
-def _is_watched(module: nn.Module) -> bool:
-    return bool(module._forward_hooks or module._forward_pre_hooks)

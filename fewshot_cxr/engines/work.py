@@ -17,7 +17,7 @@ from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.inference.bank import SupportBank
 from fewshot_cxr.inference.bank.answering import AskedFilm, answer_files
 from fewshot_cxr.inference.bank.comparing import measure_by
-from fewshot_cxr.inference.embed import embed_batches
+from fewshot_cxr.inference.batches import embed_batches
 
 Found = tuple[dict[str, torch.Tensor], dict[str, Any]]
 """tensors, of which `rows` are the ids of the rows that are in the shard, and JSON values"""

@@ -164,7 +164,8 @@ def classify_films(
     """
     if films.size_px != (size_px := classifier.encoder.image_spec.size_px):
         raise ValueError(f"the films are decoded at {films.size_px} px, the classifier takes {size_px}; cache them so")
-    vectors = film_vectors(classifier.encoder, films, batch_size=batch_size, device=device, progress=progress)
+    encoder = classifier.encoder
+    vectors = film_vectors(encoder, films, batch_size=batch_size, device=device, keeps=True, progress=progress)
     chosen = choose_device(device)
     with torch.inference_mode():
         logits: Tensor = classifier.head.to(chosen)(torch.from_numpy(vectors).to(chosen))

@@ -1,73 +1,26 @@
 """Films through a trained encoder to embeddings, a batch at a time."""
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import Dataset
 
 from fewshot_cxr import data
 from fewshot_cxr._progress import Auto, Bar, bar_of, tell
 from fewshot_cxr.embeddings import Embeddings, warn_of_collapse
 from fewshot_cxr.encoders import Encoder, as_encoder
-from fewshot_cxr.encoders.base import eval_mode
-from fewshot_cxr.encoders.folding import folded
 from fewshot_cxr.image_spec import ImageSpec
+from fewshot_cxr.inference.batches import embed_and_pool, for_many, head_vectors
 from fewshot_cxr.inference.device import choose_device
-from fewshot_cxr.inference.out_of_memory import pooled_features
+from fewshot_cxr.inference.kept_features import KeptFeatures, features_kept
 from fewshot_cxr.records import Problem, Record, Records
 
-_PIXELS_AT_ONCE = 800_000  # of a processor
-
-
-def embed_batches(encoder: Encoder, batches: Iterable[np.ndarray], device: torch.device) -> Iterator[np.ndarray]:
-    """Yield embeddings, float32 (B, dim), of batches of films, uint8 (B, S, S).
-
-    The encoder moves to the device; its mode (train, eval) is as before afterwards. On a processor its batch
-    normalisation is folded, so that vectors are those of `embed_and_pool` within rounding.
-    """
-    batches = iter(batches)
-    first = next(batches, np.empty(0))
-    if len(first) and device.type == "cpu":
-        with eval_mode(encoder.to(device)):
-            encoder = folded(encoder, data.to_images(torch.from_numpy(first[:1]), encoder.image_spec))
-    for _, vectors in embed_and_pool(encoder, chain([first] if len(first) else [], batches), device):
-        yield vectors
-
-
-def embed_and_pool(
-    encoder: Encoder, batches: Iterable[np.ndarray], device: torch.device
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield pooled features, float32 (B, n_features), and embeddings of the same films; see `embed_batches`.
-
-    A head that gives vectors of unit length takes from a film what tells that it is strange; its features keep that.
-    """
-    with eval_mode(encoder.to(device)):
-        for films in batches:
-            with torch.inference_mode():
-                images = data.to_images(torch.from_numpy(films).to(device), encoder.image_spec)
-                parts = [part.to(memory_format=torch.channels_last) for part in portions(images)]
-                pooled = [pooled_features(encoder, part) for part in parts]
-                heads = [encoder.head(encoder.dropout(part)) for part in pooled]
-                yield tuple(torch.cat(some).float().cpu().numpy() for some in (pooled, heads))  # type: ignore[misc]
-
-
-def portions(images: Tensor) -> tuple[Tensor, ...]:
-    """Part images that a processor embeds into few at a time.
-
-    Blocks of memory so large that they are asked of the system anew for each layer cost it half of its time.
-
-    Args:
-        images: shape (N, C, S, S), on any device; those of another device stay together.
-    """
-    if images.device.type != "cpu":
-        return (images,)
-    return torch.split(images, max(1, _PIXELS_AT_ONCE // (images.shape[-2] * images.shape[-1])))
+_KEPT_AT_ONCE = 4096  # films
 
 
 def embed(
@@ -142,7 +95,7 @@ def embed_films(
         >>> embed_films(encoder, data.DatasetFilms([(film, "normal")], spec), device="cpu").vectors.tolist()
         [[2.0]]
     """
-    vectors = film_vectors(encoder, films, batch_size=batch_size, device=device, progress=progress)
+    vectors = film_vectors(encoder, films, batch_size=batch_size, device=device, keeps=True, progress=progress)
     if any((films.rows([row]) != films.rows([0])).any() for row in range(1, len(films))):  # they are no copies of one
         warn_of_collapse(vectors, "embedding")
     distance, weights = encoder.card.get("distance"), encoder.origin
@@ -155,16 +108,60 @@ def film_vectors(
     *,
     batch_size: int = 128,
     device: str = "auto",
+    keeps: bool = False,
     progress: Bar | None = None,
 ) -> np.ndarray:
-    """Return the embeddings of decoded films, float32, shape (N, dim); see `embed`."""
-    rows = (np.arange(first, min(first + batch_size, len(films))) for first in range(0, len(films), batch_size))
-    parts, n_done = [], 0
-    for vectors in embed_batches(encoder, map(films.rows, rows), choose_device(device)):
-        parts.append(vectors)
-        n_done += len(vectors)
+    """Return the embeddings of decoded films, float32, shape (N, dim); see `embed`.
+
+    Args:
+        encoder: as for `embed`.
+        films: as for `embed_films`.
+        batch_size: as for `embed`.
+        device: as for `embed`.
+        keeps: look for features that were kept of the films, and keep those of the others; for an encoder that is asked
+            again, not for one in training.
+        progress: as for `embed`.
+    """
+    chosen, parts, n_done = choose_device(device), [], 0
+    kept = features_kept(encoder, films, chosen) if keeps else None
+    for features in film_features(encoder, films, chosen, batch_size=batch_size, kept=kept):
+        parts.append(head_vectors(encoder, torch.from_numpy(features)))
+        n_done += len(features)
         tell(progress, n_done, len(films))
     return np.concatenate(parts)
+
+
+def film_features(
+    encoder: Encoder,
+    films: data.CachedFilms,
+    device: torch.device,
+    *,
+    batch_size: int,
+    kept: KeptFeatures | None = None,
+) -> Iterator[np.ndarray]:
+    """Yield the pooled features of decoded films, float32, shape (B, n_features), batch by batch in their order."""
+    encoder = encoder.to(device)
+    is_known = np.zeros(len(films), dtype=bool) if kept is None else kept.is_known
+    quick, new = None, list[tuple[np.ndarray, np.ndarray]]()
+    for first in range(0, len(films), batch_size):
+        rows = np.arange(first, min(first + batch_size, len(films)))
+        features = np.empty((len(rows), encoder.n_features), dtype=np.float32)
+        known = is_known[rows]
+        if kept is not None and known.any():
+            features[known] = kept.of(rows[known])
+        if not known.all():
+            images = films.rows(rows[~known])
+            quick = quick or for_many(encoder, images, device)
+            features[~known] = next(embed_and_pool(quick, [images], device))[0]
+            new.append((rows[~known], features[~known]))
+        if (
+            kept is not None
+            and new
+            and (sum(len(some) for some, _ in new) >= _KEPT_AT_ONCE or rows[-1] == len(films) - 1)
+        ):
+            kept.keep(*map(np.concatenate, zip(*new, strict=True)))
+            new = []
+        yield features
 
 
 def embed_files(

@@ -29,7 +29,7 @@ from fewshot_cxr.training.meeting import meet
 from fewshot_cxr.training.module import Learner, TrainingModule
 from fewshot_cxr.training.runner import run_lightning
 from fewshot_cxr.training.settings import BACKBONE, TrainingSettings
-from fewshot_cxr.training.vectors import FilmVectors, embed_once, head_vectors, trains_head_alone
+from fewshot_cxr.training.vectors import FilmVectors, embed_once, trains_head_alone
 from fewshot_cxr.training.views import Augmenter
 from fewshot_cxr.whole_files import write_json
 
@@ -208,7 +208,7 @@ class Run:
     def _validate(self, validate: Validate, vectors: FilmVectors | None, learner: Learner) -> dict[str, float]:
         encoder = learner.encoder
         if vectors is not None:
-            return validate(learner, head_vectors(encoder, vectors.val))
+            return validate(learner, vectors.val_embeddings(encoder))
         return validate(learner, film_vectors(encoder, self.val, device=str(next(encoder.parameters()).device)))
 
 

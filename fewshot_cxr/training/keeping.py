@@ -22,7 +22,7 @@ from fewshot_cxr.training.callbacks import run_card
 from fewshot_cxr.training.fitting import CARD, Run, prepare_encoder
 from fewshot_cxr.training.settings import TrainingSettings
 from fewshot_cxr.training.validation import EpisodePlan, episode_recalls, films_asked, plan_validation
-from fewshot_cxr.training.vectors import FilmVectors, head_vectors
+from fewshot_cxr.training.vectors import FilmVectors
 from fewshot_cxr.whole_files import write_json
 
 AUTO = "auto"
@@ -80,7 +80,7 @@ def fit_kept(run: Run, *, keep: float | str, validate: Callable[[np.ndarray], di
     assert vectors is not None, "nothing of it is trained"
     head, how = _fit_head(run, vectors, encoder.pooled_widths, keep)
     join(encoder.cpu().eval().requires_grad_(True), head.eval())
-    scores = validate(head_vectors(encoder, vectors.val)) if validate else {}
+    scores = validate(vectors.val_embeddings(encoder)) if validate else {}
     parts = (run.train.films.records, run.val.records)
     used = {name: value for name, value in settings.settings().items() if name not in _OF_STEPS}
     card = run_card(encoder, *parts, given_hash=run.given_hash, distance=DISTANCE, settings=used)

@@ -11,7 +11,9 @@ from fewshot_cxr._progress import Bar, tell
 from fewshot_cxr.data import CachedFilms, XrayDataset, scale_films, standardise
 from fewshot_cxr.encoders import Encoder
 from fewshot_cxr.encoders.base import eval_mode
-from fewshot_cxr.inference.embed import portions
+from fewshot_cxr.inference.batches import for_many, head_vectors, portions
+from fewshot_cxr.inference.embed import film_features
+from fewshot_cxr.inference.kept_features import features_kept
 from fewshot_cxr.inference.out_of_memory import pooled_features
 from fewshot_cxr.torch_seeding import torch_generator
 from fewshot_cxr.training.views import Augmenter
@@ -41,6 +43,10 @@ class FilmVectors:
         n_views = self.train.shape[1]
         how = "as it is" if n_views == 1 else f"training films in {n_views} views"
         return (f"the head alone is trained: each film was embedded once, {how}",)
+
+    def val_embeddings(self, encoder: Encoder) -> np.ndarray:
+        """Return what the head makes of the validation films, float32, shape (n_films, dim)."""
+        return head_vectors(encoder, self.val)
 
     def __getitems__(self, rows: list[int]) -> tuple[Tensor, Tensor]:
         """Return vectors, shape (B, n_views, n_features), and class ids, as `XrayDataset` does for images."""
@@ -75,13 +81,25 @@ def embed_once(
         progress: called with (films embedded, in all), a film counting once for each view.
     """
     n_views = 1 if augmenter.augmentation is None else n_views
-    passes = [_plain(train.films), *(_view(train, augmenter, view) for view in range(1, n_views))]
     n_all, parts = n_views * len(train) + len(val), list[Tensor]()
-    with eval_mode(encoder.to(device)), torch.inference_mode():
-        for images in (batch for one in [*passes, _plain(val)] for batch in one):
-            moved = standardise(images.to(device), encoder.image_spec).to(memory_format=torch.channels_last)
-            parts.append(torch.cat([pooled_features(encoder, part) for part in portions(moved)]).float().cpu())
-            tell(progress, sum(map(len, parts)), n_all)
+
+    def take(features: Tensor) -> None:
+        parts.append(features)
+        tell(progress, sum(map(len, parts)), n_all)
+
+    def take_all(films: CachedFilms) -> None:
+        kept = features_kept(encoder, films, device)
+        for features in film_features(encoder, films, device, batch_size=_BATCH, kept=kept):
+            take(torch.from_numpy(features))
+
+    take_all(train.films)
+    quick = for_many(encoder, train.films.rows([0]), device) if n_views > 1 else encoder
+    with eval_mode(quick), torch.inference_mode():
+        for view in range(1, n_views):
+            for images in _view(train, augmenter, view):
+                moved = standardise(images.to(device), encoder.image_spec).to(memory_format=torch.channels_last)
+                take(torch.cat([pooled_features(quick, part) for part in portions(moved)]).float().cpu())
+    take_all(val)
     vectors = torch.cat(parts)
     views, plain = vectors[: -len(val)].clone(), vectors[-len(val) :].clone()
     stored = views.view(n_views, len(train), -1).transpose(0, 1).contiguous()
@@ -94,23 +112,10 @@ def stored_view(vectors: Tensor, seed: int, *key: int | str) -> Tensor:
     return vectors[torch.arange(len(vectors), device=vectors.device), drawn.to(vectors.device)]
 
 
-def head_vectors(encoder: Encoder, pooled: Tensor) -> np.ndarray:
-    """Return the embeddings, float32, shape (N, dim), of films whose pooled features are known."""
-    device = next(encoder.parameters()).device
-    with eval_mode(encoder), torch.inference_mode():
-        embeddings: Tensor = encoder.head(pooled.to(device))
-    return embeddings.float().cpu().numpy()
-
-
 def _view(films: XrayDataset, augmenter: Augmenter, view: int) -> Iterator[Tensor]:
     for rows in _batches(len(films)):
         images, class_ids = films.__getitems__(rows)
         yield augmenter(scale_films(images), class_ids, "stored view", view, rows[0])
-
-
-def _plain(films: CachedFilms) -> Iterator[Tensor]:
-    for rows in _batches(len(films)):
-        yield scale_films(torch.from_numpy(films.rows(rows)))
 
 
 def _batches(n_films: int) -> Iterator[list[int]]:

@@ -10,7 +10,7 @@ from fewshot_cxr.data.synthetic import make_synthetic
 from fewshot_cxr.encoders import build_encoder
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.inference import choose_device, embed, embed_files, embed_films, embed_pixels, native_precision
-from fewshot_cxr.inference.embed import embed_and_pool
+from fewshot_cxr.inference.batches import embed_and_pool
 from fewshot_cxr.records import Records
 
 
@@ -55,18 +55,18 @@ def test_a_processor_embeds_large_films_in_portions_that_change_nothing(films, e
     whole = embed(encoder, films)
     seen = []
     encoder.backbone.register_forward_hook(lambda _, images, __: seen.append(len(images[0])))
-    monkeypatch.setitem(embed_films.__globals__, "_PIXELS_AT_ONCE", 3 * 32 * 32)
+    monkeypatch.setitem(embed_and_pool.__globals__, "_PIXELS_AT_ONCE", 3 * 32 * 32)
     np.testing.assert_allclose(embed(encoder, films, device="cpu").vectors, whole.vectors, atol=1e-5)
     assert max(seen) == 3
     assert sum(seen) == len(films)
 
 
-def test_many_films_are_embedded_with_folded_batch_norms(films, encoder, monkeypatch):
+def test_many_films_are_embedded_with_folded_batch_norms(films, encoder, monkeypatch, tmp_path):
     seen, forward = [], torch.nn.BatchNorm2d.forward
     monkeypatch.setattr(
         torch.nn.BatchNorm2d, "forward", lambda norm, map_: seen.append(len(map_)) or forward(norm, map_)
     )
-    embed(encoder, films, device="cpu")
+    embed(encoder, films, cache_folder=tmp_path, device="cpu")
     assert set(seen) == {1}  # the film that both are tried on
 
 

@@ -85,9 +85,9 @@ def test_a_step_that_no_part_makes_small_enough_ends_in_one_line(films, monkeypa
         fit(films, "backward")
 
 
-def test_films_are_embedded_in_halves_where_memory_does_not_hold_them(films, monkeypatch):
+def test_films_are_embedded_in_halves_where_memory_does_not_hold_them(films, monkeypatch, tmp_path):
     encoder = build_encoder("resnet9", image_spec=SPEC, width=4)
-    whole = embed(encoder, films, batch_size=16, progress=None)
+    whole = embed(encoder, films, batch_size=16, cache_folder=tmp_path / "whole", progress=None)
     plain = type(encoder).features
 
     def features(self, images):
@@ -97,6 +97,6 @@ def test_films_are_embedded_in_halves_where_memory_does_not_hold_them(films, mon
 
     monkeypatch.setattr(type(encoder), "features", features)
     with pytest.warns(UserWarning, match="out of memory") as told:
-        parted = embed(encoder, films, batch_size=16, progress=None)
+        parted = embed(encoder, films, batch_size=16, cache_folder=tmp_path / "parted", progress=None)
     assert str(told[0].message) == "out of memory: 16 films are embedded 8 at a time (--batch-size)"
     torch.testing.assert_close(torch.tensor(parted.vectors), torch.tensor(whole.vectors), rtol=0, atol=1e-6)

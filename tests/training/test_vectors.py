@@ -42,7 +42,9 @@ def test_a_head_trained_on_vectors_is_the_one_trained_on_films(films, monkeypatc
     quick, trained = fit(trainer, films)
     monkeypatch.setattr(fitting, "trains_head_alone", lambda encoder: False)
     slow, other = fit(trainer, films)
-    assert all(torch.allclose(quick[name].float(), slow[name].float(), atol=1e-5) for name in slow)
+    # Among differences of embeddings the head's bias cancels: its gradient is rounding, of which Adam makes steps.
+    decisive = [name for name in slow if not (name == "head.bias" and trainer.loss == "pair_bce")]
+    assert all(torch.allclose(quick[name].float(), slow[name].float(), atol=1e-5) for name in decisive)
     for row, slow_row in zip(trained.history, other.history, strict=True):
         assert {**row, "seconds": 0} == pytest.approx({**slow_row, "seconds": 0}, abs=1e-4)
 

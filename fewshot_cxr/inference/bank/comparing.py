@@ -7,9 +7,9 @@ import numpy as np
 from fewshot_cxr.encoders import Encoder
 from fewshot_cxr.inference.bank.answering import AskedFilm, Compare, Measure
 from fewshot_cxr.inference.bank.conformal import SupportConformal
+from fewshot_cxr.inference.batches import embed_and_pool
 from fewshot_cxr.inference.deciding import Decider
 from fewshot_cxr.inference.device import choose_device
-from fewshot_cxr.inference.embed import embed_and_pool
 from fewshot_cxr.inference.prediction import Prediction
 from fewshot_cxr.inference.predictor import compare_by
 

@@ -13,8 +13,8 @@ from fewshot_cxr.data import CachedFilms, cache_films, find_films
 from fewshot_cxr.encoders import Encoder
 from fewshot_cxr.inference.bank.choosing import choose
 from fewshot_cxr.inference.bank.exemplar_table import ExemplarTable, table_of
+from fewshot_cxr.inference.batches import embed_and_pool
 from fewshot_cxr.inference.device import choose_device
-from fewshot_cxr.inference.embed import embed_and_pool
 from fewshot_cxr.inference.predictor import sample_exemplars
 from fewshot_cxr.records import Record, Records
 

@@ -16,7 +16,7 @@ from fewshot_cxr.encoders.base import eval_mode
 from fewshot_cxr.explain import METHODS, Difference, Mean, Target, heat_maps
 from fewshot_cxr.explain.gradcam import FEATURES
 from fewshot_cxr.inference import Classifier, choose_device
-from fewshot_cxr.inference.embed import embed_and_pool
+from fewshot_cxr.inference.batches import embed_and_pool
 from fewshot_cxr.records import Record
 from fewshot_cxr.workflows.explaining.deciders import ByClassifier, ByExemplars
 from fewshot_cxr.workflows.judging import Exemplars

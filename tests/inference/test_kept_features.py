@@ -1,0 +1,155 @@
+"""A film goes through a network once: the second time its features are looked up, and nothing else is believed."""
+
+import os
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from fewshot_cxr import ImageSpec, SiameseTrainer, build_encoder, embed
+from fewshot_cxr.data import cache_films
+from fewshot_cxr.data.synthetic import make_synthetic
+from fewshot_cxr.encoders import Encoder, as_encoder
+from fewshot_cxr.inference import kept_features as module
+from fewshot_cxr.inference.embed import embed_films, film_vectors
+
+SPEC = ImageSpec(size_px=32)
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory):
+    made = make_synthetic(tmp_path_factory.mktemp("films"), n_patients=12, findings=("normal", "effusion"), size_px=48)
+    return made.records if hasattr(made, "records") else made
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """How many films at a time go through the layers of an encoder, but for the one on which a folded copy is tried."""
+    counts, features = [], Encoder.features
+
+    def counted(encoder, images):
+        counts.extend([len(images)] * (len(images) > 1))
+        return features(encoder, images)
+
+    monkeypatch.setattr(Encoder, "features", counted)
+    return counts
+
+
+def encoder_of(seed=0, **options):
+    return build_encoder("resnet9", width=4, image_spec=SPEC, seed=seed, **options)
+
+
+def test_the_second_time_is_a_look_up_with_the_same_bytes(films, tmp_path, seen):
+    first = embed(encoder_of(), films, cache_folder=tmp_path, device="cpu")
+    assert sum(seen) == len(films)
+    again = embed(encoder_of(), films, cache_folder=tmp_path, device="cpu")
+    assert sum(seen) == len(films)
+    assert first.vectors.tobytes() == again.vectors.tobytes()
+
+
+def test_only_new_films_go_through_the_network_in_any_order(films, tmp_path, seen):
+    whole = embed(encoder_of(), films, cache_folder=tmp_path / "whole", device="cpu")
+    seen.clear()
+    embed(encoder_of(), films.take(range(5)), cache_folder=tmp_path, device="cpu")
+    order = np.random.default_rng(0).permutation(len(films))
+    mixed = embed(encoder_of(), films.take(order), cache_folder=tmp_path, device="cpu")
+    assert sum(seen) == len(films)
+    np.testing.assert_allclose(mixed.vectors, whole.vectors[order], atol=1e-5)
+
+
+def test_another_head_takes_the_same_features(films, tmp_path, seen):
+    pooled, headed = encoder_of(output="pooled"), encoder_of(embedding_dim=7)
+    headed.backbone.load_state_dict(pooled.backbone.state_dict())
+    embed(pooled, films, cache_folder=tmp_path, device="cpu")
+    found = embed(headed, films, cache_folder=tmp_path, device="cpu")
+    assert sum(seen) == len(films)
+    np.testing.assert_allclose(found.vectors, embed(headed, films, cache_folder=tmp_path / "b").vectors, atol=1e-5)
+
+
+def changed_weight():
+    encoder = encoder_of()
+    with torch.no_grad():
+        next(encoder.backbone.parameters())[0] += 1e-6
+    return encoder
+
+
+def changed_layer():
+    encoder = encoder_of()
+    for layer in encoder.modules():
+        for name, child in layer.named_children():
+            if isinstance(child, nn.ReLU):
+                setattr(layer, name, nn.GELU())
+    return encoder
+
+
+OTHERS = {
+    "weight": changed_weight,
+    "layer": changed_layer,
+    "option": lambda: encoder_of(stem_pool=1),
+    "spec": lambda: build_encoder("resnet9", width=4, image_spec=replace(SPEC, mean=(0.4,)), seed=0),
+}
+
+
+@pytest.mark.parametrize("what", sorted(OTHERS))
+def test_another_encoder_finds_nothing(films, tmp_path, seen, what):
+    embed(encoder_of(), films, cache_folder=tmp_path, device="cpu")
+    seen.clear()
+    embed(OTHERS[what](), films, cache_folder=tmp_path, device="cpu")
+    assert sum(seen) == len(films)
+
+
+def test_of_other_code_a_hook_and_a_training_nothing_is_kept(films, tmp_path):
+    own = as_encoder(nn.Sequential(nn.Flatten(), nn.Linear(32 * 32, 4)), SPEC)
+    watched = encoder_of()
+    watched.backbone.register_forward_hook(lambda *told: None)
+    for encoder in (own, watched):
+        embed(encoder, films, cache_folder=tmp_path, device="cpu")
+    film_vectors(encoder_of(), cache_films(films, SPEC, folder=tmp_path), device="cpu")
+    trainer = SiameseTrainer(
+        encoder="resnet9", encoder_options={"width": 4}, image_spec=SPEC, n_epochs=1, cache_folder=tmp_path
+    )
+    trainer.fit(films)
+    assert not list(tmp_path.rglob("features-*"))
+
+
+def test_damage_costs_time_alone(films, tmp_path, seen):
+    first = embed(encoder_of(), films, cache_folder=tmp_path, device="cpu")
+    (file,) = tmp_path.rglob("features-*/*.safetensors")
+    content = bytearray(file.read_bytes())
+    content[-3] ^= 1
+    file.write_bytes(content)
+    again = embed(encoder_of(), films, cache_folder=tmp_path, device="cpu")
+    assert sum(seen) == 2 * len(films)
+    assert again.vectors.tobytes() == first.vectors.tobytes()
+    assert not file.exists()
+
+
+def test_a_cache_that_cannot_be_written_and_features_that_are_not_finite_are_no_error(films, tmp_path, monkeypatch):
+    cached = cache_films(films, SPEC, folder=tmp_path)
+    kept = module.KeptFeatures(encoder_of(), cached, "cpu")
+    kept.keep(np.arange(2), np.full((2, 32), np.nan, dtype=np.float32))
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "save_tensors", lambda *_, **__: (_ for _ in ()).throw(OSError("no space")))
+        assert len(embed_films(encoder_of(), cached, device="cpu")) == len(films)
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_what_was_not_asked_for_in_thirty_days_is_removed(films, tmp_path):
+    for seed in (0, 1):
+        embed(encoder_of(seed), films, cache_folder=tmp_path, device="cpu")
+    for folder in tmp_path.rglob("features-*"):
+        os.utime(folder, (time.time() - 31 * 24 * 3600,) * 2)
+    embed(encoder_of(0), films, cache_folder=tmp_path, device="cpu")
+    assert len(list(tmp_path.rglob("features-*"))) == 1
+
+
+def test_memory_is_kept_in_files_of_some_thousand(films, tmp_path, monkeypatch):
+    monkeypatch.setitem(embed_films.__globals__, "_KEPT_AT_ONCE", 10)
+    cached = cache_films(films, SPEC, folder=tmp_path)
+    first = embed_films(encoder_of(), cached, batch_size=5, device="cpu")
+    assert len(list(tmp_path.rglob("features-*/*.safetensors"))) == -(-len(films) // 10)
+    again = embed_films(encoder_of(), cached, batch_size=5, device="cpu")
+    assert again.vectors.tobytes() == first.vectors.tobytes()
