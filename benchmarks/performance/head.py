@@ -67,7 +67,8 @@ def main() -> int:
             device=arguments.device,
             cache_folder=folder / "cache",
         )
-        fit(n_epochs=1, n_batches=1).fit(train.take(range(12)), val, progress=None)  # loads all
+        loading = fit(n_epochs=1, n_batches=1, cache_folder=folder / "another cache")
+        loading.fit(train.take(range(12)), val, progress=None)
         step = end_to_end(name, size_px, choose_device(arguments.device), 1 if arguments.smoke else N_MEASURED)
         start = perf_counter()
         trained = fit().fit(train, val, out=folder / "run", progress=None)
