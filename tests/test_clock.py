@@ -27,6 +27,7 @@ READS_THE_CLOCK = {
     "engines/places.py": "stamps of files: equal or not, never earlier or later",
     "engines/plan.py": "when a run began",
     "inference/bank/calibrating.py": "the date of a calibration, which is shown",
+    "inference/kept_features.py": "whose features nobody asked for in thirty days: they are found anew",
     "listen/objects.py": "when an object for a PACS was made",
     "serve/changes.py": "when a bank was changed, which is shown; the order is that of the log",
     "serve/keeper.py": "stamps of files: equal or not, never earlier or later",
