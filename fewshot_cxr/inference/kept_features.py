@@ -11,6 +11,7 @@ from uuid import uuid4
 import numpy as np
 import torch
 
+from fewshot_cxr._version import __version__
 from fewshot_cxr.data import CachedFilms
 from fewshot_cxr.encoders import Encoder
 from fewshot_cxr.encoders.folding import is_watched
@@ -19,7 +20,7 @@ from fewshot_cxr.encoders.table import is_built_in
 from fewshot_cxr.storage import map_tensors, save_tensors, tensor_hash
 
 _KIND = "kept features"
-_CODE = ("fewshot_cxr", "torch", "torchvision", "timm")  # whose versions may change what a network says
+_CODE = ("torch", "torchvision", "timm")  # whose versions may change what a network says, as ours
 _UNUSED_SECONDS = 30 * 24 * 3600.0
 _PACK_BITS = 32
 # Options of the head, and where weights came from.
@@ -51,7 +52,7 @@ class KeptFeatures:
         for file in sorted(self._folder.glob("*.safetensors")):
             try:
                 self._take(file)
-            except (KeyError, OSError, TypeError, ValueError):  # damaged: the films go through the network again
+            except (LookupError, OSError, TypeError, ValueError):  # damaged: the films go through the network again
                 with suppress(OSError):
                     file.unlink()
 
@@ -99,20 +100,21 @@ class KeptFeatures:
 
 
 def features_kept(encoder: Encoder, films: CachedFilms, device: torch.device) -> KeptFeatures | None:
-    """Return what is kept of films; None where nothing is to be: see `embed_films`.
+    """Return what is kept of films; None where nothing is to be.
 
-    An encoder that somebody else's code makes may say something else tomorrow, and a hook wants to see each film. So
-    does whoever trains the layers before the head.
+    A module of somebody's own may say something else tomorrow, a hook wants to see each film, and under autocast
+    features are coarser.
     """
     name = encoder.recipe.get("encoder", "")
-    is_ours = bool(name) and not name.startswith(OWN) and is_built_in(name) and not is_watched(encoder)
-    return KeptFeatures(encoder, films, device.type) if is_ours and films.packs else None
+    is_ours = bool(name) and not name.startswith(OWN) and is_built_in(name)
+    is_plain = not is_watched(encoder) and not torch.is_autocast_enabled(device.type)
+    return KeptFeatures(encoder, films, device.type) if is_ours and is_plain and films.packs else None
 
 
 def _key(encoder: Encoder, device: str) -> str:
     weights = {name: weight.cpu() for name, weight in encoder.state_dict().items() if not name.startswith("head.")}
     options = {name: value for name, value in encoder.recipe["options"].items() if name not in _OF_NO_FEATURE}
-    code = [f"{name} {version(name)}" for name in _CODE]
+    code = [__version__, *map(version, _CODE), torch.get_float32_matmul_precision()]
     layers = [type(encoder).__qualname__, *(repr(part) for name, part in encoder.named_children() if name != "head")]
     told = [layers, encoder.recipe["encoder"], sorted(options.items()), encoder.image_spec.to_json(), code, device]
     return tensor_hash(weights, hashlib.sha256(repr(told).encode()))[:32]

@@ -101,12 +101,14 @@ def test_another_encoder_finds_nothing(films, tmp_path, seen, what):
     assert sum(seen) == len(films)
 
 
-def test_of_other_code_a_hook_and_a_training_nothing_is_kept(films, tmp_path):
+def test_of_other_code_a_hook_autocast_and_a_training_nothing_is_kept(films, tmp_path):
     own = as_encoder(nn.Sequential(nn.Flatten(), nn.Linear(32 * 32, 4)), SPEC)
     watched = encoder_of()
     watched.backbone.register_forward_hook(lambda *told: None)
     for encoder in (own, watched):
         embed(encoder, films, cache_folder=tmp_path, device="cpu")
+    with torch.autocast("cpu", torch.bfloat16):
+        embed(encoder_of(), films, cache_folder=tmp_path, device="cpu")
     film_vectors(encoder_of(), cache_films(films, SPEC, folder=tmp_path), device="cpu")
     trainer = SiameseTrainer(
         encoder="resnet9", encoder_options={"width": 4}, image_spec=SPEC, n_epochs=1, cache_folder=tmp_path
