@@ -177,13 +177,16 @@ class MovingAverage(nn.Module):
         self.n_averaged: Tensor
         self.module, self.decay = deepcopy(learner).requires_grad_(False), decay
         self.register_buffer("n_averaged", torch.tensor(0))
+        self._moving: list[tuple[Tensor, Tensor]] = []
 
     @torch.no_grad()
     def update_parameters(self, learner: Learner) -> None:
         """Take one more step into the average."""
         n_steps = int(self.n_averaged)
         weight = 1.0 if n_steps == 0 else 1 - min(self.decay, (1 + n_steps) / (10 + n_steps))
-        for averaged, current in self._pairs(learner):
+        # Looked for at the first step, when all lies on its device: in a large network it takes longer than the step.
+        self._moving = self._moving or list(self._pairs(learner))
+        for averaged, current in self._moving:
             if current.is_floating_point() and n_steps:
                 averaged.lerp_(current, weight)
             else:
