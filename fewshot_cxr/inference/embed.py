@@ -1,7 +1,8 @@
 """Films through a trained encoder to embeddings, a batch at a time."""
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,6 @@ from fewshot_cxr.inference.batches import embed_and_pool, for_many, head_vectors
 from fewshot_cxr.inference.device import choose_device
 from fewshot_cxr.inference.kept_features import KeptFeatures, features_kept
 from fewshot_cxr.records import Problem, Record, Records
-
-_KEPT_AT_ONCE = 4096  # films
 
 
 def embed(
@@ -124,10 +123,11 @@ def film_vectors(
     """
     chosen, parts, n_done = choose_device(device), [], 0
     kept = features_kept(encoder, films, chosen) if keeps else None
-    for features in film_features(encoder, films, chosen, batch_size=batch_size, kept=kept):
-        parts.append(head_vectors(encoder, torch.from_numpy(features)))
-        n_done += len(features)
-        tell(progress, n_done, len(films))
+    with closing(film_features(encoder, films, chosen, batch_size=batch_size, kept=kept)) as batches:
+        for features in batches:
+            parts.append(head_vectors(encoder, torch.from_numpy(features)))
+            n_done += len(features)
+            tell(progress, n_done, len(films))
     return np.concatenate(parts)
 
 
@@ -138,30 +138,27 @@ def film_features(
     *,
     batch_size: int,
     kept: KeptFeatures | None = None,
-) -> Iterator[np.ndarray]:
+) -> Generator[np.ndarray]:
     """Yield the pooled features of decoded films, float32, shape (B, n_features), batch by batch in their order."""
-    encoder = encoder.to(device)
+    encoder, quick = encoder.to(device), None
     is_known = np.zeros(len(films), dtype=bool) if kept is None else kept.is_known
-    quick, new = None, list[tuple[np.ndarray, np.ndarray]]()
-    for first in range(0, len(films), batch_size):
-        rows = np.arange(first, min(first + batch_size, len(films)))
-        features = np.empty((len(rows), encoder.n_features), dtype=np.float32)
-        known = is_known[rows]
-        if kept is not None and known.any():
-            features[known] = kept.of(rows[known])
-        if not known.all():
-            images = films.rows(rows[~known])
-            quick = quick or for_many(encoder, images, device)
-            features[~known] = next(embed_and_pool(quick, [images], device))[0]
-            new.append((rows[~known], features[~known]))
-        if (
-            kept is not None
-            and new
-            and (sum(len(some) for some, _ in new) >= _KEPT_AT_ONCE or rows[-1] == len(films) - 1)
-        ):
-            kept.keep(*map(np.concatenate, zip(*new, strict=True)))
-            new = []
-        yield features
+    try:
+        for first in range(0, len(films), batch_size):
+            rows = np.arange(first, min(first + batch_size, len(films)))
+            features = np.empty((len(rows), encoder.n_features), dtype=np.float32)
+            known = is_known[rows]
+            if kept is not None:
+                features[known] = kept.of(rows[known])
+            if not known.all():
+                images = films.rows(rows[~known])
+                quick = for_many(encoder, images, device) if quick is None else quick
+                features[~known] = next(embed_and_pool(quick, [images], device))[0]
+                if kept is not None:
+                    kept.keep(rows[~known], features[~known])
+            yield features
+    finally:  # of a run that is stopped, too
+        if kept is not None:
+            kept.write()
 
 
 def embed_files(

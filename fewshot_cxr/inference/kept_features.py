@@ -23,6 +23,7 @@ _KIND = "kept features"
 _CODE = ("torch", "torchvision", "timm")  # whose versions may change what a network says, as ours
 _UNUSED_SECONDS = 30 * 24 * 3600.0
 _PACK_BITS = 32
+_AT_ONCE = 4096  # films in a file, but for the last
 # Options of the head, and where weights came from.
 _OF_NO_FEATURE = ("embedding_dim", "output", "dropout", "n_basis", "n_directions", "pretrained", "weights")
 
@@ -45,6 +46,7 @@ class KeptFeatures:
         self._stems = [pack.stem for pack in films.packs]
         self._codes = films.pack_of_film << _PACK_BITS | films.row_of_film
         self._width, self._features = encoder.n_features, list[np.ndarray]()
+        self._new: list[tuple[np.ndarray, np.ndarray]] = []
         self._file = np.full(len(films), -1)
         self._row = np.zeros(len(films), dtype=np.int64)
         with suppress(OSError):  # of a cache that we may only read
@@ -70,11 +72,20 @@ class KeptFeatures:
         return found
 
     def keep(self, rows: np.ndarray, features: np.ndarray) -> None:
-        """Keep features of films, shape (len(rows), n_features), if they are finite and can be written."""
-        if not len(rows) or not np.isfinite(features).all():
+        """Keep features of films, shape (len(rows), n_features); `write` puts the last of them on the disk."""
+        self._new.append((self._codes[rows], features))
+        if sum(len(codes) for codes, _ in self._new) >= _AT_ONCE:
+            self.write()
+
+    def write(self) -> None:
+        """Write what is new, if it is finite and can be written."""
+        new, self._new = self._new, []
+        if not new:
             return
-        packs, places = self._codes[rows] >> _PACK_BITS, self._codes[rows] & ((1 << _PACK_BITS) - 1)
-        tensors = {"pack": packs, "row": places, "features": np.ascontiguousarray(features, dtype=np.float32)}
+        codes, features = map(np.concatenate, zip(*new, strict=True))
+        if not np.isfinite(features).all():
+            return
+        tensors = {"pack": codes >> _PACK_BITS, "row": codes & ((1 << _PACK_BITS) - 1), "features": features}
         with suppress(OSError):  # a full disk, or a cache that we may only read: nothing is lost but time
             self._folder.mkdir(exist_ok=True)
             save_tensors(
@@ -113,7 +124,7 @@ def features_kept(encoder: Encoder, films: CachedFilms, device: torch.device) ->
 
 def _key(encoder: Encoder, device: str) -> str:
     weights = {name: weight.cpu() for name, weight in encoder.state_dict().items() if not name.startswith("head.")}
-    options = {name: value for name, value in encoder.recipe["options"].items() if name not in _OF_NO_FEATURE}
+    options = {name: value for name, value in encoder.recipe.get("options", {}).items() if name not in _OF_NO_FEATURE}
     code = [__version__, *map(version, _CODE), torch.get_float32_matmul_precision()]
     layers = [type(encoder).__qualname__, *(repr(part) for name, part in encoder.named_children() if name != "head")]
     told = [layers, encoder.recipe["encoder"], sorted(options.items()), encoder.image_spec.to_json(), code, device]

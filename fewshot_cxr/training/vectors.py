@@ -1,6 +1,7 @@
 """Films as pooled features, embedded once: what the head is trained on where nothing before it is."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,8 +90,9 @@ def embed_once(
 
     def take_all(films: CachedFilms) -> None:
         kept = features_kept(encoder, films, device)
-        for features in film_features(encoder, films, device, batch_size=_BATCH, kept=kept):
-            take(torch.from_numpy(features))
+        with closing(film_features(encoder, films, device, batch_size=_BATCH, kept=kept)) as batches:
+            for features in batches:
+                take(torch.from_numpy(features))
 
     take_all(train.films)
     quick = for_many(encoder, train.films.rows([0]), device) if n_views > 1 else encoder

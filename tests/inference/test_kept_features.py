@@ -133,6 +133,7 @@ def test_a_cache_that_cannot_be_written_and_features_that_are_not_finite_are_no_
     cached = cache_films(films, SPEC, folder=tmp_path)
     kept = module.KeptFeatures(encoder_of(), cached, "cpu")
     kept.keep(np.arange(2), np.full((2, 32), np.nan, dtype=np.float32))
+    kept.write()
     with monkeypatch.context() as patched:
         patched.setattr(module, "save_tensors", lambda *_, **__: (_ for _ in ()).throw(OSError("no space")))
         assert len(embed_films(encoder_of(), cached, device="cpu")) == len(films)
@@ -148,10 +149,27 @@ def test_what_was_not_asked_for_in_thirty_days_is_removed(films, tmp_path):
     assert len(list(tmp_path.rglob("features-*"))) == 1
 
 
-def test_memory_is_kept_in_files_of_some_thousand(films, tmp_path, monkeypatch):
-    monkeypatch.setitem(embed_films.__globals__, "_KEPT_AT_ONCE", 10)
+def test_features_are_kept_in_files_of_so_many_films(films, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_AT_ONCE", 10)
     cached = cache_films(films, SPEC, folder=tmp_path)
     first = embed_films(encoder_of(), cached, batch_size=5, device="cpu")
     assert len(list(tmp_path.rglob("features-*/*.safetensors"))) == -(-len(films) // 10)
     again = embed_films(encoder_of(), cached, batch_size=5, device="cpu")
     assert again.vectors.tobytes() == first.vectors.tobytes()
+
+
+def test_a_run_that_is_stopped_goes_on_where_it_was(films, tmp_path, seen):
+    class Stopped(Exception):
+        pass
+
+    def stop(done, total):
+        if done >= 30:
+            raise Stopped
+
+    cached = cache_films(films, SPEC, folder=tmp_path)
+    with pytest.raises(Stopped):
+        embed_films(encoder_of(), cached, batch_size=10, device="cpu", progress=stop)
+    before = sum(seen)
+    embed_films(encoder_of(), cached, batch_size=10, device="cpu")
+    assert sum(seen) == len(films)
+    assert before == 30
