@@ -130,15 +130,19 @@ def besiege(writer: Connection, kind: str, made: Path, seed: int, share: float, 
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what libraries of C say; what commands say is read
     _limit_memory()
     draw = np.random.default_rng([seed, list(KINDS).index(kind)])
-    for number, (name, work) in enumerate(KINDS[kind](made, draw, share)):
-        if number < n_done:
-            continue
-        writer.send(("begins", name))
-        try:
-            outcome = work()
-        except Exception as error:
-            outcome = f"{CRASH}: {type(error).__name__}: {error}"
-        writer.send(("ended", outcome))
+    try:
+        for number, (name, work) in enumerate(KINDS[kind](made, draw, share)):
+            if number < n_done:
+                continue
+            writer.send(("begins", name))
+            try:
+                outcome = work()
+            except Exception as error:
+                outcome = f"{CRASH}: {type(error).__name__}: {error}"
+            writer.send(("ended", outcome))
+    except Exception as error:  # of what prepares the attacks: begun anew it would fail again, without end
+        writer.send(("begins", "what prepares the attacks"))
+        writer.send(("ended", f"{CRASH}: {type(error).__name__}: {error}"))
     writer.send(("all", ""))
 
 

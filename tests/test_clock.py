@@ -124,17 +124,16 @@ def test_a_clock_set_back_or_forward_changes_no_result(tmp_path, monkeypatch):
 
 def test_a_film_that_changed_while_the_clock_was_set_back_is_decoded_anew(tmp_path):
     network = settled_encoder("resnet9", size_px=32, width=4)
+    alone = {"batch_size": 1, "progress": None}  # beside other films it would be rounded otherwise
     films, cache = lay_bank_films(tmp_path / "films", n_known=2, n_new=1), tmp_path / "cache"
-    before = embed(network, films, cache_folder=cache, progress=None).vectors
+    before = embed(network, films, cache_folder=cache, **alone).vectors
     file = films.file(films[0])
     written, pixels = file.stat(), 255 - np.asarray(Image.open(file))
     for stamp in (0, written.st_mtime_ns - 10**15, written.st_mtime_ns):  # long ago, earlier, and the same as before
         Image.fromarray(pixels).save(file)
         os.utime(file, ns=(stamp, stamp))
-        found = embed(network, films, cache_folder=cache, progress=None).vectors
-        np.testing.assert_array_equal(
-            found, embed(network, films, cache_folder=tmp_path / f"{stamp}", progress=None).vectors
-        )
+        found = embed(network, films, cache_folder=cache, **alone).vectors
+        np.testing.assert_array_equal(found, embed(network, films, cache_folder=tmp_path / f"{stamp}", **alone).vectors)
         assert (found[0] != before[0]).any()
         np.testing.assert_array_equal(found[1:], before[1:])
         before, pixels = found, np.roll(pixels, 7, axis=0)

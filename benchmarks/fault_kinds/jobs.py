@@ -52,9 +52,11 @@ def results(place: Path) -> dict[str, Any]:
     found = {}
     for file in files_in(place):
         name = file.relative_to(place).as_posix()
+        if name.startswith(("decoded/", "cache/")):
+            continue
         if file.suffix == ".safetensors":
             found[name] = vars(Embeddings.load(file)) if file.name.startswith("e.") else _weights(file)
-        elif file.suffix == ".json" and file.name != "made_by.json" and not name.startswith(("decoded/", "cache/")):
+        elif file.suffix == ".json" and file.name != "made_by.json":
             found[name] = _without_times(json.loads(file.read_text(encoding="utf-8")))
         elif file.suffix == ".ckpt":
             state = torch.load(file, map_location="cpu", weights_only=True)

@@ -49,6 +49,17 @@ def test_an_attack_that_hangs_or_ends_its_process_is_counted_and_the_next_goes_o
     ]
 
 
+def test_attacks_that_cannot_be_prepared_are_a_crash_and_no_endless_turn(faults, monkeypatch, tmp_path):
+    def attacks(made, draw, share):
+        yield "well", lambda: "refused"
+        raise RuntimeError("no film to attack")
+
+    monkeypatch.setattr(faults, "KINDS", {"flips: some": attacks})
+    (siege,) = faults.run_kinds(["flips: some"], tmp_path, seed=0, share=1, n_lanes=1)
+    assert siege.counts == {"refused": 1, "crash": 1}
+    assert "no film to attack" in siege.examples[0]
+
+
 def test_the_table_of_the_docs_is_printed_with_what_was_before(faults):
     some = faults.Siege("kills", print, Counter(refused=1_500, crash=2, lost=1), seconds=61.4)
     assert list(faults.markdown([some], "today")) == [
