@@ -168,14 +168,16 @@ class MovingAverage(nn.Module):
     """Average weights and batch-norm statistics over the last steps; early on over fewer, to forget the first weights.
 
     With a few films per finding in validation, one epoch's accuracy says little; averaged weights change less from
-    epoch to epoch, and are mostly better than any of those they average. What is frozen stays as it is, and is passed
-    over: with a frozen backbone a step of the head alone takes less time than averaging the rest would.
+    epoch to epoch, and are mostly better than any of those they average. What is frozen is the learner's own, and is
+    passed over: with a frozen backbone a step of the head alone takes less time than averaging the rest would.
     """
 
     def __init__(self, learner: Learner, decay: float) -> None:
         super().__init__()
         self.n_averaged: Tensor
-        self.module, self.decay = deepcopy(learner).requires_grad_(False), decay
+        # Shared, so that `last.ckpt` holds them once.
+        frozen = {id(weight): weight for weight in learner.parameters() if not weight.requires_grad}
+        self.module, self.decay = deepcopy(learner, frozen).requires_grad_(False), decay
         self.register_buffer("n_averaged", torch.tensor(0))
         self._moving: list[tuple[Tensor, Tensor]] = []
 

@@ -31,6 +31,7 @@ def test_the_average_is_that_of_a_slow_loop_and_what_is_frozen_stays():
     found = averaged.module.state_dict()
     assert frozen
     assert moving
+    assert all(averaged.module.get_parameter(name) is learner.get_parameter(name) for name in frozen)
     for name, value in found.items():
         held = before[name] if name in frozen else expected[name]
         torch.testing.assert_close(value, held, rtol=1e-4, atol=1e-5)
