@@ -113,13 +113,19 @@ class KeptFeatures:
 def features_kept(encoder: Encoder, films: CachedFilms, device: torch.device) -> KeptFeatures | None:
     """Return what is kept of films; None where nothing is to be.
 
-    A module of somebody's own may say something else tomorrow, a hook wants to see each film, and under autocast
-    features are coarser.
+    A module of somebody's own may say something else tomorrow under the same name, and so may one layer of it; a hook
+    wants to see each film, and under autocast features are coarser.
     """
     name = encoder.recipe.get("encoder", "")
-    is_ours = bool(name) and not name.startswith(OWN) and is_built_in(name)
+    is_ours = bool(name) and not name.startswith(OWN) and is_built_in(name) and all(map(_is_known, encoder.modules()))
     is_plain = not is_watched(encoder) and not torch.is_autocast_enabled(device.type)
     return KeptFeatures(encoder, films, device.type) if is_ours and is_plain and films.packs else None
+
+
+def _is_known(layer: torch.nn.Module) -> bool:
+    """Return whether a layer's code goes by the versions in the key, and nothing was put in its place."""
+    package = type(layer).__module__.partition(".")[0]
+    return package in ("fewshot_cxr", *_CODE) and vars(layer).keys().isdisjoint(("forward", "features", "pool"))
 
 
 def _key(encoder: Encoder, device: str) -> str:

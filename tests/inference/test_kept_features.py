@@ -101,11 +101,21 @@ def test_another_encoder_finds_nothing(films, tmp_path, seen, what):
     assert sum(seen) == len(films)
 
 
+class OwnLayer(nn.Module):
+    """Code that may be another one tomorrow."""
+
+    def forward(self, features):
+        return 2 * features
+
+
 def test_of_other_code_a_hook_autocast_and_a_training_nothing_is_kept(films, tmp_path):
     own = as_encoder(nn.Sequential(nn.Flatten(), nn.Linear(32 * 32, 4)), SPEC)
     watched = encoder_of()
     watched.backbone.register_forward_hook(lambda *told: None)
-    for encoder in (own, watched):
+    mended, patched = encoder_of(), encoder_of()
+    mended.backbone = nn.Sequential(mended.backbone, OwnLayer())
+    patched.pool = lambda features: features.amax((2, 3))
+    for encoder in (own, watched, mended, patched):
         embed(encoder, films, cache_folder=tmp_path, device="cpu")
     with torch.autocast("cpu", torch.bfloat16):
         embed(encoder_of(), films, cache_folder=tmp_path, device="cpu")

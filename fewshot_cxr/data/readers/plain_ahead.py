@@ -1,4 +1,4 @@
-"""Ask another process whether films are there: for 230,000 of them the disk takes a third as long as their tables."""
+"""Ask another process whether films are there: for 230,000 of them it takes a quarter as long as their tables."""
 
 import subprocess
 import sys
