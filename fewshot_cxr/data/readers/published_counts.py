@@ -24,4 +24,5 @@ def with_published_count(records: Records, reader: str) -> Records:
         return records
     n_films = PUBLISHED_FILMS[reader]
     note = f"{records.n_rows:,} films are listed here; the publication counts {n_films:,}"
-    return replace(records, notes=(note, *records.notes))
+    # Behind what was read, before what came of it.
+    return replace(records, notes=(*records.notes[:1], note, *records.notes[1:]))
