@@ -186,7 +186,7 @@ def steady_text(text: str) -> str:
     text = text.replace(f"{Path.cwd()}/", "")
     text = re.sub(r'("root_key": )"[^"]*"', r'\1"..."', text)
     text = re.sub(r"[\d,]+( episodes/s| episodes per second)", r"N\1", text)
-    text = re.sub(r"(<dt>(?:seconds|date|python|torch|numpy|scikit-learn|machine)</dt><dd>)[^<]*", r"\1", text)
+    text = re.sub(r"(<dt>(?:seconds|date|python|torch|numpy|scikit-learn|machine|versions)</dt><dd>)[^<]*", r"\1", text)
     return re.sub(r", in \d+ s\b", ", in N s", text)
 
 

@@ -35,7 +35,7 @@ UNFORESEEN = {
     "AttributeError: 'NoneType' object has no attribute 'films'": (lambda: NOTHING.films, 70),
     "TypeError: 'NoneType' object is not subscriptable": (lambda: NOTHING["films"], 2),
     "ValueError: cannot reshape array of size 3": (lambda: np.arange(3).reshape(2, 2), 2),
-    "RuntimeError: mat1 and mat2": (lambda: torch.ones(1, 2) @ torch.ones(3, 4), 1),
+    "RuntimeError: shape '[3]' is invalid": (lambda: torch.ones(2).reshape(3), 1),
     "RecursionError: maximum recursion depth exceeded": (deep, 1),
     "AssertionError (at ": (lambda: exec("assert False"), 70),
     "ZeroDivisionError: ": (lambda: 1 // 0, 1),
