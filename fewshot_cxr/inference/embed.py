@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from fewshot_cxr import data
 from fewshot_cxr._progress import Auto, Bar, bar_of, tell
+from fewshot_cxr.data.reading import read_all
 from fewshot_cxr.embeddings import Embeddings, warn_of_collapse
 from fewshot_cxr.encoders import Encoder, as_encoder
 from fewshot_cxr.image_spec import ImageSpec
@@ -203,19 +204,22 @@ def embed_files(
     problems: list[Problem] = []
     facts: list[tuple[Record, data.DecodingFacts]] = []
     parts = []
+
+    def decoded(path: Path) -> tuple[np.ndarray, data.DecodingFacts]:
+        film = data.decode_film(path, bit_depth=encoder.image_spec.bit_depth)
+        if film.facts.stranger and not any_modality:
+            raise OSError(film.facts.refusal)
+        return data.to_square(film.gray, encoder.image_spec), film.facts
+
     for first in range(0, len(files), batch_size):
-        films = []
-        for path in map(Path, files[first : first + batch_size]):
-            try:
-                film = data.decode_film(path, bit_depth=encoder.image_spec.bit_depth)
-                if film.facts.stranger and not any_modality:
-                    raise OSError(film.facts.refusal)
-            except (OSError, ValueError) as error:
-                problems.append(Problem(None, str(path), str(error), "unreadable"))
+        films, paths = [], [Path(path) for path in files[first : first + batch_size]]
+        for path, found in zip(paths, read_all(decoded, paths), strict=True):
+            if isinstance(found, str):
+                problems.append(Problem(None, str(path), found, "unreadable"))
                 continue
-            films.append(data.to_square(film.gray, encoder.image_spec))
+            films.append(found[0])
             read.append(path)
-            facts.append((Record(str(path), ()), film.facts))
+            facts.append((Record(str(path), ()), found[1]))
         parts += [vectors for _, vectors in embed_and_pool(encoder, [np.stack(films)] if films else [], chosen)]
         tell(progress, min(first + batch_size, len(files)), len(files))
     if not read:

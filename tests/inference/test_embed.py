@@ -1,15 +1,19 @@
 import shutil
 from dataclasses import replace
+from threading import Barrier
 
 import numpy as np
 import pytest
 import torch
 
+from fewshot_cxr import data
 from fewshot_cxr.data import cache_films, to_images
 from fewshot_cxr.data.synthetic import make_synthetic
 from fewshot_cxr.encoders import build_encoder
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.inference import choose_device, embed, embed_files, embed_films, embed_pixels, native_precision
+from fewshot_cxr.inference.bank import answering
+from fewshot_cxr.inference.bank.comparing import measure_by
 from fewshot_cxr.inference.batches import embed_and_pool
 from fewshot_cxr.records import Records
 
@@ -104,6 +108,24 @@ def test_unreadable_films_are_left_out_with_a_warning(films, encoder, tmp_path):
     assert len(embeddings) == len(records) - 1
     with pytest.raises(FileNotFoundError, match="no film is readable"):
         embed_files(encoder, [records.file(records[1])])
+
+
+def test_films_of_a_ward_are_decoded_side_by_side(films, encoder, monkeypatch):
+    files, both, decode_film = [films.file(film) for film in films][:4], Barrier(2, timeout=60), data.decode_film
+
+    def decode(file, **how):
+        both.wait()  # for a second thread
+        return decode_film(file, **how)
+
+    monkeypatch.setattr("fewshot_cxr.data.reading.n_processors", lambda: 2)
+    for module in (data, answering):
+        monkeypatch.setattr(module, "decode_film", decode)
+    vectors, read, problems = embed_files(encoder, files)
+    (asked,) = answering.asked_films(encoder.image_spec, files, measure_by(encoder, "cpu"))
+    assert read == files
+    assert not problems
+    assert [film.path for film in asked] == [str(file) for file in files]
+    np.testing.assert_array_equal(vectors, np.stack([film.vector for film in asked]))
 
 
 def test_pixels_are_block_means(films, encoder):

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from fewshot_cxr.data import DecodingFacts, decode_film, notes_of_films, to_square
 from fewshot_cxr.data.film_marks import FilmMarks, film_marks
+from fewshot_cxr.data.reading import read_all
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.inference.bank.abstaining import (
     AMBIGUOUS,
@@ -158,15 +159,21 @@ def asked_films(
         batch_size: films at a time.
         any_modality: take what is no X-ray of the chest by its DICOM header, too.
     """
-    facts = list[tuple[Record, DecodingFacts]]()
+    decoded = partial(_decoded, spec, any_modality=any_modality)
     for first in range(0, len(files), batch_size):
-        films = [_decoded(spec, str(path), any_modality, facts) for path in files[first : first + batch_size]]
+        paths = [str(path) for path in files[first : first + batch_size]]
+        films, facts = list[AskedFilm](), list[tuple[Record, DecodingFacts]]()
+        for path, read in zip(paths, read_all(decoded, paths), strict=True):
+            if isinstance(read, str):
+                films.append(AskedFilm(path, problem=read))
+            else:
+                films.append(read[0])
+                facts.append((Record(path, ()), read[1]))
         squares = [film.square for film in films if film.square is not None]
         found = iter(measure(np.stack(squares)) if squares else ())
         yield [film if film.square is None else replace(film, **next(found)) for film in films]
         for note in notes_of_films(facts):
             warnings.warn(note, stacklevel=2)
-        facts.clear()
 
 
 def answer_files(
@@ -277,12 +284,8 @@ def _unreadable(film: AskedFilm) -> Answer:
     return Answer(path=film.path, finding="", answer=ABSTAINED, reason=UNREADABLE, details=film.problem)
 
 
-def _decoded(spec: ImageSpec, path: str, any_modality: bool, facts: list[tuple[Record, DecodingFacts]]) -> AskedFilm:
-    try:
-        film = decode_film(Path(path), bit_depth=spec.bit_depth)
-        if film.facts.stranger and not any_modality:
-            raise OSError(film.facts.refusal)
-    except (OSError, ValueError) as error:
-        return AskedFilm(path, problem=str(error))
-    facts.append((Record(path, ()), film.facts))
-    return AskedFilm(path, square=to_square(film.gray, spec), marks=film_marks(film.gray))
+def _decoded(spec: ImageSpec, path: str, *, any_modality: bool) -> tuple[AskedFilm, DecodingFacts]:
+    film = decode_film(Path(path), bit_depth=spec.bit_depth)
+    if film.facts.stranger and not any_modality:
+        raise OSError(film.facts.refusal)
+    return AskedFilm(path, square=to_square(film.gray, spec), marks=film_marks(film.gray)), film.facts
