@@ -90,7 +90,8 @@ def _letters(film: Film, least_relief: int) -> list[Box]:
     side_px = max(film.shape)
     lowest_px = max(4, _LOWEST * side_px)
     is_letter = (
-        (strokes.height >= lowest_px)
+        (strokes.n_pixels >= 5)  # film grain makes thousands of specks
+        & (strokes.height >= lowest_px)
         & (strokes.height <= _HIGHEST * side_px)
         & (strokes.width <= _WIDEST * side_px)
         & (strokes.rise >= _SHARPNESS * strokes.relief)
@@ -126,21 +127,22 @@ def _find_strokes(film: Film) -> _Strokes:
     rise = _extreme(relief, 3, np.maximum) - _extreme(relief, 3, np.minimum)
     is_stroke = relief > _STROKE
     labels, n_labels = ndimage.label(is_stroke, np.ones((3, 3)))
-    outline = is_stroke & ~_extreme(is_stroke, 3, np.logical_and)
-    counts = np.bincount(labels.ravel(), minlength=n_labels + 1)
-    # Film grain makes thousands of specks.
-    kept = 1 + np.flatnonzero(counts[1:] >= 5)
-    places = ndimage.find_objects(labels)
-    corners = [(rows.start, columns.start, rows.stop, columns.stop) for rows, columns in (places[i - 1] for i in kept)]
-    top, left, bottom, right = np.array(corners, dtype=np.intp).reshape(-1, 4).T
+    is_outline = is_stroke & ~_extreme(is_stroke, 3, np.logical_and)
+    # Only strokes are looked at from here on, one in a hundred pixels; those of one label lie together, from the top.
+    pixels = np.flatnonzero(is_stroke)
+    pixels = pixels[np.argsort(labels.flat[pixels], kind="stable")]
+    own, rows, columns = labels.flat[pixels], *np.divmod(pixels, film.shape[1])
+    counts = np.bincount(own, minlength=n_labels + 1)[1:]
+    firsts = np.cumsum(counts) - counts
+    top, left, right = rows[firsts], *(pick.reduceat(columns, firsts) for pick in (np.minimum, np.maximum))
     return _Strokes(
         top=top,
         left=left,
-        height=bottom - top,
-        width=right - left,
-        n_pixels=counts[kept],
-        relief=_means(relief, labels, is_stroke, n_labels)[kept],
-        rise=_means(rise, labels, outline, n_labels)[kept],
+        height=rows[firsts + counts - 1] + 1 - top,
+        width=right + 1 - left,
+        n_pixels=counts,
+        relief=_means(relief.flat[pixels], own, n_labels),
+        rise=_means(rise.flat[pixels], np.where(is_outline.flat[pixels], own, 0), n_labels),
     )
 
 
@@ -158,32 +160,32 @@ def _relief(film: Film, width_px: int) -> Film:
 
 def _calmed(film: Film) -> Film:
     """Average each pixel with its neighbours to the left and to the right: what SciPy's does on bytes, faster."""
-    padded = _padded(film, 1, 1).astype(np.uint16)
+    padded = _padded(film, 1, 1, axis=1).astype(np.uint16)
     return ((padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]) // 3).astype(np.uint8)
 
 
-def _padded(film: NDArray[Any], before: int, after: int) -> NDArray[Any]:
-    """Repeat the first and the last column: a tenth of the time of NumPy's own on a small film."""
-    return np.concatenate([film[:, :1].repeat(before, 1), film, film[:, -1:].repeat(after, 1)], axis=1)
+def _padded(film: NDArray[Any], before: int, after: int, axis: int) -> NDArray[Any]:
+    """Repeat the first and the last line: a tenth of the time of NumPy's own on a small film."""
+    first, last = (film[:1], film[-1:]) if axis == 0 else (film[:, :1], film[:, -1:])
+    return np.concatenate([first.repeat(before, axis), film, last.repeat(after, axis)], axis)
 
 
 def _extreme(film: NDArray[Any], width_px: int, pick: Callable[..., NDArray[Any]]) -> NDArray[Any]:
-    """Replace each pixel by the extreme of a square around it: ten times faster than SciPy's on bytes."""
+    """Replace each pixel by the extreme of a square around it: twenty times faster than SciPy's on bytes."""
     before = width_px // 2 if pick is np.minimum else (width_px - 1) // 2
-    for _ in range(2):
-        done, padded = 1, _padded(film, before, width_px - 1 - before)
+    for axis in range(2):
+        done, film = 1, _padded(film, before, width_px - 1 - before, axis)
         while done < width_px:
             step = min(done, width_px - done)
-            padded = pick(padded[:, step:], padded[:, :-step])
+            film = pick(film[step:], film[:-step]) if axis == 0 else pick(film[:, step:], film[:, :-step])
             done += step
-        film = padded.T
     return film
 
 
-def _means(values: Film, labels: NDArray[np.int32], where: NDArray[np.bool_], n_labels: int) -> NDArray[np.float64]:
-    own = labels[where]
-    sums = np.bincount(own, values[where], n_labels + 1)
-    return np.asarray(sums / np.maximum(np.bincount(own, minlength=n_labels + 1), 1))
+def _means(values: Film, labels: NDArray[np.int32], n_labels: int) -> NDArray[np.float64]:
+    """Average the values of each label; those of label 0 do not count."""
+    sums, counts = np.bincount(labels, values, n_labels + 1), np.bincount(labels, minlength=n_labels + 1)
+    return np.asarray(sums / np.maximum(counts, 1))[1:]
 
 
 def _beside_lungs(strokes: _Strokes, shape: tuple[int, ...]) -> NDArray[np.bool_]:
