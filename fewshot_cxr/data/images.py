@@ -81,8 +81,17 @@ def read_gray(path: str | Path, *, bit_depth: int | None = None) -> np.ndarray:
     return decode_film(path, bit_depth=bit_depth).gray
 
 
-def decode_film(path: str | Path, *, bit_depth: int | None = None) -> DecodedFilm:
+def decode_film(path: str | Path, *, bit_depth: int | None = None, any_modality: bool = True) -> DecodedFilm:
     """Read a film as `read_gray` does, with what should be said of it.
+
+    Args:
+        path: of the file.
+        bit_depth: see `read_gray`.
+        any_modality: take what is no X-ray of the chest by its DICOM header, too.
+
+    Raises:
+        OSError: as `read_gray`, or it is no X-ray of the chest.
+        ValueError: as `read_gray`.
 
     Examples:
         >>> from PIL import Image
@@ -99,7 +108,10 @@ def decode_film(path: str | Path, *, bit_depth: int | None = None) -> DecodedFil
     if not content:
         raise OSError("the file is empty")
     if is_dicom(content[:HEAD_BYTES]):
-        return decode_dicom(content, bit_depth=bit_depth)
+        film = decode_dicom(content, bit_depth=bit_depth)
+        if film.facts.stranger and not any_modality:
+            raise OSError(film.facts.refusal)
+        return film
     if Path(path).suffix.lower() in DICOM_SUFFIXES:
         raise OSError("not a DICOM, though its name says so")
     pixels, is_negative = _load(content)

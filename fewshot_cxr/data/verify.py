@@ -35,10 +35,7 @@ def verify_films(records: Records, *, n_workers: int | None = None, progress: Ba
     """
 
     def read(film: Record) -> DecodingFacts:
-        facts = decode_film(records.file(film)).facts
-        if facts.stranger and not takes_any_modality(film):
-            raise OSError(facts.refusal)
-        return facts
+        return decode_film(records.file(film), any_modality=takes_any_modality(film)).facts
 
     found = list(zip(records, read_all(read, records.films, n_workers=n_workers, progress=progress), strict=True))
     whole = records.with_problems(

@@ -98,9 +98,7 @@ def _decoded(plan: Plan, film: Record) -> Film | str:
 
 def _read(plan: Plan, file: Path, *, is_own: bool) -> Film | str:
     try:
-        decoded = decode_film(file, bit_depth=plan.spec.bit_depth)
-        if decoded.facts.stranger and not plan.any_modality:
-            return decoded.facts.refusal
+        decoded = decode_film(file, bit_depth=plan.spec.bit_depth, any_modality=plan.any_modality)
         if not is_own and plan.begun_at < file.stat().st_mtime <= time.time():
             return "it was changed after the run began: embed it by itself, or all films into another folder"
         marks = film_marks(decoded.gray) if plan.looks_at_pixels else None

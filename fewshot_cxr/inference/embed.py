@@ -206,9 +206,7 @@ def embed_files(
     parts = []
 
     def decoded(path: Path) -> tuple[np.ndarray, data.DecodingFacts]:
-        film = data.decode_film(path, bit_depth=encoder.image_spec.bit_depth)
-        if film.facts.stranger and not any_modality:
-            raise OSError(film.facts.refusal)
+        film = data.decode_film(path, bit_depth=encoder.image_spec.bit_depth, any_modality=any_modality)
         return data.to_square(film.gray, encoder.image_spec), film.facts
 
     for first in range(0, len(files), batch_size):

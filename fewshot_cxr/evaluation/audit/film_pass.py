@@ -112,9 +112,7 @@ def border_means(gray: np.ndarray) -> np.ndarray:
 
 def _facts(records: Records, film: Record) -> FilmFacts:
     file = records.file(film)
-    decoded = decode_film(file)  # first: its errors say what is wrong with the film
-    if decoded.facts.stranger and not takes_any_modality(film):
-        raise OSError(decoded.facts.refusal)
+    decoded = decode_film(file, any_modality=takes_any_modality(film))  # first: its errors say what is wrong
     gray = decoded.gray
     thumbnail = _shrink(gray, (THUMBNAIL_PX, THUMBNAIL_PX))
     # A film and its negative are compared as one, as it looks more like a chest.

@@ -285,7 +285,5 @@ def _unreadable(film: AskedFilm) -> Answer:
 
 
 def _decoded(spec: ImageSpec, path: str, *, any_modality: bool) -> tuple[AskedFilm, DecodingFacts]:
-    film = decode_film(Path(path), bit_depth=spec.bit_depth)
-    if film.facts.stranger and not any_modality:
-        raise OSError(film.facts.refusal)
+    film = decode_film(path, bit_depth=spec.bit_depth, any_modality=any_modality)
     return AskedFilm(path, square=to_square(film.gray, spec), marks=film_marks(film.gray)), film.facts
