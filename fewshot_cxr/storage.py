@@ -1,5 +1,6 @@
 """Tensors and a JSON header in one safetensors file: written whole or not at all, checked when read, no pickle."""
 
+import errno
 import hashlib
 import json
 import warnings
@@ -23,7 +24,6 @@ _TENSORS_ALONE = 1  # the format whose hash did not cover the header
 _KEY = "fewshot_cxr"
 _INT32 = "I32"
 _NUMPY = {"U8": "u1", _INT32: "<i4", "I64": "<i8", "F32": "<f4", "F64": "<f8", "BOOL": "?"}
-_HASHED = 1 << 20  # numbers that are hashed at once
 _MARKS = ('"kind": ', '"format_version": ', '"sha256": ', '"header": ')
 _LONGEST_REASON = 200
 _MOST_FILE_HEADER_BYTES = 100_000_000  # that the library reads
@@ -133,7 +133,7 @@ def map_tensors(
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Map what was saved into memory, read-only: rows are read from the disk when they are asked for.
 
-    The content is checked against its hash, some megabytes at a time. The errors are those of `load_tensors`. Its
+    The content is checked against its hash. The errors are those of `load_tensors`. Its
     tensors must be of these `dtypes`, as safetensors call them: of "I32", "I64", "F32", "F64" and "BOOL".
     """
     path = Path(path)
@@ -213,6 +213,8 @@ def _read(path: Path, tensors: dict[str, Tensor] | None = None) -> dict[str, str
             return dict(opened.metadata() or {})
     except SafetensorError as error:
         raise _unreadable(path, error) from error
+    except RuntimeError as error:  # torch opens it once more, and finds no handle left
+        raise OSError(errno.EMFILE, f"{error}", str(path)) from error
 
 
 def _unreadable(path: Path, error: Exception) -> OSError:
@@ -255,9 +257,7 @@ def _mapped_hash(head: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> s
     digest = _header_hash(head)
     for name in sorted(arrays):
         digest.update(f"{name}|torch.{arrays[name].dtype}|{arrays[name].shape}|".encode())
-        flat = arrays[name].reshape(-1)
-        for first in range(0, len(flat), _HASHED):
-            digest.update(flat[first : first + _HASHED].tobytes())
+        digest.update(arrays[name].reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 

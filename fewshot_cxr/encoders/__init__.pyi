@@ -1,6 +1,7 @@
 from .base import Encoder as Encoder
 from .card import frozen_card as frozen_card
 from .checkpoint import ENCODER_FILE as ENCODER_FILE
+from .checkpoint import deciding_options as deciding_options
 from .checkpoint import encoder_hash as encoder_hash
 from .checkpoint import encoder_of as encoder_of
 from .checkpoint import load_card as load_card

@@ -1,5 +1,6 @@
 """Save an encoder with its card, and load it again: one safetensors file, no pickle."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from textwrap import shorten
@@ -21,6 +22,7 @@ from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.storage import is_safetensors, save_tensors, tensor_hash
 
 _LONGEST_REASON = 300
+_OF_NO_EMBEDDING = ("dropout", "pretrained", "weights")
 _LEAST_BOUND = 1 << 25  # numbers that a build may take beside those of the file: an image to try, a classifier
 
 
@@ -167,6 +169,25 @@ def encoder_hash(encoder: Encoder) -> str:
         (True, False)
     """
     return tensor_hash(encoder.state_dict())
+
+
+def deciding_options(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what decides embeddings beside weights and image spec: options that may hold no weight, such as a pooling.
+
+    Args:
+        recipe: of an encoder.
+
+    Returns:
+        Plain JSON values; where the weights came from, and what counts in training alone, is left out.
+
+    Examples:
+        >>> options = deciding_options(build_encoder("resnet9", width=4, dropout=0.5).recipe)
+        >>> options["width"], options["stem_pool"], "dropout" in options
+        (4, 2, False)
+    """
+    told = {name: value for name, value in recipe.get("options", {}).items() if name not in _OF_NO_EMBEDDING}
+    plain: dict[str, Any] = json.loads(json.dumps(told, default=str))
+    return plain
 
 
 def load_card(path: str | Path) -> dict[str, Any]:

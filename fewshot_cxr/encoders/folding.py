@@ -7,6 +7,7 @@ from itertools import chain, pairwise
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.parametrize import is_parametrized
 
 from fewshot_cxr.encoders.base import Encoder
 
@@ -37,13 +38,13 @@ def folded(encoder: Encoder, images: Tensor) -> Encoder:
     shared = {id(weight): weight for weight in chain(encoder.parameters(), encoder.buffers())}
     try:
         copied = copy.deepcopy(encoder, shared)
-    except (TypeError, RuntimeError):  # a module of somebody's own, which holds what has no copy
+        for module, (first, convolution), (second, norm) in list(_pairs(copied)):
+            setattr(module, first, fuse_conv_bn_eval(convolution, norm).to(memory_format=torch.channels_last))
+            setattr(module, second, nn.Sequential(*norm.children()))  # timm's normalisation holds the activation, too
+        expected, found = (one.pool(one.features(images)) for one in (encoder, copied))
+        is_same = bool((expected - found).abs().max() <= _SAME * expected.abs().max())
+    except Exception:  # of any kind: a module of somebody's own, which cannot be copied, or not be changed
         return encoder
-    for module, (first, convolution), (second, norm) in list(_pairs(copied)):
-        setattr(module, first, fuse_conv_bn_eval(convolution, norm).to(memory_format=torch.channels_last))
-        setattr(module, second, nn.Sequential(*norm.children()))  # timm's normalisation holds the activation, too
-    expected, found = (one.pool(one.features(images)) for one in (encoder, copied))
-    is_same = (expected - found).abs().max() <= _SAME * expected.abs().max()
     return copied if is_same else encoder
 
 
@@ -55,5 +56,7 @@ def is_watched(network: nn.Module) -> bool:
 def _pairs(network: nn.Module) -> Iterator[Pair]:
     for module in network.modules():
         for (first, convolution), (second, norm) in pairwise(module.named_children()):
+            if is_parametrized(convolution) or is_parametrized(norm):  # a weight that is made anew cannot be set
+                continue
             if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) and norm.track_running_stats:
                 yield module, (first, convolution), (second, norm)

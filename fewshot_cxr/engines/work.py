@@ -10,8 +10,7 @@ import numpy as np
 import torch
 
 from fewshot_cxr._told_paths import told_value
-from fewshot_cxr.encoders import Encoder
-from fewshot_cxr.encoders.checkpoint import encoder_hash
+from fewshot_cxr.encoders import Encoder, deciding_options, encoder_hash
 from fewshot_cxr.engines.decoded import DecodedShard
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.inference.bank import SupportBank
@@ -37,8 +36,9 @@ class Embedding:
         return self.encoder.image_spec
 
     def decides(self) -> dict[str, Any]:
-        """Return the hash of weights and image spec."""
-        return {"encoder": encoder_hash(self.encoder), "image spec": self.spec.to_json()}
+        """Return the hash of weights, and options and image spec."""
+        options = deciding_options(self.encoder.recipe)
+        return {"encoder": encoder_hash(self.encoder), "encoder's options": options, "image spec": self.spec.to_json()}
 
     def done(self, films: DecodedShard, batch_size: int, device: torch.device) -> Found:
         """Return the vectors of the films that could be read, and what the table says of each."""

@@ -14,6 +14,7 @@ from fewshot_cxr.encoders.folding import folded
 from fewshot_cxr.inference.out_of_memory import pooled_features
 
 _PIXELS_AT_ONCE = 800_000  # of a processor
+_LOOKED_AT = 16  # films, for one on which folding is tried
 
 
 def embed_batches(encoder: Encoder, batches: Iterable[np.ndarray], device: torch.device) -> Iterator[np.ndarray]:
@@ -70,7 +71,8 @@ def for_many(encoder: Encoder, films: np.ndarray, device: torch.device) -> Encod
     if device.type != "cpu" or not len(films):
         return encoder
     with eval_mode(encoder):
-        return folded(encoder, data.to_images(torch.from_numpy(films[:1]), encoder.image_spec))
+        film = films[:_LOOKED_AT].std(axis=(1, 2)).argmax()  # a black one, which could not be read, tells nothing
+        return folded(encoder, data.to_images(torch.from_numpy(films[film, None]), encoder.image_spec))
 
 
 def head_vectors(encoder: Encoder, pooled: Tensor) -> np.ndarray:

@@ -3,8 +3,10 @@
 import hashlib
 import shutil
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import version
+from operator import attrgetter
 from pathlib import Path
 from uuid import uuid4
 
@@ -13,19 +15,23 @@ import torch
 
 from fewshot_cxr._version import __version__
 from fewshot_cxr.data import CachedFilms
-from fewshot_cxr.encoders import Encoder
+from fewshot_cxr.encoders import Encoder, deciding_options
 from fewshot_cxr.encoders.folding import is_watched
 from fewshot_cxr.encoders.own_module import OWN
 from fewshot_cxr.encoders.table import is_built_in
 from fewshot_cxr.storage import map_tensors, save_tensors, tensor_hash
+from fewshot_cxr.whole_files import sweep_parts
 
 _KIND = "kept features"
 _CODE = ("torch", "torchvision", "timm")  # whose versions may change what a network says, as ours
 _UNUSED_SECONDS = 30 * 24 * 3600.0
 _PACK_BITS = 32
 _AT_ONCE = 4096  # films in a file, but for the last
-# Options of the head, and where weights came from.
-_OF_NO_FEATURE = ("embedding_dim", "output", "dropout", "n_basis", "n_directions", "pretrained", "weights")
+_SMALL_BYTES, _MOST_SMALL = 1 << 20, 64
+_OF_HEAD = ("embedding_dim", "output", "n_basis", "n_directions")  # options
+_OF_NO_FEATURE = ("training", "n_frozen", "embedding_dim", "heat_layer")  # attributes
+_TF32 = ["cuda.matmul.allow_tf32", "cudnn.allow_tf32"]  # and since torch 2.9
+_PRECISIONS = [f"{where}.{what}.fp32_precision" for where in ("cuda", "cudnn", "mkldnn") for what in ("matmul", "conv")]
 
 
 class KeptFeatures:
@@ -51,12 +57,14 @@ class KeptFeatures:
         self._row = np.zeros(len(films), dtype=np.int64)
         with suppress(OSError):  # of a cache that we may only read
             _remove_unused(place, but=self._folder)
+            sweep_parts(self._folder)
+            _join_small(self._folder)
         for file in sorted(self._folder.glob("*.safetensors")):
             try:
                 self._take(file)
-            except (LookupError, OSError, TypeError, ValueError):  # damaged: the films go through the network again
-                with suppress(OSError):
-                    file.unlink()
+            except (LookupError, OSError, TypeError, ValueError) as error:
+                if getattr(error, "errno", None) is None:  # damaged: the films go through the network again
+                    file.unlink(missing_ok=True)
 
     @property
     def is_known(self) -> np.ndarray:
@@ -88,12 +96,7 @@ class KeptFeatures:
         tensors = {"pack": codes >> _PACK_BITS, "row": codes & ((1 << _PACK_BITS) - 1), "features": features}
         with suppress(OSError):  # a full disk, or a cache that we may only read: nothing is lost but time
             self._folder.mkdir(exist_ok=True)
-            save_tensors(
-                self._folder / f"{uuid4().hex}.safetensors",
-                {name: torch.from_numpy(values) for name, values in tensors.items()},
-                kind=_KIND,
-                header={"packs": self._stems},
-            )
+            _save(self._folder, tensors, self._stems)
 
     def _take(self, file: Path) -> None:
         arrays, header = map_tensors(file, kind=_KIND, dtypes=("I64", "F32"))
@@ -110,6 +113,29 @@ class KeptFeatures:
         self._features.append(features)
 
 
+def _save(folder: Path, arrays: Mapping[str, np.ndarray], packs: Sequence[str]) -> None:
+    tensors = {name: torch.from_numpy(values) for name, values in arrays.items()}
+    save_tensors(folder / f"{uuid4().hex}.safetensors", tensors, kind=_KIND, header={"packs": list(packs)})
+
+
+def _join_small(folder: Path) -> None:
+    """Make one file of many small ones, which films that come one by one leave: each is opened at every start."""
+    small = [file for file in folder.glob("*.safetensors") if file.stat().st_size < _SMALL_BYTES]
+    if len(small) < _MOST_SMALL:
+        return
+    packs, parts = list[str](), list[dict[str, np.ndarray]]()
+    for file in small:
+        with suppress(LookupError, OSError, TypeError, ValueError):  # damaged ones are told below
+            arrays, header = map_tensors(file, kind=_KIND, dtypes=("I64", "F32"))
+            parts.append({**arrays, "pack": arrays["pack"] + len(packs)})
+            packs += header["packs"]
+    names, places = np.unique(packs, return_inverse=True)
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in ("pack", "row", "features")}
+    _save(folder, joined | {"pack": places[joined["pack"]]}, names.tolist())
+    for file in small:
+        file.unlink(missing_ok=True)
+
+
 def features_kept(encoder: Encoder, films: CachedFilms, device: torch.device) -> KeptFeatures | None:
     """Return what is kept of films; None where nothing is to be.
 
@@ -123,18 +149,39 @@ def features_kept(encoder: Encoder, films: CachedFilms, device: torch.device) ->
 
 
 def _is_known(layer: torch.nn.Module) -> bool:
-    """Return whether a layer's code goes by the versions in the key, and nothing was put in its place."""
+    """Return whether a layer's code goes by the versions in the key, and no method was put in the place of its own."""
     package = type(layer).__module__.partition(".")[0]
-    return package in ("fewshot_cxr", *_CODE) and vars(layer).keys().isdisjoint(("forward", "features", "pool"))
+    is_own = not any(callable(getattr(type(layer), name, None)) for name in vars(layer))
+    return package in ("fewshot_cxr", *_CODE) and is_own
 
 
 def _key(encoder: Encoder, device: str) -> str:
-    weights = {name: weight.cpu() for name, weight in encoder.state_dict().items() if not name.startswith("head.")}
-    options = {name: value for name, value in encoder.recipe.get("options", {}).items() if name not in _OF_NO_FEATURE}
-    code = [__version__, *map(version, _CODE), torch.get_float32_matmul_precision()]
-    layers = [type(encoder).__qualname__, *(repr(part) for name, part in encoder.named_children() if name != "head")]
+    tensors = dict(encoder.named_buffers()) | encoder.state_dict()  # some buffers are in no checkpoint
+    weights = {name: tensor.cpu() for name, tensor in tensors.items() if not name.startswith("head.")}
+    options = {name: value for name, value in deciding_options(encoder.recipe).items() if name not in _OF_HEAD}
+    code = [__version__, *map(version, _CODE), *_precisions()]
+    layers = [
+        (name, type(layer).__qualname__, layer.extra_repr(), _numbers_of(layer))
+        for name, layer in encoder.named_modules()
+        if name.partition(".")[0] not in ("head", "dropout")
+    ]
     told = [layers, encoder.recipe["encoder"], sorted(options.items()), encoder.image_spec.to_json(), code, device]
     return tensor_hash(weights, hashlib.sha256(repr(told).encode()))[:32]
+
+
+def _numbers_of(layer: torch.nn.Module) -> list[tuple[str, object]]:
+    """Return the plain attributes of a layer, which `repr` need not show."""
+    plain = {name: value for name, value in vars(layer).items() if isinstance(value, (bool, int, float, str, tuple))}
+    return sorted((name, value) for name, value in plain.items() if name not in _OF_NO_FEATURE)
+
+
+def _precisions() -> list[str]:
+    """Return how exactly torch multiplies: by the names of its versions, of which it may refuse those not used."""
+    told = []
+    for name in _TF32 + _PRECISIONS:
+        with suppress(AttributeError, RuntimeError):
+            told.append(f"{name} {attrgetter(name)(torch.backends)}")
+    return told
 
 
 def _remove_unused(place: Path, *, but: Path) -> None:

@@ -114,6 +114,14 @@ def test_a_run_goes_on_with_what_is_missing_and_makes_the_same_bytes(place, tmp_
     assert ids_of(whole) == list(range(len(place.films)))
 
 
+def test_another_network_of_the_same_weights_does_not_go_on(place, tmp_path):
+    plan_of(place, tmp_path)
+    encoder = load_encoder(place.run)
+    encoder.recipe = {**encoder.recipe, "options": {**encoder.recipe["options"], "stem_pool": 1}}
+    with pytest.raises(ValueError, match="holds shards of another encoder's options: ask as then"):
+        plan_of(place, tmp_path, engines.Embedding(encoder))
+
+
 def test_what_befalls_a_film_meanwhile_costs_its_row_alone(place, tmp_path):
     sound = plan_of(place, tmp_path / "sound")
     engines.run_here(sound, embedding(place), sound.missing(), device="cpu")

@@ -3,6 +3,7 @@
 import os
 import time
 from dataclasses import replace
+from operator import attrgetter
 
 import numpy as np
 import pytest
@@ -85,7 +86,14 @@ def changed_layer():
     return encoder
 
 
+def changed_attribute():
+    encoder = encoder_of()
+    encoder.backbone.scale = 2.0
+    return encoder
+
+
 OTHERS = {
+    "attribute": changed_attribute,
     "weight": changed_weight,
     "layer": changed_layer,
     "option": lambda: encoder_of(stem_pool=1),
@@ -115,7 +123,9 @@ def test_of_other_code_a_hook_autocast_and_a_training_nothing_is_kept(films, tmp
     mended, patched = encoder_of(), encoder_of()
     mended.backbone = nn.Sequential(mended.backbone, OwnLayer())
     patched.pool = lambda features: features.amax((2, 3))
-    for encoder in (own, watched, mended, patched):
+    hidden = encoder_of()
+    hidden._feature_map = hidden._feature_map  # a method of the encoder's own
+    for encoder in (own, watched, mended, patched, hidden):
         embed(encoder, films, cache_folder=tmp_path, device="cpu")
     with torch.autocast("cpu", torch.bfloat16):
         embed(encoder_of(), films, cache_folder=tmp_path, device="cpu")
@@ -137,6 +147,48 @@ def test_damage_costs_time_alone(films, tmp_path, seen):
     assert sum(seen) == 2 * len(films)
     assert again.vectors.tobytes() == first.vectors.tobytes()
     assert not file.exists()
+
+
+def test_a_file_that_cannot_be_opened_now_is_kept(films, tmp_path, monkeypatch):
+    embed(encoder_of(), films, cache_folder=tmp_path, device="cpu")
+    with monkeypatch.context() as patched:
+        patched.setattr("fewshot_cxr.storage.safe_open", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("busy")))
+        embed(encoder_of(), films, cache_folder=tmp_path, device="cpu")
+    assert len(list(tmp_path.rglob("features-*/*.safetensors"))) == 2
+
+
+def test_many_small_files_become_one_and_what_killed_runs_left_goes(films, tmp_path, seen, monkeypatch):
+    monkeypatch.setattr(module, "_MOST_SMALL", 5)
+    cached = cache_films(films, SPEC, folder=tmp_path)
+    for number in range(5):
+        embed_films(encoder_of(), cached_part(cached, [number]), device="cpu")
+    (folder,) = tmp_path.rglob("features-*")
+    (folder / ".a.safetensors.12345678.part").write_bytes(b"half")
+    (folder / "damaged.safetensors").write_bytes(b"no features")
+    seen.clear()
+    assert len(embed_films(encoder_of(), cached_part(cached, range(5)), device="cpu")) == 5
+    assert not seen
+    assert len(list(folder.iterdir())) == 1
+
+
+def cached_part(cached, rows):
+    rows = list(rows)
+    where = {"pack_of_film": cached.pack_of_film[rows], "row_of_film": cached.row_of_film[rows]}
+    return replace(cached, records=cached.records.take(rows), **where)
+
+
+@pytest.mark.parametrize("name", ["cuda.matmul", "mkldnn.matmul", "cudnn.conv"])
+def test_any_setting_of_precision_has_features_of_its_own(name):
+    backend = attrgetter(name)(torch.backends)
+    if not hasattr(backend, "fp32_precision"):
+        pytest.skip("this torch has no such setting")
+    before, plain = backend.fp32_precision, module._key(encoder_of(), "cpu")
+    try:
+        backend.fp32_precision = "ieee" if before == "tf32" else "tf32"
+        assert module._key(encoder_of(), "cpu") != plain
+    finally:
+        backend.fp32_precision = before
+    assert module._key(encoder_of(), "cpu") == plain
 
 
 def test_a_cache_that_cannot_be_written_and_features_that_are_not_finite_are_no_error(films, tmp_path, monkeypatch):

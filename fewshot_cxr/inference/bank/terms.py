@@ -2,14 +2,22 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from fewshot_cxr.data.film_digests import TRAINING_FILMS, read_training_films
-from fewshot_cxr.encoders import ENCODER_FILE, Encoder, build_encoder, encoder_hash, is_built_in, load_encoder
+from fewshot_cxr.encoders import (
+    ENCODER_FILE,
+    Encoder,
+    build_encoder,
+    deciding_options,
+    encoder_hash,
+    is_built_in,
+    load_encoder,
+)
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.inference.bank.calibrating import EXCHANGEABLE
 from fewshot_cxr.inference.bank.exemplar_table import ExemplarTable
@@ -68,10 +76,11 @@ class BankTerms:
         Raises:
             ValueError: it is another.
         """
-        if (found := encoder_hash(encoder)) != self.encoder["sha256"]:
+        given = {"sha256": encoder_hash(encoder), "recipe": encoder.recipe, "image_spec": encoder.image_spec.to_json()}
+        if other := _difference(self.encoder, given):
             raise ValueError(
-                f"the bank was made by {self.encoder_name} with weights {self.encoder['sha256'][:12]}, this encoder "
-                f"has {found[:12]}: its vectors cannot be compared; name the bank's own (--checkpoint), or build anew"
+                f"the bank was made by {self.encoder_name} with {other[0]}, this encoder has {other[1]}: its vectors "
+                "cannot be compared; name the bank's own (--checkpoint), or build anew"
             )
         return encoder
 
@@ -151,8 +160,9 @@ def merged_terms(first: BankTerms, second: BankTerms) -> BankTerms:
         ValueError: they have other encoders, rules, distances or options.
     """
     own, theirs = first.to_json(), second.to_json()
-    if own["encoder"]["sha256"] != theirs["encoder"]["sha256"]:
-        raise ValueError(f"the banks were made by two encoders, {first.encoder_name} and {second.encoder_name}")
+    if other := _difference(own["encoder"], theirs["encoder"]):
+        names = f"{first.encoder_name} with {other[0]} and {second.encoder_name} with {other[1]}"
+        raise ValueError(f"the banks were made by two encoders, {names}")
     for name in ("rule", "distance", "options"):
         if own[name] != theirs[name]:
             raise ValueError(f"the banks have two kinds of {name}, {own[name]} and {theirs[name]}: build one anew")
@@ -207,6 +217,20 @@ def find_encoder(terms: BankTerms, *, weights: str | Path | None = None) -> Enco
         f"the encoder of the bank ({terms.encoder_name}, weights {terms.encoder['sha256'][:12]}) is not beside it: "
         "name its run folder (--checkpoint) or its file of weights (--weights), or build the bank --self-contained"
     )
+
+
+def _difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return what two encoders differ in, of each in words; None: they give the same vectors."""
+    if one["sha256"] != other["sha256"]:
+        return f"weights {one['sha256'][:12]}", f"{other['sha256'][:12]}"
+    both = [
+        {**deciding_options(facts["recipe"]), **asdict(ImageSpec.from_json(dict(facts["image_spec"])))}
+        for facts in (one, other)
+    ]
+    for name in sorted(both[0].keys() & both[1].keys()):  # a later version may have more of them
+        if both[0][name] != both[1][name]:
+            return f"{name} {both[0][name]}", f"{both[1][name]}"
+    return None
 
 
 def _folder(place: Path) -> Path:

@@ -187,10 +187,36 @@ def test_folders_of_runs_do_not_hinder_a_merge(place, bank, tmp_path):
     assert bank.merge(other).terms.to_json() == other.merge(bank).terms.to_json()
 
 
+@pytest.mark.parametrize(
+    ("options", "spec", "told"),
+    [
+        ({"stem_pool": 1}, {}, "with stem_pool 2, this encoder has 1: its vectors cannot be compared"),
+        ({}, {"top_crop": 0.1}, r"with top_crop 0\.0, this encoder has 0\.1: its vectors"),
+        ({"dropout": 0.5}, {}, None),  # in training alone
+    ],
+)
+def test_the_same_weights_in_another_network_are_another_encoder(place, bank, tmp_path, options, spec, told):
+    encoder = load_encoder(place.run)
+    encoder.recipe = {**encoder.recipe, "options": {**encoder.recipe["options"], **options}}
+    encoder.image_spec = replace(encoder.image_spec, **spec)
+    bank.save(tmp_path / "a.bank")
+    if told is None:
+        assert SupportBank.load(tmp_path / "a.bank", encoder).encoder is encoder
+        return
+    with pytest.raises(ValueError, match=told):
+        SupportBank.load(tmp_path / "a.bank", encoder)
+    other = SupportBank.build(encoder, place.known, n_exemplars=3)
+    with pytest.raises(ValueError, match="^the banks were made by two encoders, resnet9 with "):
+        bank.merge(other)
+
+
 def test_a_merge_refuses_what_cannot_be_compared(place, bank, tmp_path):
     save_network(tmp_path / "run", seed=1)
     other = SupportBank.build(tmp_path / "run", place.known, n_exemplars=3)
-    with pytest.raises(ValueError, match="^the banks were made by two encoders, resnet9 and resnet9$"):
+    with pytest.raises(
+        ValueError,
+        match="^the banks were made by two encoders, resnet9 with weights [0-9a-f]{12} and resnet9 with [0-9a-f]{12}$",
+    ):
         bank.merge(other)
     other = SupportBank.build(place.encoder, place.known, n_exemplars=3, rule="prototype")
     told = "^the banks have two kinds of rule, mean_distance and prototype: build one anew$"
