@@ -25,7 +25,7 @@ from fewshot_cxr._json import read_json
 from fewshot_cxr._processors import n_processors
 from fewshot_cxr._progress import Bar, tell
 from fewshot_cxr.data.film import DecodingFacts, notes_of_films, takes_any_modality
-from fewshot_cxr.data.images import decode_film, is_read_anew
+from fewshot_cxr.data.images import decode_film, reading_mark
 from fewshot_cxr.data.packs import Facts, Places, file_hash, read_packs, write_listing
 from fewshot_cxr.data.plain_file import check_plain
 from fewshot_cxr.data.quiet import quiet
@@ -34,8 +34,8 @@ from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.records import Problem, Records, resolve_below
 from fewshot_cxr.whole_files import sweep_parts, whole_file, write_text
 
-# Films whose gray has changed, and these alone, have it in their key: what older packs hold of the others still serves.
-_GRAY_VERSION = 2
+_MARK_VERSION = 3  # of `reading_mark`: what is remembered of older ones is marked anew
+_CHANGED = "it was changed while it was read: ask again"
 _HOME = "~/.cache/fewshot_cxr"
 _NAME_ANOTHER = "name another folder by --cache-dir or FSCXR_CACHE"
 _CHUNK = 64
@@ -104,9 +104,11 @@ def cache_films(
     place = folder / _recipe_name(spec)
     with ThreadPoolExecutor(n_workers or n_processors()) as pool:
         files, reasons = _find_files(records)
-        hashes = _hash_files(files, reasons, folder / "hashes.json", pool)
+        entries = _hash_files(files, reasons, folder / "hashes.json", pool)
+        hashes = [entry[-1] for entry in entries]
         index, facts = read_packs(place, spec.size_px, wanted=set(hashes), pool=pool)
-        new = {key: file for key, file in zip(hashes, files, strict=True) if file and key and key not in index}
+        seen = zip(files, entries, strict=True)
+        new = {key: (file, stamp) for file, (*stamp, _, key) in seen if file and key and key not in index}
         n_done = len(records) - len(new)
         for keys in _slices(list(new), _PACK):
             report = partial(_report, progress, n_done, len(records))
@@ -183,8 +185,8 @@ def _find_files(records: Records) -> tuple[list[Path | None], dict[int, str]]:
 
 def _hash_files(
     files: Sequence[Path | None], reasons: dict[int, str], memory: Path, pool: ThreadPoolExecutor
-) -> list[str]:
-    """Return the content hash of every file ("" where there is none), and add to `reasons` why there is none."""
+) -> list[list[Any]]:
+    """Return of every file what stands for its content, a version and its hash; "" where there is none, and why."""
     known = _read_json(memory)
 
     def look(file: Path | None) -> list[Any] | OSError | None:
@@ -193,29 +195,32 @@ def _hash_files(
         try:
             found = file.stat()
             check_plain(found)
-            # These stand for the content, as for `make`; the time of change, because copies keep that of writing.
-            stamp = [found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+            stamp = _stamp(found)
             entry = known.get(str(file))
             is_known = isinstance(entry, list) and entry[:3] == stamp and isinstance(entry[-1], str)
             *_, version, key = entry if is_known and entry else (0, file_hash(file))
-            if version == _GRAY_VERSION:
+            if version == _MARK_VERSION:
                 return entry
-            return [*stamp, _GRAY_VERSION, f"{key}-{_GRAY_VERSION}" if is_read_anew(file) else key]
+            return [*stamp, _MARK_VERSION, key.partition("-")[0] + reading_mark(file)]
         except OSError as error:
             return error
 
-    hashes: list[str] = []
-    fresh: dict[str, list[Any]] = {}
+    entries, fresh = list[list[Any]](), dict[str, list[Any]]()
     for row, (file, entry) in enumerate(zip(files, pool.map(look, files), strict=True)):
         if isinstance(entry, OSError):
             reasons[row] = _cannot_open(entry)
         elif entry is not None and known.get(str(file)) != entry:
             fresh[str(file)] = entry
-        hashes.append(entry[-1] if isinstance(entry, list) else "")
+        entries.append(entry if isinstance(entry, list) else [0, ""])
     if fresh:
         with suppress(OSError):  # of a cache that we may only read: the files are hashed again next time
             write_text(memory, json.dumps(known | fresh))
-    return hashes
+    return entries
+
+
+def _stamp(found: os.stat_result) -> list[int]:
+    """Return what stands for the content, as for `make`; the time of change, because copies keep that of writing."""
+    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns]
 
 
 def _cannot_open(error: OSError | ValueError) -> str:
@@ -223,7 +228,7 @@ def _cannot_open(error: OSError | ValueError) -> str:
 
 
 def _decode(
-    files: dict[str, Path],
+    files: dict[str, tuple[Path, list[int]]],
     spec: ImageSpec,
     place: Path,
     pool: ThreadPoolExecutor,
@@ -234,8 +239,11 @@ def _decode(
     """Decode films into one new pack; return where each lies, and for the unreadable ones why; add to the facts."""
 
     def decode(key: str) -> np.ndarray | str:
+        file, stamp = files[key]
         try:
-            film = decode_film(files[key], bit_depth=spec.bit_depth)
+            film = decode_film(file, bit_depth=spec.bit_depth)
+            if _stamp(file.stat()) != stamp:  # another film would lie under its hash for good
+                return _CHANGED
             if film.facts != DecodingFacts():
                 facts[key] = film.facts
             return to_square(film.gray, spec)
@@ -243,8 +251,7 @@ def _decode(
             return str(error)
 
     pack = place / f"{uuid4().hex}.u8"
-    packed: list[str] = []
-    unreadable: dict[str, str] = {}
+    packed, unreadable = list[str](), dict[str, str]()
     checksum = 0
     with whole_file(pack) as part:
         with part.open("wb") as opened:

@@ -124,12 +124,18 @@ def decode_film(path: str | Path, *, bit_depth: int | None = None, any_modality:
     return DecodedFilm(gray, DecodingFacts(guessed_bits=None if bit_depth else bits))
 
 
-def is_read_anew(path: Path) -> bool:
-    """Return whether a file is of a kind that earlier versions gave another gray: DICOM, TIFF, deep PNG of colours."""
+def reading_mark(path: Path) -> str:
+    """Return what tells films of the same bytes apart that are read in different ways.
+
+    Those that earlier versions gave another gray (DICOM, TIFF, deep PNG of colours), and pictures named as DICOM.
+    """
     with path.open("rb") as opened:
         head = opened.read(HEAD_BYTES)
+    if not is_dicom(head) and path.suffix.lower() in DICOM_SUFFIXES:
+        return "-misnamed"
     is_deep_png = head.startswith(_HEADS[0]) and head[24:25] == b"\x10" and head[25:26] != b"\0"
-    return is_dicom(head) or is_deep_png or head[:4] in (b"II*\0", b"MM\0*")
+    is_read_anew = is_dicom(head) or is_deep_png or head[:4] in (b"II*\0", b"MM\0*")
+    return "-2" if is_read_anew else ""
 
 
 def _load(content: bytes) -> tuple[np.ndarray, bool]:

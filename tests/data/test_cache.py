@@ -183,6 +183,36 @@ def test_changed_content_of_the_old_size_and_time_is_seen(tmp_path, records):
     assert np.array_equal(films.rows([0]), expected(records[1:2]))
 
 
+def test_a_film_that_is_changed_before_it_is_decoded_does_not_lie_under_its_old_hash(tmp_path, records, monkeypatch):
+    file, before = records.root / "3.png", (records.root / "3.png").read_bytes()
+
+    def late(path, **options):
+        if path == file:
+            Image.new("L", (24, 20), 255).save(file)
+        return decode_film(path, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cache, "decode_film", late)
+        found = cache_films(records, SPEC, folder=tmp_path / "cache")
+    assert [(one.path, one.reason) for one in found.records.problems] == [
+        ("3.png", "it was changed while it was read: ask again")
+    ]
+    file.write_bytes(before)
+    again = cache_films(records, SPEC, folder=tmp_path / "cache")
+    assert not again.records.problems
+    np.testing.assert_array_equal(again.rows([3])[0], to_square(read_gray(file), SPEC))
+
+
+@pytest.mark.parametrize("names", [("a.png", "b.dcm", "0.png"), ("b.dcm", "a.png", "0.png")])
+def test_a_picture_named_as_dicom_costs_its_own_row_alone(tmp_path, records, names):
+    for name in ("a.png", "b.dcm"):
+        shutil.copy(records.root / "1.png", records.root / name)
+    for _ in range(2):  # the second time the picture is known
+        found = cache_films(Records(tuple(Record(name, ("a",)) for name in names), records.root), SPEC, folder=tmp_path)
+        assert sorted(film.path for film in found.records) == ["0.png", "a.png"]
+        assert [one.path for one in found.records.problems] == ["b.dcm"]
+
+
 def test_a_pack_with_other_bytes_is_built_again(tmp_path, records):
     folder = tmp_path / "cache"
     pack = cache_films(records, SPEC, folder=folder, n_workers=1).packs[0]
