@@ -4,6 +4,7 @@ A film is known by its finding and its path, so that rows may be shuffled and fi
 file; that support and query share none is checked anew, against the patients of the films at hand.
 """
 
+import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -176,8 +177,11 @@ class SavedEpisodes:
 
     def first(self, n_episodes: int) -> "SavedEpisodes":
         """Return the first episodes, all of them where there are no more."""
+        if n_episodes >= self.n_episodes:
+            return self
         some = copy(self)
-        some.n_episodes = min(n_episodes, self.n_episodes)
+        some.n_episodes, some.protocol = n_episodes, {**self.protocol, "n_episodes": n_episodes}
+        some.hash = hashlib.sha256(f"{self.hash} {n_episodes}".encode()).hexdigest()  # equal ones are equal episodes
         return some
 
     def to_json(self) -> dict[str, Any]:

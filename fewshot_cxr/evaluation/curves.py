@@ -45,7 +45,7 @@ def roc_points(result: Result, finding: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def ranked_films(result: Result, finding: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the scores of the films that state the finding, and which of these show it.
+    """Return the ranks of the films that state the finding, equal ones for equal scores, and which of these show it.
 
     Raises:
         ValueError: no probabilities.
@@ -56,4 +56,6 @@ def ranked_films(result: Result, finding: str) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError("only decisions are known, no probabilities: there is no ROC curve; give probabilities")
     truth = answers.truth[:, index]
     is_stated = ~np.isnan(truth)
-    return answers.ranking_scores[is_stated, index], truth[is_stated] == 1
+    # Ranks, for the score of a probability of 1 is infinite, and infinity less infinity no number.
+    _, ranks = np.unique(answers.ranking_scores[is_stated, index], return_inverse=True)
+    return ranks, truth[is_stated] == 1

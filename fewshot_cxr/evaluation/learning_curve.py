@@ -150,7 +150,8 @@ def _plan(films: Embeddings, *, n_way: int | None, seen: Sequence[str] | None, *
     present = [films.class_names[class_id] for class_id in np.unique(films.class_ids).tolist()]
     has_novel = bool(asked["novel"]) or (seen is not None and any(name not in seen for name in present))
     protocol = "novel" if has_novel else "auto"
-    return plan_episodes(films, protocol=protocol, n_way=n_way or len(present), n_shot=1, seen=seen, **asked)
+    n_way = len(present) if n_way is None else n_way
+    return plan_episodes(films, protocol=protocol, n_way=n_way, n_shot=1, seen=seen, **asked)
 
 
 def _drawn(plan: Plan) -> Episodes:

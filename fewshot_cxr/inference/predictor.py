@@ -71,7 +71,8 @@ def predict(
         n_nearest: how many exemplars a prediction shows.
 
     Raises:
-        ValueError: unknown rule or distance, a transductive rule, embeddings of another dim, fewer than two findings.
+        ValueError: unknown rule or distance, a transductive rule, embeddings of another dim, not as many as paths, or
+            not finite; fewer than two findings.
 
     Examples:
         >>> support = Embeddings([[3, 0], [0, 4]], ["normal", "covid19"], paths=["17.png", "23.png"])
@@ -97,6 +98,7 @@ def compare_by(
     decider: Decider, queries: np.ndarray, paths: Sequence[str], *, n_nearest: int = 3
 ) -> tuple[list[Prediction], np.ndarray]:
     """Return predictions, and the distances to all findings with no exemplar left out, float64 (N, n_way)."""
+    _check_queries(queries, paths)
     distances, neighbours = decider.distances(queries), _neighbours(decider, queries, n_nearest)
 
     def predict_one(row: int) -> Prediction:
@@ -108,6 +110,15 @@ def compare_by(
         return told_prediction(paths[row], told, row, is_same, neighbours)
 
     return [predict_one(row) for row in range(len(paths))], distances.numpy()
+
+
+def _check_queries(queries: np.ndarray, paths: Sequence[str]) -> None:
+    if np.ndim(queries) != 2 or len(queries) != len(paths):
+        raise ValueError(f"queries must be a row for each of {len(paths)} paths, (N, dim), got {np.shape(queries)}")
+    if len(broken := np.flatnonzero(~np.isfinite(queries).all(axis=1))):
+        raise ValueError(
+            f"the embedding of {paths[broken[0]]} is not finite; a diverged encoder? Lower the learning rate"
+        )
 
 
 def _neighbours(decider: Decider, queries: np.ndarray, n: int) -> Neighbours:

@@ -29,7 +29,7 @@ def confusion_counts(
     """Add up credits by true and predicted class.
 
     Args:
-        true_ids: int64, of any shape, values 0..n_classes-1.
+        true_ids: whole numbers, of any shape, values 0..n_classes-1.
         predicted_ids: the same, of the same shape.
         credits: of the same shape: the share of a decision (1, or less where classes tie).
         n_classes: size of the table.
@@ -42,5 +42,5 @@ def confusion_counts(
         >>> confusion_counts(true, predicted, np.ones(3), n_classes=2).tolist()
         [[1.0, 1.0], [0.0, 1.0]]
     """
-    cells = (true_ids * n_classes + predicted_ids).ravel()
+    cells = (true_ids.astype(np.int64) * n_classes + predicted_ids).ravel()  # of few bits the product would wrap
     return np.bincount(cells, weights=credits.ravel(), minlength=n_classes**2).reshape(n_classes, n_classes)

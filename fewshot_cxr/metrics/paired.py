@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
+from fewshot_cxr.patient_ids import patient_codes
+
 # Of a variance: far below what one film out of a million can change, far above the rounding of equal placements.
 _ROUNDING = 1e-28
 
@@ -52,7 +54,8 @@ def mcnemar(first_correct: np.ndarray, second_correct: np.ndarray, *, clusters: 
     Args:
         first_correct: what the first gets right, bool, shape (N,), film by film.
         second_correct: what the second gets right, same shape.
-        clusters: patient of each film, int64, shape (N,): then films of different patients alone are independent.
+        clusters: patient of each film, shape (N,), each None, NaN or empty text one of its own: then films of different
+            patients alone are independent.
 
     Returns:
         Without clusters the exact two-sided binomial p-value. With clusters the two-sided normal one of the difference
@@ -99,8 +102,9 @@ def delong(
         scores_a: larger is more positive, shape (N,), film by film; ties count half.
         scores_b: the same films by the other score.
         is_positive: bool, shape (N,).
-        clusters: patient of each film, int64, shape (N,): then films of different patients alone are independent, and
-            a patient may have films of both kinds. With one film per patient nothing changes.
+        clusters: patient of each film, shape (N,), each None, NaN or empty text one of its own: then films of different
+            patients alone are independent, and a patient may have films of both kinds. With one film per patient
+            nothing changes.
 
     Returns:
         Areas, their difference with its variance, normal 95 % interval and two-sided p-value; equal areas without any
@@ -167,10 +171,11 @@ def _clustered_variance(placements: np.ndarray, positive: np.ndarray, patients: 
 
 
 def _patients(clusters: np.ndarray) -> tuple[np.ndarray, int]:
-    names, patients = np.unique(clusters, return_inverse=True)
-    if len(names) < 2:
-        raise ValueError(f"clusters must hold two patients or more, got {len(names)}: report no p-value")
-    return patients, len(names)
+    patients = patient_codes(clusters)
+    n_patients = len(np.unique(patients))
+    if n_patients < 2:
+        raise ValueError(f"clusters must hold two patients or more, got {n_patients}: report no p-value")
+    return patients, n_patients
 
 
 def _two_sided(difference: float, variance: float) -> float:

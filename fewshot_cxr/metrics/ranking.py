@@ -187,6 +187,8 @@ def risk_coverage(confidence: Tensor, error: Tensor, coverages: Tensor) -> Tenso
     n = confidence.shape[-1]
     if not n or not bool(((coverages > 0) & (coverages <= 1)).all()):
         raise ValueError(f"coverages must be in (0, 1] of one film or more, got {coverages.tolist()} of {n} films")
+    if bool(confidence.isnan().any()):
+        raise ValueError("scores must be numbers, got NaN; look at the embeddings they come from")
     # The small step back undoes the rounding of shares such as 7 / 25 * 25.
     n_kept = (coverages.double() * n - 1e-6).ceil().long().clamp(1, n).to(confidence.device)
     return risks_by_number(confidence, error)[..., n_kept - 1]

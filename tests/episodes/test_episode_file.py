@@ -155,6 +155,16 @@ def test_only_films_that_occur_are_needed(tmp_path):
     assert as_films(here, SavedEpisodes.load(tmp_path / "e", here).block(0, 2)) == as_films(films, block)
 
 
+def test_some_episodes_of_a_file_are_not_all_of_them(tmp_path):
+    films = make_films()
+    save_episodes(drawn(films), films, tmp_path / "e")
+    saved = SavedEpisodes.load(tmp_path / "e", films)
+    few, all_of_them = saved.first(20), saved.first(50)
+    assert (few.n_episodes, few.to_json()["n_episodes"], few.hash == saved.hash) == (20, 20, False)
+    assert (all_of_them.n_episodes, all_of_them.to_json(), all_of_them.hash) == (50, saved.to_json(), saved.hash)
+    assert saved.first(20).hash == few.hash != saved.first(21).hash
+
+
 def test_classes_and_blocks_of_unlike_size_are_kept(tmp_path):
     with_outside = replace(BY_HAND, items=BY_HAND.items[1:], outside=((0, 5),))
     for episodes in (BY_HAND, with_outside):

@@ -465,8 +465,15 @@ def test_wrong_sides_are_refused():
         with pytest.raises(ValueError, match=r"embeddings of dim \d+ cannot be compared with dim 99: same encoder\?"):
             decide_by_exemplars(queries, wide, rule=rule)
     nameless = Embeddings(queries.vectors, queries.class_ids, None, queries.class_names)
-    with pytest.raises(ValueError, match="queries and support are the same films"):
+    with pytest.raises(
+        ValueError, match="^80 of 80 queries have the very embedding of a support film, as the same film"
+    ):
         decide_by_exemplars(nameless, nameless)
+    one = Embeddings(
+        np.vstack([support.vectors[:-1], queries.vectors[:1]]), support.class_ids, None, support.class_names
+    )
+    with pytest.raises(ValueError, match="^1 of 80 queries have the very embedding of a support film"):
+        decide_by_exemplars(queries, one)
     with pytest.raises(TypeError, match="support must be Embeddings, got NoneType"):
         decide_by_exemplars(queries, None)
     with pytest.raises(TypeError, match="decisions must be Answers .*, got NoneType"):
@@ -526,3 +533,15 @@ def test_exemplars_decide_by_the_distance_of_their_training_unless_another_is_na
     assert [decide_by_exemplars(queries, known).distance for known in (support, trained)] == ["euclidean", "cosine"]
     assert decide_by_exemplars(queries, trained).credits.tolist() == [[0, 1]]
     assert decide_by_exemplars(queries, trained, distance="euclidean").credits.tolist() == [[1, 0]]
+
+
+def test_patients_who_are_all_alike_give_a_calibration_no_interval():
+    names, shares = [str(row) for row in range(10)], np.array([[0.8, 0.2], [0.2, 0.8]] * 5)
+    answers = Answers(
+        findings=("a", "b"), truth=np.arange(10) % 2, probabilities=shares, paths=names, patient_ids=np.arange(10)
+    )
+    result = evaluate_closed_set(answers)
+    for number in (result.calibration.before.brier, result.calibration.before.ece):
+        assert number.ci95 is None
+        assert number.reason == "all patients are alike: nothing to measure chance by"
+    assert result.accuracy.ci95[0] < 1

@@ -273,6 +273,16 @@ def test_roc_points_equal_scikit_learn_with_ties(kind):
         assert oracle.auc(*points) == pytest.approx(auroc.value)
 
 
+def test_films_of_a_probability_of_one_are_one_step():
+    said, truth = np.array([1, 1, 1, 1, 0.6, 0.2]), np.array([0, 1, 0, 1, 0, 1])
+    for order in (range(6), [3, 2, 1, 0, 5, 4], [1, 3, 0, 2, 4, 5]):
+        paths = [f"{row}.png" for row in range(6)]
+        result = evaluate_multi_label(
+            ["mass"], said[[*order], None], truth[[*order], None], patient_ids=paths, paths=paths
+        )
+        assert oracle.auc(*roc_points(result, "mass")) == pytest.approx(oracle.roc_auc_score(truth, said))
+
+
 def test_roc_points_say_why_there_is_no_curve():
     result = judge(**make_answers())
     with pytest.raises(ValueError, match=r"the result knows no 'nodul' \(did you mean 'nodule'\?\); it has effusion"):

@@ -17,6 +17,7 @@ from fewshot_cxr.evaluation.episodic.patients import (
 from fewshot_cxr.evaluation.episodic.scorer import Scorer
 from fewshot_cxr.evaluation.episodic.summary import N_BATCHES, EpisodeSums, Summary, paired_difference
 from fewshot_cxr.evaluation.episodic.tally import Layout
+from fewshot_cxr.metrics import bounded_interval
 
 
 def summarize(films, n_episodes=200, *, has_tally=True, rule="mean_distance", n_way=None):
@@ -118,6 +119,24 @@ def test_a_number_rests_on_the_patients_of_its_finding():
     assert low("finding 1", "specificity") == pytest.approx(50 / (50 + quantile))
     assert low("mcc") == pytest.approx(2 * 75 / (75 + quantile) - 1)
     assert summary.estimate("accuracy").ci95_episodes == (1, 1)
+
+
+def test_what_the_episodes_for_patients_do_not_show_is_no_certainty():
+    summary, _, _ = summarize(make_films(20))
+    place = summary.keys.index(("accuracy",))
+    summary.influence[:, :, place] = 0  # no error was seen in them
+    summary.values[place], summary.episode_variance[place] = 0.99998, 1e-10
+    low, high = summary.estimate("accuracy").ci95
+    assert (low, high) == pytest.approx(
+        bounded_interval(0.99998, 0, degrees=summary.degrees, n_patients=summary.units.n_patients)
+    )
+    place = summary.keys.index(("calibration", "0", "ece"))
+    summary.influence[:, :, place] = 0
+    found = summary.estimate("calibration", "0", "ece")
+    width = [pair[1] - pair[0] for pair in (found.ci95, found.ci95_episodes)]
+    assert width[0] >= width[1] > 0
+    summary.episode_variance[place] = 0
+    assert summary.estimate("calibration", "0", "ece").ci95 == (found.mean, found.mean)
 
 
 def test_absent_intervals_say_why():

@@ -48,6 +48,19 @@ def test_the_film_itself_is_no_exemplar():
     assert found.notes == ("the film itself is among the exemplars: left out",)
 
 
+@pytest.mark.parametrize(
+    ("queries", "told"),
+    [
+        (np.zeros((2, 2)), r"queries must be a row for each of 1 paths, \(N, dim\), got \(2, 2\)"),
+        (np.zeros(2), r"queries must be a row for each of 1 paths, \(N, dim\), got \(2,\)"),
+        (np.full((1, 2), np.nan), "the embedding of x.png is not finite; a diverged encoder"),
+    ],
+)
+def test_what_is_no_embedding_of_a_film_is_refused(queries, told):
+    with pytest.raises(ValueError, match=told):
+        predict(queries, ["x.png"], SUPPORT)
+
+
 def test_one_finding_is_no_choice():
     with pytest.raises(ValueError, match=r"holds one finding only \(a\); two are needed"):
         predict(np.zeros((1, 2)), ["x"], Embeddings(np.eye(2), ["a", "a"]))

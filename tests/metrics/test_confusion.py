@@ -12,6 +12,11 @@ def test_confusion_equals_scikit_learns():
     assert (got == confusion_matrix(true.ravel(), predicted.ravel())).all()
 
 
+def test_ids_of_few_bits_do_not_wrap():
+    ids = np.arange(40, dtype=np.uint8)
+    assert np.array_equal(confusion_counts(ids, ids, np.ones(40), 40), np.eye(40))
+
+
 def test_ties_share_one_credit():
     credits = tie_credits(torch.tensor([[0.5, 0.5, 1.0], [2.0, 1.0, 3.0], [1.0, 1.0, 1.0]]))
     torch.testing.assert_close(credits, torch.tensor([[0.5, 0.5, 0], [0, 1, 0], [1 / 3, 1 / 3, 1 / 3]]))

@@ -61,3 +61,8 @@ def test_a_share_is_above_zero_and_at_most_one(coverage):
         risk_coverage(torch.rand(3), torch.zeros(3), torch.tensor([coverage]))
     with pytest.raises(ValueError, match=r"of 0 films$"):
         area_under_risk_coverage(torch.rand(0), torch.zeros(0))
+
+
+def test_a_confidence_that_is_no_number_is_refused():
+    with pytest.raises(ValueError, match="scores must be numbers, got NaN"):
+        risk_coverage(torch.tensor([0.5, torch.nan]), torch.tensor([0.0, 1.0]), torch.tensor([1.0]))

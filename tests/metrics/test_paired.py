@@ -131,6 +131,14 @@ def test_mcnemar_counts_patients_and_not_their_copies():
     assert mcnemar(np.tile(first, 3), np.tile(second, 3)).p_value < once.p_value / 100
 
 
+@pytest.mark.parametrize("unknown", [None, float("nan"), ""])
+def test_each_unknown_patient_is_one_of_its_own(unknown):
+    (a, b), is_positive = drawn(0)
+    own, ids = [*range(20), *range(100, 140)], [*range(20), *([unknown] * 40)]
+    assert mcnemar(a > 0, b > 0, clusters=ids) == mcnemar(a > 0, b > 0, clusters=np.array(own))
+    assert delong(a, b, is_positive, clusters=ids) == delong(a, b, is_positive, clusters=np.array(own))
+
+
 def test_mcnemar_where_patients_cancel_and_where_there_is_one():
     first, second = np.array([1, 0, 1, 0]), np.array([0, 1, 0, 1])
     assert mcnemar(first, second, clusters=np.array([0, 0, 1, 1])).p_value == 1

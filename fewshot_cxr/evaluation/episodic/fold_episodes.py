@@ -62,6 +62,7 @@ class FoldEpisodes:
         """
         check_at_least(n_folds, 2, name="n_folds")
         check_at_least(n_repeats, 1, name="n_repeats")
+        n_folds, n_repeats, seed = int(n_folds), int(n_repeats), int(seed)  # numpy's integers are not JSON's
         if films.is_multi_label:
             raise ValueError("episodes need one finding per film; keep the single-label films first")
         names = films.class_names

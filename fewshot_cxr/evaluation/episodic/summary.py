@@ -111,14 +111,14 @@ class Summary:
         if self.influence is None or self.episode_variance is None:
             return None
         key, mean = self.keys[place], float(self.values[place])
-        influence = self.influence[:, :, place]
-        if 0 < mean < 1 and np.abs(influence).max() < _ROUNDING**0.5:
+        influence, over_episodes = self.influence[:, :, place], float(self.episode_variance[place])
+        if 0 < mean < 1 and np.abs(influence).max() < _ROUNDING**0.5 and over_episodes < _ROUNDING:
             return mean, mean  # whoever the patients are, it is the same
         variance = population_variance(influence, self.units.n_patients)
         # The mean itself was taken over finitely many episodes.
-        variance = variance + float(self.episode_variance[place]) if variance > _ROUNDING else 0.0
         if key[-1] == "ece":  # a sum of gaps, not a share of patients
-            return _number(key).cut(t_interval(mean, variance, self.degrees))
+            return _number(key).cut(t_interval(mean, max(0.0, variance) + over_episodes, self.degrees))
+        variance = variance + over_episodes if variance > _ROUNDING else 0.0  # 0: as many patients as there are
         return _number(key).interval(mean, variance, degrees=self.degrees, n_patients=self._n_patients(key))
 
     @property

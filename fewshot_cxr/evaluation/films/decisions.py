@@ -103,8 +103,11 @@ def _check_sides(queries: Embeddings, support: Embeddings) -> None:
         raise ValueError(f"embeddings of dim {dims[0]} cannot be compared with dim {dims[1]}: same encoder?")
     if queries.paths is None or support.paths is None:
         known = {row.tobytes() for row in support.vectors}
-        if all(row.tobytes() in known for row in queries.vectors):
-            raise ValueError("queries and support are the same films; take films of another split as support")
+        if n_same := sum(row.tobytes() in known for row in queries.vectors):
+            raise ValueError(
+                f"{n_same} of {len(queries)} queries have the very embedding of a support film, as the same film has; "
+                "take films of another split as support, or give both paths"
+            )
 
 
 def _columns(queries: Embeddings, findings: Sequence[str]) -> list[int]:

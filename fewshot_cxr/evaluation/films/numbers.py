@@ -16,6 +16,7 @@ Key = tuple[str, ...]
 Numbers = dict[Key, np.ndarray]
 """(name,) or (finding, name) -> float64 (1 + n_units,): with everybody, then without each unit. NaN: undefined."""
 _MOST_UNITS = 200
+_ROUNDING = 1e-20  # a variance below this is none
 
 
 class FilmNumbers:
@@ -143,6 +144,8 @@ class FilmNumbers:
             return Estimate(mean, reason="without some patients it is undefined: no interval")
         # Where few patients bear a number, the others leave it as it is and tell nothing of its spread.
         variance, degrees = jackknife_variance(values), min(self.units.n_units, n_patients) - 1
+        if "calibration" in number.tables and variance <= _ROUNDING:
+            return Estimate(mean, reason="all patients are alike: nothing to measure chance by")
         if "calibration" in number.tables:
             # No share of the films: mean (1 - mean) is no measure of its spread.
             return Estimate(mean, ci95_patients=number.cut(t_interval(mean, variance, degrees)))

@@ -85,7 +85,7 @@ class OperatingPoint:
         """
         if isinstance(score, np.ndarray):
             return np.asarray(score.astype(np.float64) >= self.threshold)
-        return bool(score >= self.threshold)
+        return bool(float(score) >= self.threshold)  # a scalar of float32 would round the threshold
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values of JSON; the two achieved shares are told, too."""

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from fewshot_cxr._checks import check_form, lookup
 from fewshot_cxr.metrics import Estimate, wilson_interval
+from fewshot_cxr.patient_ids import patient_codes
 
 Per = Literal["patient", "film"]
 _PER = {"patient": "one score a patient, its largest", "film": "every film, those of a patient together one vote"}
@@ -48,7 +49,7 @@ def patient_shares(
     Args:
         scores: of each film, larger is more of the finding, shape (n,).
         labels: column of the finding that each film shows, shape (n,).
-        patient_ids: of each film, shape (n,); a film of an unknown patient has an id of its own.
+        patient_ids: of each film, shape (n,); each None, NaN or empty text is a patient of its own.
         column: of the finding that is scored.
         n_way: number of columns.
         per: "patient": one score a patient, the largest of its films; who has a film of the finding has the finding.
@@ -56,16 +57,17 @@ def patient_shares(
 
     Raises:
         ValueError: unknown `per`, lengths that differ, no film, a label that is no column, or a score that is NaN.
+        TypeError: labels that are no whole numbers.
     """
     lookup(_PER, per, what="unit")
-    values, found, ids = np.asarray(scores, dtype=np.float64), np.asarray(labels), np.asarray(patient_ids)
-    if values.ndim != 1 or not len(values) or not values.shape == found.shape == ids.shape:
-        raise ValueError(
-            f"scores, labels and patient_ids must be of the same films, got {values.shape}, {found.shape}, {ids.shape}"
-        )
+    values, found, patients = np.asarray(scores, dtype=np.float64), np.asarray(labels), patient_codes(patient_ids)
+    if values.ndim != 1 or not len(values) or not values.shape == found.shape == patients.shape:
+        shapes = f"{values.shape}, {found.shape}, {patients.shape}"
+        raise ValueError(f"scores, labels and patient_ids must be of the same films, got {shapes}")
+    if found.dtype.kind not in "iu":
+        raise TypeError(f"labels must be columns, whole numbers, got {found.dtype}")
     if not (found.min() >= 0 and found.max() < n_way) or np.isnan(values).any():
         raise ValueError(f"labels must be columns 0..{n_way - 1}, and no score NaN")
-    _, patients = np.unique(ids, return_inverse=True)
     films = np.eye(n_way)[found]
     # Films with the finding and films without it share a vote each.
     side = 2 * patients + (found == column)

@@ -66,6 +66,8 @@ def complete_prevalence(stated: Mapping[str, float], prior: Mapping[str, float])
         return {name: stated[name] / total for name in prior}
     if total > 1 - _ROUNDING:
         raise ValueError(f"the stated prevalences must leave something for {', '.join(others)}, got {total:g} in all")
+    if not sum(others.values()) > 0:
+        raise ValueError(f"the calibration has no film of {', '.join(others)}: state the prevalence of each")
     rest = (1 - total) / sum(others.values())
     return {name: stated[name] if name in stated else rest * share for name, share in prior.items()}
 

@@ -85,6 +85,21 @@ def test_films_in_any_order_and_patients_by_any_number_make_the_same_point():
 
 
 @pytest.mark.parametrize(("value", "n"), [(0.9, 9), (0.95, 19), (0.8, 4), (0.5, 1)])
+@pytest.mark.parametrize("unknown", [None, float("nan"), ""])
+def test_each_unknown_patient_is_one_of_its_own(unknown):
+    scores, labels, patients = films()
+    ids = [unknown if patient % 2 else int(patient) for patient in patients]
+    assert point(scores, labels, ids, specificity=0.8) == point(scores, labels, patients, specificity=0.8)
+    with pytest.raises(TypeError, match="labels must be columns, whole numbers, got float64"):
+        point(scores, labels.astype(float), patients, specificity=0.8)
+
+
+def test_a_score_calls_the_same_alone_and_among_others():
+    scores = np.float32([0.1 * place for place in range(1, 41)])
+    found = point(scores, np.arange(40) % 2, np.arange(40), specificity=0.9)
+    assert [found.apply(score) for score in scores] == found.apply(scores).tolist()
+
+
 def test_too_few_patients_are_refused_and_enough_are_not(value, n):
     def enough(n_covid):
         labels = np.array([1] * n_covid + [0] * 30)

@@ -75,3 +75,10 @@ def test_a_finding_that_cannot_be_is_refused():
         reweighted(torch.ones(1, 3) / 3, tuple(PRIOR), PRIOR, PRIOR | {"covid19": 0})
     with pytest.raises(ValueError, match="the prior of other must be above 0"):
         reweighted(torch.ones(1, 1), ("other",), PRIOR, PRIOR)
+
+
+def test_findings_that_the_calibration_lacks_must_all_be_stated():
+    with pytest.raises(
+        ValueError, match="^the calibration has no film of normal, pneumonia: state the prevalence of each$"
+    ):
+        complete_prevalence({"covid19": 0.1}, {"normal": 0.0, "pneumonia": 0.0, "covid19": 1.0})
