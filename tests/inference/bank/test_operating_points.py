@@ -84,7 +84,6 @@ def test_films_in_any_order_and_patients_by_any_number_make_the_same_point():
         np.testing.assert_allclose(one.counts.called, other.counts.called)
 
 
-@pytest.mark.parametrize(("value", "n"), [(0.9, 9), (0.95, 19), (0.8, 4), (0.5, 1)])
 @pytest.mark.parametrize("unknown", [None, float("nan"), ""])
 def test_each_unknown_patient_is_one_of_its_own(unknown):
     scores, labels, patients = films()
@@ -100,6 +99,7 @@ def test_a_score_calls_the_same_alone_and_among_others():
     assert [found.apply(score) for score in scores] == found.apply(scores).tolist()
 
 
+@pytest.mark.parametrize(("value", "n"), [(0.9, 9), (0.95, 19), (0.8, 4), (0.5, 1)])
 def test_too_few_patients_are_refused_and_enough_are_not(value, n):
     def enough(n_covid):
         labels = np.array([1] * n_covid + [0] * 30)
