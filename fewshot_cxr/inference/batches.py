@@ -71,7 +71,8 @@ def for_many(encoder: Encoder, films: np.ndarray, device: torch.device) -> Encod
     if device.type != "cpu" or not len(films):
         return encoder
     with eval_mode(encoder):
-        film = films[:_LOOKED_AT].std(axis=(1, 2)).argmax()  # a black one, which could not be read, tells nothing
+        some = films[:_LOOKED_AT]
+        film = some.reshape(len(some), -1).std(axis=1).argmax()  # a black one, which could not be read, tells nothing
         return folded(encoder, data.to_images(torch.from_numpy(films[film, None]), encoder.image_spec))
 
 

@@ -180,7 +180,7 @@ class Decider:
         """Return what makes probabilities of the distances, fitted on the exemplars; see `fit_on_exemplars`."""
         if self.is_transductive:
             return None
-        return fit_on_exemplars(self._of, self._vectors, self.labels, self.support.patient_ids)
+        return fit_on_exemplars(self._of, self._vectors, self.labels, self.support.patient_ids, rule=self.rule)
 
     def _of(self, support: Tensor, labels: Tensor, queries: Tensor) -> Tensor:
         size = len(queries) if self.is_transductive else _AT_ONCE

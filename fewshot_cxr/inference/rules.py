@@ -114,6 +114,9 @@ TRANSDUCTIVE = frozenset({"bd_cspn", "laplacian_shot", "pt_map", "tim"})
 EVEN = frozenset({"pt_map", "tim"})
 """Rules that expect as many queries of each class."""
 
+STEADY = frozenset({"mean_distance"})
+"""Rules whose distance to a finding is the same on average however few films show it; by the others it is not."""
+
 OWN_DISTANCE: dict[str, str] = {
     "template": "weighted l1",
     "linear_probe": "logistic regression",

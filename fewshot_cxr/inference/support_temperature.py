@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fewshot_cxr.inference.rules import STEADY
 from fewshot_cxr.metrics import fit_temperature
 from fewshot_cxr.patient_ids import patient_codes
 
@@ -14,7 +15,12 @@ _MOST_ASKED = 1000
 
 
 def fit_on_exemplars(
-    decide: Callable[[Tensor, Tensor, Tensor], Tensor], vectors: Tensor, labels: Tensor, patient_ids: np.ndarray
+    decide: Callable[[Tensor, Tensor, Tensor], Tensor],
+    vectors: Tensor,
+    labels: Tensor,
+    patient_ids: np.ndarray,
+    *,
+    rule: str,
 ) -> float | None:
     """Leave each patient out, or each of 20 groups of them where they are more, and fit on how they are decided.
 
@@ -23,6 +29,7 @@ def fit_on_exemplars(
         vectors: of the exemplars, float, shape (n, dim).
         labels: class of each, int64, shape (n,), holding every value 0..n_way-1.
         patient_ids: int64, shape (n,).
+        rule: a name in RULES; see `kept_beside`.
 
     Returns:
         The temperature; None where some finding has one patient only, or the distances tell nothing.
@@ -34,11 +41,42 @@ def fit_on_exemplars(
     groups[order] = patient_codes(patient_ids[order]) % _MOST_GROUPS
     found, true = [], []
     for group in range(int(groups.max()) + 1):
-        kept, asked = np.flatnonzero(groups != group), np.flatnonzero(groups == group)[::step]
+        asked, kept = (
+            np.flatnonzero(groups == group)[::step],
+            kept_beside(classes, groups == group, rule=rule, turn=group),
+        )
         if len(set(classes[kept])) == len(set(classes)):
             found.append(decide(vectors[kept], labels[kept], vectors[asked]).double())
             true.append(labels[asked])
     return temperature_of(found, true)
+
+
+def kept_beside(labels: np.ndarray, is_left_out: np.ndarray, *, rule: str, turn: int = 0) -> np.ndarray:
+    """Return the rows that decide films which are left out: of every finding about the same share.
+
+    A mean of fewer films lies farther from a film of its finding, by their scatter alone: were the film's own finding
+    the only one that loses films, it would seem the farthest where each has two or three. By a rule of STEADY it does
+    not, and all that is left decides.
+
+    Args:
+        labels: class of each film, int64, shape (n,).
+        is_left_out: bool, shape (n,).
+        rule: a name in RULES.
+        turn: of the other findings other films stay with each turn.
+
+    Returns:
+        Rows, ascending; one of each finding at least that has a film left.
+    """
+    if rule in STEADY:
+        return np.flatnonzero(~is_left_out)
+    n_films = np.bincount(labels)
+    n_kept = np.bincount(labels[~is_left_out], minlength=len(n_films))
+    share = (n_kept / n_films).min()
+    rows = []
+    for label, n_all in enumerate(n_films):
+        own = np.flatnonzero((labels == label) & ~is_left_out)
+        rows.append(np.roll(own, -turn)[: max(1, round(share * n_all))])
+    return np.sort(np.concatenate(rows))
 
 
 def temperature_of(distances: list[Tensor], labels: list[Tensor]) -> float | None:

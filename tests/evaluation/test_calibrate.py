@@ -4,6 +4,7 @@ import torch
 from made_films import change, make_films
 from scipy.special import log_softmax
 
+from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.evaluation import evaluate_episodes, plan_episodes
 from fewshot_cxr.evaluation.episodic.calibrate import fit_on_episodes, fit_on_supports
 from fewshot_cxr.evaluation.episodic.film_rule import FilmRule
@@ -34,7 +35,9 @@ def test_the_temperature_of_the_supports_is_that_of_a_slow_loop(rule):
         for support in block.support:
             rows, own = support.ravel(), np.repeat(np.arange(len(support)), support.shape[1])
             for place, row in enumerate(rows):
-                kept = np.delete(np.arange(len(rows)), place)
+                # One of each finding is left out, for a mean of fewer lies farther; of mean distances it does not.
+                others = [3 * label + (place - 1) % 3 for label in range(3) if label != own[place]]
+                kept = np.delete(np.arange(len(rows)), [place, *(others if rule != "mean_distance" else ())])
                 if films.patient_ids[row] not in films.patient_ids[rows[kept]]:
                     known, asked = (torch.from_numpy(films.vectors[some]) for some in (rows[kept], rows[[place]]))
                     distances.append(RULES[rule](known, torch.from_numpy(own[kept]), asked)[0].numpy())
@@ -45,6 +48,20 @@ def test_the_temperature_of_the_supports_is_that_of_a_slow_loop(rule):
     best = min(logs, key=lambda log: -np.sum(targets * log_softmax(-distances / np.exp(log), axis=1)))
     found = fit_on_supports(FilmRule(films, rule=rule, distance="euclidean"), episodes)
     assert np.log(found) == pytest.approx(best, abs=logs[1] - logs[0])
+
+
+@pytest.mark.parametrize("rule", ["prototype", "simpleshot", "nearest", "linear_probe", "ridge", "knn"])
+@pytest.mark.parametrize("n_shot", [2, 3])
+def test_few_shots_leave_probabilities_that_tell_the_findings_apart(rule, n_shot):
+    draw = np.random.default_rng(0)
+    centres = draw.standard_normal((3, 200)) * (4 / np.sqrt(200))
+    class_ids = np.repeat(np.arange(3), 60)
+    vectors = centres[class_ids] + draw.standard_normal((180, 200))
+    films = Embeddings(vectors, class_ids, class_names=["a", "b", "c"])
+    asked = FEW | {"n_shot": n_shot}
+    result = evaluate_episodes(films, rule=rule, **asked)
+    assert result.calibration.before.ece.mean < 0.2  # 0.32 was seen
+    assert result.calibration.before.brier.mean < 0.58  # 0.667 where each has a third
 
 
 def test_one_shot_or_a_rule_that_looks_at_all_queries_leaves_the_probabilities_uncalibrated():

@@ -8,7 +8,7 @@ import torch
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.episodes import Episodes, EpisodeSource
 from fewshot_cxr.evaluation.episodic.film_rule import FilmRule
-from fewshot_cxr.inference.support_temperature import temperature_of
+from fewshot_cxr.inference.support_temperature import kept_beside, temperature_of
 from fewshot_cxr.metrics import fit_temperature
 
 _N_EPISODES = 200
@@ -19,7 +19,7 @@ _N_SUPPORTS, _MOST_LEFT_OUT = 50, 20
 def fit_on_supports(rule: FilmRule, episodes: EpisodeSource) -> float | None:
     """Fit one temperature on the support films of the first episodes, each decided by those of other patients.
 
-    Every film is left out once in each of 50 episodes, or 20 of its films where there are more.
+    Every film is left out once in each of 50 episodes, or 20 of its films where there are more; see `kept_beside`.
 
     Args:
         rule: with its films.
@@ -34,7 +34,7 @@ def fit_on_supports(rule: FilmRule, episodes: EpisodeSource) -> float | None:
         patients, labels = rule.films.patient_ids[part.support], part.support_labels
         some = np.linspace(0, len(labels) - 1, min(len(labels), _MOST_LEFT_OUT)).round().astype(np.int64)
         for place in some[np.bincount(labels)[labels[some]] > 1].tolist():
-            kept = np.delete(np.arange(len(labels)), place)
+            kept = kept_beside(labels, np.arange(len(labels)) == place, rule=rule.rule.name, turn=place)
             # A patient of several support films would be on both sides.
             is_alone = (patients[:, kept] != patients[:, [place]]).all(axis=1)
             if is_alone.any():

@@ -79,8 +79,8 @@ class BankTerms:
         given = {"sha256": encoder_hash(encoder), "recipe": encoder.recipe, "image_spec": encoder.image_spec.to_json()}
         if other := _difference(self.encoder, given):
             raise ValueError(
-                f"the bank was made by {self.encoder_name} with {other[0]}, this encoder has {other[1]}: its vectors "
-                "cannot be compared; name the bank's own (--checkpoint), or build anew"
+                f"the bank was made by {self.encoder_name} with {other[0]}, this encoder has {other[1]}: "
+                "its vectors cannot be compared; name the bank's own (--checkpoint), or build anew"
             )
         return encoder
 
