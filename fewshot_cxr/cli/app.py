@@ -53,7 +53,10 @@ VARIANTS = {("predict", "--runtime", "onnx"): "fewshot_cxr.cli.predict_exported"
 """(command, flag, value) -> the module of the command where the flag has the value: it loads no torch."""
 _VARIANT = "fewshot_cxr.cli.app: the module of this call"
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110, "show_default": True}
-_INTERRUPTED = "interrupted; a training run goes on with --resume"
+_GOES_ON = {
+    "train": "; once it has written last.ckpt, it goes on with --resume",
+    "predict": "; with --csv it goes on with --resume",
+}
 # Colours and bars of our own libraries pass, and ends of lines; whatever else a terminal would obey is shown.
 _OWN_CONTROLS = re.compile(rf"(\x1b\[(?:[0-9;]*m|[0-9]*[AK]|\?25[hl])|[\n\r\t])|{UNSEEN}")
 
@@ -197,14 +200,18 @@ def _main() -> NoReturn:
     except click.ClickException as error:
         fail(error.format_message(), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        fail(_INTERRUPTED, exit_code())
+        fail(_interrupted(words), exit_code())
     except Exception as error:  # one line, whatever it is
         if is_interrupted():
-            fail(_INTERRUPTED, exit_code())
+            fail(_interrupted(words), exit_code())
         if len(words) < len(sys.argv[1:]) or os.environ.get("FSCXR_TRACEBACK"):
             traceback.print_exc()
         text, code = described(error)
         fail(_in_flags(text, words) if code == WRONG_USE else text, code)
+
+
+def _interrupted(words: Sequence[str]) -> str:
+    return "interrupted" + next((_GOES_ON[word] for word in words if word in _GOES_ON), "")
 
 
 def _in_flags(text: str, words: Sequence[str]) -> str:

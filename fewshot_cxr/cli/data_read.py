@@ -1,6 +1,9 @@
 """`fscxr data read`: data sets as they lie on disk become one manifest."""
 
+import hashlib
+import json
 from collections import Counter
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -53,8 +56,11 @@ def command(
              fscxr data read coronahack:/data/corona image_folder:/data/ours --map bacteria=pneumonia --out films.csv
     """
     names, told = _renamings(renamings), told_sources(sources, keep_paths=keeps_paths())
+    settings = [sorted(names.items()), same_patients, per_finding, seed if per_finding else None, asdict(reading)]
+    header: dict[str, object] = {"read": told}
+    header |= {"settings": hashlib.sha256(json.dumps(settings, default=str).encode()).hexdigest()[:16]}
     if out is not None:
-        check_manifest(out, [reader_and_path(source)[1] for source in sources], {"read": told})
+        check_manifest(out, [reader_and_path(source)[1] for source in sources], header)
     # Chosen by the new names, so after renaming.
     records = read_sources(sources, reading.of_all_findings(), same_patients=same_patients)
     records = choose_findings(data.rename_findings(records, names), reading)
@@ -74,7 +80,7 @@ def command(
     if not records:
         raise FileNotFoundError(f"none of {len(records.problems)} films is readable; the first reasons are above")
     if out is not None:
-        header = {"read": told, "n_left_out": len(records.problems)}
+        header |= {"n_left_out": len(records.problems)}
         data.write_manifest(records, out, header=header, keep_paths=keeps_paths())
         say(f"written: {out} (next: fscxr data audit {out} --json audit.json;")
         say(f"  fscxr data split {out} --audit audit.json --out split.csv)")

@@ -65,6 +65,11 @@ def trainer_flags(default: Trainer, *own: flags.Flag) -> flags.Flag:
         settings: dict[str, Any] = {**given} if augment else {**given, "augmentation": None}
         chosen = {name: settings.pop(name, None) for name in _OF_THE_ENCODER}
         encoder_options |= {name: value for name, value in chosen.items() if value}
+        if settings.get("keep") is not None and not (encoder_options.keys() & {"pretrained", "weights"}):
+            raise click.UsageError(
+                f"--keep keeps what an encoder knows, and random weights of {settings['encoder']} know nothing: say "
+                "--pretrained, or --weights FILE"
+            )
         spec = chosen_spec(settings, default.image_spec, settings["encoder"], encoder_options)
         return type(default)(**settings, image_spec=spec, encoder_options=encoder_options)
 

@@ -79,6 +79,8 @@ def build_encoder(
     make = _maker(name)
     if weights is not None and options.get("pretrained"):
         raise ValueError("pretrained and weights both say where to start from; give one of them")
+    if "pretrained" in options and "pretrained" not in inspect.signature(make).parameters:
+        raise ValueError(f"{name} has no published weights: leave pretrained out, or take efficientnet_lite0")
     with seeded_torch(seed, "init"):
         encoder = make(**options)
     if weights is not None:

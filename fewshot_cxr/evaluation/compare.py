@@ -135,7 +135,12 @@ def film_differences(first: Answers, second: Answers) -> list[Difference]:
         second: of the other, of the same films, findings, truth and patients.
     """
     numbers = [_numbers(answers) for answers in (first, second)]
-    rows = [_jackknifed(name, numbers[0][name], numbers[1][name]) for name in numbers[0] if name in numbers[1]]
+    why = FilmNumbers(first).why_no_mean()  # a question of the films alone, which are the same
+    rows = [
+        _jackknifed(name, numbers[0][name], numbers[1][name], why if name in NUMBERS and NUMBERS[name].is_mean else "")
+        for name in numbers[0]
+        if name in numbers[1]
+    ]
     if first.is_exclusive:
         rows += _mcnemar_rows(first, second)
     else:
@@ -156,11 +161,11 @@ def _numbers(answers: Answers) -> dict[str, np.ndarray]:
     return {name: numbers[name,] for name in compared if (name,) in numbers}
 
 
-def _jackknifed(number: str, first: np.ndarray, second: np.ndarray) -> Difference:
+def _jackknifed(number: str, first: np.ndarray, second: np.ndarray, reason: str = "") -> Difference:
     gaps = first - second
     values, degrees = (float(first[0]), float(second[0])), len(gaps) - 2
-    if degrees < 1 or not np.isfinite(gaps).all():
-        reason = "too few patients for an interval"
+    if reason or degrees < 1 or not np.isfinite(gaps).all():
+        reason = reason or "too few patients for an interval"
         return Difference(number, *values, float(gaps[0]), None, None, _JACKKNIFE, reason)
     return _by_student(number, values, jackknife_variance(gaps), degrees, _JACKKNIFE)
 

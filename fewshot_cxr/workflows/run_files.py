@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from fewshot_cxr._csv import plain_cell
 from fewshot_cxr._json import read_json
@@ -42,6 +43,11 @@ def read_result(path: Path) -> Result:
         raise ValueError(f"{file}: {error}") from error
 
 
+def _told(card: Path) -> Mapping[str, Any]:
+    told = read_json(card) if card.is_file() else {}
+    return told if isinstance(told, dict) else {}
+
+
 def read_history(path: Path) -> tuple[tuple[Row, ...], int | None]:
     """Read a row per epoch, and the epoch that was kept: of a run folder, or of its history.csv.
 
@@ -51,13 +57,13 @@ def read_history(path: Path) -> tuple[tuple[Row, ...], int | None]:
     """
     file = path / HISTORY if path.is_dir() else path
     if not file.is_file():
+        if "keep" in _told(file.parent / CARD):
+            raise FileNotFoundError(f"{path} was fitted without a step of training (--keep), and has no epochs to show")
         raise FileNotFoundError(f"{path} has no {HISTORY}; `fscxr train` writes it into its run folder")
     rows = read_epochs(file)
     if not rows or not {"epoch", "loss"} <= rows[0].keys():
         raise ValueError(f"{file} has no columns epoch and loss, or no row; name a run folder of `fscxr train`")
-    card = file.parent / CARD
-    told = read_json(card) if card.is_file() else {}
-    best = told.get("best_epoch") if isinstance(told, dict) else None
+    best = _told(file.parent / CARD).get("best_epoch")
     return rows, best if best in [row["epoch"] for row in rows] else None
 
 

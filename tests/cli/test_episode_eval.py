@@ -179,10 +179,15 @@ def test_a_transductive_rule_says_so(evaluate):
         assert "transductive" in lead.split("┘")[-1]
 
 
-def test_an_encoder_that_says_its_rule_is_asked_by_it(place, evaluate, tmp_path):
+def test_an_encoder_that_says_its_rule_is_asked_by_it(place, evaluate, tmp_path, capsys):
     assert evaluate(*SMALL)[0]["rule"] == "mean_distance"
     kept = ("train", "siamese", "--data", place / "split.csv", "--findings", ",".join(KNOWN), "--keep", "auto")
-    assert run(*kept, "--image-size", 32, "--encoder-option", "width=4", "--out", tmp_path / "kept") == 0
+    kept += ("--image-size", 32, "--encoder-option", "width=4", "--out", tmp_path / "kept")
+    assert run(*kept) == 2
+    assert "random weights of resnet9 know nothing: say --pretrained, or --weights FILE" in capsys.readouterr().err
+    assert run(*kept, "--weights", place / "run" / "encoder.safetensors") == 0
+    assert run("plot", "learning", tmp_path / "kept", "--out", tmp_path / "l.png") == 4
+    assert "was fitted without a step of training (--keep), and has no epochs to show" in capsys.readouterr().err
     asked = (
         "episode-eval",
         "--checkpoint",

@@ -147,6 +147,12 @@ def test_a_manifest_is_replaced_by_its_like_alone(place, capsys, tmp_path):
     again = ("data", "split", tmp_path / "s.csv", "--seed", 2, "--out", tmp_path / "s.csv")
     refused(capsys, ["s.csv is read by this very command"], *again)
     refused(capsys, ["read by this very command"], "data", "read", tmp_path / "s.csv", "--out", tmp_path / "s.csv")
+    read = ("data", "read", place / "films", "--out", tmp_path / "r.csv", "--no-verify")
+    assert run(*read, "--patient-pattern", r"(p\d+)_") == 0
+    assert run(*read, "--patient-pattern", r"(p\d+)_") == 0
+    for other in ((), ("--patient-pattern", r"(p\d)"), ("--patient-pattern", r"(p\d+)_", "--map", "normal=healthy")):
+        refused(capsys, ["r.csv is there, of other sources or settings"], *read, *other)
+    assert run(*read, "--overwrite") == 0
 
 
 def test_no_fold_is_written_where_one_is_in_the_way(place, capsys, tmp_path):

@@ -22,7 +22,7 @@ def test_a_signal_ends_a_command_with_its_own_code(name, monkeypatch, capsys):
     before = [signal.getsignal(number) for number in ENDING.values()]
     monkeypatch.setattr(app.fscxr, "main", lambda *_, **__: os.kill(os.getpid(), ENDING[name]) or time.sleep(5))
     assert run() == 128 + ENDING[name]
-    assert capsys.readouterr().err == "fscxr: error: interrupted; a training run goes on with --resume\n"
+    assert capsys.readouterr().err == "fscxr: error: interrupted\n"
     assert [signal.getsignal(number) for number in ENDING.values()] == before
 
 
@@ -36,7 +36,7 @@ def test_a_signal_that_a_library_turns_into_its_own_error_is_still_one(monkeypat
 
     monkeypatch.setattr(app.fscxr, "main", turn)
     assert run() == 143
-    assert capsys.readouterr().err == "fscxr: error: interrupted; a training run goes on with --resume\n"
+    assert capsys.readouterr().err == "fscxr: error: interrupted\n"
     monkeypatch.undo()
     assert run("data", "read", "image_folder:absent", "--out", "absent.csv") == 2
     assert "absent" in capsys.readouterr().err
@@ -113,6 +113,6 @@ def test_a_training_that_is_terminated_leaves_whole_files_and_no_lock(tmp_path):
         process.terminate()
         said = process.communicate()[1]
     assert process.returncode == 143
-    assert said.endswith("fscxr: error: interrupted; a training run goes on with --resume\n")
+    assert said.endswith("fscxr: error: interrupted; once it has written last.ckpt, it goes on with --resume\n")
     assert "Traceback" not in said
     assert not [*out.glob(".*")]

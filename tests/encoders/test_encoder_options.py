@@ -19,6 +19,14 @@ def test_they_are_those_that_an_encoder_was_built_with():
     assert set(built.recipe["options"]) == set(encoder_options("resnet9"))
 
 
+@pytest.mark.parametrize("name", ["resnet9", "covidnet"])
+def test_an_encoder_without_published_weights_says_so(name):
+    with pytest.raises(
+        ValueError, match=f"^{name} has no published weights: leave pretrained out, or take efficientnet"
+    ):
+        build_encoder(name, pretrained=True)
+
+
 def test_an_unknown_encoder_is_answered_with_the_nearest():
     with pytest.raises(ValueError, match="did you mean 'resnet9'"):
         encoder_options("resnet99")

@@ -259,6 +259,9 @@ def test_a_finding_of_one_patient_has_no_interval():
     assert scores.per_class["c"]["sensitivity"].reason == "it rests on one patient: no interval"
     assert scores.macro_f1.ci95 is None
     assert "one patient only has c" in scores.macro_f1.reason
+    above = evaluate_closed_set(decisions).above_balanced_baselines["chance"]
+    assert (above.ci95, above.reason) == (None, scores.macro_f1.reason)
+    assert all(-1 <= end <= 1 for end in evaluate_closed_set(decisions).above_baselines["chance"].ci95)
     assert scores.accuracy.ci95 is not None
     assert scores.per_class["a"]["sensitivity"].ci95 is not None
 

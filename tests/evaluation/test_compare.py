@@ -39,6 +39,15 @@ def rows_of(comparison, test="paired jackknife"):
     return {row.number: row for row in comparison.rows if row.test == test}
 
 
+def test_a_mean_over_findings_of_which_one_has_one_patient_has_no_p_value():
+    lone = {"truth": np.array([2] * 10 + [0, 1] * 55), "patient_ids": np.array([0] * 10 + list(range(1, 111)))}
+    rows = rows_of(compare_results(make_result(0, **lone), make_result(1, **lone)))
+    for name in ("balanced_accuracy", "macro_f1"):
+        assert (rows[name].ci95, rows[name].p_value) == (None, None)
+        assert rows[name].reason == "one patient only has c: no interval of a mean over findings"
+    assert rows["accuracy"].ci95 is not None
+
+
 def test_closed_set_differences_are_a_slow_paired_jackknife():
     first, second = make_result(0, strength=2), make_result(1)
     rows = rows_of(compare_results(first, second))

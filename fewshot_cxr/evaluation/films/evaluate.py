@@ -15,6 +15,7 @@ from fewshot_cxr.evaluation.films.jackknife import difference_estimate
 from fewshot_cxr.evaluation.films.numbers import FilmNumbers
 from fewshot_cxr.evaluation.result import Result
 from fewshot_cxr.evaluation.warning_texts import baseline_warning, one_sided
+from fewshot_cxr.metrics import NUMBERS
 from fewshot_cxr.unknown_patients import unknown_warning
 
 _NO_PROBABILITIES = "only decisions are known, no probabilities"
@@ -67,8 +68,9 @@ def evaluate_closed_set(
     lines, above = {}, {}
     for number in ("accuracy", "balanced_accuracy"):
         lines[number] = {name: found.estimate((number,), one[number,]) for name, one in others.items()}
+        reason = found.why_no_mean() if NUMBERS[number].is_mean else ""
         above[number] = {
-            name: difference_estimate(found.numbers[number,] - one[number,]) for name, one in others.items()
+            name: difference_estimate(found.numbers[number,] - one[number,], reason) for name, one in others.items()
         }
     return Result(
         kind="closed_set",

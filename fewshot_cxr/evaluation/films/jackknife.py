@@ -25,12 +25,20 @@ def jackknife_variance(values: np.ndarray) -> float:
     return float(((without - without.mean()) ** 2).sum()) * (len(without) - 1) / len(without)
 
 
-def difference_estimate(values: np.ndarray) -> Estimate:
-    """Return a paired difference with Student's t interval: with everybody, then without each unit, (1 + n_units,)."""
+def difference_estimate(values: np.ndarray, reason: str = "") -> Estimate:
+    """Return a paired difference of shares with Student's t interval, within -1 and 1.
+
+    Args:
+        values: with everybody, then without each unit, shape (1 + n_units,).
+        reason: why there is no interval; empty: there is one.
+    """
     mean, n_units = float(values[0]), len(values) - 1
     if not np.isfinite(values).all() or n_units < 2:
         return Estimate(mean if np.isfinite(mean) else None, reason="too few patients for an interval")
-    return Estimate(mean, ci95_patients=t_interval(mean, jackknife_variance(values), n_units - 1))
+    if reason:
+        return Estimate(mean, reason=reason)
+    low, high = t_interval(mean, jackknife_variance(values), n_units - 1)
+    return Estimate(mean, ci95_patients=(max(low, -1.0), min(high, 1.0)))
 
 
 def ranking_without(scores: np.ndarray, is_positive: np.ndarray, units: PatientUnits) -> tuple[np.ndarray, np.ndarray]:

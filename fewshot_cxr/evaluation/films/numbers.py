@@ -136,7 +136,7 @@ class FilmNumbers:
             n_bearing = self._n_patients(finding, "stated") if number.is_ranking else n_patients
         if not np.isfinite(mean):
             return Estimate(None, reason=number.undefined.format(finding) if finding else self._why_undefined())
-        if number.is_mean and not finding and (reason := self._why_no_mean()):
+        if number.is_mean and not finding and (reason := self.why_no_mean()):
             return Estimate(mean, reason=reason)
         if n_patients < 2:
             return Estimate(mean, reason="it rests on one patient: no interval")
@@ -156,7 +156,8 @@ class FilmNumbers:
             return "the films or the answers are all of one finding"
         return "no finding has films with it and without it"
 
-    def _why_no_mean(self) -> str:
+    def why_no_mean(self) -> str:
+        """Return why a mean over findings has no interval; empty: it has one."""
         words, side = ("has", "with") if self.answers.is_exclusive else ("has, or has not,", "both")
         lone = [name for name in self.answers.findings if self._n_patients(name, side) == 1]
         return f"one patient only {words} {', '.join(lone)}: no interval of a mean over findings" if lone else ""
