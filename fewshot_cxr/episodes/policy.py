@@ -83,7 +83,7 @@ def fit_classes(
             return tuple(fitted.get(pool.name, pool) for pool in pools), tuple(notes)
         pools = [pool for pool in pools if pool not in small]
         if len(pools) < 2:
-            raise ValueError(_refusal(small, wanted))
+            raise ValueError(_refusal(small, wanted, policy))
         pools = share(pools)
     return tuple(pools), tuple(notes)
 
@@ -94,7 +94,7 @@ def _shrink(pool: ClassPool, policy: str, wanted: str) -> ClassPool:
             smaller = replace(pool, n_shot=number) if policy == "shrink_shot" else replace(pool, n_query=number)
             if smaller.group_count(is_safe=is_safe):
                 return smaller
-    raise ValueError(_refusal([pool], wanted))
+    raise ValueError(_refusal([pool], wanted, policy))
 
 
 def _shape(pool: ClassPool) -> str:
@@ -102,9 +102,10 @@ def _shape(pool: ClassPool) -> str:
     return f"{pool.n_shot} {shots} and {pool.n_query} {queries}"
 
 
-def _refusal(pools: Sequence[ClassPool], wanted: str) -> str:
+def _refusal(pools: Sequence[ClassPool], wanted: str, tried: str = "error") -> str:
+    policies = "if_too_small='shrink_query', 'shrink_shot' or 'skip_class' settles it class by class. "
     return (
         f"too few films for {wanted}: {'; '.join(map(str, pools))}. Support and query never share a patient. "
-        "if_too_small='shrink_query', 'shrink_shot' or 'skip_class' settles it class by class. "
+        f"{policies if tried == 'error' else f'{tried} does not settle it. '}"
         "Take fewer shots (n_shot) or queries (n_query), or drop the class"
     )

@@ -312,9 +312,18 @@ def test_a_reader_may_leave_before_the_end(place, source, code):
     assert ended.returncode == code
 
 
-def test_ctrl_c_is_130(monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("explain",), "interrupted\n"),
+        (("train", "siamese"), "interrupted; once it has written last.ckpt, it goes on with --resume\n"),
+        (("predict", "film.png"), "interrupted; with --csv it goes on with --resume\n"),
+    ],
+)
+def test_ctrl_c_is_130(monkeypatch, capsys, words, told):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(app.fscxr, "main", interrupt)
-    failure(capsys, 130, (), ["interrupted", "--resume"])
+    assert run(*words) == 130
+    assert capsys.readouterr().err == f"fscxr: error: {told}"

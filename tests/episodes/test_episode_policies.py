@@ -95,6 +95,14 @@ def test_too_few_films_are_an_error_by_default():
     )
 
 
+@pytest.mark.parametrize("policy", ["shrink_query", "shrink_shot"])
+def test_a_policy_that_does_not_help_is_not_recommended(policy):
+    films = make_films({"edema": 12, "mass": 40}, films_per_patient=40)  # of one patient each
+    told = f"share a patient. {policy} does not settle it. Take fewer shots"
+    with pytest.raises(ValueError, match=told):
+        Episodes.draw(films, n_shot=5, n_query=5, if_too_small=policy)
+
+
 @pytest.mark.parametrize(
     ("policy", "counts", "note"),
     [

@@ -17,7 +17,9 @@ from fewshot_cxr.evaluation.episodic.threads import Clock, in_order
 AnyScorer = Scorer | MultiLabelScorer
 _MOST_OFTEN = 0.8  # share of the episodes that any patient should be in, at most: the rest is the episodes without it
 _PROBE = 256
-_TOO_OFTEN = "a finding has so few patients that nearly every episode holds them all: take fewer shots (n_shot)"
+_TOO_OFTEN = (
+    "a finding has so few patients that nearly every episode holds them all: more patients are needed, or fewer shots"
+)
 
 
 def plan_patient_pass(episodes: EpisodeSource, films: Embeddings, units: PatientUnits, n_episodes: int) -> PatientPlan:
