@@ -91,4 +91,5 @@ def test_loading_is_measured_in_earnest():
 def test_a_command_loads_what_it_uses(folder, command):
     loaded = loaded_by(command, folder)
     assert "torch" in loaded
-    assert loaded & EVERYTHING <= MAY_LOAD[command]
+    # Below 1.16 SciPy's linear algebra loads its sparse matrices.
+    assert loaded & EVERYTHING <= MAY_LOAD[command] | loaded_after("import scipy.special")
