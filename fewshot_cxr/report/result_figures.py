@@ -15,6 +15,8 @@ from fewshot_cxr.visualise import Figure, confusion_matrix_figure, recall_figure
 
 Draw = Callable[..., Figure]  # takes `title` and `theme`
 
+_OVER_EPISODES = "over patients; where it is\nunknown, over episodes: of other patients\nthat says nothing"
+
 
 def draw_confusion(result: Result) -> Draw:
     """Draw where the films of each finding went."""
@@ -25,6 +27,8 @@ def draw_confusion(result: Result) -> Draw:
 def draw_recall(result: Result) -> Draw:
     """Draw accuracy and the recall of each finding beside baselines and, of episodes, chance."""
     recalls = result.per_class_recall.items()
+    shown = [one for one in (result.accuracy, *result.per_class_recall.values()) if shown_interval(one) is not None]
+    words = "over patients" if all(one.ci95_patients for one in shown) else _OVER_EPISODES
     return partial(
         recall_figure,
         {name: (one.value, shown_interval(one)) for name, one in recalls if one.mean is not None},
@@ -32,6 +36,7 @@ def draw_recall(result: Result) -> Draw:
         baselines={f"baseline: {name}": one.value for name, one in result.baselines.items() if one.mean is not None},
         chance=None if result.episodes is None else 1 / result.episodes.n_way,
         new_findings=_new_findings(result),
+        intervals=f"in brackets: 95 % {words}" if shown else "",
     )
 
 

@@ -49,6 +49,7 @@ def recall_figure(
     theme: str = "light",
     floors: Mapping[str, float] | None = None,
     new_findings: Collection[str] = (),
+    intervals: str = "",
 ) -> Figure:
     """Draw accuracy and the recall of each finding as dots with their intervals, on one scale from 0 to 100 %.
 
@@ -61,6 +62,7 @@ def recall_figure(
         theme: "light" or "dark".
         floors: what `baselines` was called; it goes in the next minor release.
         new_findings: that the encoder was not trained on; drawn as squares of another colour, and named below.
+        intervals: what they are of, said below.
 
     Raises:
         ValueError: unknown theme.
@@ -89,7 +91,9 @@ def recall_figure(
             label = f"{name} {percent(value)}"
             axes.axvline(value, color=colours.contrast, linestyle=dashes, linewidth=1.8, zorder=1, label=label)
         _finish_rows(axes, [wrapped(name, 20, n_lines=2) for name, _ in rows])
-        axes.set(xlim=(0, 1), xlabel="accuracy over all, and recall of each finding")
+        axes.set(
+            xlim=(0, 1), xlabel="\n".join(["accuracy over all, and recall of each finding", *intervals.splitlines()])
+        )
         axes.xaxis.set_major_formatter(percent_scale())
         if lines or new_findings:
             two_longest = sorted(len(name) for name, *_ in lines)[-2:]
