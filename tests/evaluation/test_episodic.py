@@ -295,7 +295,7 @@ def test_few_patients_ask_fewer_queries_for_the_interval_or_have_none():
     )
     none = evaluate_episodes(make_films(3), **{**FEW, "n_query": 1})
     assert none.accuracy.ci95 is None
-    assert "take fewer shots (n_shot)" in none.accuracy.reason
+    assert "nearly every episode holds them all: more patients are needed, or fewer shots" in none.accuracy.reason
     assert none.replicates.influence == {}
     assert none.asked.n_patient_episodes == 0
     two_more = evaluate_episodes(make_films(7), **FEW)
