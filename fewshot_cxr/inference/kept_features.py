@@ -58,7 +58,7 @@ class KeptFeatures:
         with suppress(OSError):  # of a cache that we may only read
             _remove_unused(place, but=self._folder)
             sweep_parts(self._folder)
-            _join_small(self._folder)
+            _join_small(self._folder, self._width)
         for file in sorted(self._folder.glob("*.safetensors")):
             try:
                 self._take(file)
@@ -118,21 +118,25 @@ def _save(folder: Path, arrays: Mapping[str, np.ndarray], packs: Sequence[str]) 
     save_tensors(folder / f"{uuid4().hex}.safetensors", tensors, kind=_KIND, header={"packs": list(packs)})
 
 
-def _join_small(folder: Path) -> None:
+def _join_small(folder: Path, width: int) -> None:
     """Make one file of many small ones, which films that come one by one leave: each is opened at every start."""
     small = [file for file in folder.glob("*.safetensors") if file.stat().st_size < _SMALL_BYTES]
     if len(small) < _MOST_SMALL:
         return
-    packs, parts = list[str](), list[dict[str, np.ndarray]]()
+    packs, parts, taken = list[str](), list[dict[str, np.ndarray]](), list[Path]()
     for file in small:
-        with suppress(LookupError, OSError, TypeError, ValueError):  # damaged ones are told below
+        with suppress(LookupError, OSError, TypeError, ValueError):  # what cannot be read stays, for whoever takes it
             arrays, header = map_tensors(file, kind=_KIND, dtypes=("I64", "F32"))
-            parts.append({**arrays, "pack": arrays["pack"] + len(packs)})
-            packs += header["packs"]
+            if arrays["features"].shape == (len(arrays["row"]), width):
+                parts.append({**arrays, "pack": arrays["pack"] + len(packs)})
+                packs += header["packs"]
+                taken.append(file)
+    if not taken:
+        return
     names, places = np.unique(packs, return_inverse=True)
     joined = {name: np.concatenate([part[name] for part in parts]) for name in ("pack", "row", "features")}
     _save(folder, joined | {"pack": places[joined["pack"]]}, names.tolist())
-    for file in small:
+    for file in taken:
         file.unlink(missing_ok=True)
 
 

@@ -16,6 +16,7 @@ from fewshot_cxr.data.synthetic import make_synthetic
 from fewshot_cxr.encoders import Encoder, as_encoder
 from fewshot_cxr.inference import kept_features as module
 from fewshot_cxr.inference.embed import embed_films, film_vectors
+from fewshot_cxr.storage import save_tensors
 
 SPEC = ImageSpec(size_px=32)
 
@@ -165,10 +166,29 @@ def test_many_small_files_become_one_and_what_killed_runs_left_goes(films, tmp_p
     (folder,) = tmp_path.rglob("features-*")
     (folder / ".a.safetensors.12345678.part").write_bytes(b"half")
     (folder / "damaged.safetensors").write_bytes(b"no features")
+    other = {"pack": torch.zeros(1, dtype=torch.int64), "row": torch.zeros(1, dtype=torch.int64)}
+    save_tensors(
+        folder / "wide.safetensors",
+        other | {"features": torch.zeros(1, 3)},
+        kind="kept features",
+        header={"packs": ["a"]},
+    )
     seen.clear()
     assert len(embed_films(encoder_of(), cached_part(cached, range(5)), device="cpu")) == 5
     assert not seen
     assert len(list(folder.iterdir())) == 1
+
+
+def test_what_cannot_be_opened_now_is_not_lost_when_small_files_are_joined(films, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_MOST_SMALL", 3)
+    cached = cache_films(films, SPEC, folder=tmp_path)
+    for number in range(3):
+        embed_films(encoder_of(), cached_part(cached, [number]), device="cpu")
+    before = sorted(tmp_path.rglob("features-*/*.safetensors"))
+    with monkeypatch.context() as patched:
+        patched.setattr("fewshot_cxr.storage.safe_open", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("busy")))
+        module.KeptFeatures(encoder_of(), cached, "cpu")
+    assert sorted(tmp_path.rglob("features-*/*.safetensors")) == before
 
 
 def cached_part(cached, rows):
