@@ -53,8 +53,10 @@ VARIANTS = {("predict", "--runtime", "onnx"): "fewshot_cxr.cli.predict_exported"
 """(command, flag, value) -> the module of the command where the flag has the value: it loads no torch."""
 _VARIANT = "fewshot_cxr.cli.app: the module of this call"
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110, "show_default": True}
+_TRAINING = "; once it has written last.ckpt, it goes on with --resume"
 _GOES_ON = {
-    "train": "; once it has written last.ckpt, it goes on with --resume",
+    "train": _TRAINING,
+    "recipes": _TRAINING,
     "predict": "; with --csv it goes on with --resume",
 }
 # Colours and bars of our own libraries pass, and ends of lines; whatever else a terminal would obey is shown.
@@ -211,7 +213,7 @@ def _main() -> NoReturn:
 
 
 def _interrupted(words: Sequence[str]) -> str:
-    return "interrupted" + next((_GOES_ON[word] for word in words if word in _GOES_ON), "")
+    return "interrupted" + _GOES_ON.get(next(iter(words), ""), "")  # the first alone: a split may be called train
 
 
 def _in_flags(text: str, words: Sequence[str]) -> str:

@@ -316,6 +316,8 @@ def test_a_reader_may_leave_before_the_end(place, source, code):
     ("words", "told"),
     [
         (("explain",), "interrupted\n"),
+        (("episode-eval", "--split", "train"), "interrupted\n"),
+        (("recipes", "run"), "interrupted; once it has written last.ckpt, it goes on with --resume\n"),
         (("train", "siamese"), "interrupted; once it has written last.ckpt, it goes on with --resume\n"),
         (("predict", "film.png"), "interrupted; with --csv it goes on with --resume\n"),
     ],
