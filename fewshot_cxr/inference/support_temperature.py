@@ -41,10 +41,8 @@ def fit_on_exemplars(
     groups[order] = patient_codes(patient_ids[order]) % _MOST_GROUPS
     found, true = [], []
     for group in range(int(groups.max()) + 1):
-        asked, kept = (
-            np.flatnonzero(groups == group)[::step],
-            kept_beside(classes, groups == group, rule=rule, turn=group),
-        )
+        is_out = groups == group
+        asked, kept = np.flatnonzero(is_out)[::step], kept_beside(classes, is_out, rule=rule, turn=group)
         if len(set(classes[kept])) == len(set(classes)):
             found.append(decide(vectors[kept], labels[kept], vectors[asked]).double())
             true.append(labels[asked])
