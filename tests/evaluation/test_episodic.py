@@ -157,6 +157,16 @@ def test_open_set_equals_scikit_learn_and_risk_a_slow_loop():
     assert result.findings == films.class_names
 
 
+def test_a_finding_may_have_the_name_of_what_a_result_holds():
+    names = ("open_set", "calibration", "seen_and_novel", "accuracy")
+    films = change(make_films(n_classes=4), class_names=names)
+    result = evaluate_episodes(films, protocol="generalized", novel=names[:1], seen=names[1:], **FEW)
+    assert {*names} == {*result.scores.per_class}
+    assert {f"sensitivity of {name}" for name in names} <= {*result.replicates.batches}
+    assert {*result.episodes.seen_and_novel} == {"seen", "novel", "harmonic_mean"}
+    assert evaluate_episodes(films, n_way=3, **FEW).open_set.findings
+
+
 def test_unknown_findings_are_asked_and_what_is_known_stays():
     films = make_films(n_classes=4)
     result = evaluate_episodes(films, unknown=["finding 3"], **FEW)

@@ -13,7 +13,7 @@ from fewshot_cxr.evaluation.episodic.passes import AnyScorer
 from fewshot_cxr.evaluation.episodic.patients import PatientPlan
 from fewshot_cxr.evaluation.episodic.plan import Plan
 from fewshot_cxr.evaluation.episodic.summary import Summary, paired_difference
-from fewshot_cxr.evaluation.episodic.tally import BIN_SUMS, OPEN_SCORES, Key
+from fewshot_cxr.evaluation.episodic.tally import BIN_SUMS, OF_FINDING, OPEN_SCORES, Key
 from fewshot_cxr.evaluation.result import EpisodeFacts, Result
 from fewshot_cxr.evaluation.scores import OTHER_FILMS, Calibration, OpenSet, Reliability, Scores, reliability_points
 from fewshot_cxr.evaluation.warning_texts import OVERLAP, baseline_warning, sources_apart
@@ -89,7 +89,8 @@ def scores_of(summary: Summary, confusion: np.ndarray) -> Scores:
 
     per_class = {
         finding: {
-            name: score((finding, name), number.of_finding, class_id) for name, number in numbers_in("finding").items()
+            name: score((OF_FINDING, finding, name), number.of_finding, class_id)
+            for name, number in numbers_in("finding").items()
         }
         for class_id, finding in enumerate(summary.layout.findings)
         if class_id in summary.units.patients_of_class

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fewshot_cxr.episodes import EpisodeBlock
 from fewshot_cxr.evaluation.episodic.film_rule import FilmRule
-from fewshot_cxr.evaluation.episodic.tally import Key, Scored
+from fewshot_cxr.evaluation.episodic.tally import OF_FINDING, Key, Scored
 from fewshot_cxr.evaluation.episodic.threads import Clock
 from fewshot_cxr.metrics import Cells, mean_of_defined, numbers_in, ranking_scores
 
@@ -53,7 +53,7 @@ class MultiLabelLayout:
         }
         found: dict[Key, Tensor] = {(name,): mean_of_defined(values) for name, values in overall.items()}
         for place, finding in enumerate(self.findings):
-            found |= {(finding, name): values[..., place] for name, values in of_finding.items()}
+            found |= {(OF_FINDING, finding, name): values[..., place] for name, values in of_finding.items()}
         return found
 
 

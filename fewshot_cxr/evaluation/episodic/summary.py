@@ -14,7 +14,7 @@ from fewshot_cxr.evaluation.episodic.patients import (
     paired_variances,
     population_variance,
 )
-from fewshot_cxr.evaluation.episodic.tally import Key, Layout
+from fewshot_cxr.evaluation.episodic.tally import OF_FINDING, Key, Layout
 from fewshot_cxr.evaluation.scores import Replicates
 from fewshot_cxr.metrics import NUMBERS, Estimate, Interval, Number, RunningMoments, t_interval
 
@@ -127,9 +127,9 @@ class Summary:
         return max(1, self.units.n_units - len(self.units.patients_of_class))
 
     def _n_patients(self, key: Key) -> int:
-        if key[0] not in self.layout.findings or NUMBERS[key[-1]].is_ranking:
+        if key[0] != OF_FINDING or NUMBERS[key[-1]].is_ranking:
             return self.units.n_patients
-        own = self.units.patients_of_class.get(self.layout.findings.index(key[0]), 1)
+        own = self.units.patients_of_class.get(self.layout.findings.index(key[1]), 1)
         return max(1, self.units.n_patients - own) if NUMBERS[key[-1]].rests_on in ("without", "rejected") else own
 
     def replicates(self) -> Replicates:
@@ -193,8 +193,8 @@ def _comparable(keys: tuple[Key, ...], values: np.ndarray) -> Iterator[tuple[str
             yield key[2], place
         elif key[0] == "seen_and_novel":
             yield f"accuracy, {key[1].replace('_', ' ')}", place
-        elif len(key) == 2 and NUMBERS[key[1]].is_compared:
-            yield f"{key[1]} of {key[0]}", place
+        elif key[0] == OF_FINDING and NUMBERS[key[2]].is_compared:
+            yield f"{key[2]} of {key[1]}", place
 
 
 def _number(key: Key) -> Number:

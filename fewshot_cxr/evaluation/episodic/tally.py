@@ -22,6 +22,7 @@ BIN_SUMS = ("count", "confidence", "correct")
 CONFUSION_SUMS = ("hits", "misses", "false_alarms")
 
 Key = tuple[str, ...]
+OF_FINDING = "finding"  # first in the key of a number of one finding, which may have any name
 
 
 class Scored(NamedTuple):
@@ -87,7 +88,7 @@ class Layout:
     def numbers(self, mean: Tensor) -> dict[Key, Tensor]:
         """Make the numbers of the means (..., n_statistics), each of shape (...); what is undefined is NaN.
 
-        Keys: (name,), or (finding, name).
+        Keys: (name,), or what it belongs to and its place there, as in (OF_FINDING, finding, name).
         """
         means = self.split(mean)
         found = self._wide(means) if self.is_wide else self._from_confusion(means)
@@ -121,7 +122,7 @@ class Layout:
                 each[name] = number.of_finding(cells)
         found: dict[Key, Tensor] = {(name,): overall[name] for name in numbers_in("overall")}
         for class_id, finding in enumerate(self.findings):
-            found |= {(finding, name): each[name][..., class_id] for name in numbers_in("finding")}
+            found |= {(OF_FINDING, finding, name): each[name][..., class_id] for name in numbers_in("finding")}
         if self.seen and self.novel:
             seen, novel = (_share_right(cells, ids) for ids in (self.seen, self.novel))
             found["seen_and_novel", "seen"], found["seen_and_novel", "novel"] = seen, novel
