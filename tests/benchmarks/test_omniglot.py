@@ -60,7 +60,7 @@ def data(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [["--steps", "10"], ["--plain", "0.005"]])
+@pytest.mark.parametrize("how", [["--steps", "10"], ["--steps", "10", "--network", "resnet9"], ["--plain", "0.005"]])
 def test_it_writes_what_it_found(omniglot, data, tmp_path, monkeypatch, capsys, how):
     monkeypatch.setenv("FSCXR_DATA", str(data))
     out = tmp_path / "omniglot.json"
@@ -74,6 +74,16 @@ def test_it_writes_what_it_found(omniglot, data, tmp_path, monkeypatch, capsys, 
     assert found["lake20"]["n_asked"] == 3
     assert found["lake20"]["n_characters_trained_on"] == 1
     assert json.loads(capsys.readouterr().out) == found
+
+
+@pytest.mark.slow
+def test_a_plain_loop_ends_once_it_is_accurate_enough(omniglot, data, tmp_path, monkeypatch):
+    monkeypatch.setenv("FSCXR_DATA", str(data))
+    out, few = tmp_path / "plain.json", ["--ways", "4", "--episodes", "20", "--threads", "1"]
+    assert omniglot.main([*few, "--plain", "9", "--until", "0.01", "--out", str(out)]) == 0
+    found = json.loads(out.read_text())
+    assert found["steps"] == 100
+    assert found["5way1shot"]["minutes"] < 9
 
 
 def test_without_data_it_says_so(omniglot, monkeypatch, capsys, tmp_path):
