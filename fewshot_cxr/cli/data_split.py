@@ -82,7 +82,7 @@ def command(
     Example: fscxr data split films.csv --fractions 0.6,0.1,0.3 --seed 0 --out split.csv
              fscxr data split films.csv --folds 5 --out split.csv
              fscxr data audit films.csv --json audit.json
-             fscxr data split films.csv --audit audit.json --copies drop --out split.csv
+             fscxr data split films.csv --audit audit.json --copies drop --out apart.csv
     """
     ways = {"--folds": n_folds, "--leave-source-out": leave_source_out, "--per-class": per_class, "--novel": novel}
     given = [flag for flag, value in ways.items() if value not in (None, False)]

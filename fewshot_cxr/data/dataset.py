@@ -158,7 +158,11 @@ class DatasetFilms(CachedFilms):
             ValueError: an image of another size or of other channels than the spec's, or of values beyond 0..1.
         """
         places = [self._places[index] for index in np.asarray(indices, dtype=np.int64).tolist()]
-        return np.stack([_prepared(self._dataset[place][0], self._spec) for place in places])
+        images, side = [_prepared(self._dataset[place][0], self._spec) for place in places], self._spec.size_px
+        if len({image.shape for image in images}) > 1:  # some are gray and others have channels
+            scaled = (image if image.dtype == np.float32 else image[None] / np.float32(255) for image in images)
+            images = [np.broadcast_to(image, (self._spec.n_channels, side, side)) for image in scaled]
+        return np.stack(images)
 
 
 def _records(dataset: Any, name: str) -> Records:
@@ -169,7 +173,7 @@ def _records(dataset: Any, name: str) -> Records:
     names = _attribute(dataset, ("classes", "class_names"))
     labels = _attribute(dataset, ("targets", "class_ids"))
     if labels is None:
-        labels = [dataset[row][1] for row in range(len(dataset))]
+        labels = [_label(dataset[row], row) for row in range(len(dataset))]
     patients = getattr(dataset, "patient_ids", None)
     for what, values in (("labels", labels), ("patient_ids", patients)):
         if values is not None and len(values) != len(dataset):
@@ -181,6 +185,12 @@ def _records(dataset: Any, name: str) -> Records:
         films.append(Record(f"{name}/{row:07d}", present, patient_id=patient, unstated=unstated))
     told = unknown_text(count_unknown(films), len(films))
     return Records(tuple(films), Path(name), notes=(f"{told}; the dataset's patient_ids name them",) if told else ())
+
+
+def _label(item: Any, row: int) -> Any:
+    if not isinstance(item, Sequence) or len(item) < 2:
+        raise TypeError(f"item {row} of the dataset is {type(item).__name__}: a pair of image and label was expected")
+    return item[1]
 
 
 def _attribute(dataset: Any, names: Iterable[str]) -> Any:

@@ -40,7 +40,7 @@ def embed_and_pool(
     with eval_mode(encoder.to(device)):
         for films in batches:
             with torch.inference_mode():
-                images = data.to_images(torch.from_numpy(films).to(device), encoder.image_spec)
+                images = _as_weights(encoder, data.to_images(torch.from_numpy(films).to(device), encoder.image_spec))
                 parts = [part.to(memory_format=torch.channels_last) for part in portions(images)]
                 pooled = [pooled_features(encoder, part) for part in parts]
                 heads = [encoder.head(encoder.dropout(part)) for part in pooled]
@@ -73,12 +73,18 @@ def for_many(encoder: Encoder, films: np.ndarray, device: torch.device) -> Encod
     with eval_mode(encoder):
         some = films[:_LOOKED_AT]
         film = some.reshape(len(some), -1).std(axis=1).argmax()  # a black one, which could not be read, tells nothing
-        return folded(encoder, data.to_images(torch.from_numpy(films[film, None]), encoder.image_spec))
+        images = data.to_images(torch.from_numpy(films[film, None]), encoder.image_spec)
+        return folded(encoder, _as_weights(encoder, images))
 
 
 def head_vectors(encoder: Encoder, pooled: Tensor) -> np.ndarray:
     """Return the embeddings, float32, shape (N, dim), of films whose pooled features are known."""
-    weight = next(encoder.parameters(), pooled)  # an encoder may have none
     with eval_mode(encoder), torch.inference_mode():
-        embeddings: Tensor = encoder.head(pooled.to(weight.device))
+        embeddings: Tensor = encoder.head(_as_weights(encoder, pooled))
     return embeddings.float().cpu().numpy()
+
+
+def _as_weights(encoder: Encoder, values: Tensor) -> Tensor:
+    """Bring values to the device and the precision of an encoder's weights, if it has any."""
+    weight = next((each for each in encoder.parameters() if each.is_floating_point()), values)
+    return values.to(weight.device, weight.dtype)

@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from fewshot_cxr import data
+from fewshot_cxr._checks import check_whole
 from fewshot_cxr._progress import Auto, Bar, bar_of, tell
 from fewshot_cxr.data.reading import read_all
 from fewshot_cxr.embeddings import Embeddings, warn_of_collapse
@@ -51,7 +52,7 @@ def embed(
     Raises:
         FileNotFoundError: no film is readable.
         TypeError: a module without an image spec.
-        ValueError: absent device, a film with several findings, or a module that does not take such images.
+        ValueError: absent device, no film, a film with several findings, or a module that does not take such images.
 
     Examples:
         >>> white, gray = np.full((8, 8), 255, dtype=np.uint8), np.full((8, 8), 128, dtype=np.uint8)
@@ -122,6 +123,9 @@ def film_vectors(
             again, not for one in training.
         progress: as for `embed`.
     """
+    check_whole(batch_size, "batch_size", 1)
+    if not len(films):
+        raise ValueError("there is no film to embed")
     chosen, parts, n_done = choose_device(device), [], 0
     kept = features_kept(encoder, films, chosen) if keeps else None
     with closing(film_features(encoder, films, chosen, batch_size=batch_size, kept=kept)) as batches:
@@ -199,6 +203,7 @@ def embed_files(
         >>> vectors.shape, [file.name for file in read], len(problems)
         ((1, 64), ['film.png'], 1)
     """
+    check_whole(batch_size, "batch_size", 1)
     chosen = choose_device(device)
     read: list[Path] = []
     problems: list[Problem] = []

@@ -149,7 +149,7 @@ def test_films_of_one_name_from_two_folders_are_told_apart(place, said):
     with (place.out / "a.csv").open(newline="") as opened:
         assert next(csv.DictReader(opened))["nearest"] in names
     code, _, err = said("bank", "remove", place.bank, "--film", names[0])
-    assert (code, "receipt: 1 film of one film went" in err) == (0, True)
+    assert (code, "receipt: 1 film went; the bank was " in err) == (0, True)
     assert SupportBank.load(place.bank).table.names.count("film.png") == 1
 
 

@@ -125,3 +125,17 @@ def test_labels_and_patients_that_are_tensors_are_named_by_their_values():
     records = DatasetFilms(films, ImageSpec(size_px=16)).records
     assert [film.finding for film in records] == ["0", "1", "1"]
     assert [film.patient_id for film in records] == ["7", "8", "8"]
+
+
+def test_gray_and_channels_beside_each_other_become_one_form():
+    gray, colour = np.full((8, 8), 51, dtype=np.uint8), np.zeros((3, 8, 8), dtype=np.float32)
+    films = DatasetFilms([(gray, "normal"), (colour, "covid19")], ImageSpec(size_px=8, n_channels=3))
+    both = films.rows([0, 1])
+    assert (both.shape, both.dtype) == ((2, 3, 8, 8), np.float32)
+    np.testing.assert_allclose(both[0], 0.2)
+    np.testing.assert_array_equal(both[1], colour)
+
+
+def test_images_without_labels_are_no_dataset():
+    with pytest.raises(TypeError, match="item 0 of the dataset is Tensor: a pair of image and label was expected"):
+        DatasetFilms(torch.zeros(3, 3, 8, 8), ImageSpec(size_px=8))

@@ -147,6 +147,23 @@ def test_a_patient_in_two_groups_is_one_patient(films, encoder):
     assert ids[0] not in ids[2:]
 
 
+@pytest.mark.parametrize(("precision", "atol"), [(torch.float64, 1e-5), (torch.bfloat16, 0.05)])
+def test_an_encoder_of_another_precision_embeds_the_same(films, encoder, precision, atol):
+    expected = embed(encoder, films).vectors
+    found = embed(encoder.to(precision), films).vectors
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=atol)
+
+
+def test_what_cannot_be_embedded_is_said(films, encoder):
+    with pytest.raises(ValueError, match="there is no film to embed"):
+        embed(encoder, [])
+    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+        embed(encoder, films, batch_size=0)
+    with pytest.raises(TypeError, match="batch_size must be a whole number, got 1.5"):
+        embed_files(encoder, [films.file(films[0])], batch_size=1.5)
+
+
 def test_progress_counts_films(films, encoder):
     calls = []
     embed_films(encoder, cache_films(films, encoder.image_spec), batch_size=3, progress=lambda *c: calls.append(c))

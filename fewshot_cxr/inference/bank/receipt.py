@@ -30,7 +30,8 @@ class Receipt:
     def text(self) -> str:
         """Return it in one line."""
         films = "1 film" if self.n_films == 1 else f"{self.n_films:,} films"
-        return f"{films} of one {self.what} went; the bank was {self.before[:16]} and is {self.after[:16]}"
+        of_what = "" if self.what == "film" else f" of one {self.what}"
+        return f"{films}{of_what} went; the bank was {self.before[:16]} and is {self.after[:16]}"
 
 
 def named_part(**parts: str | None) -> tuple[str, str]:
