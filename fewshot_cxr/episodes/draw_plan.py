@@ -130,11 +130,16 @@ class DrawPlan:
             n_supports[pool.support.groups] += 1
         return n_supports
 
+    @cached_property
+    def _eligible(self) -> frozenset[int]:
+        """Ids of the classes that an episode may hold."""
+        return frozenset(pool.class_id for pool in self.pools)
+
     def _is_shared(self, pool: ClassPool) -> np.ndarray:
         """Which groups of the query side may stand in the support of another class: patients of several findings."""
         groups = pool.query.groups
-        is_eligible = pool.class_id in {own.class_id for own in self.pools}
-        is_shared: np.ndarray = self._n_supports[groups] > (np.isin(groups, pool.support.groups) if is_eligible else 0)
+        is_own = np.isin(groups, pool.support.groups) if pool.class_id in self._eligible else 0
+        is_shared: np.ndarray = self._n_supports[groups] > is_own
         return is_shared
 
     def _most_lost(self, pool: ClassPool) -> int:

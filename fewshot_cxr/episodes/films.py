@@ -72,6 +72,8 @@ class EpisodeFilms:
         self._rows, self._class_ids = rows, findings
         self._film_keys, self._group_keys = keys[rows], smallest[groups][rows]
         self._may_stand = np.stack(may_stand)[:, rows]
+        self._by_class = np.argsort(findings, kind="stable")  # once, and not a look at all entries for each class
+        self._sorted_ids = findings[self._by_class]
 
     @property
     def present_names(self) -> list[str]:
@@ -88,7 +90,8 @@ class EpisodeFilms:
         Raises:
             ValueError: a film occurs twice.
         """
-        entries = np.flatnonzero(self._class_ids == class_id)
+        first, end = np.searchsorted(self._sorted_ids, (class_id, class_id + 1))
+        entries = self._by_class[first:end]
         keys = self._film_keys[entries]
         if len(np.unique(keys)) != len(keys):
             raise ValueError(f"{self.class_names[class_id]}: a path occurs twice; each film must be one row")

@@ -8,6 +8,7 @@ films are five patients wherever the class has them.
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -145,6 +146,22 @@ class Episodes:
         for name in ("n_query", "n_episodes", "seed"):  # numpy's integers are not JSON's
             object.__setattr__(self, name, int(getattr(self, name)))
         object.__setattr__(self, "n_way", int(self._plan.n_way))
+
+    def with_seed(self, seed: int) -> "Episodes":
+        """Return the episodes of another seed over the same films; what the seed does not decide is not planned again.
+
+        Examples:
+            >>> films = Embeddings(np.eye(9), ["covid19", "normal", "pneumonia"] * 3)
+            >>> episodes = Episodes.draw(films, n_way=2, n_shot=1, n_query=2)
+            >>> episodes.with_seed(7).hash == Episodes.draw(films, n_way=2, n_shot=1, n_query=2, seed=7).hash
+            True
+        """
+        check_whole(seed, "seed")
+        other = copy(self)
+        object.__setattr__(other, "seed", int(seed))
+        for name in ("_draw", "hash"):
+            other.__dict__.pop(name, None)
+        return other
 
     @cached_property
     def notes(self) -> tuple[str, ...]:

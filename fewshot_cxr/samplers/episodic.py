@@ -1,7 +1,6 @@
 """Batches that are episodes, for training on n-way k-shot problems."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 
@@ -61,7 +60,7 @@ class EpisodicBatchSampler(EpochSampler):
         )
 
     def _batches(self) -> Iterator[list[int]]:
-        episodes = replace(self._episodes, seed=torch_seed(self.seed, "episodes", self.epoch))
+        episodes = self._episodes.with_seed(torch_seed(self.seed, "episodes", self.epoch))
         for block in episodes.blocks():
             sides = [side.reshape(len(block), -1) for side in (block.support, block.query)]
             yield from np.concatenate(sides, axis=1).tolist()

@@ -1,7 +1,10 @@
 import numpy as np
 import pytest
 
+from fewshot_cxr.episodes import Episodes
+from fewshot_cxr.episodes.films import EpisodeFilms
 from fewshot_cxr.samplers import EpisodicBatchSampler
+from fewshot_cxr.seeding import torch_seed
 
 NAMES = ("normal", "pneumonia", "effusion", "cardiomegaly")
 
@@ -61,6 +64,21 @@ def test_epochs_differ_and_follow_from_seed_and_epoch():
     assert list(fresh) == second
     assert list(make(seed=1)[0]) != first
     assert list(make()[0]) == first
+
+
+def test_epochs_are_planned_once_and_are_those_of_their_seed(monkeypatch):
+    sampler, class_ids, group_ids = make()
+    epochs = [list(sampler), list(sampler)]
+    planned = make()[0]
+    monkeypatch.setattr(EpisodeFilms, "pool", None)  # to look through the films again would end in an error
+    assert [list(planned), list(planned)] == epochs
+    monkeypatch.undo()
+    for number, batches in enumerate(epochs):
+        seed, shape = torch_seed(0, "episodes", number), {"n_way": 3, "n_shot": 2, "n_query": 4, "n_episodes": 20}
+        anew = Episodes(class_ids=class_ids, group_ids=group_ids, class_names=NAMES, seed=seed, **shape)
+        (block,) = anew.blocks()
+        sides = [side.reshape(20, -1) for side in (block.support, block.query)]
+        assert np.concatenate(sides, axis=1).tolist() == batches
 
 
 def test_an_interrupted_epoch_is_not_counted():
