@@ -39,6 +39,12 @@ def test_folders_are_findings(root):
     assert "--patient-pattern" in records.notes[0]
 
 
+def test_a_folder_without_films_is_named(root):
+    for name in ("tuberculosis", "effusion", ".hidden"):
+        (root / name).mkdir()
+    assert "no film lies in the folder effusion, tuberculosis" in read_dataset("image_folder", root).notes
+
+
 @pytest.mark.parametrize("pattern", [r"(p\d+)_", r"p\d+"])
 def test_patients_by_pattern(root, pattern):
     records = read_dataset("image_folder", root, patient_pattern=pattern)

@@ -100,7 +100,7 @@ def read_image_folder(
         patient = patient_of(path)
         n_by_header += patient is None and film.patient_id is not None
         films.append(replace(film, patient_id=patient or film.patient_id, mask_path=parted.mask_of.get(path)))
-    passed_over = (*parted.notes, *found.notes)
+    passed_over = (*parted.notes, *found.notes, *_without_films(place, found))
     if not films:
         raise _nothing(place, problems, (*passed_over, *(_known_set(root, found) or _tables(root))))
     _check_effect(finding, list(meanings.values()))
@@ -185,6 +185,14 @@ def _nothing(root: Path, problems: list[Problem], notes: Sequence[str]) -> FileN
         f"{root} holds no film: expected {root}/<finding>/*.png (or .jpg, .tif, .dcm), found {inside}{first}{way_out}"
         + "".join(f"; {note}" for note in notes)
     )
+
+
+def _without_films(root: Path, found: Walk) -> tuple[str, ...]:
+    """Name the folders, of findings perhaps, in which nothing is that could be a film."""
+    known = {path.partition("/")[0] for path in (*found.paths, *(problem.path for problem in found.problems))}
+    names = sorted(item.name for item in root.iterdir() if item.name not in known and item.is_dir())
+    names = [name for name in names if not (name.startswith(".") or (root / name).is_symlink())]
+    return (f"no film lies in the folder {first_of(names, _MOST_NAMES)}",) if names else ()
 
 
 def _check_effect(finding: str | None, meanings: Sequence[Meaning]) -> None:
