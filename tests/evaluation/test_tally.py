@@ -51,7 +51,7 @@ def test_numbers_of_a_confusion_do_not_depend_on_how_many_are_asked(scale):
         assert float(numbers[name,]) == pytest.approx(float(expected[name]))
     for place, finding in enumerate(FINDINGS):
         for name in ("sensitivity", "specificity", "ppv", "npv", "f1"):
-            assert float(numbers[finding, name]) == pytest.approx(float(expected[name][place]))
+            assert float(numbers["finding", finding, name]) == pytest.approx(float(expected[name][place]))
     count, sure, right = (statistics[f"{name}0"][0] for name in BIN_SUMS)
     ece = sum(abs(float(right[b] - sure[b])) for b in range(N_BINS)) / float(count.sum())
     assert float(numbers["calibration", "0", "ece"]) == pytest.approx(ece, rel=1e-5)
@@ -63,9 +63,9 @@ def test_ranking_is_averaged_over_the_episodes_that_hold_the_finding():
     rows["ranked"][0] = torch.tensor([0.5, 0.25, 0.0])  # shares of the episodes
     rows["auroc"][0] = torch.tensor([0.4, 0.15, 0.0])
     numbers = layout.numbers(layout.join(rows)[0])
-    assert float(numbers["a", "auroc"]) == pytest.approx(0.8)
-    assert float(numbers["b", "auroc"]) == pytest.approx(0.6)
-    assert np.isnan(float(numbers["c", "auroc"]))
+    assert float(numbers["finding", "a", "auroc"]) == pytest.approx(0.8)
+    assert float(numbers["finding", "b", "auroc"]) == pytest.approx(0.6)
+    assert np.isnan(float(numbers["finding", "c", "auroc"]))
     assert float(numbers["auroc",]) == pytest.approx(0.7)
 
 
