@@ -60,9 +60,11 @@ class Listener:
         Raises:
             OSError: the port is taken, or the destination can never be written.
             ImportError: pynetdicom is not installed.
+            ValueError: the bank cannot be asked in this way.
         """
         with ExitStack() as parts:
-            list(self.bank.answers([]))  # what it needs is found now
+            # What it needs is found now, and a prevalence or device that it cannot have is refused.
+            list(self.bank.answers([], device=self.asking.device, prevalence=self.asking.prevalence))
             if self.asking.with_report:
                 check_reports()
             parts.enter_context(no_word_of_films(self._tell))

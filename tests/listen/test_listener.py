@@ -352,3 +352,16 @@ def test_a_look_at_the_port_takes_no_place_and_no_line(tmp_path):
             socket.create_connection(("127.0.0.1", listener.port)).close()
         until(lambda: not listener._receiver._entity.active_associations)
         assert not listener.lines
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"device": "nonsense"}, "device 'nonsense' is not one of"),
+        ({"device": "cpu", "prevalence": {"covid": 0.02}}, "no finding of the bank is 'covid'"),
+    ],
+)
+def test_what_the_bank_cannot_be_asked_is_refused_before_a_film_comes(tmp_path, how, message):
+    bank = laid_bank(tmp_path / "bank").bank
+    with pytest.raises(ValueError, match=message), listening(tmp_path / "pages", bank, asking=Asking(**how)):
+        pass
