@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from fewshot_cxr._visible import visible
 from fewshot_cxr.inference.bank.answer import Answer
-from fewshot_cxr.visualise.font import font_file
+from fewshot_cxr.visualise.font import drawn_letters, font_file
 
 RESEARCH = "RESEARCH, NOT FOR DIAGNOSIS"
 NO_PICTURE = "the film cannot be shown"
@@ -158,7 +158,7 @@ def _ranked(title: str, values: Mapping[str, float], form: str, *, largest_first
 
 def _broken(line: Line) -> list[Line]:
     """Break a line where it is wider than the column, at blanks and, where there are none, anywhere."""
-    text, font = visible(line.text)[:_LONGEST], _font(line.size_px, line.is_bold)
+    text, font = _drawable(line.text), _font(line.size_px, line.is_bold)
     if not text:
         return [Line("", line.size_px // 2)]
     indent = len(text) - len(text.lstrip())
@@ -180,10 +180,16 @@ def _broken(line: Line) -> list[Line]:
 
 
 def _cut(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
-    text = visible(text)[:_LONGEST]
+    text = _drawable(text)
     while text and font.getlength(text) > width:
         text = text[:-1]
     return text
+
+
+def _drawable(text: str) -> str:
+    """Return text with the numbers of those letters that the font has not: boxes would look alike."""
+    known = drawn_letters()
+    return "".join(letter if ord(letter) in known else f"U+{ord(letter):04X} " for letter in visible(text))[:_LONGEST]
 
 
 def _height(size_px: int) -> int:

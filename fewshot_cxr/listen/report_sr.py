@@ -1,5 +1,6 @@
 """The same answer for programs: a structured report (TID 1500) in a series of its own, beside the page."""
 
+import hashlib
 import math
 import unicodedata
 from typing import TYPE_CHECKING
@@ -115,10 +116,14 @@ def _number(kind: str, finding: str, value: float) -> "sr.Measurement":
 
 
 def _code(text: str) -> "sr.CodedConcept":
-    """Return a code of our own: its meaning is the text in ASCII, its value is short and the same for the same text."""
+    """Return a code of our own: the text in ASCII is its meaning, and a short value stands for this text alone."""
     from highdicom import sr
 
-    plain = unicodedata.normalize("NFKD", text).encode("ascii", errors="ignore").decode() or "?"
-    plain = " ".join(plain.replace("\\", "/").split())
-    short = "".join(letter for letter in plain if letter.isalnum())[:_LONGEST_CODE]
-    return sr.CodedConcept(value=short or "unnamed", scheme_designator=_SCHEME, meaning=plain[:_LONGEST_MEANING])
+    letters = (letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
+    plain = "".join(letter if letter.isascii() else f"U+{ord(letter):04X}" for letter in letters)
+    plain = " ".join(plain.replace("\\", "/").split()) or "?"
+    short = "".join(letter for letter in plain if letter.isalnum())
+    if short != text or len(short) > _LONGEST_CODE:  # others may be as short
+        digest = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+        short = short[: _LONGEST_CODE - len(digest)] + digest
+    return sr.CodedConcept(value=short, scheme_designator=_SCHEME, meaning=plain[:_LONGEST_MEANING])

@@ -85,3 +85,8 @@ def test_thumbnails_stand_above_the_foot():
     one = Thumbnail(np.full((64, 64), 133, dtype=np.uint8), "effusion", 0.5)
     drawn = draw_page(None, [], ["foot"], [one] * 5)
     assert (drawn == 133).sum() >= 3 * page._THUMBNAIL**2
+
+
+def test_letters_that_the_font_lacks_are_told_apart():
+    pages = [draw_page(None, answer_lines(Answer("film", name, name)), []) for name in ("\u80ba\u708e", "\u7ed3\u6838")]
+    assert (pages[0] != pages[1]).any()

@@ -41,11 +41,11 @@ def test_it_says_what_the_answer_says():
     report = report_of(ANSWER)
     group = group_of(report)
     told = [(one.name.meaning, one.qualifier.meaning, one.value) for one in group.get_measurements()]
-    distances = [("distance", "Ergu", 1.25), ("distance", "normal", 2.5)]
-    assert told == [*distances, ("probability", "Ergu", 0.75), ("probability", "normal", 0.25)]
+    distances = [("distance", "ErguU+00DF", 1.25), ("distance", "normal", 2.5)]
+    assert told == [*distances, ("probability", "ErguU+00DF", 0.75), ("probability", "normal", 0.25)]
     said = [(one[0].name.meaning, one[0].value.meaning) for one in group.get_qualitative_evaluations()]
     research = ("purpose", "RESEARCH, NOT FOR DIAGNOSIS")
-    assert said == [research, ("answer", "Ergu"), ("nearest finding", "Ergu"), ("fits", "Ergu")]
+    assert said == [research, ("answer", "ErguU+00DF"), ("nearest finding", "ErguU+00DF"), ("fits", "ErguU+00DF")]
     assert (report.CompletionFlag, report.VerificationFlag, report.PreliminaryFlag) == (
         "PARTIAL",
         "UNVERIFIED",
@@ -88,3 +88,21 @@ def test_it_goes_beside_the_page(tmp_path):
     assert len({one.SeriesInstanceUID for one in made}) == 4
     assert {one.SeriesNumber for one in made} == {9900, 9901}
     assert np.unique([one.StudyInstanceUID for one in made]).tolist() == [STUDY]
+
+
+def test_other_texts_have_other_codes_and_all_can_be_told_apart():
+    names = (
+        "TB",
+        "TB+",
+        "TB-",
+        "pleural thickening, mild",
+        "pleural thickening, severe",
+        "\u80ba\u708e",
+        "\u7ed3\u6838",
+    )
+    group = group_of(report_of(Answer("film", names[0], names[0], distances=dict.fromkeys(names, 1.0))))
+    codes = [one.qualifier for one in group.get_measurements()]
+    assert len({code.value for code in codes}) == len({code.meaning for code in codes}) == len(names)
+    assert codes[0].value == "TB"
+    assert codes[5].meaning == "U+80BAU+708E"
+    assert all(len(code.value) <= 16 for code in codes)
