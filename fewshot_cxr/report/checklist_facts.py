@@ -53,7 +53,7 @@ def run_facts(run: ShownRun) -> dict[str, Fact]:
         "sampler": f"batches: {training['sampler']}" if training.get("sampler") else "",
         "selection": f"best epoch {best}" if best else "",
         "keep": f"weight of what was taught, beside what is kept: {weight}" if weight else "",
-        "findings": f"taught: {told.get('findings', '')}",
+        "findings": f"taught: {told['findings']}" if told.get("findings") else "",
         "hashes": f"hash of the split {str(split['hash'])[:_HASH]}" if "hash" in split else "",
         "command": str(run.made_by.get("command") or ""),
     }

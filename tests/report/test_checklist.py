@@ -126,3 +126,9 @@ def test_the_words_of_people_are_escaped(audit):
     run = ShownRun("<b>", {**CARD, "findings": ["<script>alert(1)</script>"]})
     text = render_page(run_page(PageParts(runs=(run,)), checklist="claim"))
     assert "<script>" not in text
+
+
+def test_a_card_that_names_no_findings_fills_no_cell_with_them():
+    facts = run_facts(ShownRun("one", {key: told for key, told in CARD.items() if key != "findings"}, {}))
+    assert "findings" in run_facts(RUN)
+    assert "findings" not in facts
