@@ -87,5 +87,9 @@ def command(
 
 
 def _token(file: Path | None) -> str | None:
-    text = os.environ.get(_TOKEN, "") if file is None else file.read_text(encoding="utf-8")
-    return text.strip() or None
+    if file is None:
+        return os.environ.get(_TOKEN, "").strip() or None
+    text = file.read_bytes().strip()
+    if not text or not text.isascii():
+        raise ValueError(f"{file} holds no token: ASCII letters are needed, such as `openssl rand -hex 16` writes")
+    return text.decode("ascii")

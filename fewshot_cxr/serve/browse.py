@@ -17,7 +17,7 @@ from fewshot_cxr.serve.errors import wants_page
 from fewshot_cxr.serve.films import SentFilm, SentForm, asked_for, display_name, read_film, received
 from fewshot_cxr.serve.guard import COOKIE, SIGN_IN, is_same, session_of
 from fewshot_cxr.serve.pages import render, source
-from fewshot_cxr.serve.service import Served, Service, finding_name
+from fewshot_cxr.serve.service import MOST_DIGITS, Served, Service, finding_name
 from fewshot_cxr.serve.why import can_explain, why_picture
 
 router = APIRouter()
@@ -88,7 +88,7 @@ async def undo(request: Request, service: Served) -> Response:
     """Take back the last change."""
     async with received(request, service.settings.limits) as form:
         number = form.texts.get("number", "")
-    if not number.isdecimal():
+    if not number.isdecimal() or len(number) > MOST_DIGITS:
         raise HTTPException(422, "say which change is to be taken back, by its number")
     try:
         return _told(request, service, await service.undo(int(number)))

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Iterable
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -23,6 +23,7 @@ NOT_ANSWERED = 499
 _OPEN = ("/health", SIGN_IN, "/page.css")  # what needs no token
 _LOG = logging.getLogger("uvicorn.error")
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+_METHODS = (*_SAFE_METHODS, "POST", "PUT", "PATCH", "DELETE")
 _LINGER = 2.0  # seconds that the rest of a refused request is read, so that its sender comes to read the answer
 _HEADERS = {
     "content-security-policy": (
@@ -74,7 +75,8 @@ class Guard:
             self._n_open -= 1
             self._open_bytes -= exchange.n_bytes
             route = getattr(scope.get("route"), "path", "other")
-            self._metrics.requests.add((scope["method"], route, str(exchange.status)))
+            method = scope["method"] if scope["method"] in _METHODS else "other"  # else a client could make any number
+            self._metrics.requests.add((method, route, str(exchange.status)))
             self._metrics.seconds.observe(route, time.monotonic() - begun)
 
     async def _served(self, scope: Scope, exchange: "_Exchange") -> None:
@@ -118,7 +120,7 @@ class Guard:
 
     def _check_host(self, headers: Headers) -> None:
         """Refuse the name of another host that was made to lead here (DNS rebinding), where no token does."""
-        host = urlsplit(f"//{headers.get('host', '')}").hostname or ""
+        host = _split(f"//{headers.get('host', '')}").hostname or ""
         if self._settings.is_local and self._settings.token is None and not is_local(host):
             raise HTTPException(421, f"this server is called 127.0.0.1 or localhost, not {host[:80]!r}")
 
@@ -179,9 +181,16 @@ class _Exchange:
 def _check_origin(headers: Headers) -> None:
     """Refuse what a page of another site sends; programs that are no browser name no origin."""
     origin, host = headers.get("origin"), headers.get("host", "")
-    is_foreign = origin is not None and urlsplit(origin).netloc.lower() != host.lower()
+    is_foreign = origin is not None and _split(origin).netloc.lower() != host.lower()
     if is_foreign or headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         raise HTTPException(403, "a page of another site may not ask or change anything here")
+
+
+def _split(address: str) -> SplitResult:
+    try:
+        return urlsplit(address)
+    except ValueError as error:
+        raise HTTPException(400, "a header holds an address that is none") from error
 
 
 def _cookie(headers: Iterable[str]) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 from fewshot_cxr._sole_writer import only_writer
 from fewshot_cxr.encoders import Encoder
+from fewshot_cxr.inference import choose_device
 from fewshot_cxr.inference.bank import Answer, SupportBank, bank_json
 from fewshot_cxr.serve.changes import ADDED, REMOVED, UNDONE, Change, ChangeLog
 from fewshot_cxr.serve.queue import Question
@@ -83,10 +84,11 @@ class BankKeeper:
 
     Raises:
         OSError: there is no such bank, or its encoder is nowhere.
-        ValueError: it is no bank, or of another encoder.
+        ValueError: it is no bank, or of another encoder; or there is no such device.
     """
 
     def __init__(self, settings: Settings) -> None:
+        choose_device(settings.device)
         self._settings, self.path = settings, settings.bank
         self.log = ChangeLog(self.path)
         self._lock = threading.Lock()
@@ -108,11 +110,9 @@ class BankKeeper:
     def refresh(self) -> Served:
         """Read the bank again where another process has put a new one in its place; a damaged one is left alone."""
         try:
-            if _signature(self.path) != self._served.signature:
-                self._reload()
+            return self._current()
         except (OSError, ValueError):
             return self._served  # what was read once still answers
-        return self._served
 
     def answers(self, films: Sequence[Path], question: Question) -> list[Answer]:
         """Answer for films, in their order.
@@ -186,7 +186,7 @@ class BankKeeper:
             BankBusy: another process writes the bank, and does not end.
         """
         with self._sole_writer():
-            before, last = self.refresh(), self.log.undoable()
+            before, last = self._current(), self.log.undoable()
             if last is None or last.id != number:
                 first = "nothing can be" if last is None else f"change {last.id} is the one that can be"
                 raise LookupError(f"change {number} cannot be taken back: {first}")
@@ -201,7 +201,7 @@ class BankKeeper:
 
     def _changed(self, what: str, finding: str, change: Callable[[SupportBank], SupportBank]) -> Change | None:
         with self._sole_writer():
-            before = self.refresh()
+            before = self._current()
             bank = change(before.bank)
             films = _differing(before.bank, bank)
             if not films:
@@ -216,6 +216,15 @@ class BankKeeper:
             if what == REMOVED:  # the banks of before hold what is to be gone
                 self.log.forget_all()
             return self.log.note(what, finding, films, before.content_hash, after=self._reload().content_hash)
+
+    def _current(self) -> Served:
+        """Return the bank that its file holds now: what cannot be read here is not to be written over."""
+        if _signature(self.path) == self._served.signature:
+            return self._served
+        try:
+            return self._reload()
+        except ValueError as error:
+            raise ValueError(f"the file of the bank was replaced by one that is not served: {error}") from error
 
     def _reload(self) -> Served:
         signature = _signature(self.path)

@@ -21,6 +21,7 @@ from fewshot_cxr.serve.settings import Settings
 
 Value = TypeVar("Value")
 MOST_NEAREST = 20
+MOST_DIGITS = 18  # of a number that somebody sends
 _LONGEST_FINDING = 60  # letters
 _FLAG_HINT = "; --any-modality takes it"  # of the command line
 
@@ -104,7 +105,7 @@ class Service:
                 self.keeper.served.bank.grounds.at_prevalence(stated)
         except ValueError as error:
             raise HTTPException(422, str(error)) from error
-        if not n_nearest.isdecimal() or not 1 <= int(n_nearest) <= MOST_NEAREST:
+        if not n_nearest.isdecimal() or len(n_nearest) > MOST_DIGITS or not 1 <= int(n_nearest) <= MOST_NEAREST:
             raise HTTPException(422, f"n_nearest must be in 1..{MOST_NEAREST}, got {n_nearest[:20]!r}")
         return Question(tuple(sorted(stated.items())), int(n_nearest))
 

@@ -119,3 +119,21 @@ def test_a_page_loads_nothing_from_elsewhere(server):
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["cache-control"] == "no-store"
         assert "server" not in headers
+
+
+@pytest.mark.parametrize("content", [b"", b" \n", "schl\u00fcssel-sehr-geheim-1".encode(), b"\xff" * 20])
+def test_a_file_without_a_token_serves_nothing(bank_file, tmp_path, capsys, content):
+    (tmp_path / "token.txt").write_bytes(content)
+    assert run("serve", bank_file, "--token-file", tmp_path / "token.txt") == 2
+    assert "token.txt holds no token: ASCII letters are needed" in capsys.readouterr().err
+
+
+def test_headers_that_are_no_address(server):
+    assert server.get("/bank", Host="[").status == 400
+    assert server.post("/undo", [], headers={"Origin": "http://["}).status == 400
+
+
+def test_no_client_makes_a_series_of_metrics(server):
+    assert server.ask("AAA", "/").status == 405
+    assert b'method="other"' in server.get("/metrics").body
+    assert b"AAA" not in server.get("/metrics").body

@@ -4,7 +4,7 @@ import threading
 from itertools import pairwise
 
 import pytest
-from made_banks import NEW
+from made_banks import NEW, save_network
 from made_server import files_of
 
 from fewshot_cxr._sole_writer import only_writer
@@ -98,3 +98,19 @@ def test_a_line_that_was_left_half(place, bank_file):
     keeper.undo(1)
     assert keeper.served.bank == place.bank
     assert [change.what for change in keeper.log.read()] == ["added", "undone"]
+
+
+def test_a_bank_of_another_encoder_in_its_place_is_not_written_over(place, bank_file, tmp_path):
+    (keeper,) = keepers(bank_file, 1)
+    save_network(tmp_path / "other", seed=1)
+    SupportBank.build(tmp_path / "other", place.known, device="cpu").save(bank_file, self_contained=True)
+    rebuilt = bank_file.read_bytes()
+    with pytest.raises(ValueError, match="the file of the bank was replaced by one that is not served"):
+        keeper.add(NEW, files_of(place.new, 1))
+    assert bank_file.read_bytes() == rebuilt
+    assert keeper.refresh().bank == place.bank  # which still answers
+
+
+def test_a_device_that_is_none_is_refused_at_the_start(bank_file):
+    with pytest.raises(ValueError, match="device 'nonsense' is not one of"):
+        BankKeeper(Settings(bank=bank_file, device="nonsense"))
