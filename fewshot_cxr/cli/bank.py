@@ -22,7 +22,9 @@ from fewshot_cxr.encoders import Encoder, build_encoder, frozen_card
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.inference import RULES, TRANSDUCTIVE
 from fewshot_cxr.inference.bank import CHOICES, SupportBank, bank_json
+from fewshot_cxr.inference.bank.gathering import named_finding
 from fewshot_cxr.records import Records
+from fewshot_cxr.serve.changes import ChangeLog
 from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
 
 
@@ -135,6 +137,7 @@ def add(
     \b
     Example: fscxr bank add clinic.bank covid19 five/
     """
+    named_finding(name)
     with only_writer(out or bank_path, is_folder=False):
         bank = SupportBank.load(bank_path, checkpoint, weights=weights)
         grown = bank.add(name, _of_finding(films, name, reading))
@@ -165,6 +168,9 @@ def remove(
     with only_writer(out or bank_path, is_folder=False):
         smaller = SupportBank.load(bank_path).remove(finding=finding, film=film, patient=patient)
         write_bank(smaller, out or bank_path, json_file)
+        if (out or bank_path).resolve() == bank_path.resolve():
+            # What a server keeps to take changes back holds what is to be gone.
+            ChangeLog(bank_path.resolve()).forget_all()
 
 
 @command.command()
@@ -177,7 +183,8 @@ def merge(*, banks: tuple[Path, ...], out: Path, json_file: str | None) -> None:
     \b
     Example: fscxr bank merge here.bank there.bank --out both.bank
     """
-    write_bank(reduce(SupportBank.merge, map(SupportBank.load, banks)), out, json_file)
+    with only_writer(out, is_folder=False):  # it may be one of them, and grow meanwhile
+        write_bank(reduce(SupportBank.merge, map(SupportBank.load, banks)), out, json_file)
 
 
 @command.command()

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +13,7 @@ from made_banks import KNOWN, NEW, lay_bank_films, save_network
 from made_bombs import BOMBS
 from made_hostile import cuts, whole_dicoms, whole_pictures, zero_tails
 
+from fewshot_cxr._sole_writer import only_writer
 from fewshot_cxr.inference import deciding
 from fewshot_cxr.inference.bank import SupportBank
 from fewshot_cxr.inference.bank.answer import ABSTAINED, COLUMNS
@@ -188,6 +190,34 @@ def test_banks_are_merged(place, said):
     assert code == 2
     assert "encoder.safetensors" in err.splitlines()[-1]
     assert both.read_bytes() == kept
+
+
+def test_a_merge_holds_the_bank_that_it_writes_from_its_first_look_on(place, said, monkeypatch):
+    def written():
+        with only_writer(place.bank, is_folder=False):
+            pass
+
+    def merged(self, other):
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(written).result()
+        return self
+
+    before = place.bank.read_bytes()
+    monkeypatch.setattr(SupportBank, "merge", merged)
+    code, _, err = said("bank", "merge", place.bank, place.bank, "--out", place.bank)
+    assert (code, "is being written by process" in err) == (1, True), err
+    assert place.bank.read_bytes() == before
+
+
+def test_what_is_removed_is_in_no_bank_of_before(place, said):
+    kept = place.bank.with_name(f"{place.bank.name}.changes") / "1.bank"
+    kept.parent.mkdir()
+    kept.write_bytes(place.bank.read_bytes())
+    (film,) = SupportBank.load(place.bank).table.names[:1]
+    assert said("bank", "remove", place.bank, "--film", film, "--out", place.out / "less.bank")[0] == 0
+    assert kept.exists()  # the bank itself still holds the film, too
+    assert said("bank", "remove", place.bank, "--film", film)[0] == 0
+    assert not kept.exists()
 
 
 def test_films_are_named_by_lists_patterns_and_folders(place, said, monkeypatch):
@@ -370,6 +400,8 @@ REFUSED = {
     ("bank", "remove", "BANK", "--patient", "p9999"): "nothing of that patient is in the bank",
     ("bank", "remove", "BANK", "--finding", "normal"): "a bank knows two findings or more, and fewer would be left",
     ("bank", "calibrate", "BANK", "--level", "2"): "level must be above 0 and below 1, such as 0.9, got 2.0",
+    ("bank", "add", "BANK", "", "known/normal"): "a finding has a name of visible letters, such as covid19, got ''",
+    ("bank", "add", "BANK", "a\nb", "known/normal"): "a finding has a name of visible letters",
     ("bank", "add", "BANK", "covid19", "known/normal"): "is covid19 here and normal in the bank: the same film",
     ("predict", "five", "--bank", "BANK", "--prevalence", "fever=0.1"): "fever",
     ("predict", "five", "--bank", "BANK", "--prevalence", "often"): "often",

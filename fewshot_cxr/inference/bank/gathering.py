@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from fewshot_cxr._progress import Bar, tell
+from fewshot_cxr._visible import visible
 from fewshot_cxr.data import CachedFilms, cache_films, find_films
 from fewshot_cxr.encoders import Encoder
 from fewshot_cxr.inference.bank.choosing import choose
@@ -68,7 +69,11 @@ def records_of(films: Films, finding: str) -> Records:
     Args:
         films: Records; or files, or a folder: of these nobody knows the patient.
         finding: that all of them show.
+
+    Raises:
+        ValueError: the finding is no name.
     """
+    finding = named_finding(finding)
     if isinstance(films, Records):
         return Records(tuple(replace(film, findings=(finding,)) for film in films), films.root)
     if isinstance(films, (str, Path)):
@@ -78,6 +83,18 @@ def records_of(films: Films, finding: str) -> Records:
     # Not the root of the machine: the names of its folders would stand in the bank.
     root = Path(os.path.commonpath([file.parent for file in files])) if files else Path.cwd()
     return Records(tuple(Record(file.relative_to(root).as_posix(), (finding,)) for file in files), root)
+
+
+def named_finding(text: str) -> str:
+    """Return the name of a finding as it will stand in a bank.
+
+    Raises:
+        ValueError: it is blank, or has letters that nobody sees.
+    """
+    name = text.strip()
+    if not name or name != visible(name):
+        raise ValueError(f"a finding has a name of visible letters, such as covid19, got {text!r}")
+    return name
 
 
 def _embedded(

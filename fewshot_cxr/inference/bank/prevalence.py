@@ -1,5 +1,6 @@
 """A bank is balanced, a clinic is not: probabilities at a stated prevalence."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -21,10 +22,13 @@ def parse_prevalence(text: str) -> dict[str, float]:
     Examples:
         >>> parse_prevalence("covid19=0.02, pneumonia=0.1")
         {'covid19': 0.02, 'pneumonia': 0.1}
+        >>> parse_prevalence("effusion, left=0.1")
+        {'effusion, left': 0.1}
     """
     stated: dict[str, float] = {}
-    for part in text.split(","):
-        name, _, share = (piece.strip() for piece in part.rpartition("="))
+    # A comma ends a part only behind its share: a name may hold some.
+    for part in re.findall(r"[^=]*(?:=[^,]*)?(?:,|$)", text)[:-1] or [text]:
+        name, _, share = (piece.strip() for piece in part.removesuffix(",").rpartition("="))
         try:
             value = float(share)
         except ValueError:

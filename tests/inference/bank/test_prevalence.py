@@ -82,3 +82,7 @@ def test_findings_that_the_calibration_lacks_must_all_be_stated():
         ValueError, match="^the calibration has no film of normal, pneumonia: state the prevalence of each$"
     ):
         complete_prevalence({"covid19": 0.1}, {"normal": 0.0, "pneumonia": 0.0, "covid19": 1.0})
+
+
+def test_a_name_may_hold_commas():
+    assert parse_prevalence("effusion, left=0.1, covid19=0.02") == {"effusion, left": 0.1, "covid19": 0.02}
