@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from fewshot_cxr._checks import first_of
 from fewshot_cxr.data.split_names import plain
 from fewshot_cxr.records import Record, Records
 
@@ -101,9 +102,8 @@ def to_common(records: Records, reader: str) -> Records:
         return replace(film, findings=present or (OTHER,), unstated=unstated)
 
     films = tuple(map(renamed, records))
-    told = ", ".join(f"{name} ({count})" for name, count in sorted(dropped.items(), key=lambda item: -item[1])[:5])
-    more = f" and {len(dropped) - 5} more" if len(dropped) > 5 else ""
-    notes = (f"findings without a common name are dropped: {told}{more}",) if dropped else ()
+    told = [f"{name} ({count})" for name, count in sorted(dropped.items(), key=lambda item: -item[1])]
+    notes = (f"findings without a common name are dropped: {first_of(told, 5)}",) if dropped else ()
     if n_other := sum(film.findings == (OTHER,) for film in films):
         notes = (*notes, f"{n_other} films show no common finding: {OTHER!r}, which is no finding to train on")
     return replace(records, films=films, notes=(*records.notes, *notes))

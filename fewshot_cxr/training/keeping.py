@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fewshot_cxr._checks import first_of
 from fewshot_cxr._sole_writer import only_writer
 from fewshot_cxr.data.film_digests import film_digests, write_training_films
 from fewshot_cxr.data.splits.by_share import share_out
@@ -155,8 +156,8 @@ def choose_keep(vectors: Tensor, films: Records, widths: Sequence[int], *, seed:
         return KeepChoice(USUAL_KEEP, "the usual one: too few patients for any known finding to play the new one")
     mean = np.mean(scores, axis=0)
     best, names = int(mean.argmax()), sorted(set(played))
-    who = ", ".join(names[:_N_TOLD]) + (f" and {len(names) - _N_TOLD} more" if len(names) > _N_TOLD else "")
-    how = f"of {', '.join(f'{keep:g}' for keep in KEEPS)} the best where {who} played the new finding in turn, on "
+    how = f"of {', '.join(f'{keep:g}' for keep in KEEPS)} the best where {first_of(names, _N_TOLD)} played the new "
+    how += "finding in turn, on "
     how += f"training films of other patients: mean recall of new and old {mean[best]:.1%}, {mean[0]:.1%} at weight 0"
     return KeepChoice(KEEPS[best], how)
 

@@ -14,6 +14,7 @@ import torch
 
 from fewshot_cxr._progress import Bar, tell
 from fewshot_cxr._sole_writer import only_writer
+from fewshot_cxr.encoders.weights import file_sha256
 from fewshot_cxr.inference.bank.by_faiss import BLOCK, nearest_distances, threaded_faiss
 from fewshot_cxr.inference.bank.disk_index import (
     CELLS,
@@ -23,7 +24,6 @@ from fewshot_cxr.inference.bank.disk_index import (
     CodedSearch,
     DiskIndex,
     MappedVectors,
-    file_hash,
     map_vectors,
     open_cells,
 )
@@ -87,7 +87,7 @@ def build_on_disk(
         header["shards"] = [
             {"path": relpath(path, folder), "sha256": own} for path, own in zip(paths, told, strict=True)
         ]
-        header["files"] = {name: file_hash(folder / name) for name in (CELLS, LISTS)}
+        header["files"] = {name: file_sha256(folder / name) for name in (CELLS, LISTS)}
         centre = torch.from_numpy(search.geometry.centre)
         save_tensors(folder / HEAD, {"centre": centre}, kind=KIND, header=header)
         for part in folder.glob("*.part.faiss"):

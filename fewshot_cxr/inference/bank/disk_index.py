@@ -7,7 +7,6 @@ of some cells, and measures the vectors that look nearest in 64 bits.
 Source: Jegou, Douze, Schmid, "Product quantization for nearest neighbor search", 2011, doi:10.1109/TPAMI.2010.57.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from fewshot_cxr._checks import check_form, check_whole
+from fewshot_cxr.encoders.weights import file_sha256
 from fewshot_cxr.inference.bank.by_faiss import BLOCK, threaded_faiss
 from fewshot_cxr.inference.bank.geometry import Geometry, measure
 from fewshot_cxr.storage import load_tensors, map_tensors, told_hash
@@ -114,7 +114,7 @@ class DiskIndex:
         tensors, head = load_tensors(folder / HEAD, kind=KIND)
         check_form(head, _FORM, f"{folder / HEAD}: its header")
         for name, digest in head["files"].items():
-            if file_hash(folder / name) != digest:
+            if file_sha256(folder / name) != digest:
                 raise OSError(f"{folder / name} is damaged: its content does not match its hash; build the index anew")
         shards = [folder / shard["path"] for shard in head["shards"]]
         for shard, told in zip(shards, head["shards"], strict=True):
@@ -154,12 +154,6 @@ def map_vectors(shards: Sequence[Path]) -> MappedVectors:
     if len({part.shape[1] for part in parts}) != 1:
         raise ValueError(f"{len(parts)} files of embeddings have no common dim: name those of one encoder")
     return MappedVectors(tuple(parts))
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 (hex) of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def open_cells(folder: Path) -> Any:
