@@ -11,8 +11,8 @@ from PIL import Image
 
 from fewshot_cxr.report.html import Page, templates
 from fewshot_cxr.report.pictures import data_uri, image_bytes
-from fewshot_cxr.visualise.groups import group_names, largest_groups, mark_looks
-from fewshot_cxr.visualise.style import THEMES
+from fewshot_cxr.visualise.groups import MARKS, group_names, largest_groups
+from fewshot_cxr.visualise.style import THEMES, looks_of
 
 _UNIT = 65535
 _BLOCK_PX = 8  # JPEG works on such squares; a film that shares one with its neighbour would bleed into it
@@ -101,7 +101,7 @@ def _kind(kind: str, groups: Sequence[str]) -> dict[str, Any]:
 def _themes(n_groups: int) -> dict[str, Any]:
     """Return by theme the (colour, marker) of each group, of the rest, and the colour of an edge between points."""
     return {
-        name: {"looks": mark_looks(colours, n_groups), "rest": (colours.quiet, "."), "edge": colours.paper}
+        name: {"looks": looks_of(colours, MARKS, n_groups), "rest": (colours.quiet, "."), "edge": colours.paper}
         for name, colours in THEMES.items()
     }
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
 from fewshot_cxr._checks import lookup
-from fewshot_cxr.visualise.style import Figure, Reading, Theme, draw_ticks, drawing, line_looks, percent_scale
+from fewshot_cxr.visualise.style import DASHES, Figure, Reading, Theme, draw_ticks, drawing, looks_of, percent_scale
 from fewshot_cxr.visualise.text import films_text, percent, wrapped
 
 Curve = tuple[ArrayLike, ArrayLike, Reading]
@@ -112,7 +112,9 @@ def deletion_figure(
     scores = {name: _checked_scores(name, values) for name, values in curves.items()}
     with drawing(theme, 3.6, title) as (figure, colours):
         axes = figure.add_subplot()
-        for (name, values), (colour, dashes) in zip(scores.items(), line_looks(colours, len(scores)), strict=True):
+        for (name, values), (colour, dashes) in zip(
+            scores.items(), looks_of(colours, DASHES, len(scores)), strict=True
+        ):
             steps = np.linspace(0, 1, values.shape[1])
             if len(values) > 1:
                 low, high = np.quantile(values, [0.25, 0.75], axis=0)
@@ -166,7 +168,7 @@ def _drawing_curves(
         yield figure, axes, colours
         lines = {}
         for (name, (across, up)), (colour, dashes) in zip(
-            points.items(), line_looks(colours, len(points)), strict=True
+            points.items(), looks_of(colours, DASHES, len(points)), strict=True
         ):
             # Not clipped: a curve along the edge keeps its whole width.
             look = {"color": colour, "linestyle": dashes, "linewidth": 1.7, "drawstyle": style}

@@ -18,14 +18,7 @@ LINE_INCHES, LINE_LETTERS = 0.18, 92
 _MOST_GROUPS = 15
 _NAME_LETTERS = 30
 _HANDLE_LETTERS = 6  # the mark of a legend's entry and the gap after it
-_MARKS = ("o", "s", "^", "D", "v", "P", "X")
-
-
-def mark_looks(colours: Theme, n_groups: int) -> list[tuple[str, str]]:
-    """Return (colour, marker) of each group: neighbours differ in both, and the first 84 pairs are all different."""
-    # Twelve hues and seven markers have no common factor: each step changes both.
-    hues = colours.hues
-    return [(hues[place % len(hues)], _MARKS[place % len(_MARKS)]) for place in range(n_groups)]
+MARKS = ("o", "s", "^", "D", "v", "P", "X")
 
 
 def group_names(groups: Sequence[Hashable], n_films: int) -> list[str]:

@@ -10,17 +10,17 @@ from matplotlib.axes import Axes
 from fewshot_cxr.visualise.groups import (
     LINE_INCHES,
     LINE_LETTERS,
+    MARKS,
     Looks,
     drawing_over_words,
     group_names,
     largest_groups,
     legend_rows,
-    mark_looks,
     put_legend,
 )
 from fewshot_cxr.visualise.projection import Projection
 from fewshot_cxr.visualise.set_apart import N_SILHOUETTE, silhouette
-from fewshot_cxr.visualise.style import PAGE_WIDTH, Figure, Theme
+from fewshot_cxr.visualise.style import PAGE_WIDTH, Figure, Theme, looks_of
 from fewshot_cxr.visualise.text import percent, wrapped
 
 Panel = tuple[str, Projection, Sequence[Hashable]]  # title, the plane, the group of each film
@@ -140,7 +140,7 @@ def _legend(names: Sequence[str]) -> dict[str, str]:
 
 def _looks(legends: Sequence[dict[str, str]], colours: Theme) -> Looks:
     names = dict.fromkeys(name for legend in legends for name in legend if name)
-    looks = dict(zip(names, mark_looks(colours, len(names)), strict=True))
+    looks = dict(zip(names, looks_of(colours, MARKS, len(names)), strict=True))
     return looks | {_OTHERS: (colours.quiet, ".")}
 
 

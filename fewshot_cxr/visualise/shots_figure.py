@@ -6,7 +6,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from fewshot_cxr.visualise.style import Figure, Reading, Theme, draw_ticks, drawing, line_looks, percent_scale
+from fewshot_cxr.visualise.style import DASHES, Figure, Reading, Theme, draw_ticks, drawing, looks_of, percent_scale
 from fewshot_cxr.visualise.text import wrapped
 
 Points = Sequence[tuple[int, Reading]]  # (shots, share with its interval), by rising shots
@@ -50,7 +50,7 @@ def shots_figure(
     ahead, shown = ahead or {}, dict(list(recalls.items())[:_MOST_LINES])
     with drawing(theme, 6.4, title) as (figure, colours):
         upper, lower = figure.subplots(2, 1, sharex=True)
-        looks = line_looks(colours, len(shown))
+        looks = looks_of(colours, DASHES, len(shown))
         _draw_line(upper, "accuracy", accuracy, {"color": colours.ink, "marker": "o"})
         _draw_ahead(upper, accuracy, ahead.get("accuracy", ()), colours.ink)
         for place, ((name, points), (colour, dashes)) in enumerate(zip(shown.items(), looks, strict=True)):

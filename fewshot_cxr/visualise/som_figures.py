@@ -9,16 +9,16 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
 from fewshot_cxr.visualise.groups import (
+    MARKS,
     Looks,
     drawing_over_words,
     group_names,
     largest_groups,
     legend_rows,
-    mark_looks,
     put_legend,
 )
 from fewshot_cxr.visualise.som import Som, cell_distances
-from fewshot_cxr.visualise.style import PAGE_WIDTH, Figure, Theme
+from fewshot_cxr.visualise.style import PAGE_WIDTH, Figure, Theme, looks_of
 
 _TEXT_INCHES = 0.42  # the least side of a cell that has room for its share
 _TIED, _OTHER = "tied", "other"
@@ -68,7 +68,7 @@ def som_hits_figure(
     words += [_errors(som), *([f"The most in no cell: {', '.join(unseen)}."] if unseen else [])]
     inches = side * som.weights.shape[0] + 0.7 + 0.2 * legend_rows(labels)
     with drawing_over_words(theme, inches, words, title) as (figure, part, colours):
-        looks = dict(zip(named, mark_looks(colours, len(named)), strict=True))
+        looks = dict(zip(named, looks_of(colours, MARKS, len(named)), strict=True))
         looks |= {_TIED: (colours.quiet, "*"), _OTHER: (colours.quiet, "h")}
         axes = part.subplots()
         _draw_cells(axes, cells, looks, side, colours)

@@ -1,6 +1,6 @@
 """One look for every figure: colours that colour-blind readers tell apart, type that is legible at page width."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -72,7 +72,7 @@ THEMES = {
     ),
 }
 
-_DASHES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1.3, 1.3)), (0, (6, 1.6, 1.3, 1.6)), (0, (9, 2)))
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1.3, 1.3)), (0, (6, 1.6, 1.3, 1.6)), (0, (9, 2)))
 
 Reading = tuple[float, tuple[float, float] | None]  # a mean, 0..1, with its interval where there is one
 
@@ -141,11 +141,10 @@ def put_title(figure: Figure | SubFigure, title: str, size: float = 12.5) -> Non
         figure.suptitle(wrapped(title, n_letters), x=0.01, ha="left", fontsize=size)
 
 
-def line_looks(colours: Theme, n_lines: int) -> list[tuple[str, Any]]:
-    """Return (colour, dashes) of each line: neighbours differ in both, and the first sixty pairs are all different."""
-    # Twelve hues and five dashes have no common factor: each step changes both, and no pair comes back before the 60th.
-    hues = colours.hues
-    return [(hues[place % len(hues)], _DASHES[place % len(_DASHES)]) for place in range(n_lines)]
+def looks_of(colours: Theme, kinds: Sequence[Any], n: int) -> list[tuple[str, Any]]:
+    """Return (colour, kind) of so many lines or groups, the kinds being DASHES or MARKS: neighbours differ in both."""
+    # Twelve hues and five dashes, or seven marks, have no common factor: no pair comes back before the 60th, or 84th.
+    return [(colours.hues[place % len(colours.hues)], kinds[place % len(kinds)]) for place in range(n)]
 
 
 def draw_ticks(axes: Axes) -> None:

@@ -7,10 +7,10 @@ from matplotlib import _pylab_helpers
 from matplotlib.collections import PathCollection
 from seen_figures import words
 
-from fewshot_cxr.visualise.groups import mark_looks
+from fewshot_cxr.visualise.groups import MARKS
 from fewshot_cxr.visualise.projection import project
 from fewshot_cxr.visualise.projection_figure import projection_figure, projections_figure
-from fewshot_cxr.visualise.style import THEMES, Figure
+from fewshot_cxr.visualise.style import THEMES, Figure, looks_of
 
 VECTORS = np.random.default_rng(0).standard_normal((40, 6))
 PLANE = project(VECTORS, method="pca")
@@ -116,6 +116,6 @@ def test_wrong_panels_are_refused():
 
 @pytest.mark.parametrize("theme", sorted(THEMES))
 def test_groups_are_told_apart_by_more_than_colour(theme):
-    looks = mark_looks(THEMES[theme], 84)
-    assert len(set(looks)) == 84
-    assert all(one[0] != other[0] and one[1] != other[1] for one, other in pairwise(looks))
+    pairs = looks_of(THEMES[theme], MARKS, 84)
+    assert len(set(pairs)) == 84
+    assert all(one[0] != other[0] and one[1] != other[1] for one, other in pairwise(pairs))

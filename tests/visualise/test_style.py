@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from fewshot_cxr.visualise.style import THEMES, Figure, contrast_ratio, drawing, line_looks
+from fewshot_cxr.visualise.style import DASHES, THEMES, Figure, contrast_ratio, drawing, looks_of
 from fewshot_cxr.visualise.text import percent, wrapped
 
 
@@ -56,9 +56,9 @@ def test_twelve_hues_are_told_apart_by_every_reader(theme, cones):
 
 @pytest.mark.parametrize("theme", sorted(THEMES))
 def test_lines_are_told_apart_without_colour(theme):
-    looks = [(colour, str(dashes)) for colour, dashes in line_looks(THEMES[theme], 60)]
-    assert len(set(looks)) == 60
-    assert all(one[0] != other[0] and one[1] != other[1] for one, other in pairwise(looks))
+    pairs = [(colour, str(dashes)) for colour, dashes in looks_of(THEMES[theme], DASHES, 60)]
+    assert len(set(pairs)) == 60
+    assert all(one[0] != other[0] and one[1] != other[1] for one, other in pairwise(pairs))
 
 
 def test_contrast_ratio_has_the_published_ends():
