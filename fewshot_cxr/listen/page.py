@@ -14,7 +14,7 @@ from fewshot_cxr.visualise.font import drawn_letters, font_file
 RESEARCH = "RESEARCH, NOT FOR DIAGNOSIS"
 NO_PICTURE = "the film cannot be shown"
 _FILM, _TEXT, _BAR, _EDGE = 1024, 704, 72, 24  # px
-_WHITE, _BRIGHT, _DARK, _PAPER = 255, 215, 60, 0
+_WHITE, _BRIGHT, _PAPER = 255, 215, 0
 _PLAIN, _LARGE, _SMALL = 26, 44, 20  # px of a line of text
 _THUMBNAIL = 200
 _MOST_FINDINGS, _LONGEST = 10, 300

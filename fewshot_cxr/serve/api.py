@@ -8,12 +8,12 @@ from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from fewshot_cxr._version import __version__
+from fewshot_cxr.inference.bank.abstaining import UNREADABLE
 from fewshot_cxr.serve.changes import Change
 from fewshot_cxr.serve.films import asked_for, form_schema, received
 from fewshot_cxr.serve.service import Served, Service, finding_name
 
 router = APIRouter()
-_UNREADABLE = "unreadable"
 _MOST_NAMED = 10_000
 _TEXT = {"type": "string"}
 _ASKED = {
@@ -70,7 +70,7 @@ async def predict(request: Request, service: Served) -> Any:
         films = asked_for(form)
         question = service.question(form.texts.get("prevalence", ""), form.texts.get("n_nearest", "3"))
         found = await service.answers(films, question)
-    lost = [one for one in found if one.reason == _UNREADABLE]
+    lost = [one for one in found if one.reason == UNREADABLE]
     detail = f"{lost[0].path}: {lost[0].details}" if len(lost) == len(found) else ""
     told = Answers(service.keeper.served.content_hash, [one.to_json() for one in found], detail)
     return JSONResponse(asdict(told), 422 if detail else 200)

@@ -10,6 +10,7 @@ from PIL import Image
 from fewshot_cxr._csv import csv_text
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.inference.bank import Answer
+from fewshot_cxr.inference.bank.abstaining import AMBIGUOUS, INVERTED, NEGATIVE_SPACE, NOT_A_FILM, UNKNOWN, UNREADABLE
 from fewshot_cxr.inference.bank.answer import COLUMNS
 from fewshot_cxr.inference.prediction import Exemplar
 from fewshot_cxr.report.pictures import image_bytes
@@ -18,12 +19,12 @@ from fewshot_cxr.serve.keeper import Served
 
 _FILM_PX = 320  # twice what is shown
 IN_WORDS = {
-    "unreadable": "the file cannot be read as a film",
-    "negative space": "most of the frame is empty",
-    "inverted": "it looks like a negative",
-    "not_a_frontal_chest_film": "it does not look like a frontal film of the chest",
-    "unknown": "it is unlike the films of every finding",
-    "ambiguous": "it is near several findings",
+    UNREADABLE: "the file cannot be read as a film",
+    NEGATIVE_SPACE: "most of the frame is empty",
+    INVERTED: "it looks like a negative",
+    NOT_A_FILM: "it does not look like a frontal film of the chest",
+    UNKNOWN: "it is unlike the films of every finding",
+    AMBIGUOUS: "it is near several findings",
 }
 
 

@@ -2,12 +2,9 @@ import csv
 import json
 
 import pytest
-from click.testing import CliRunner
 from command_line import failure, run
 from made_splits import lay_split, train_small
 
-from fewshot_cxr.cli.compare import command as compare
-from fewshot_cxr.cli.evaluate import command as evaluate
 from fewshot_cxr.data import read_dataset
 from fewshot_cxr.data.synthetic import make_synthetic
 from fewshot_cxr.encoders import build_encoder, save_encoder
@@ -152,12 +149,6 @@ def test_results_on_other_films_and_files_of_another_kind_are_refused(place, cap
     (tmp_path / "bad.json").write_text("[]")
     failure(capsys, 2, ("compare", tmp_path / "bad.json", tmp_path / "bad.json"), ["bad.json: this is no result of"])
     failure(capsys, 2, ("compare", tmp_path / "none.json", tmp_path / "test.json"), ["none.json", "does not exist"])
-
-
-@pytest.mark.parametrize("command", [evaluate, compare])
-def test_help_has_an_example(command):
-    text = CliRunner().invoke(command, ["--help"]).output
-    assert "Example: fscxr" in text
 
 
 def save_classifier(place, name, findings=FINDINGS, *, activation="softmax", trained_on="train", **training):

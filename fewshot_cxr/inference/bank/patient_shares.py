@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,7 +11,6 @@ from fewshot_cxr._checks import check_form, lookup
 from fewshot_cxr.metrics import Estimate, wilson_interval
 from fewshot_cxr.patient_ids import patient_codes
 
-Per = Literal["patient", "film"]
 _PER = {"patient": "one score a patient, its largest", "film": "every film, those of a patient together one vote"}
 
 
