@@ -1,6 +1,6 @@
 """What a support bank says of films: a page with the films to look at, those without an answer first."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +8,7 @@ from PIL import Image
 
 from fewshot_cxr.data import read_gray
 from fewshot_cxr.inference.bank import Answer, SupportBank, bank_warnings
-from fewshot_cxr.inference.prediction import Exemplar
+from fewshot_cxr.inference.bank.exemplar_table import ExemplarTable
 from fewshot_cxr.metrics import Estimate
 from fewshot_cxr.report.html import Headline, Page, Section, templates
 from fewshot_cxr.report.pictures import image_bytes
@@ -86,7 +86,6 @@ def answers_page(bank: SupportBank, shown: AnswersShown) -> AnswersPage:
         shown: the answers.
     """
     ranked = sorted(shown.answers, key=lambda one: not one.is_abstained)[:MOST_PICTURED]
-    thumbnail_of = _thumbnails(bank)
     left_out = shown.n_answers - len(ranked)
     units = f"{shown.per}s"
     said = f"Of {shown.n_answers:,} {units} {len(ranked):,} are pictured, those without an answer first." * bool(
@@ -106,7 +105,7 @@ def answers_page(bank: SupportBank, shown: AnswersShown) -> AnswersPage:
         cautions=tuple(bank_warnings(bank)),
         sections=sections,
     )
-    cards = tuple(_card(answer, thumbnail_of) for answer in ranked)
+    cards = tuple(_card(answer, bank.table) for answer in ranked)
     return AnswersPage(page, cards, f"The {units}, those without an answer first", said)
 
 
@@ -165,7 +164,7 @@ def _estimate(estimate: Estimate) -> str:
     return f"{value_text(estimate)}\n({interval_text(estimate.ci95_patients)})"
 
 
-def _card(answer: Answer, thumbnail_of: Callable[[Exemplar], np.ndarray | None]) -> Card:
+def _card(answer: Answer, table: ExemplarTable) -> Card:
     films = answer.films or (answer.path,)
     told = f"no answer: {_in_words(answer.reason)}" if answer.is_abstained else answer.answer
     facts = [("why", answer.details)] if answer.reason and answer.details else []
@@ -178,7 +177,8 @@ def _card(answer: Answer, thumbnail_of: Callable[[Exemplar], np.ndarray | None])
     if len(films) > _MOST_FILMS:
         facts.append(("films", f"{len(films):,}, of which {_MOST_FILMS} are shown"))
     exemplars = [
-        ShownFilm(one.path, _jpeg(thumbnail_of(one)), f"{one.finding}, {one.distance:.4g}") for one in answer.exemplars
+        ShownFilm(one.path, _jpeg(table.thumbnail(one.path, one.finding)), f"{one.finding}, {one.distance:.4g}")
+        for one in answer.exemplars
     ]
     return Card(
         title=answer.path,
@@ -193,17 +193,6 @@ def _card(answer: Answer, thumbnail_of: Callable[[Exemplar], np.ndarray | None])
 
 def _in_words(reason: str) -> str:
     return reason.replace("_", " ")
-
-
-def _thumbnails(bank: SupportBank) -> Callable[[Exemplar], np.ndarray | None]:
-    table = bank.table
-    row_of = {pair: row for row, pair in enumerate(zip(table.names, table.findings, strict=True))}
-
-    def thumbnail_of(exemplar: Exemplar) -> np.ndarray | None:
-        row = row_of.get((exemplar.path, exemplar.finding))
-        return None if table.thumbnails is None or row is None else np.asarray(table.thumbnails[row])
-
-    return thumbnail_of
 
 
 def _film(path: str) -> bytes | None:

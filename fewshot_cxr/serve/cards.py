@@ -1,10 +1,9 @@
 """What a page shows of an answer: words, bars, pictures, and the film itself for whoever corrects it."""
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from PIL import Image
 
 from fewshot_cxr._csv import csv_text
@@ -76,8 +75,7 @@ def cards_of(served: Served, answers: Sequence[Answer], films: Sequence[SentFilm
         films: in the same order.
         spec: of the encoder.
     """
-    thumbnail_of, pairs = _thumbnails(served), zip(answers, films, strict=True)
-    return [_card(served, answer, _pictures(film, spec), thumbnail_of) for answer, film in pairs]
+    return [_card(served, answer, _pictures(film, spec)) for answer, film in zip(answers, films, strict=True)]
 
 
 def table_of(answers: Sequence[Answer]) -> str:
@@ -96,9 +94,7 @@ def data_link(content: str, kind: str) -> str:
     return f"data:{kind};charset=utf-8;base64,{encoded}"
 
 
-def _card(
-    served: Served, answer: Answer, pictures: tuple[bytes | None, str], thumbnail_of: Callable[[Exemplar], bytes | None]
-) -> Card:
+def _card(served: Served, answer: Answer, pictures: tuple[bytes | None, str]) -> Card:
     facts = [("operating point reached", ", ".join(answer.positive))] if answer.positive else []
     facts += [(f"{name} at the prevalence", f"PPV {ppv}, NPV {npv}") for name, (ppv, npv) in answer.values.items()]
     facts += [("note", note) for note in answer.notes]
@@ -115,7 +111,8 @@ def _card(
         probabilities=_probabilities(answer),
         distances=_distances(answer),
         exemplars=tuple(
-            ShownExemplar(one.path, one.finding, f"{one.distance:.4g}", thumbnail_of(one)) for one in answer.exemplars
+            ShownExemplar(one.path, one.finding, f"{one.distance:.4g}", _thumbnail(served, one))
+            for one in answer.exemplars
         ),
         facts=tuple(facts),
     )
@@ -150,14 +147,6 @@ def _pictures(film: SentFilm, spec: ImageSpec) -> tuple[bytes | None, str]:
     return image_bytes(shown), base64.b64encode(picture_of(gray, spec)).decode()
 
 
-def _thumbnails(served: Served) -> Callable[[Exemplar], bytes | None]:
-    table = served.bank.table
-    row_of = {pair: row for row, pair in enumerate(zip(table.names, table.findings, strict=True))}
-
-    def thumbnail_of(exemplar: Exemplar) -> bytes | None:
-        row = row_of.get((exemplar.path, exemplar.finding))
-        if table.thumbnails is None or row is None:
-            return None
-        return image_bytes(Image.fromarray(np.asarray(table.thumbnails[row])))
-
-    return thumbnail_of
+def _thumbnail(served: Served, exemplar: Exemplar) -> bytes | None:
+    gray = served.bank.table.thumbnail(exemplar.path, exemplar.finding)
+    return None if gray is None else image_bytes(Image.fromarray(gray))

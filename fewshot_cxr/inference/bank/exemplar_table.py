@@ -166,6 +166,15 @@ class ExemplarTable:
         return tuple(names)
 
     @cached_property
+    def _row_of(self) -> dict[tuple[str, str], int]:
+        return {pair: row for row, pair in enumerate(zip(self.names, self.findings, strict=True))}
+
+    def thumbnail(self, name: str, finding: str) -> np.ndarray | None:
+        """Return the thumbnail of the exemplar of that name and finding, uint8 (S, S); None: none is kept."""
+        row = self._row_of.get((name, finding))
+        return None if self.thumbnails is None or row is None else np.asarray(self.thumbnails[row])
+
+    @cached_property
     def embeddings(self) -> Embeddings:
         """The exemplars as evaluation and rules take them; see `people`."""
         return Embeddings(
