@@ -1,6 +1,7 @@
 """Put a result together: numbers with their intervals, and what a reader must know before believing them."""
 
 from collections.abc import Callable, Mapping
+from functools import cache
 
 import numpy as np
 import torch
@@ -81,10 +82,14 @@ def scores_of(summary: Summary, confusion: np.ndarray) -> Scores:
     """Take the scores out of a summary; what it does not hold comes from the confusion matrix, without intervals."""
     cells = Cells(torch.from_numpy(confusion))
 
+    @cache
+    def values(make: Callable[[Cells], Tensor]) -> Tensor:  # once, and not for each of many findings
+        return make(cells)
+
     def score(key: Key, make: Callable[[Cells], Tensor] | None, *place: int) -> Estimate:
         if key in summary:
             return summary.estimate(*key)
-        mean = float(make(cells)[place]) if make is not None and confusion.size else np.nan
+        mean = float(values(make)[place]) if make is not None and confusion.size else np.nan
         return Estimate(mean if np.isfinite(mean) else None, reason=summary.layout.why_absent)
 
     per_class = {

@@ -10,6 +10,7 @@ Source: Efron, Stein, "The jackknife estimate of variance", 1981; replicates rea
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -31,17 +32,18 @@ _FEWEST_FOLDS = 2  # the same where an episode is a fold, which asks a good part
 class PatientUnits:
     """The patients of some films, each a unit, or joined by finding where there are more than a thousand.
 
-    `unit_of_row` int64 (N,); `n_units`; `n_patients`; `patients_of_class` how many patients each class has; `members`
-    bool (N, n_classes), which classes a film has; `hash` names the units by their films; a film of an unknown patient
-    is one, and counts in `n_films_without_patient`. Neither the order of rows nor
-    the patients' names matter (where films have paths).
+    `unit_of_row` int64 (N,); `n_units`; `n_patients`; `patients_of_class` how many patients each class has;
+    `findings` int64 (2, M), a row and its class for every finding of every film, of `n_classes`; `hash` names the units
+    by their films; a film of an unknown patient is one, and counts in `n_films_without_patient`. Neither the order of
+    rows nor the patients' names matter (where films have paths).
     """
 
     unit_of_row: np.ndarray
     n_units: int
     n_patients: int
     patients_of_class: dict[int, int]
-    members: np.ndarray
+    findings: np.ndarray
+    n_classes: int
     hash: str
     n_films_without_patient: int = 0
 
@@ -50,30 +52,50 @@ class PatientUnits:
         """What an interval over the units is over, in words."""
         return over_patients(self.n_films_without_patient, len(self.unit_of_row))
 
+    @cached_property
+    def first_class_of_row(self) -> np.ndarray:
+        """The first class of each film, int64 (N,); 0 where it has none."""
+        first = np.zeros(len(self.unit_of_row), dtype=np.int64)
+        first[self.findings[0, ::-1]] = self.findings[1, ::-1]  # of several the first is written last
+        return first
+
     @classmethod
     def of(cls, films: Embeddings, n_most: int = _MOST_UNITS) -> "PatientUnits":
         """Number the patients of the films."""
         keys, smallest = film_keys(films.class_ids, films.patient_ids, films.class_names, films.paths)
-        patients, members = films.patient_ids, _membership(films)
-        first_class = np.full(len(smallest), members.shape[1])
-        for class_id in range(members.shape[1] - 1, -1, -1):
-            first_class[patients[members[:, class_id]]] = class_id
+        patients, n_patients, n_classes = films.patient_ids, len(smallest), len(films.class_names)
+        rows, classes = findings = _findings(films)
+        first_class = np.full(n_patients, n_classes)
+        np.minimum.at(first_class, patients[rows], classes)
         units = _joined(np.lexsort((smallest, first_class)), first_class, n_most)[patients]
         digest = hashlib.sha256(np.stack([keys, units.astype(np.uint64)])[:, np.argsort(keys)].tobytes())
-        counts = {c: len(np.unique(patients[members[:, c]])) for c in np.flatnonzero(members.any(axis=0)).tolist()}
-        n_units, n_unknown = int(units.max()) + 1, films.n_films_without_patient
-        return cls(units, n_units, len(smallest), counts, members, digest.hexdigest(), n_unknown)
+        present, counts = np.unique(np.unique(classes * n_patients + patients[rows]) // n_patients, return_counts=True)
+        return cls(
+            unit_of_row=units,
+            n_units=int(units.max()) + 1,
+            n_patients=n_patients,
+            patients_of_class=dict(zip(present.tolist(), counts.tolist(), strict=True)),
+            findings=findings,
+            n_classes=n_classes,
+            hash=digest.hexdigest(),
+            n_films_without_patient=films.n_films_without_patient,
+        )
 
 
 def _joined(order: np.ndarray, first_class: np.ndarray, n_most: int) -> np.ndarray:
-    """Return the unit of each patient: its own, or one of about n_most, shared with patients of the same class."""
+    """Return the unit of each patient: its own, or one of about n_most, shared with patients of the same class.
+
+    Args:
+        order: of the patients, those of one class side by side.
+        first_class: of each patient.
+        n_most: units.
+    """
     units = np.empty(len(order), dtype=np.int64)
     units[order] = np.arange(len(order))
     if len(order) <= n_most:
         return units
     first = 0
-    for class_id in np.unique(first_class).tolist():
-        own = order[first_class[order] == class_id]
+    for own in np.split(order, np.flatnonzero(np.diff(first_class[order])) + 1):
         n_units = max(1, len(own) * n_most // len(order))
         units[own] = first + np.arange(len(own)) % n_units
         first += n_units
@@ -180,8 +202,7 @@ class Cells:
     @classmethod
     def of(cls, units: PatientUnits) -> "Cells":
         """List the pairs."""
-        row, class_id = np.nonzero(units.members)
-        n_classes = units.members.shape[1]
+        (row, class_id), n_classes = units.findings, units.n_classes
         is_pair = np.zeros((units.n_units, 2 * n_classes), dtype=bool)
         is_pair[units.unit_of_row[row], class_id] = True
         is_pair[units.unit_of_row[row], n_classes + class_id] = True
@@ -198,8 +219,7 @@ class Cells:
             found = self.cell[self.units.unit_of_row[side], block.class_ids[:, :, None]]
             cells.append(np.where(side < 0, -1, found).reshape(len(block), -1))
         if block.outside is not None and not queries_only:
-            n_classes = self.n_roles // 2
-            outside = n_classes + self.units.members[block.outside].argmax(axis=2)
+            outside = self.units.n_classes + self.units.first_class_of_row[block.outside]
             roles.append(outside)
             cells.append(self.cell[self.units.unit_of_row[block.outside], outside])
         return _marked(np.concatenate(cells, axis=1), len(self.unit)), _marked(
@@ -250,7 +270,7 @@ def paired_variances(batches: np.ndarray, influence: np.ndarray | None, n_patien
     return over_episodes, max(0.0, population_variance(influence, n_patients)) + over_episodes
 
 
-def _membership(films: Embeddings) -> np.ndarray:
+def _findings(films: Embeddings) -> np.ndarray:
     if films.is_multi_label:
-        return np.asarray(films.class_ids == 1)
-    return np.asarray(films.class_ids[:, None] == np.arange(len(films.class_names))[None, :])
+        return np.stack(np.nonzero(films.class_ids == 1))
+    return np.stack([np.arange(len(films)), films.class_ids])
