@@ -318,3 +318,9 @@ def test_an_error_that_nobody_foresaw(place, bank_file, monkeypatch):
         answered = server.get("/bank")
         assert answered.status == 500
         assert answered.detail == "an unforeseen error, which the log of the server tells more of"
+
+
+def test_numbers_of_thousands_of_digits(place, server):
+    asked = server.post("/predict", files_of(place.known, 1), texts={"n_nearest": "9" * 5000})
+    assert (asked.status, asked.detail[:24]) == (422, "n_nearest must be in 1..")
+    assert server.post("/undo", texts={"number": "9" * 5000}).status == 422
