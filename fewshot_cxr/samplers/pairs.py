@@ -1,8 +1,8 @@
 """Pairs for a learned pair distance: half of one class, half of two, and every class as often as the smallest."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import combinations
+from math import isqrt
 
 import numpy as np
 
@@ -10,6 +10,8 @@ from fewshot_cxr._checks import check_at_least
 from fewshot_cxr.samplers.by_class import check_films
 from fewshot_cxr.samplers.epochs import EpochSampler
 from fewshot_cxr.seeding import generator
+
+_MOST_SHUFFLED = 1 << 16  # groups; of more a permutation takes longer than the batch
 
 
 class PairBatchSampler(EpochSampler):
@@ -71,11 +73,20 @@ class PairBatchSampler(EpochSampler):
         """Yield first one film of every pair, then the other of each."""
         rng = generator(self.seed, "pair batches", self.epoch)
         films = [self._subset(rows, rng) for rows in self.rows]
-        same = [_PairList.within(own, self.group_ids[own]) for own in films if len(own) > 1]
-        different = [_PairList.across(one, other) for one, other in combinations(films, 2)]
+        several, n_classes = [own for own in films if len(own) > 1], len(films)
+
+        def same(index: int) -> _PairList:
+            return _PairList.within(several[index], self.group_ids[several[index]])
+
+        def different(index: int) -> _PairList:
+            return _PairList.across(*(films[place] for place in _combination(index, n_classes)))
+
         n_pairs = self.batch_size // 2
         n_same = [(n_pairs + batch % 2) // 2 for batch in range(self.n_batches)]
-        halves = _shared_out(same, n_same, rng), _shared_out(different, [n_pairs - n for n in n_same], rng)
+        halves = (
+            _shared_out(same, len(several), n_same, rng),
+            _shared_out(different, n_classes * (n_classes - 1) // 2, [n_pairs - n for n in n_same], rng),
+        )
         for parts in zip(*halves, strict=True):
             pairs: list[int] = rng.permutation(np.concatenate(parts)).T.ravel().tolist()
             yield pairs
@@ -125,16 +136,31 @@ class _PairList:
         return np.stack([self.first[row], self.second[partner]], axis=1)
 
 
-def _shared_out(groups: list[_PairList], n_pairs: list[int], rng: np.random.Generator) -> list[np.ndarray]:
-    """Return each batch's pairs, shape (n, 2), its number shared equally among the groups, the rest at random."""
-    n_groups = len(groups)
-    group_of = [
-        np.concatenate([np.tile(np.arange(n_groups), n // n_groups), rng.permutation(n_groups)[: n % n_groups]])
-        for n in n_pairs
-    ]
-    flat = np.concatenate(group_of)
+def _combination(index: int, n: int) -> tuple[int, int]:
+    """Return the index-th of the pairs of 0..n-1, in the order of `itertools.combinations`, without listing them."""
+    last = n * (n - 1) // 2 - 1 - index  # from the end on there are 1, 3, 6, ... pairs
+    row = (isqrt(8 * last + 1) - 1) // 2
+    return n - 2 - row, n - 1 - (last - row * (row + 1) // 2)
+
+
+def _groups_of_batch(n_groups: int, n_pairs: int, rng: np.random.Generator) -> np.ndarray:
+    if n_pairs < n_groups and n_groups > _MOST_SHUFFLED:
+        return rng.choice(n_groups, n_pairs, replace=False)
+    left_over = rng.permutation(n_groups)[: n_pairs % n_groups]
+    return np.concatenate([np.tile(np.arange(n_groups), n_pairs // n_groups), left_over])
+
+
+def _shared_out(
+    group: Callable[[int], _PairList], n_groups: int, n_pairs: list[int], rng: np.random.Generator
+) -> list[np.ndarray]:
+    """Return each batch's pairs, shape (n, 2), its number shared equally among the groups, the rest at random.
+
+    Of thousands of classes there are millions of groups, so that those alone are made that give a pair.
+    """
+    flat = np.concatenate([_groups_of_batch(n_groups, n, rng) for n in n_pairs])
     pairs = np.empty((len(flat), 2), dtype=np.int64)
-    for index, group in enumerate(groups):
-        is_own = flat == index
-        pairs[is_own] = group.sample(int(is_own.sum()), rng)
+    drawn, n_drawn = np.unique(flat, return_counts=True)
+    places = np.split(np.argsort(flat, kind="stable"), np.cumsum(n_drawn)[:-1])
+    for index, own in zip(drawn.tolist(), places, strict=True):
+        pairs[own] = group(index).sample(len(own), rng)
     return np.split(pairs, np.cumsum(n_pairs)[:-1])

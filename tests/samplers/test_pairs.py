@@ -9,6 +9,7 @@ from scipy.stats import chisquare
 from torch.utils.data import DataLoader, TensorDataset
 
 from fewshot_cxr.samplers import PairBatchSampler
+from fewshot_cxr.samplers.pairs import _combination, _PairList
 
 
 def films(sizes, films_per_patient=1, seed=0):
@@ -158,6 +159,20 @@ def test_large_classes_are_never_listed():
     batches = np.array(list(sampler)).reshape(375, 2, 32)
     pairs = np.sort(batches.transpose(0, 2, 1).reshape(-1, 2), axis=1)
     assert len(np.unique(pairs, axis=0)) == len(pairs) == 12_000
+
+
+def test_of_many_classes_those_groups_alone_are_made_that_give_a_pair(monkeypatch):
+    made, across = [], _PairList.across
+    monkeypatch.setattr(_PairList, "across", lambda *films: made.append(films) or across(*films))
+    sampler, class_ids, _ = make((3,) * 200, batch_size=16, n_batches=10)
+    different = [pair for batch in sampler for pair in pairs_of(batch) if len(set(class_ids[list(pair)].tolist())) == 2]
+    assert len(different) == 40
+    assert 0 < len(made) <= 40  # of 19,900
+
+
+@pytest.mark.parametrize("n", [2, 3, 7, 30])
+def test_pairs_of_classes_are_numbered_as_they_would_be_listed(n):
+    assert [_combination(index, n) for index in range(n * (n - 1) // 2)] == list(combinations(range(n), 2))
 
 
 def test_epochs_differ_and_follow_from_seed_and_epoch():
