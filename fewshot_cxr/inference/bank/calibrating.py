@@ -1,6 +1,6 @@
 """Make a bank's calibration: from its exemplars, so that no film is lost to it, or from films of other patients."""
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from datetime import date
 
 import numpy as np
@@ -146,6 +146,23 @@ def check_patients_apart(exemplars: Iterable[Hashable], films: Iterable[Hashable
         )
 
 
+def columns_of(findings: Sequence[str], films: Embeddings, what: str) -> np.ndarray:
+    """Return which of the bank's findings each film shows, int64, shape (n,).
+
+    Args:
+        findings: of the bank.
+        films: one finding each.
+        what: what the films are, for the message.
+
+    Raises:
+        ValueError: a film shows a finding that the bank lacks.
+    """
+    names = [films.class_names[index] for index in films.class_ids.tolist()]
+    if lacking := sorted(set(names) - set(findings)):
+        raise ValueError(f"the bank lacks {', '.join(lacking)}, of which there are {what}: add it first")
+    return np.array([findings.index(name) for name in names])
+
+
 def _labels(decider: Decider, films: Embeddings) -> np.ndarray:
     if films.is_multi_label:
         raise ValueError("films to calibrate on show one finding each; choose findings (--findings)")
@@ -154,10 +171,7 @@ def _labels(decider: Decider, films: Embeddings) -> np.ndarray:
             f"films to calibrate on have {films.vectors.shape[1]} numbers, the exemplars "
             f"{decider.support.vectors.shape[1]}: embed both with one encoder"
         )
-    names = [films.class_names[index] for index in films.class_ids.tolist()]
-    if lacking := sorted(set(names) - set(decider.findings)):
-        raise ValueError(f"the bank lacks {', '.join(lacking)}, of which there are films to calibrate on: add it first")
-    return np.array([decider.findings.index(name) for name in names])
+    return columns_of(decider.findings, films, "films to calibrate on")
 
 
 def _rising(scores: np.ndarray, patients: np.ndarray) -> tuple[float, ...]:

@@ -13,7 +13,7 @@ from fewshot_cxr._progress import Bar, tell
 from fewshot_cxr.inference.bank.abstaining import UNKNOWN, UNREADABLE
 from fewshot_cxr.inference.bank.answering import AskedFilm, asked_films
 from fewshot_cxr.inference.bank.bank import SupportBank
-from fewshot_cxr.inference.bank.calibrating import EXCHANGEABLE, check_patients_apart
+from fewshot_cxr.inference.bank.calibrating import EXCHANGEABLE, check_patients_apart, columns_of
 from fewshot_cxr.inference.bank.comparing import measure_by
 from fewshot_cxr.inference.bank.estimated_prevalence import EstimatedPrevalence, estimate_prevalence
 from fewshot_cxr.inference.bank.exemplar_table import ExemplarTable
@@ -127,9 +127,7 @@ def _of_films(bank: SupportBank, films: ExemplarTable) -> ScoredFilms:
         check_patients_apart(getattr(bank.table, column), getattr(films, column))
     grounds, known = bank.grounds, films.embeddings
     findings = grounds.findings
-    if lacking := sorted(set(known.class_names) - set(findings)):
-        raise ValueError(f"the bank lacks {', '.join(lacking)}, of which there are labelled films: add it first")
-    labels = np.array([findings.index(known.class_names[index]) for index in known.class_ids.tolist()])
+    labels = columns_of(findings, known, "labelled films")
     are_far = np.zeros(len(films), dtype=bool)
     if grounds.neighbourhood is not None and grounds.thresholds is not None:
         are_far = grounds.neighbourhood.distances(films.features) > grounds.thresholds.unknown_above

@@ -8,6 +8,7 @@ import torch
 
 from fewshot_cxr.embeddings import Embeddings
 from fewshot_cxr.inference.bank import Calibration, calibrate_on_films, calibrate_on_support, check_patients_apart
+from fewshot_cxr.inference.bank.calibrating import columns_of
 from fewshot_cxr.inference.bank.comparing import conformal_of
 from fewshot_cxr.inference.bank.conformal import SUPPORT_RULES
 from fewshot_cxr.inference.bank.promise import promise_of_support
@@ -228,8 +229,13 @@ def test_rules_that_decide_films_together_are_refused(rule):
 
 
 def test_films_that_cannot_calibrate_are_refused():
-    with pytest.raises(ValueError, match="the bank lacks sars, of which"):
-        on_films(Embeddings(np.eye(2, 6), ["normal", "sars"]))
+    unknown = Embeddings(np.eye(2, 6), ["normal", "sars"])
+    with pytest.raises(
+        ValueError, match="^the bank lacks sars, of which there are films to calibrate on: add it first$"
+    ):
+        on_films(unknown)
+    with pytest.raises(ValueError, match="^the bank lacks sars, of which there are labelled films: add it first$"):
+        columns_of(("covid19", "normal"), unknown, "labelled films")
     with pytest.raises(ValueError, match="have 4 numbers, the exemplars 6: embed both with one encoder"):
         on_films(Embeddings(np.eye(4), ["normal"] * 4))
     with pytest.raises(ValueError, match="one finding each"):
