@@ -107,7 +107,7 @@ def film_marks(gray: Film) -> FilmMarks:
         raise TypeError(f"gray must be uint8, got {gray.dtype}; read_gray gives such films")
     if gray.ndim != 2 or not gray.size:
         raise ValueError(f"gray must have shape (H, W), got {gray.shape}; read_gray gives such films")
-    film = _reduced(gray)
+    film, _ = shrunk(gray, _WORK_PX)
     inside = _without_plain_edges(film)
     grid = np.asarray(_resized(inside, _FINE), dtype=np.float64)
     spine, negative_spine = _spine(grid)
@@ -137,16 +137,24 @@ def chest_likeness(gray: Film) -> float:
     return _correlation(cells, _CHEST)
 
 
+def shrunk(gray: Film, most_px: int) -> tuple[Film, int]:
+    """Average blocks of a large film until it fits a square.
+
+    Args:
+        gray: uint8, shape (H, W).
+        most_px: side of the square.
+
+    Returns:
+        The smaller film, or the same where it fits, and the side of a block in pixels.
+    """
+    factor = -(-max(gray.shape) // most_px)
+    return (gray if factor == 1 else np.asarray(Image.fromarray(np.ascontiguousarray(gray)).reduce(factor))), factor
+
+
 def _largest_share(gray: Film) -> float:
     """Return the share of the pixels that have the most frequent gray, or one that differs from it by 2 at most."""
     counts = np.bincount(gray.ravel(), minlength=256)
     return float(np.convolve(counts, np.ones(2 * _EMPTY_TOLERANCE + 1)).max()) / gray.size
-
-
-def _reduced(gray: Film) -> Film:
-    """Average blocks of a large film until it fits 256 x 256 pixels."""
-    factor = -(-max(gray.shape) // _WORK_PX)
-    return gray if factor == 1 else np.asarray(Image.fromarray(np.ascontiguousarray(gray)).reduce(factor))
 
 
 def _resized(gray: Film, side_px: int) -> Image.Image:

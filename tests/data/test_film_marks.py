@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from fewshot_cxr.data import read_gray, to_square
-from fewshot_cxr.data.film_marks import film_marks
+from fewshot_cxr.data.film_marks import film_marks, shrunk
 from fewshot_cxr.image_spec import ImageSpec
 
 SIZE_PX = 256
@@ -132,3 +132,14 @@ def test_frontal_films_are_told_from_side_views(fscxr_data, crop):
             found[row["view"] == "L"].append(marks.is_frontal)
     assert np.mean(found[False]) > 0.95
     assert not any(found[True])
+
+
+def test_a_film_is_shrunk_by_whole_blocks_until_it_fits():
+    film = np.random.default_rng(0).integers(0, 256, (40, 24), dtype=np.uint8)
+    same, factor = shrunk(film, 40)
+    assert same is film
+    assert factor == 1
+    smaller, factor = shrunk(film.T, 10)  # of any layout
+    assert factor == 4
+    means = film.T.reshape(6, 4, 10, 4).mean(axis=(1, 3))
+    np.testing.assert_allclose(smaller, means, atol=0.51)

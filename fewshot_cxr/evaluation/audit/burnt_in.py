@@ -14,10 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from scipy import ndimage
 
-Film = NDArray[np.uint8]
+from fewshot_cxr.data.film_marks import Film, shrunk
 
 # Larger films are averaged down to this: text that can be read on a screen is still some pixels high.
 _WORK_PX = 512
@@ -66,22 +65,9 @@ def burnt_in_text(gray: Film) -> tuple[Box, ...]:
         One box per letter, per run of letters that touch, or per ring around a letter, from the top down. Letters
         lower than about 1.2 % of the film's longer side are missed.
     """
-    film, factor = shrink(gray)
+    film, factor = shrunk(gray, _WORK_PX)
     found = _outermost([*_letters(film, _BRIGHT_LETTER), *_letters(255 - film, _DARK_LETTER)])
     return tuple(Box(*(factor * length for length in box)) for box in found)
-
-
-def shrink(gray: Film) -> tuple[Film, int]:
-    """Average blocks of a large film until it fits 512 x 512 pixels.
-
-    Args:
-        gray: uint8, shape (H, W).
-
-    Returns:
-        The smaller film, or the same where it fits, and the side of a block in pixels.
-    """
-    factor = -(-max(gray.shape) // _WORK_PX)
-    return (gray if factor == 1 else np.asarray(Image.fromarray(gray).reduce(factor))), factor
 
 
 def _letters(film: Film, least_relief: int) -> list[Box]:

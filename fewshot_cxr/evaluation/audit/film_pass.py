@@ -13,7 +13,7 @@ from fewshot_cxr.data import DecodingFacts, decode_film, takes_any_modality
 from fewshot_cxr.data.film_marks import chest_likeness, film_marks
 from fewshot_cxr.data.packs import file_hash
 from fewshot_cxr.data.reading import read_all
-from fewshot_cxr.evaluation.audit.burnt_in import burnt_in_text, shrink
+from fewshot_cxr.evaluation.audit.burnt_in import burnt_in_text
 from fewshot_cxr.evaluation.audit.near_duplicates import fingerprint
 from fewshot_cxr.evaluation.audit.perceptual_hash import frame_bits
 from fewshot_cxr.records import Problem, Record, Records
@@ -42,7 +42,7 @@ def film_faults(gray: NDArray[np.uint8]) -> tuple[str, ...]:
     claims = {
         "nearly_empty": marks.is_nearly_empty,
         "inverted": marks.is_inverted,
-        "burnt_in_text": bool(burnt_in_text(shrink(gray)[0])),
+        "burnt_in_text": bool(burnt_in_text(gray)),
     }
     return tuple(name for name, is_true in claims.items() if is_true)
 
