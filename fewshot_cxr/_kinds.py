@@ -1,4 +1,7 @@
-"""What the start of a file says of its kind: a file of another kind than the one to be written is never replaced."""
+"""What the files of a run are called, and what the start of a file says of its kind.
+
+A file of another kind than the one to be written is never replaced.
+"""
 
 import re
 from collections.abc import Callable
@@ -6,7 +9,10 @@ from pathlib import Path
 
 from fewshot_cxr.whole_files import file_to_replace
 
-ENCODER_FILE = "encoder.safetensors"
+ENCODER_FILE, PROVENANCE_FILE = "encoder.safetensors", "made_by.json"
+CARD, HISTORY, LAST, SPLIT, RESULT = "card.json", "history.csv", "last.ckpt", "split.csv", "result.json"
+EPISODES, RECIPE, EXPECTED = "episodes.json", "recipe.toml", "expected.json"
+TRAINING_FILMS = "training_films.json"  # the digests of the films of a run
 IsKind = Callable[[bytes], bool]
 _START = 4096  # bytes that are looked at
 NOT_OURS = "of another kind than what is written here: name another file, or move that one away"

@@ -19,7 +19,7 @@ from rich import table as rich_table
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fewshot_cxr._kinds import ENCODER_FILE, begins
+from fewshot_cxr._kinds import ENCODER_FILE, LAST, PROVENANCE_FILE, begins
 from fewshot_cxr._sole_writer import is_written, only_writer
 from fewshot_cxr._told_paths import told_text, told_value
 from fewshot_cxr._visible import visible
@@ -28,7 +28,7 @@ from fewshot_cxr.cli.words import spoken
 from fewshot_cxr.records import Records, count_reasons
 from fewshot_cxr.unknown_patients import records_text
 from fewshot_cxr.whole_files import write_json, write_text
-from fewshot_cxr.workflows.run_names import LAST, PROVENANCE_FILE, RUN_FILES, provenance
+from fewshot_cxr.workflows.run_names import RUN_FILES, provenance
 
 if TYPE_CHECKING:  # what neither decodes films nor has a result starts without them
     from fewshot_cxr.report import Table

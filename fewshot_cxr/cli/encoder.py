@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from fewshot_cxr._kinds import CARD
 from fewshot_cxr.cli.app import Group
 from fewshot_cxr.cli.console import run_folder, say, write_result
 from fewshot_cxr.cli.encoder_flags import chosen_spec, encoder_option_flag, image_flags, start_flags
@@ -12,7 +13,6 @@ from fewshot_cxr.cli.flags import as_one, json_flag, run_folder_flag, seed_flag
 from fewshot_cxr.encoders import ENCODER_FILE, build_encoder, frozen_card, save_encoder
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.whole_files import write_json
-from fewshot_cxr.workflows.run_names import CARD
 
 
 @click.group(cls=Group)

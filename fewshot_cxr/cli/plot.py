@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from fewshot_cxr._checks import lookup
+from fewshot_cxr._kinds import SPLIT
 from fewshot_cxr.cli.console import bars_for, say, say_problems, write_page
 from fewshot_cxr.cli.flags import as_one, batch_compute_flags, encoder_path, given_flags, seed_flag, there_file
 from fewshot_cxr.cli.outputs import figure_file, keep_paths_flag, overwrite_flag
@@ -153,7 +154,7 @@ def _inputs(kind: str, plot: PlotKind, sources: tuple[str, ...], data: str | Non
         raise click.UsageError(f"{kind} is drawn from {MAKES[plot.source]}; got {len(sources) or 'no'} sources")
     if plot.source == FILMS:
         for source in sources:
-            if (Path(source) / "split.csv").is_file():  # it holds pictures, but no films
+            if (Path(source) / SPLIT).is_file():  # it holds pictures, but no films
                 raise click.UsageError(f"{source} is a run folder; its films are in {Path(source) / 'split.csv'}")
         films = read_sources(sources, reading, as_splits=True)
         say_problems(films)

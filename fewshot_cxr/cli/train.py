@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from fewshot_cxr import training
+from fewshot_cxr._kinds import LAST
 from fewshot_cxr._ranks import ranks_here
 from fewshot_cxr.cli import flags
 from fewshot_cxr.cli.app import Group
@@ -27,7 +28,6 @@ from fewshot_cxr.distances import DISTANCES
 from fewshot_cxr.objectives import AUXILIARIES, CLASS_WEIGHTS, CLASSIFICATION_LOSSES, LOSSES, MINERS
 from fewshot_cxr.records import Records
 from fewshot_cxr.samplers import BALANCES
-from fewshot_cxr.workflows.run_names import LAST
 
 Trainer = training.SiameseTrainer | training.ClassifierTrainer
 _OF_THE_ENCODER = ("embedding_dim", "weights", "pretrained")

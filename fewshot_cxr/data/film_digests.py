@@ -6,10 +6,10 @@ from pathlib import Path
 
 from fewshot_cxr._checks import check_form
 from fewshot_cxr._json import read_json
+from fewshot_cxr._kinds import TRAINING_FILMS
 from fewshot_cxr.data.cache import CachedFilms
 from fewshot_cxr.whole_files import write_json
 
-TRAINING_FILMS = "training_films.json"  # of a run: the digests of its films
 _AT_ONCE = 512
 _FORM = {"digests": [str], "sha256?": str}
 

@@ -14,11 +14,11 @@ import lightning
 from lightning.pytorch.loggers import Logger
 
 from fewshot_cxr._csv import csv_table
+from fewshot_cxr._kinds import HISTORY, LAST
 from fewshot_cxr._progress import Bar, tell
 from fewshot_cxr.encoders import Encoder
 from fewshot_cxr.encoders.base import not_finite
 from fewshot_cxr.records import Records
-from fewshot_cxr.training.last_checkpoint import LAST
 from fewshot_cxr.training.module import Learner, TrainingModule
 from fewshot_cxr.training.objective import plateau_scale
 from fewshot_cxr.training.settings import TrainingSettings
@@ -70,7 +70,6 @@ def best_card(card: dict[str, Any], row: dict[str, float]) -> dict[str, Any]:
     return card | {"best_epoch": int(row["epoch"]), "val_accuracy": row.get("val_accuracy")}
 
 
-HISTORY = "history.csv"
 _COLLAPSED_SPREAD = 0.02
 
 

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from fewshot_cxr import encoders
 from fewshot_cxr._checks import lookup
+from fewshot_cxr._kinds import CARD, LAST
 from fewshot_cxr._progress import Bar, Bars
 from fewshot_cxr._ranks import Ranks, ranks_here
 from fewshot_cxr.data import CachedFilms, DatasetFilms, XrayDataset, cache_films, film_statistics
@@ -24,7 +25,7 @@ from fewshot_cxr.samplers import RankSampler
 from fewshot_cxr.training.batches import BatchLoader, BatchSampler, training_parts
 from fewshot_cxr.training.callbacks import RunKeeper, best_card, run_card
 from fewshot_cxr.training.joined import wait_for_ranks
-from fewshot_cxr.training.last_checkpoint import LAST, check_best, resumed_epoch
+from fewshot_cxr.training.last_checkpoint import check_best, resumed_epoch
 from fewshot_cxr.training.meeting import meet
 from fewshot_cxr.training.module import Learner, TrainingModule
 from fewshot_cxr.training.runner import run_lightning
@@ -35,7 +36,6 @@ from fewshot_cxr.whole_files import write_json
 
 Validate = Callable[[Learner, np.ndarray], dict[str, float]]
 Data = Records | Dataset[Any]
-CARD = "card.json"
 _MOST_NOTES = 5
 _AS_IT_IS = (
     "nothing is trained: the backbone is frozen and its pooled features are the embeddings, as `fscxr encoder make` "

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from fewshot_cxr._checks import first_of
+from fewshot_cxr._kinds import CARD
 from fewshot_cxr._sole_writer import only_writer
 from fewshot_cxr.data.film_digests import film_digests, write_training_films
 from fewshot_cxr.data.splits.by_share import share_out
@@ -20,7 +21,7 @@ from fewshot_cxr.encoders.joined import USUAL_KEEP
 from fewshot_cxr.inference.embed import with_facts
 from fewshot_cxr.records import Records
 from fewshot_cxr.training.callbacks import run_card
-from fewshot_cxr.training.fitting import CARD, Run, prepare_encoder
+from fewshot_cxr.training.fitting import Run, prepare_encoder
 from fewshot_cxr.training.settings import TrainingSettings
 from fewshot_cxr.training.validation import EpisodePlan, episode_recalls, films_asked, plan_validation
 from fewshot_cxr.training.vectors import FilmVectors

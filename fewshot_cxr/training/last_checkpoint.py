@@ -11,11 +11,11 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from fewshot_cxr._checks import check_form
-from fewshot_cxr.encoders import ENCODER_FILE, load_card
+from fewshot_cxr._kinds import ENCODER_FILE, LAST
+from fewshot_cxr.encoders import load_card
 from fewshot_cxr.encoders.weight_files import check_archive
 from fewshot_cxr.whole_files import whole_file
 
-LAST = "last.ckpt"
 _LONGEST_REASON = 200
 _RUN_CARD = {
     "training": dict,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fewshot_cxr._kinds import EPISODES, PROVENANCE_FILE
 from fewshot_cxr._progress import Bar, Bars
 from fewshot_cxr.data import split_by_patient, write_manifest
 from fewshot_cxr.data.synthetic import make_synthetic
@@ -20,7 +21,7 @@ from fewshot_cxr.workflows.demo_bank import BankStory, ask_bank
 from fewshot_cxr.workflows.demo_page import DemoStory, demo_page, save_figures
 from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
 from fewshot_cxr.workflows.judging import Exemplars, embed_exemplars
-from fewshot_cxr.workflows.run_names import PROVENANCE_FILE, provenance
+from fewshot_cxr.workflows.run_names import provenance
 from fewshot_cxr.workflows.run_report import ReportFilms, film_sections
 
 NEW_FINDING = "peripheral_ground_glass"
@@ -39,7 +40,7 @@ _WRITTEN = {
     "checkpoint",
     "figures",
     "report.html",
-    "episodes.json",
+    EPISODES,
     "closed_set.json",
     "bank.json",
 }
@@ -129,7 +130,7 @@ def _published() -> dict[str, Any]:
 def _refuse_strangers(out: Path) -> None:
     """Refuse a folder with files that no demo has written: some of them would be replaced."""
     there = sorted(file.name for file in out.iterdir()) if out.is_dir() else []
-    told = [out / name for name in (PROVENANCE_FILE, "episodes.json") if name in there]
+    told = [out / name for name in (PROVENANCE_FILE, EPISODES) if name in there]
     is_ours = any('"command": "fscxr demo' in file.read_text(encoding="utf-8", errors="replace") for file in told)
     strangers = [name for name in there if name not in _WRITTEN or not is_ours]
     if strangers:

@@ -7,8 +7,8 @@ from typing import Any
 
 from fewshot_cxr._csv import plain_cell
 from fewshot_cxr._json import read_json
+from fewshot_cxr._kinds import CARD, HISTORY, RESULT
 from fewshot_cxr.evaluation import Audit, Result, result_from_json
-from fewshot_cxr.workflows.run_names import CARD, HISTORY, RESULT
 
 Row = Mapping[str, float]
 

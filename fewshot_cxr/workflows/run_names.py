@@ -1,16 +1,24 @@
-"""What the files of a run folder are called, and how they were made."""
+"""What a run folder holds, and how it was made."""
 
 import datetime
 import platform
 from importlib.metadata import version
 from typing import Any
 
-from fewshot_cxr._kinds import ENCODER_FILE
+from fewshot_cxr._kinds import (
+    CARD,
+    ENCODER_FILE,
+    EPISODES,
+    EXPECTED,
+    HISTORY,
+    PROVENANCE_FILE,
+    RECIPE,
+    RESULT,
+    SPLIT,
+    TRAINING_FILMS,
+)
 
-PROVENANCE_FILE = "made_by.json"  # of a run folder
-CARD, HISTORY, LAST, SPLIT, RESULT = "card.json", "history.csv", "last.ckpt", "split.csv", "result.json"
-EPISODES, RECIPE, EXPECTED = "episodes.json", "recipe.toml", "expected.json"
-RUN_FILES = (PROVENANCE_FILE, CARD, HISTORY, "training_films.json", ENCODER_FILE, "logs")  # of any training
+RUN_FILES = (PROVENANCE_FILE, CARD, HISTORY, TRAINING_FILMS, ENCODER_FILE, "logs")  # of any training
 RECIPE_FILES = (SPLIT, RESULT, EPISODES, RECIPE, EXPECTED, "tables", "figures")  # and of a recipe's
 _LIBRARIES = ("fewshot_cxr", "torch", "numpy", "scikit-learn")
 

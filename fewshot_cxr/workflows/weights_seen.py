@@ -5,8 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from fewshot_cxr._kinds import TRAINING_FILMS
 from fewshot_cxr.data import CachedFilms
-from fewshot_cxr.data.film_digests import TRAINING_FILMS, film_digests, read_training_films
+from fewshot_cxr.data.film_digests import film_digests, read_training_films
 from fewshot_cxr.encoders import Encoder, seen_in_training
 from fewshot_cxr.evaluation import LearningCurve, Result
 from fewshot_cxr.evaluation.warning_texts import TRAINED_ON

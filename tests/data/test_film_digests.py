@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from fewshot_cxr.data.film_digests import TRAINING_FILMS, read_training_films, write_training_films
+from fewshot_cxr._kinds import TRAINING_FILMS
+from fewshot_cxr.data.film_digests import read_training_films, write_training_films
 
 DIGESTS = {"0123456789abcdef", "fedcba9876543210"}
 

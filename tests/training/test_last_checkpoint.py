@@ -7,10 +7,11 @@ import pytest
 import torch
 from made_runs import make_films
 
+from fewshot_cxr._kinds import LAST
 from fewshot_cxr.encoders import build_encoder, save_encoder
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.training import SiameseTrainer
-from fewshot_cxr.training.last_checkpoint import LAST, LastCheckpoint, read_checkpoint
+from fewshot_cxr.training.last_checkpoint import LastCheckpoint, read_checkpoint
 
 SMALL = {"image_spec": ImageSpec(size_px=32), "n_epochs": 1, "batch_size": 12, "n_batches": 1, "val_n_shot": 2}
 SMALL |= {"val_n_query": 2, "val_n_episodes": 5, "encoder_options": {"width": 4}, "precision": "32-true"}

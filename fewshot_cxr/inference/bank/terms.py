@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from fewshot_cxr.data.film_digests import TRAINING_FILMS, read_training_films
+from fewshot_cxr._kinds import TRAINING_FILMS
+from fewshot_cxr.data.film_digests import read_training_films
 from fewshot_cxr.encoders import (
     ENCODER_FILE,
     Encoder,

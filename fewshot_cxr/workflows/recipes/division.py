@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fewshot_cxr._kinds import SPLIT
 from fewshot_cxr.data import assert_no_leak, fixed_counts, split_by_patient
 from fewshot_cxr.data.readers.csv_table import parse_rows, read_text, split_lead
 from fewshot_cxr.records import Record, Records
 from fewshot_cxr.workflows.recipes.settings import SplitRules
-from fewshot_cxr.workflows.run_names import SPLIT
 
 KNOWN_AS = "known_as"  # the attribute by which a film of an unknown patient is known in another list
 _PARTS = ("train", "val", "test")

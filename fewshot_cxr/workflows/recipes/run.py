@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fewshot_cxr._kinds import EPISODES, EXPECTED, RECIPE, RESULT, SPLIT
 from fewshot_cxr._told_paths import told_text
 from fewshot_cxr.data import write_manifest
 from fewshot_cxr.encoders import ENCODER_FILE
@@ -19,7 +20,6 @@ from fewshot_cxr.workflows.recipes.expectation import Published, Verdict, check_
 from fewshot_cxr.workflows.recipes.outputs import write_outputs
 from fewshot_cxr.workflows.recipes.recipe import Recipe
 from fewshot_cxr.workflows.recipes.sources import Sources, choose_recipe_findings, listed, read_recipe_films
-from fewshot_cxr.workflows.run_names import EPISODES, EXPECTED, RECIPE, RESULT, SPLIT
 
 _JUDGED = ("test", "val")
 

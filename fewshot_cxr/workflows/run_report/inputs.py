@@ -5,18 +5,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fewshot_cxr import _kinds
 from fewshot_cxr._json import read_json
 from fewshot_cxr.data.readers.csv_table import read_text, split_lead
 from fewshot_cxr.data.readers.manifest import lead_facts
-from fewshot_cxr.encoders import ENCODER_FILE, load_card
+from fewshot_cxr.encoders import load_card
 from fewshot_cxr.evaluation import Audit, Comparison, LearningCurve, result_from_json
 from fewshot_cxr.evaluation.learning_curve_result import LEARNING_CURVE
 from fewshot_cxr.evaluation.plain_values import read_plain
 from fewshot_cxr.report.run_page import PageParts
 from fewshot_cxr.report.run_sections import ShownResult, ShownRun
-from fewshot_cxr.workflows import run_files, run_names
+from fewshot_cxr.workflows import run_files
 
-_RESULTS = (run_names.EPISODES, run_names.RESULT)  # of a run folder, as the recipes write them
+_RESULTS = (_kinds.EPISODES, _kinds.RESULT)  # of a run folder, as the recipes write them
 _PARTS = {"episodes": "results", "closed_set": "results", "multi_label": "results"}
 _PARTS |= {"comparison": "comparisons", "audit": "audits", LEARNING_CURVE: "curves"}
 _READERS = {"audits": Audit.from_json, "comparisons": Comparison.from_json, "curves": LearningCurve.from_json}
@@ -107,18 +108,16 @@ def read_inputs(sources: Sequence[Path]) -> tuple[PageParts, tuple[Path, ...]]:
 
 
 def _read_run(folder: Path, name: str) -> ShownRun:
-    if not (folder / run_names.CARD).exists():
-        inner = next((part.parent.name for part in sorted(folder.glob(f"*/{run_names.CARD}"))), None)
+    if not (folder / _kinds.CARD).exists():
+        inner = next((part.parent.name for part in sorted(folder.glob(f"*/{_kinds.CARD}"))), None)
         hint = f"; its folder {inner} does" if inner else ""
-        raise ValueError(f"{folder} holds no {run_names.CARD} and is no run folder{hint}; {_WAYS}")
+        raise ValueError(f"{folder} holds no {_kinds.CARD} and is no run folder{hint}; {_WAYS}")
     # The copy beside the encoder has no hash, and may be that of another run.
-    is_whole = (folder / ENCODER_FILE).is_file()
-    card = _checked(
-        _Card, load_card(folder) if is_whole else read_json(folder / run_names.CARD), folder / run_names.CARD
-    )
-    history = run_files.read_epochs(folder / run_names.HISTORY) if (folder / run_names.HISTORY).exists() else ()
-    lead = split_lead(read_text(folder / run_names.SPLIT)[0])[0] if (folder / run_names.SPLIT).exists() else []
-    file = folder / run_names.PROVENANCE_FILE
+    is_whole = (folder / _kinds.ENCODER_FILE).is_file()
+    card = _checked(_Card, load_card(folder) if is_whole else read_json(folder / _kinds.CARD), folder / _kinds.CARD)
+    history = run_files.read_epochs(folder / _kinds.HISTORY) if (folder / _kinds.HISTORY).exists() else ()
+    lead = split_lead(read_text(folder / _kinds.SPLIT)[0])[0] if (folder / _kinds.SPLIT).exists() else []
+    file = folder / _kinds.PROVENANCE_FILE
     made_by = _checked(_MadeBy, read_json(file), file) if file.exists() else {}
     return ShownRun(name, card, lead_facts(lead) or {}, history, made_by)
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fewshot_cxr._kinds import SPLIT
 from fewshot_cxr.data import read_dataset
 from fewshot_cxr.encoders import load_encoder
 from fewshot_cxr.evaluation import Result
@@ -14,7 +15,6 @@ from fewshot_cxr.report.run_page import PageParts, run_page
 from fewshot_cxr.workflows.compute import Compute
 from fewshot_cxr.workflows.exemplar_rule import ExemplarRule
 from fewshot_cxr.workflows.judging import embed_exemplars
-from fewshot_cxr.workflows.run_names import SPLIT
 from fewshot_cxr.workflows.run_report.films import ReportFilms, film_sections
 from fewshot_cxr.workflows.run_report.inputs import read_inputs
 
