@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from made_results import CORRECTED, PUBLISHED
 from scipy.special import log_softmax, logit, softmax
 from sklearn import metrics as oracle
 
@@ -18,33 +19,6 @@ from fewshot_cxr.inference.rules import TRANSDUCTIVE
 from fewshot_cxr.metrics import bounded_interval, margins
 
 FINDINGS = ("covid19", "lung opacity", "normal", "pneumonia")
-# A published comparison of three networks on 60 test films per finding, whose own table swaps precision and recall.
-PUBLISHED = {
-    "vgg16": ([[59, 0, 0, 1], [0, 53, 7, 0], [0, 2, 58, 0], [0, 1, 0, 59]], 0.954),
-    "resnet18": ([[58, 0, 1, 1], [1, 52, 7, 0], [0, 0, 60, 0], [0, 0, 0, 60]], 0.958),
-    "densenet121": ([[59, 1, 0, 0], [0, 55, 5, 0], [0, 3, 57, 0], [0, 0, 1, 59]], 0.959),
-}
-# precision, recall, F1 and one-vs-rest accuracy of each finding, as they should have been
-CORRECTED = {
-    "vgg16": [
-        (1.0000, 0.9833, 0.9916, 0.9958),
-        (0.9464, 0.8833, 0.9138, 0.9583),
-        (0.8923, 0.9667, 0.9280, 0.9625),
-        (0.9833, 0.9833, 0.9833, 0.9917),
-    ],
-    "resnet18": [
-        (0.9831, 0.9667, 0.9748, 0.9875),
-        (1.0000, 0.8667, 0.9286, 0.9667),
-        (0.8824, 1.0000, 0.9375, 0.9667),
-        (0.9836, 1.0000, 0.9917, 0.9958),
-    ],
-    "densenet121": [
-        (1.0000, 0.9833, 0.9916, 0.9958),
-        (0.9322, 0.9167, 0.9244, 0.9625),
-        (0.9048, 0.9500, 0.9268, 0.9625),
-        (1.0000, 0.9833, 0.9916, 0.9958),
-    ],
-}
 
 
 def from_matrix(confusion, findings=FINDINGS):

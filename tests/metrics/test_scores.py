@@ -3,38 +3,10 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from made_results import CORRECTED, PUBLISHED
 from sklearn import metrics
 
 from fewshot_cxr.metrics import confusion_scores
-
-# Published confusion matrices of three networks on 4 x 60 films (covid, lung opacity, normal, pneumonia), and what
-# follows from them by hand: precision, recall, F1, accuracy against the rest. The publication swapped the first two
-# and took the wrong true negatives for the last.
-PUBLISHED = {
-    "vgg": ([[59, 0, 0, 1], [0, 53, 7, 0], [0, 2, 58, 0], [0, 1, 0, 59]], 0.954),
-    "resnet": ([[58, 0, 1, 1], [1, 52, 7, 0], [0, 0, 60, 0], [0, 0, 0, 60]], 0.958),
-    "densenet": ([[59, 1, 0, 0], [0, 55, 5, 0], [0, 3, 57, 0], [0, 0, 1, 59]], 0.959),
-}
-CORRECTED = {
-    "vgg": [
-        [1.0000, 0.9833, 0.9916, 0.9958],
-        [0.9464, 0.8833, 0.9138, 0.9583],
-        [0.8923, 0.9667, 0.9280, 0.9625],
-        [0.9833, 0.9833, 0.9833, 0.9917],
-    ],
-    "resnet": [
-        [0.9831, 0.9667, 0.9748, 0.9875],
-        [1.0000, 0.8667, 0.9286, 0.9667],
-        [0.8824, 1.0000, 0.9375, 0.9667],
-        [0.9836, 1.0000, 0.9917, 0.9958],
-    ],
-    "densenet": [
-        [1.0000, 0.9833, 0.9916, 0.9958],
-        [0.9322, 0.9167, 0.9244, 0.9625],
-        [0.9048, 0.9500, 0.9268, 0.9625],
-        [1.0000, 0.9833, 0.9916, 0.9958],
-    ],
-}
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
