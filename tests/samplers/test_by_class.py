@@ -39,18 +39,6 @@ def test_every_balance_keeps_the_contract(balance, n_batches, batch_size):
         assert 2 <= sizes[-1] <= batch_size + 1
 
 
-@pytest.mark.parametrize("balance", sorted(BALANCES))
-def test_epochs_follow_from_seed_and_epoch(balance):
-    sampler = ClassBatchSampler(films(), balance=balance)
-    first, second = list(sampler), list(sampler)
-    fresh = ClassBatchSampler(films(), balance=balance)
-    fresh.set_epoch(1)
-    assert list(fresh) == second
-    fresh.set_epoch(0)
-    assert list(fresh) == first
-    assert list(ClassBatchSampler(films(), balance=balance, seed=1)) != first
-
-
 def test_none_takes_each_film_once():
     sampler = ClassBatchSampler(films(), batch_size=32)
     batches = list(sampler)
@@ -155,16 +143,6 @@ def test_numbers_of_classes_do_not_matter(balance):
 def test_films_of_several_findings_come_each_once():
     findings = np.array([[0, 1, np.nan]] * 11, dtype=np.float32)
     assert sorted(rows_of(ClassBatchSampler(findings, batch_size=4))) == list(range(11))
-
-
-def test_an_interrupted_epoch_is_not_counted_and_global_generators_play_no_part():
-    sampler = ClassBatchSampler(films(), balance="inverse")
-    before, state = np.random.get_state()[1].copy(), torch.get_rng_state()
-    started = next(iter(sampler))
-    assert sampler.epoch == 0
-    assert next(iter(sampler)) == started
-    assert np.array_equal(np.random.get_state()[1], before)
-    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_a_loader_takes_it():

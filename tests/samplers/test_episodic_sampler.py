@@ -54,18 +54,6 @@ def test_all_classes_and_all_films_have_their_turn():
     assert len({tuple(sorted(set(class_ids[batch].tolist()))) for batch in rows}) == 6
 
 
-def test_epochs_differ_and_follow_from_seed_and_epoch():
-    sampler, _, _ = make()
-    first, second = list(sampler), list(sampler)
-    assert first != second
-    assert sampler.epoch == 2
-    fresh, _, _ = make()
-    fresh.set_epoch(1)
-    assert list(fresh) == second
-    assert list(make(seed=1)[0]) != first
-    assert list(make()[0]) == first
-
-
 def test_epochs_are_planned_once_and_are_those_of_their_seed(monkeypatch):
     sampler, class_ids, group_ids = make()
     epochs = [list(sampler), list(sampler)]
@@ -79,13 +67,6 @@ def test_epochs_are_planned_once_and_are_those_of_their_seed(monkeypatch):
         (block,) = anew.blocks()
         sides = [side.reshape(20, -1) for side in (block.support, block.query)]
         assert np.concatenate(sides, axis=1).tolist() == batches
-
-
-def test_an_interrupted_epoch_is_not_counted():
-    sampler, _, _ = make()
-    started = next(iter(sampler))
-    assert sampler.epoch == 0
-    assert next(iter(sampler)) == started
 
 
 def test_a_class_with_too_few_films_is_named():

@@ -175,39 +175,6 @@ def test_pairs_of_classes_are_numbered_as_they_would_be_listed(n):
     assert [_combination(index, n) for index in range(n * (n - 1) // 2)] == list(combinations(range(n), 2))
 
 
-def test_epochs_differ_and_follow_from_seed_and_epoch():
-    sampler, _, _ = make(batch_size=12)
-    first, second = list(sampler), list(sampler)
-    assert first != second
-    assert sampler.epoch == 2
-    fresh, _, _ = make(batch_size=12)
-    fresh.set_epoch(1)
-    assert list(fresh) == second
-    fresh.set_epoch(0)
-    assert list(fresh) == first
-    other, _, _ = make(batch_size=12, seed=1)
-    assert list(other) != first
-
-
-def test_an_interrupted_epoch_is_not_counted():
-    sampler, _, _ = make(batch_size=12)
-    batches = iter(sampler)
-    started = [next(batches), next(batches)]
-    assert sampler.epoch == 0
-    assert list(sampler)[:2] == started
-
-
-def test_global_generators_are_left_alone_and_play_no_part():
-    sampler, _, _ = make(batch_size=12)
-    before, state = np.random.get_state()[1].copy(), torch.get_rng_state()
-    first = list(sampler)
-    assert np.array_equal(np.random.get_state()[1], before)
-    assert torch.equal(torch.get_rng_state(), state)
-    np.random.random(7)
-    sampler.set_epoch(0)
-    assert list(sampler) == first
-
-
 def test_names_of_patients_and_numbers_of_classes_do_not_matter():
     class_ids, group_ids = films((40, 20, 9), films_per_patient=3)
     renamed = np.random.default_rng(1).permutation(5000)[group_ids]
@@ -237,8 +204,3 @@ def test_a_loader_takes_it():
 def test_the_door_is_guarded(class_ids, options, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         PairBatchSampler(np.array(class_ids, dtype=np.int64), np.arange(len(class_ids)), **options)
-
-
-def test_each_film_needs_a_group():
-    with pytest.raises(ValueError, match="^each film needs its class and its group: got 4 and 3$"):
-        PairBatchSampler(np.array([0, 0, 1, 1]), np.arange(3))
