@@ -137,7 +137,7 @@ def add(
     \b
     Example: fscxr bank add clinic.bank covid19 five/
     """
-    named_finding(name)
+    name = named_finding(name)
     with only_writer(out or bank_path, is_folder=False):
         bank = SupportBank.load(bank_path, checkpoint, weights=weights)
         grown = bank.add(name, _of_finding(films, name, reading))

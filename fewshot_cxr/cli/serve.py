@@ -89,7 +89,7 @@ def command(
 def _token(file: Path | None) -> str | None:
     if file is None:
         return os.environ.get(_TOKEN, "").strip() or None
-    text = file.read_bytes().strip()
-    if not text or not text.isascii():
-        raise ValueError(f"{file} holds no token: ASCII letters are needed, such as `openssl rand -hex 16` writes")
-    return text.decode("ascii")
+    text = file.read_text(encoding="utf-8", errors="replace").strip()
+    if not text:
+        raise ValueError(f"{file} holds no token: without --token-file this machine is served without one")
+    return text

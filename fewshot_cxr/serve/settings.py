@@ -51,7 +51,7 @@ class Settings:
         limits: of what is taken.
 
     Raises:
-        ValueError: others can reach the address and there is no token, or it is too short.
+        ValueError: others can reach the address and there is no token, or it is too short, or no header can carry it.
     """
 
     bank: Path
@@ -70,9 +70,13 @@ class Settings:
                 f"{self.host} is reached from other machines, which takes a token: write a long random text into a "
                 "file that you alone may read, and name it by --token-file; or set FSCXR_TOKEN to it"
             )
-        if self.token is not None and len(self.token) < _SHORTEST_TOKEN:
+        if self.token is None:
+            return
+        is_short = len(self.token) < _SHORTEST_TOKEN
+        if is_short or not (self.token.isascii() and self.token.isprintable()):
+            lacks = f"has {len(self.token)} letters and needs {_SHORTEST_TOKEN}" if is_short else "is no line of ASCII"
             raise ValueError(
-                f"the token has {len(self.token)} letters and needs {_SHORTEST_TOKEN}: take a random one, such as "
+                f"the token {lacks}: take a random one, such as "
                 "that of python -c 'import secrets; print(secrets.token_urlsafe())'"
             )
 

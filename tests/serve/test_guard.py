@@ -121,11 +121,20 @@ def test_a_page_loads_nothing_from_elsewhere(server):
         assert "server" not in headers
 
 
-@pytest.mark.parametrize("content", [b"", b" \n", "schl\u00fcssel-sehr-geheim-1".encode(), b"\xff" * 20])
-def test_a_file_without_a_token_serves_nothing(bank_file, tmp_path, capsys, content):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "token.txt holds no token"),
+        (b" \n", "token.txt holds no token"),
+        ("schl\u00fcssel-sehr-geheim-1".encode(), "the token is no line of ASCII"),
+        (b"two-lines-of-a\nlong-token", "the token is no line of ASCII"),
+        (b"\xff" * 20, "the token is no line of ASCII"),
+    ],
+)
+def test_a_file_without_a_token_serves_nothing(bank_file, tmp_path, capsys, content, message):
     (tmp_path / "token.txt").write_bytes(content)
     assert run("serve", bank_file, "--token-file", tmp_path / "token.txt") == 2
-    assert "token.txt holds no token: ASCII letters are needed" in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_headers_that_are_no_address(server):
