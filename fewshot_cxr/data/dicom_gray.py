@@ -1,7 +1,7 @@
 """Stored values of a DICOM film to gray: modality, VOI, inversion, once for each value rather than for each pixel."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from pydicom import Dataset
@@ -47,7 +47,7 @@ def to_gray(stored: np.ndarray, header: Dataset, *, bit_depth: int | None = None
     places = np.subtract(stored, low, dtype=np.intp)  # NumPy would turn each use of another type into it
     values = np.arange(low, high + 1)
     elements = Elements(header)
-    is_padding = _is_padding(values, elements)
+    is_padding = _is_padding(values, header, elements)
     occurs = np.zeros(len(values), bool)
     occurs[places] = True
     shown, bits = _show(values, occurs & ~is_padding, header, elements, bit_depth)
@@ -59,13 +59,17 @@ def to_gray(stored: np.ndarray, header: Dataset, *, bit_depth: int | None = None
     return gray[places], DecodingFacts(elements.notes, bits)
 
 
-def _is_padding(values: np.ndarray, elements: Elements) -> np.ndarray:
+def _is_padding(values: np.ndarray, header: Dataset, elements: Elements) -> np.ndarray:
     """Source: DICOM PS3.3, C.7.5.1.1.2: in stored values; the limit, where there is one, belongs to the range."""
     first = elements.number("PixelPaddingValue")
     if first is None:
         return np.zeros(len(values), bool)
     last = elements.number("PixelPaddingRangeLimit")
-    least, largest = sorted((first, first if last is None else last))
+    ends = [first, first if last is None else last]
+    if header.get("PixelRepresentation") == 1:  # -2000 may be written as what it is without a sign, 63536
+        n_values = 2 ** int(header.BitsAllocated)
+        ends = [end - n_values if end >= n_values / 2 else end for end in ends]
+    least, largest = sorted(ends)
     return np.logical_and(values >= least, values <= largest)
 
 
@@ -77,7 +81,9 @@ def _show(
     rescaled = _rescale(values, elements) if modality is None else modality(values)
     voi = _lut("VOILUTSequence", header, elements)
     if voi is not None:
-        return voi(rescaled) / voi.white, None
+        # Its first value has the sign of what it maps, however it is written.
+        is_below = voi.first >= 2**15 and rescaled.min() < 0
+        return (replace(voi, first=voi.first - 2**16) if is_below else voi)(rescaled) / voi.white, None
     window = _window(header, elements)
     if window is not None:
         return window(rescaled), None

@@ -186,7 +186,8 @@ def _upright(picture: ImageFile, content: bytes) -> np.ndarray:
         ImageOps.exif_transpose(picture, in_place=True)
         return _pixels(picture)
     gray = Image.fromarray(_deep_colour_gray(content))
-    gray.info = {"exif": picture.getexif().tobytes()}
+    if picture.format != "TIFF":  # which Pillow turns as it loads it
+        gray.info = {"exif": picture.getexif().tobytes()}
     return np.asarray(ImageOps.exif_transpose(gray))
 
 

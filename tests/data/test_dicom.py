@@ -160,6 +160,12 @@ def test_a_voi_lut_that_begins_below_0(deep):
     assert np.abs(found - deep / 4095 * 255).max() <= 0.5 + 1e-6
 
 
+def test_a_voi_lut_that_begins_below_0_by_a_rescale(deep):
+    items = lut(range(4096), 2**16 - 1024, 12)  # -1024, as it is read where the header states no kind of number
+    found = shown(deep, bits=12, VOILUTSequence=items, RescaleSlope=1, RescaleIntercept=-1024)
+    assert np.abs(found - deep / 4095 * 255).max() <= 0.5 + 1e-6
+
+
 def test_a_modality_lut_goes_before_the_window(deep):
     entries = np.arange(4096)[::-1]
     found = shown(deep, bits=12, ModalityLUTSequence=lut(entries, 0, 16), WindowCenter=900, WindowWidth=1000)
@@ -208,6 +214,19 @@ def test_padding_of_signed_values_is_in_stored_values(film):
     padded = film.astype(np.int16)
     padded[3] = -2000
     found = shown(padded, PixelPaddingValue=-2000, RescaleSlope=1, RescaleIntercept=-1024)
+    assert not found[3].any()
+    assert np.array_equal(np.delete(found, 3, 0), np.delete(film, 3, 0))
+
+
+@pytest.mark.parametrize("limit", [None, 2**16 - 1990])
+def test_padding_of_signed_values_may_be_written_without_a_sign(film, limit):
+    padded = film.astype(np.int16)
+    padded[3] = -2000
+    header = dataset(padded)
+    header.add_new("PixelPaddingValue", "US", 2**16 - 2000)
+    if limit is not None:
+        header.add_new("PixelPaddingRangeLimit", "US", limit)
+    found = decode_dicom(content_of(header)).gray
     assert not found[3].any()
     assert np.array_equal(np.delete(found, 3, 0), np.delete(film, 3, 0))
 

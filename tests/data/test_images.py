@@ -62,6 +62,20 @@ def test_one_bit(tmp_path, film):
     assert np.array_equal(read_gray(tmp_path / "bit.png"), (film > 127) * np.uint8(255))
 
 
+def deep_tiff(pixels, orientation):
+    """Write uint16 (H, W, 3) as an uncompressed TIFF, which Pillow does not."""
+    height, width, _ = pixels.shape
+    tags = {256: width, 257: height, 258: 0, 259: 1, 262: 2, 273: 0, 274: orientation, 277: 3, 278: height}
+    tags[279] = pixels.nbytes
+    depths = 8 + 2 + 12 * len(tags) + 4
+    tags |= {258: depths, 273: depths + 6}
+    entries = b"".join(
+        struct.pack("<HHII", tag, 3 if tag == 258 else 4, 1 + 2 * (tag == 258), tags[tag]) for tag in tags
+    )
+    head = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + struct.pack("<I", 0)
+    return head + struct.pack("<3H", 16, 16, 16) + pixels.astype("<u2").tobytes()
+
+
 UPRIGHT = {
     1: lambda film: film,
     2: lambda film: film[:, ::-1],
@@ -72,6 +86,14 @@ UPRIGHT = {
     7: lambda film: film[::-1, ::-1].T,
     8: lambda film: np.rot90(film),
 }
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+def test_rotation_of_deep_colour_in_a_tiff_is_undone_once(tmp_path, film, orientation):
+    (tmp_path / "turned.tif").write_bytes(
+        deep_tiff(np.repeat(film[..., None].astype(np.uint16) * 257, 3, 2), orientation)
+    )
+    assert np.array_equal(read_gray(tmp_path / "turned.tif"), UPRIGHT[orientation](film))
 
 
 @pytest.mark.parametrize("orientation", UPRIGHT)
