@@ -20,7 +20,7 @@ from pydicom.tag import Tag
 from fewshot_cxr.data.codestream import ANY_CODES, NO_CODES, check_parts, lengthened, may_lack_data
 from fewshot_cxr.data.dicom_checks import check_film, check_pixel_data, is_pillow_alone
 from fewshot_cxr.data.dicom_gray import to_gray
-from fewshot_cxr.data.dicom_kind import LATERAL_VIEWS, doubts_of, view_of, why_no_chest_film
+from fewshot_cxr.data.dicom_kind import doubts_of, is_lateral, view_of, why_no_chest_film
 from fewshot_cxr.data.film import LATERAL, DecodedFilm, DecodingFacts
 from fewshot_cxr.data.plain_file import TOO_MANY_PARTS, CountedBytes
 from fewshot_cxr.data.quiet import quiet
@@ -158,7 +158,7 @@ def _show(header: Dataset, bit_depth: int | None, notes: tuple[str, ...]) -> Dec
         gray, facts = np.array(Image.fromarray(colours).convert("L")), DecodingFacts()
     stranger = why_no_chest_film(header)
     doubts = () if stranger else doubts_of(header)
-    notes += (*facts.notes, *([LATERAL] if view_of(header) in LATERAL_VIEWS else []), *doubts)
+    notes += (*facts.notes, *([LATERAL] if is_lateral(view_of(header)) else []), *doubts)
     return DecodedFilm(gray, replace(facts, notes=notes, stranger=stranger))
 
 

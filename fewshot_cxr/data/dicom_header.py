@@ -10,6 +10,7 @@ from fewshot_cxr.data.dicom import HEAD_BYTES, is_dicom, open_header
 from fewshot_cxr.data.dicom_checks import check_film
 from fewshot_cxr.data.dicom_kind import KIND_TAGS, text_of, view_of, why_no_chest_film
 from fewshot_cxr.data.film import DecodingFacts
+from fewshot_cxr.data.no_value import is_nobody
 from fewshot_cxr.data.plain_file import open_plain
 from fewshot_cxr.data.quiet import quiet
 from fewshot_cxr.records import Record
@@ -48,8 +49,8 @@ def read_header(
         any_modality: take what is no X-ray of the chest, too, and mark it by an attribute of this name.
 
     Returns:
-        The film with what its header says, None where that says nothing; the source is the manufacturer. The view is
-        ViewPosition, or else the one of PA, AP, LL, RL, LATERAL that SeriesDescription names. An age that cannot be
+        The film with what its header says, None where that says nothing; the source is the manufacturer. For the
+        view see `view_of`. An age that cannot be
         read is kept as the attribute `age_text`.
 
     Raises:
@@ -65,6 +66,7 @@ def read_header(
             raise OSError(DecodingFacts(stranger=stranger).refusal)
         check_film(header)
         patient = text_of(header, "PatientID")
+        patient = None if patient and is_nobody(patient) else patient  # else all films would be one patient's
         sex = (text_of(header, "PatientSex") or "").upper()
         age = text_of(header, "PatientAge") or ""
         attributes = {

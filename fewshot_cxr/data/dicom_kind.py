@@ -45,8 +45,10 @@ _DOUBTS = (
     "no word of the body part in the header means the chest; look whether it is one",
 )
 KIND_TAGS = ["BodyPartExamined", "Modality", "SeriesDescription", "ViewPosition"]
-_VIEW = re.compile(r"(?<![A-Z])(PA|AP|LL|RL|LATERAL)(?![A-Z])")
-LATERAL_VIEWS = frozenset({"LL", "RL", "LLAT", "RLAT", "LAT", "LATERAL"})
+_VIEW = re.compile(r"(?<![A-Z])(PA|AP|LL|RL|LLAT|RLAT|LAT|LATERAL|FRONTAL)(?![A-Z])")
+_DOTTED = re.compile(r"\b([A-Z])\. ?([A-Z])\b")  # p.a.
+_LATERAL = re.compile(r"(?<![A-Z])(LL|RL|LLAT|RLAT|LAT|LATERAL)(?![A-Z])")
+_LYING = re.compile("DECUB")  # on the side, and seen from the front or the back
 
 
 def why_no_chest_film(header: Dataset) -> str:
@@ -71,11 +73,21 @@ def _words(header: Dataset, name: str) -> list[str]:
 
 
 def view_of(header: Dataset) -> str | None:
-    """Return ViewPosition, or else the one view that SeriesDescription names."""
+    """Return ViewPosition, or else the one of PA, AP, LL, RL, (L, R)LAT, LATERAL that SeriesDescription names."""
     if stated := text_of(header, "ViewPosition"):
         return stated.upper()
-    named = set(_VIEW.findall((text_of(header, "SeriesDescription") or "").upper()))
-    return named.pop() if len(named) == 1 else None
+    described = _DOTTED.sub(r"\1\2", (text_of(header, "SeriesDescription") or "").upper())
+    named = set(_VIEW.findall(described))  # a series may be called after the views of all its films
+    return named.pop() if len(named) == 1 and "FRONTAL" not in named else None
+
+
+def is_lateral(view: str | None) -> bool:
+    """Return whether a view is seen from the side, as LL, LLAT and "LEFT LATERAL" are.
+
+    Source: DICOM PS3.3, C.8.11.5.1.1 (LL, RL; LLD and RLD are of patients who lie on the side); machines write others.
+    """
+    words = (view or "").upper()
+    return bool(_LATERAL.search(words)) and not _LYING.search(words)
 
 
 def text_of(header: Dataset, name: str) -> str | None:

@@ -492,7 +492,11 @@ def test_what_may_be_no_chest_film_is_noted(write, elements, told):
     assert [note.partition(";")[0] for note in notes] == told
 
 
-@pytest.mark.parametrize(("view", "is_lateral"), [("LL", True), ("lateral", True), ("PA", False), ("LLD", False)])
+VIEWS = dict.fromkeys(("LL", "lateral", "LLAT", "LEFT LATERAL", "Lateral left"), True)
+VIEWS |= dict.fromkeys(("PA", "LLD", "LEFT LATERAL DECUBITUS", "AP LORDOTIC"), False)
+
+
+@pytest.mark.parametrize(("view", "is_lateral"), VIEWS.items())
 def test_a_lateral_view_is_noted(write, view, is_lateral):
     facts = decode_dicom(write(ViewPosition=view).read_bytes()).facts
     assert facts.notes == ((LATERAL,) if is_lateral else ())
@@ -742,6 +746,12 @@ def test_an_age_that_cannot_be_read_is_kept_unless_it_may_be_a_name(write):
     [
         ("pa", "CHEST LATERAL", "PA"),
         (None, "view: PA", "PA"),
+        (None, "Thorax p.a.", "PA"),
+        (None, "CHEST LAT", "LAT"),
+        (None, "W Chest Lat.", "LAT"),
+        (None, "CHEST PA & LAT", None),
+        (None, "Thorax p.a. und lat.", None),
+        (None, "CHEST FRONTAL AND LATERAL", None),
         (None, "Chest lateral", "LATERAL"),
         (None, "W Chest PA/AP", None),
         (None, "PARAVERTEBRAL MAP", None),
@@ -769,3 +779,9 @@ def test_a_header_needs_no_pixels_and_says_why_it_is_none(write, tmp_path):
         assert NUMBER not in str(caught.value)
     with pytest.raises(FileNotFoundError, match=r"^the file cannot be opened: No such file"):
         read_header(tmp_path / "gone.dcm", FILM, salt=SALT)
+
+
+@pytest.mark.parametrize("patient", ["Anonymous", "UNKNOWN", "n/a", "-"])
+def test_nobody_is_no_patient(write, patient):
+    for keep_ids in (False, True):
+        assert read_header(write(PatientID=patient), FILM, salt=SALT, keep_ids=keep_ids).patient_id is None

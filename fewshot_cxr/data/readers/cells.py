@@ -9,19 +9,11 @@ from itertools import chain
 from operator import attrgetter
 
 from fewshot_cxr._checks import first_of
+from fewshot_cxr.data.no_value import is_nobody, says_nothing
 from fewshot_cxr.data.split_names import SPLITS, plain, split_named
 from fewshot_cxr.records import Record
 from fewshot_cxr.unknown_patients import count_unknown, unknown_text
 
-NO_VALUE = frozenset(
-    (
-        *("", "nan", "none", "na", "n/a", "n.a.", "n.a", "<na>", "#n/a", "#na", "null", "nil", "nat", "<null>"),
-        *("<none>", "-", "--", "---", "?", "??", ".", "_", "\N{EN DASH}", "\N{EM DASH}"),
-    )
-)
-_NOBODY = frozenset(("unknown", "missing", "undefined", "notavailable", "notstated", "unidentified", "withheld")) | {
-    stem + end for stem in ("anonym", "anonymous", "anonymized", "anonymised", "anon") for end in ("", "patient")
-}
 _COLUMNS = ("patient_id", "group_id", "source", "view", "split", "sex")
 _SAME_MEANING = (
     ("covid", "covid19", "covid2019", "sarscov2", "2019ncov", "ncov", "positive"),
@@ -31,11 +23,6 @@ _MEANING_OF = {name: names[0] for names in _SAME_MEANING for name in names}
 _BETWEEN_NAMES = re.compile(r"[;,/&+]")
 ALIKE = "findings that may be one"
 _MOST_NAMED = 5
-
-
-def says_nothing(cell: str) -> bool:
-    """Return whether a cell stands for "no value": empty, nan, None, N/A, a dash, a question mark and their like."""
-    return cell.strip().casefold() in NO_VALUE
 
 
 def is_normal(finding: str) -> bool:
@@ -86,7 +73,8 @@ def split_joined_names(films: Sequence[Record]) -> tuple[tuple[Record, ...], tup
     names = set(_names_of(films))
     parts = {name: tuple(filter(None, map(str.strip, _BETWEEN_NAMES.split(name)))) for name in names}
     parts = {name: found for name, found in parts.items() if len(found) > 1}
-    sure = {name: found for name, found in parts.items() if all(part in names - parts.keys() for part in found)}
+    alone = names - parts.keys()
+    sure = {name: found for name, found in parts.items() if alone.issuperset(found)}
     doubtful = [n for n in sorted(parts.keys() - sure.keys()) if ";" in n or any(part in names for part in parts[n])]
     notes = []
     if sure:
@@ -124,7 +112,7 @@ def _names_of(films: Iterable[Record]) -> Counter[str]:
 
 
 def _meaning(column: str, text: str) -> str | None:
-    if says_nothing(text) or (column in ("patient_id", "group_id") and plain(text) in _NOBODY):
+    if says_nothing(text) or (column in ("patient_id", "group_id") and is_nobody(text)):
         return None
     return (split_named(text) or text) if column == "split" else text
 

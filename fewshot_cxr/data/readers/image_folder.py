@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from fewshot_cxr._checks import first_of
 from fewshot_cxr.data.dicom_header import AGE_TEXT, read_header
-from fewshot_cxr.data.dicom_kind import LATERAL_VIEWS
+from fewshot_cxr.data.dicom_kind import is_lateral
 from fewshot_cxr.data.film import LATERAL
 from fewshot_cxr.data.images import DICOM_SUFFIXES, is_image_name
 from fewshot_cxr.data.plain_file import check_plain
@@ -236,7 +236,7 @@ def _how_ids_hold(has_salt: bool, are_clear: bool) -> str:
 
 
 def _header_notes(films: list[Record]) -> list[str]:
-    n_lateral = sum(film.view in LATERAL_VIEWS for film in films)
+    n_lateral = sum(is_lateral(film.view) for film in films)
     told = [(n_lateral, LATERAL), (sum("age_text" in film.attributes for film in films), AGE_TEXT)]
     return [f"{count} {'film' if count == 1 else 'films'}: {note}" for count, note in told if count]
 

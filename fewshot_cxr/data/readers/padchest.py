@@ -7,7 +7,8 @@ arXiv:1901.07441.
 from functools import partial
 from pathlib import Path
 
-from fewshot_cxr.data.readers.cells import names_in, says_nothing
+from fewshot_cxr.data.no_value import says_nothing
+from fewshot_cxr.data.readers.cells import names_in
 from fewshot_cxr.data.readers.chestxray14 import NO_FINDING
 from fewshot_cxr.data.readers.chexpert_labels import sex_of
 from fewshot_cxr.data.readers.csv_table import number_of

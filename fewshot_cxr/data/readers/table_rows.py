@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Protocol
 
 from fewshot_cxr.data.images import is_image_name
-from fewshot_cxr.data.readers.cells import PatientOf, names_in, says_nothing
+from fewshot_cxr.data.no_value import says_nothing
+from fewshot_cxr.data.readers.cells import PatientOf, names_in
 from fewshot_cxr.data.readers.csv_table import number_of
 from fewshot_cxr.records import Record
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from fewshot_cxr._checks import MOST_JUDGED, check_few_findings, nearest
 from fewshot_cxr.data import patient_ids
-from fewshot_cxr.data.readers.cells import says_nothing
+from fewshot_cxr.data.no_value import says_nothing
 from fewshot_cxr.data.readers.columns import COLUMNS
 from fewshot_cxr.data.readers.csv_table import parse_rows, read_text
 from fewshot_cxr.data.split_names import plain
