@@ -51,7 +51,8 @@ def command(
     Rows that are missing, unreadable or named twice are counted, named and left out.
 
     \b
-    Names: covidx, coronahack, covid19_radiography, chestxray14, covid_chestxray, image_folder, manifest
+    Names: brax, chestxray14, chexpert, coronahack, covid19_radiography, covid_chestxray, covidx, image_folder,
+             manifest, mimic_cxr_jpg, montgomery, padchest, rsna_pneumonia, shenzhen, siim_acr, vindr_cxr
     Example: fscxr data read covidx:/data/COVIDx --version 9A --out films.csv
              fscxr data read coronahack:/data/corona image_folder:/data/ours --map bacteria=pneumonia --out films.csv
     """

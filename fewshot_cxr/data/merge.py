@@ -132,7 +132,22 @@ def namespace_notes(parts: Mapping[str, Records], whose: Mapping[str, str]) -> l
         if ids:
             names = ", ".join(name for name in parts if any(name in sets_of[one] for one in ids))
             notes.append(f"patient ids in several of {names}: {len(ids):,}, such as {ids[0]}; each is taken for {text}")
-    return notes
+    return notes + _alike_but_for_zeros(sets_of)
+
+
+def _alike_but_for_zeros(sets_of: Mapping[str, Sequence[str]]) -> list[str]:
+    """Say where ids of two sets would be one without leading zeros, which a program may have taken away."""
+    written: dict[str, list[str]] = {}
+    for one in sorted(sets_of):
+        if one.isdecimal():
+            written.setdefault(one.lstrip("0"), []).append(one)
+    alike = [ids for ids in written.values() if len({name for one in ids for name in sets_of[one]}) > 1 < len(ids)]
+    if not alike:
+        return []
+    return [
+        f"patient ids that differ in leading zeros alone: {len(alike):,}, such as {' and '.join(alike[0])}; if they "
+        "are one patient's, write them alike: until then a patient may be in two splits"
+    ]
 
 
 def _without_split(path: Path) -> tuple[str, ...]:

@@ -260,9 +260,10 @@ def test_too_few_findings_say_what_was_left_out(tmp_path, capsys):
     assert "training needs two findings of two films or more each, there is a; choose" in capsys.readouterr().err
 
 
-def test_every_option_of_a_reader_has_its_flag(capsys):
+def test_every_reader_is_named_and_every_option_of_it_has_its_flag(capsys):
     assert run("data", "read", "--help") == 0
     shown = capsys.readouterr().out
+    assert set(READERS) <= set(shown.partition("Names:")[2].partition("Example:")[0].replace(",", " ").split())
     for reader in READERS.values():
         options = [name for name, option in signature(reader).parameters.items() if option.kind is option.KEYWORD_ONLY]
         for name in set(options) - {"allow_leak"}:  # that one is for the commands to decide

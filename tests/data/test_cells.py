@@ -3,6 +3,7 @@
 import pytest
 
 from fewshot_cxr.data import merge_records, read_dataset, rename_findings
+from fewshot_cxr.data.merge import namespace_notes
 from fewshot_cxr.data.no_value import says_nothing
 from fewshot_cxr.data.readers.cells import alike_findings, is_normal, names_in, split_joined_names
 from fewshot_cxr.records import Record, Records
@@ -128,3 +129,27 @@ def test_free_text_as_finding_is_looked_through_once():
     films = [Record(f"{n}.png", (f"No focal consolidation {n}, effusion, or pneumothorax.",)) for n in range(20_000)]
     split, _ = split_joined_names(films)  # in a quarter of a second; each text beside each other would take a minute
     assert split == tuple(films)
+
+
+@pytest.mark.parametrize("cells", [["a,7.0", "b,7.0", "a,8.0", "b,"], ["a,7.0", "b,7", "a,8", "b,nan"]])
+def test_a_whole_number_with_a_point_is_the_number(folder, cells):
+    records = read(folder, "label,patient_id", cells)
+    assert [film.patient_id for film in records] == ["7", "7", "8", None]
+    assert "the patient_id is a number with a point: 7.0 is taken for 7, and so on" in records.notes
+
+
+def test_versions_are_no_whole_numbers(folder):
+    records = read(folder, "label,patient_id", ["a,7.0", "b,7.5", "a,x"])
+    assert [film.patient_id for film in records] == ["7.0", "7.5", "x"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_told"), [("007", "7", True), ("007", "07x", False), ("007", "007", False)]
+)
+def test_ids_that_differ_in_zeros_alone_are_told(first, second, is_told):
+    parts = {
+        name: Records((Record("1.png", ("a",), patient_id=one),), name)
+        for name, one in zip("st", (first, second), strict=True)
+    }
+    notes = namespace_notes(parts, {"s": "s", "t": "s"})
+    assert any("differ in leading zeros alone: 1, such as 007 and 7" in note for note in notes) == is_told

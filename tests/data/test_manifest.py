@@ -56,6 +56,22 @@ def test_encodings(folder, encoding, is_noted):
     assert any("Latin-1" in note for note in records.notes) == is_noted
 
 
+def test_a_table_of_windows_keeps_its_letters(folder):
+    records = read(folder, "path,label\na.png,\u0152d\u00e8me\n", encoding="cp1252")
+    assert records.findings == ("\u0152d\u00e8me",)
+    assert any("read as Windows-1252" in note for note in records.notes)
+
+
+def test_bytes_that_windows_does_not_know_are_latin_1(folder):
+    (folder / "films.csv").write_bytes(b"path,label,more\na.png,x,\x81\n")
+    assert "films.csv is not UTF-8: read as Latin-1" in read_dataset("manifest", folder / "films.csv").notes
+
+
+def test_commas_of_a_quoted_column_name_are_no_delimiter(folder):
+    records = read(folder, 'path;label;"note (ward, bed, day, shift)"\na.png;x;"1, 2"\n')
+    assert records[0].findings == ("x",)
+
+
 def test_bad_rows_are_named_and_left_out(folder):
     (folder / "zero.png").touch()
     records = read(folder, "path,label\na.png,x\n,x\nb.png,\na.png,x\n./a.png,x\ngone.png,x\nzero.png,x\nb.png,x\n")

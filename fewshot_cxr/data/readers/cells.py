@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import chain
@@ -15,6 +15,8 @@ from fewshot_cxr.records import Record
 from fewshot_cxr.unknown_patients import count_unknown, unknown_text
 
 _COLUMNS = ("patient_id", "group_id", "source", "view", "split", "sex")
+_OF_PATIENTS = ("patient_id", "group_id")
+_WHOLE = re.compile(r"\d+\.0+")
 _SAME_MEANING = (
     ("covid", "covid19", "covid2019", "sarscov2", "2019ncov", "ncov", "positive"),
     ("normal", "nofinding", "nofindings", "negative", "healthy"),
@@ -53,6 +55,8 @@ def clean_cells(films: Iterable[Record]) -> tuple[tuple[Record, ...], tuple[str,
     for column in _COLUMNS:
         counts = Counter(map(attrgetter(column), films))
         new = {text: _meaning(column, text) for text in counts if text is not None}
+        if column in _OF_PATIENTS:
+            new |= _without_point({value for value in new.values() if value is not None})
         new = {text: value for text, value in new.items() if value != text}
         if not new:
             continue
@@ -112,7 +116,7 @@ def _names_of(films: Iterable[Record]) -> Counter[str]:
 
 
 def _meaning(column: str, text: str) -> str | None:
-    if says_nothing(text) or (column in ("patient_id", "group_id") and is_nobody(text)):
+    if says_nothing(text) or (column in _OF_PATIENTS and is_nobody(text)):
         return None
     return (split_named(text) or text) if column == "split" else text
 
@@ -121,8 +125,19 @@ def _told(column: str, counts: Counter[str | None], new: dict[str, str | None]) 
     empty = [text for text, value in new.items() if value is None and text.strip()]
     n_empty = sum(counts[text] for text in empty)
     told = [f"{n_empty} films have no {column}: {_quoted(empty)} stands for none"] if empty else []
-    named = [text for text, value in new.items() if value is not None and text.strip().lower() != value]
-    return told + [f"the split {text!r} is taken for {new[text]} ({counts[text]} films)" for text in sorted(named)]
+    named = sorted(text for text, value in new.items() if value is not None and text.strip().lower() != value)
+    if named and column in _OF_PATIENTS:
+        return [*told, f"the {column} is a number with a point: {named[0]} is taken for {new[named[0]]}, and so on"]
+    return told + [f"the split {text!r} is taken for {new[text]} ({counts[text]} films)" for text in named]
+
+
+def _without_point(ids: Collection[str]) -> dict[str, str]:
+    """Return what whole numbers are called that a program wrote as 7.0, since other cells of theirs were empty.
+
+    All ids are such numbers, or the number without its point is an id, too.
+    """
+    whole = {one: one.partition(".")[0] for one in ids if _WHOLE.fullmatch(one)}
+    return {one: number for one, number in whole.items() if len(whole) == len(ids) or number in ids}
 
 
 def _strange_splits(films: Iterable[Record]) -> list[str]:

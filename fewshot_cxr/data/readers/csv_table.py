@@ -11,6 +11,8 @@ from pathlib import Path
 from fewshot_cxr._csv import plain_cell
 from fewshot_cxr._visible import visible
 
+_QUOTED = re.compile(r'"[^"]*"')
+
 
 def read_text(path: Path) -> tuple[str, tuple[str, ...]]:
     """Return the text of a table, and a note where it is not UTF-8.
@@ -27,10 +29,19 @@ def read_text(path: Path) -> tuple[str, tuple[str, ...]]:
     try:
         text = raw.decode("utf-16" if is_utf16 else "utf-8-sig")
     except UnicodeDecodeError:
-        text, notes = raw.decode("latin-1"), (f"{path.name} is not UTF-8: read as Latin-1",)
+        text, kind = _of_windows(raw)
+        notes = (f"{path.name} is not UTF-8: read as {kind}",)
     if "\0" in text:
         raise ValueError(f"{path} is no text file; save the table as CSV")
     return text, notes
+
+
+def _of_windows(raw: bytes) -> tuple[str, str]:
+    """Decode as Excel writes in Western Europe, and as Latin-1 where that cannot be: the two differ in 27 letters."""
+    try:
+        return raw.decode("cp1252"), "Windows-1252 (Latin-1 and more)"
+    except UnicodeDecodeError:
+        return raw.decode("latin-1"), "Latin-1"
 
 
 def split_lead(text: str) -> tuple[list[str], str]:
@@ -57,7 +68,8 @@ def parse_rows(path: Path, text: str, delimiters: str = ",") -> list[list[str]]:
         ValueError: a quote is never closed (which would otherwise swallow all rows below it), or there is no first row.
     """
     declared, text = declared_delimiter(text)
-    delimiter = declared or max(delimiters, key=next(io.StringIO(text, newline=""), "").count)
+    header = _QUOTED.sub("", next(io.StringIO(text, newline=""), ""))
+    delimiter = declared or max(delimiters, key=header.count)
     try:
         rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
     except csv.Error as error:
