@@ -1,6 +1,7 @@
 """Names are data: what a terminal would obey, or would not show, is shown as an escape."""
 
 import re
+import unicodedata
 
 # Controls of ASCII and of Latin-1 (a terminal takes \x9b as it takes ESC [), ends of lines, marks that turn the
 # direction of what follows, what has no width, and halves of surrogate pairs (bytes of a file name that are no UTF-8).
@@ -17,3 +18,8 @@ def visible(text: str) -> str:
 def escaped(character: str) -> str:
     """Return a character as an escape: of ASCII as Python writes it, of the others as JSON does too."""
     return repr(character)[1:-1] if character < "\x7f" else f"\\u{ord(character):04x}"
+
+
+def one_form(text: str) -> str:
+    """Return a text in one of the Unicode forms that look alike (NFC): macOS takes the mark of an é for a letter."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)

@@ -166,7 +166,9 @@ def remove(
     Example: fscxr bank remove clinic.bank --patient p0069
     """
     with only_writer(out or bank_path, is_folder=False):
-        smaller = SupportBank.load(bank_path).remove(finding=finding, film=film, patient=patient)
+        smaller = SupportBank.load(bank_path).remove(
+            finding=finding and named_finding(finding), film=film, patient=patient
+        )
         write_bank(smaller, out or bank_path, json_file)
         if (out or bank_path).resolve() == bank_path.resolve():
             # What a server keeps to take changes back holds what is to be gone.

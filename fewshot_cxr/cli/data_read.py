@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from fewshot_cxr import data
+from fewshot_cxr._visible import one_form
 from fewshot_cxr.cli.console import progress_bars, say, say_notes, say_problems, show_table, write_result
 from fewshot_cxr.cli.flags import decoding_flag, json_flag, seed_flag
 from fewshot_cxr.cli.outputs import check_manifest, keeps_paths, manifest_file
@@ -100,7 +101,7 @@ def _leak(records: Records) -> str:
 def _renamings(texts: tuple[str, ...]) -> dict[str, str]:
     names = {}
     for text in texts:
-        old, equals, new = (part.strip() for part in text.partition("="))
+        old, equals, new = (part.strip() for part in one_form(text).partition("="))
         if not (equals and old and new):
             raise click.UsageError(f"--map {text}: OLD=NEW was expected, such as bacteria=pneumonia")
         names[old] = new

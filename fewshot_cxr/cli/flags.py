@@ -11,6 +11,7 @@ from click.core import ParameterSource
 
 from fewshot_cxr._checks import lookup
 from fewshot_cxr._kinds import ENCODER_FILE
+from fewshot_cxr._visible import one_form
 from fewshot_cxr.cli.outputs import json_file, keep_paths_flag, overwrite_flag
 from fewshot_cxr.image_spec import CROPS, RESIZES
 from fewshot_cxr.workflows.compute import Compute
@@ -80,7 +81,7 @@ def comma_names(context: click.Context, parameter: click.Parameter, value: str |
     """Take the names out of "A,B,C"; none at all is wrong use of the flag."""
     if value is None:
         return None
-    found = tuple(name.strip() for name in value.split(",") if name.strip())
+    found = tuple(one_form(name.strip()) for name in value.split(",") if name.strip())
     if not found:
         flag = parameter.opts[0]
         raise click.UsageError(f"{flag} {value!r} names nothing; write {flag} A,B,C")

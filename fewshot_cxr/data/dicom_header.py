@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from fewshot_cxr.data.ages import years_of
 from fewshot_cxr.data.dicom import HEAD_BYTES, is_dicom, open_header
 from fewshot_cxr.data.dicom_checks import check_film
 from fewshot_cxr.data.dicom_kind import KIND_TAGS, text_of, view_of, why_no_chest_film
@@ -28,9 +29,6 @@ _READ = [
     "Columns",
     "SamplesPerPixel",
 ]
-_AGE = re.compile(r"0*(\d{1,4})(?:[.,](\d+))? *(Y|YR|YRS|YEAR|YEARS|A|J|M|MO|MONTHS?|W|WEEKS?|D|DAYS?|)")
-_YEARS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
-_OLDEST = 120
 AGE_TEXT = "the age in the header cannot be read; it is kept, unless it may be a name, as the attribute age_text"
 _HARMLESS = re.compile(r"[0-9][0-9A-Za-z.,<>+ ]{0,7}")  # and no name
 
@@ -69,9 +67,10 @@ def read_header(
         patient = None if patient and is_nobody(patient) else patient  # else all films would be one patient's
         sex = (text_of(header, "PatientSex") or "").upper()
         age = text_of(header, "PatientAge") or ""
+        years = years_of(age)
         attributes = {
             "laterality": text_of(header, "ImageLaterality") or text_of(header, "Laterality") or "",
-            "age_text": "" if _age(age) is not None else age if _HARMLESS.fullmatch(age) else age and "unreadable",
+            "age_text": "" if years is not None else age if _HARMLESS.fullmatch(age) else age and "unreadable",
             "any_modality": stranger,
         }
         return replace(
@@ -80,23 +79,10 @@ def read_header(
             patient_id=patient if keep_ids or patient is None else _hidden(patient, salt),
             source=text_of(header, "Manufacturer"),
             sex=sex if sex in ("M", "F", "O") else None,
-            age_years=_age(age),
+            age_years=years,
             attributes={name: text for name, text in attributes.items() if text},
         )
 
 
 def _hidden(patient: str, salt: bytes) -> str:
     return hmac.new(salt, patient.encode(), hashlib.sha256).hexdigest()[:16]
-
-
-def _age(text: str) -> float | None:
-    """Return years; a number alone is years.
-
-    Source: DICOM PS3.5, 6.2, the value representation AS: three digits and D, W, M or Y. Machines write others.
-    """
-    found = _AGE.fullmatch(text.upper())
-    if not found:
-        return None
-    unit = {"A": "Y", "J": "Y"}.get(found[3][:1], found[3][:1]) or "Y"
-    years = float(f"{found[1]}.{found[2] or 0}") * _YEARS[unit]
-    return round(years, 3) if years <= _OLDEST else None

@@ -44,7 +44,15 @@ _DOUBTS = (
     "the modality in the header is none that is known; look whether it is an X-ray",
     "no word of the body part in the header means the chest; look whether it is one",
 )
-KIND_TAGS = ["BodyPartExamined", "Modality", "SeriesDescription", "ViewPosition"]
+# Source: DICOM PS3.16, CID 4010, in SNOMED CT and, as older machines write them, in SNOMED RT.
+_VIEW_OF_CODE = {
+    **dict.fromkeys(("272479007", "R-40888"), "PA"),
+    **dict.fromkeys(("399348003", "R-10206"), "AP"),
+    **dict.fromkeys(("399173006", "R-10236"), "LL"),
+    **dict.fromkeys(("399198007", "R-10232"), "RL"),
+    **dict.fromkeys(("399067008", "R-102CD"), "LATERAL"),
+}
+KIND_TAGS = ["BodyPartExamined", "Modality", "SeriesDescription", "ViewCodeSequence", "ViewPosition"]
 _VIEW = re.compile(r"(?<![A-Z])(PA|AP|LL|RL|LLAT|RLAT|LAT|LATERAL|FRONTAL)(?![A-Z])")
 _DOTTED = re.compile(r"\b([A-Z])\. ?([A-Z])\b")  # p.a.
 _LATERAL = re.compile(r"(?<![A-Z])(LL|RL|LLAT|RLAT|LAT|LATERAL)(?![A-Z])")
@@ -73,12 +81,21 @@ def _words(header: Dataset, name: str) -> list[str]:
 
 
 def view_of(header: Dataset) -> str | None:
-    """Return ViewPosition, or else the one of PA, AP, LL, RL, (L, R)LAT, LATERAL that SeriesDescription names."""
+    """Return ViewPosition, else the view by its code, else the one that SeriesDescription names; in large letters."""
     if stated := text_of(header, "ViewPosition"):
         return stated.upper()
+    if coded := _VIEW_OF_CODE.get(_view_code(header)):
+        return coded
     described = _DOTTED.sub(r"\1\2", (text_of(header, "SeriesDescription") or "").upper())
     named = set(_VIEW.findall(described))  # a series may be called after the views of all its films
     return named.pop() if len(named) == 1 and "FRONTAL" not in named else None
+
+
+def _view_code(header: Dataset) -> str:
+    try:
+        return str(header["ViewCodeSequence"].value[0].CodeValue)
+    except Exception:  # absent, empty or damaged, which pydicom parses only now
+        return ""
 
 
 def is_lateral(view: str | None) -> bool:

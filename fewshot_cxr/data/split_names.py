@@ -2,6 +2,8 @@
 
 import re
 
+from fewshot_cxr._visible import one_form
+
 SPLITS = {
     "train": ("train", "training", "trn"),
     "val": ("val", "valid", "validate", "validation", "dev", "development", "tune", "tuning"),
@@ -12,7 +14,7 @@ _SPLIT_OF = {name: split for split, names in SPLITS.items() for name in names}
 
 def plain(name: str) -> str:
     """Return a name without case, blanks, dashes, dots and underscores: "Patient ID" is "patientid"."""
-    return "".join(mark for mark in name.casefold() if mark.isalnum())
+    return "".join(mark for mark in one_form(name).casefold() if mark.isalnum())
 
 
 def split_named(text: str) -> str | None:

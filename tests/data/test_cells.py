@@ -46,6 +46,57 @@ def test_a_finding_that_says_nothing_leaves_the_row_out(folder, cell):
     assert [(problem.row, problem.reason) for problem in records.problems] == [(3, "the row names no finding")]
 
 
+@pytest.mark.parametrize(
+    ("cell", "names"),
+    [
+        ("('a',)", ("a",)),
+        ("('a', 'b')", ("a", "b")),
+        ("['a' 'b']", ("a", "b")),  # numpy
+        ("['a'\n 'b']", ("a", "b")),
+        ("array(['a', 'b'], dtype=object)", ("a", "b")),
+        ("[np.str_('a'), np.str_('b')]", ("a", "b")),
+        ("{'a'}", ("a",)),
+        ("frozenset({'a'})", ("a",)),
+        ('["a, left", "\\u00e9"]', ("a, left", "\N{LATIN SMALL LETTER E WITH ACUTE}")),  # JSON
+        ("['it\\'s']", ("it's",)),
+        ("['a\\d']", ("ad",)),
+        ("[]", ()),
+        ("()", ()),
+        ("[a, b]", ("a", "b")),
+        ("(a)", ("(a)",)),
+        ("set", ("set",)),
+        ("TB (old)", ("TB (old)",)),
+        ("it's", ("it's",)),
+        ("'a' or 'b'", ("'a' or 'b'",)),
+        ("[", ("[",)),
+    ],
+)
+def test_lists_as_programs_write_them(cell, names):
+    assert names_in(cell) == names
+
+
+E_ACUTE, E_AND_ACUTE = "\u00e9", "e\u0301"
+
+
+def test_two_unicode_forms_of_a_name_are_one(folder):
+    (folder / f"caf{E_AND_ACUTE}.png").write_bytes(b"film")
+    rows = [f"0.png,l{E_ACUTE}sion,Ren{E_ACUTE}", f"1.png,l{E_AND_ACUTE}sion,Ren{E_AND_ACUTE}"]
+    rows.append(f"caf{E_ACUTE}.png,l{E_ACUTE}sion,7")
+    (folder / "films.csv").write_text("\n".join(["path,label,patient_id", *rows]), encoding="utf-8")
+    records = read_dataset("manifest", folder / "films.csv")
+    assert records.count_findings() == {f"l{E_ACUTE}sion": 3}
+    assert [film.patient_id for film in records] == [f"Ren{E_ACUTE}", f"Ren{E_ACUTE}", "7"]
+    assert records[2].path == f"caf{E_AND_ACUTE}.png"  # as it is on the disk
+
+
+def test_normal_beside_a_finding_is_told(folder):
+    records = read(folder, "label", ["No Finding|pneumonia", "normal", "pneumonia", "normal|effusion"])
+    told = "2 films are called normal and have a finding (0.png: No Finding and pneumonia): correct their rows"
+    assert told in records.notes
+    records = read(folder, "label", ["No Finding|Support Devices", "negative|pneumonia", "normal|negative"])
+    assert not any("are called normal" in note for note in records.notes)
+
+
 def test_every_column_may_say_nothing(folder):
     film = read(folder, "label,group_id,source,split,view,mask_path,sex", ["a,nan,None,-,NA,nan,?"])[0]
     assert film == Record("0.png", ("a",))

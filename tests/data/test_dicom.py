@@ -16,6 +16,8 @@ from made_dicom import NAME, NUMBER, content_of, dataset, encapsulated, jpeg, lo
 from PIL import Image
 from pydicom import Dataset
 from pydicom.dataelem import RawDataElement
+from pydicom.sr import codes
+from pydicom.sr._snomed_dict import mapping as SNOMED_RT
 from pydicom.tag import Tag
 from pydicom.uid import (
     JPEG2000,
@@ -31,7 +33,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from fewshot_cxr.data import read_gray
+from fewshot_cxr.data import dicom_kind, read_gray
 from fewshot_cxr.data.dicom import decode_dicom, is_dicom
 from fewshot_cxr.data.dicom_header import read_header
 from fewshot_cxr.data.film import LATERAL
@@ -760,6 +762,35 @@ def test_an_age_that_cannot_be_read_is_kept_unless_it_may_be_a_name(write):
 )
 def test_views(write, position, description, view):
     assert read_header(write(ViewPosition=position, SeriesDescription=description), FILM, salt=SALT).view == view
+
+
+@pytest.mark.parametrize(
+    ("code", "view"),
+    [
+        *[("272479007", "PA"), ("399348003", "AP"), ("399173006", "LL"), ("399198007", "RL"), ("399067008", "LATERAL")],
+        *[("R-10206", "AP"), ("R-40888", "PA"), ("R-10232", "RL"), ("399110001", None)],
+    ],
+)
+def test_views_that_a_header_codes(write, code, view):
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code, "SCT", "a view"
+    coded = write(ViewPosition=None, ViewCodeSequence=[item])
+    assert read_header(coded, FILM, salt=SALT).view == view
+    assert read_header(write(ViewPosition="AP", ViewCodeSequence=[item]), FILM, salt=SALT).view == "AP"
+    assert read_header(write(ViewPosition=None, ViewCodeSequence=[]), FILM, salt=SALT).view is None
+
+
+def test_codes_of_views_are_those_of_the_standard():
+    ours = {code: view for code, view in dicom_kind._VIEW_OF_CODE.items() if code.isdigit()}
+    standard = {codes.cid4010.PosteroAnterior: "PA", codes.cid4010.AnteroPosterior: "AP"}
+    standard |= {
+        codes.cid4010.LeftLateral: "LL",
+        codes.cid4010.RightLateral: "RL",
+        codes.cid4010.LateralProjection: "LATERAL",
+    }
+    assert ours == {code.value: view for code, view in standard.items()}
+    for code, view in ours.items():
+        assert dicom_kind._VIEW_OF_CODE[SNOMED_RT["SCT"][code]] == view
 
 
 def test_a_header_needs_no_pixels_and_says_why_it_is_none(write, tmp_path):

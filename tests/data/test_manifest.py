@@ -203,12 +203,29 @@ def test_a_label_beside_the_chosen_one_survives(folder):
     assert read_dataset("manifest", folder / "m.csv").films == records.films
 
 
-def test_ages_that_are_no_numbers_are_kept_as_they_stand(folder):
-    records = read(folder, "path,label,age_years\na.png,x,61.5\nb.png,x,058Y\nsub/c.png,x,nan\n")
+def test_ages_that_cannot_be_read_are_kept_as_they_stand_and_told(folder):
+    records = read(folder, "path,label,age_years\na.png,x,61.5\nb.png,x,adult\nsub/c.png,x,nan\n")
     assert [film.age_years for film in records] == [61.5, None, None]
-    assert [film.attributes["age_years"] for film in records] == ["", "058Y", "nan"]
+    assert [film.attributes["age_years"] for film in records] == ["", "adult", "nan"]
+    assert "1 ages cannot be read ('adult'): unknown, kept as an attribute" in records.notes
     write_manifest(records, folder / "m.csv")
     assert read_dataset("manifest", folder / "m.csv").films == records.films
+
+
+@pytest.mark.parametrize(
+    ("cell", "years"), [("058Y", 58.0), ("63,5", 63.5), ("18M", 1.5), ("45 years", 45.0), ("0", 0.0)]
+)
+def test_ages_as_headers_and_commas_write_them(folder, cell, years):
+    records = read(folder, f'path,label,age_years\na.png,x,"{cell}"\n')
+    assert (records[0].age_years, records[0].attributes) == (years, {})
+    assert not any("ages" in note for note in records.notes)
+
+
+@pytest.mark.parametrize("cell", ["411", "-3", ">89", "inf"])
+def test_ages_of_nobody_are_unknown(folder, cell):
+    records = read(folder, f"path,label,age_years\na.png,x,{cell}\n")
+    assert records[0].age_years is None
+    assert f"1 ages cannot be read ({cell!r}): unknown, kept as an attribute" in records.notes
 
 
 def test_names_with_blanks_and_backslashes(folder):

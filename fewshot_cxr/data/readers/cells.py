@@ -7,14 +7,17 @@ from dataclasses import replace
 from functools import lru_cache
 from itertools import chain
 from operator import attrgetter
+from typing import Any
 
 from fewshot_cxr._checks import first_of
+from fewshot_cxr._visible import one_form
 from fewshot_cxr.data.no_value import is_nobody, says_nothing
 from fewshot_cxr.data.split_names import SPLITS, plain, split_named
 from fewshot_cxr.records import Record
 from fewshot_cxr.unknown_patients import count_unknown, unknown_text
 
 _COLUMNS = ("patient_id", "group_id", "source", "view", "split", "sex")
+_cells_of = attrgetter(*_COLUMNS)
 _OF_PATIENTS = ("patient_id", "group_id")
 _WHOLE = re.compile(r"\d+\.0+")
 _SAME_MEANING = (
@@ -22,7 +25,12 @@ _SAME_MEANING = (
     ("normal", "nofinding", "nofindings", "negative", "healthy"),
 )
 _MEANING_OF = {name: names[0] for names in _SAME_MEANING for name in names}
+_QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
+_ITEM = rf"(?:np\.str_\()?(?:{_QUOTED.pattern})\)?"
+_LIST = re.compile(rf"(?:(?:frozenset|set|array)\()?[\[({{]\s*((?:{_ITEM}[\s,]*)*)[\])}}](?:, dtype=.+)?\)?")
+_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))")
 _BETWEEN_NAMES = re.compile(r"[;,/&+]")
+_NO_DISEASE = ("supportdevices", "negative")
 ALIKE = "findings that may be one"
 _MOST_NAMED = 5
 
@@ -34,24 +42,30 @@ def is_normal(finding: str) -> bool:
 
 @lru_cache(maxsize=4096)  # a table of 100,000 rows has some hundred different cells
 def names_in(cell: str) -> tuple[str, ...]:
-    """Return the findings of a cell: `a|b`, or a list as Python writes it, `['a', 'b']`; each once."""
+    """Return the findings of a cell, each once: `a|b`, or a list, tuple or set as Python, numpy or JSON writes it."""
     cell = cell.strip()
-    between = "|"
-    if cell[:1] == "[" and cell[-1:] == "]":
-        cell, between = cell[1:-1], ","
-    names = (name.strip().strip("'\"").strip() if between == "," else name.strip() for name in cell.split(between))
-    return tuple(dict.fromkeys(name for name in names if name))
+    if listed := _LIST.fullmatch(cell):
+        names = [_unquoted(name) for name in _QUOTED.findall(listed[1])]
+    elif cell[:1] == "[" and cell[-1:] == "]":
+        names = [name.strip().strip("'\"") for name in cell[1:-1].split(",")]
+    else:
+        names = cell.split("|")
+    return tuple(dict.fromkeys(filter(None, map(str.strip, names))))
+
+
+def _unquoted(text: str) -> str:
+    return _ESCAPE.sub(lambda found: chr(int(found[1], 16)) if found[1] else found[2], text[1:-1])
 
 
 def clean_cells(films: Iterable[Record]) -> tuple[tuple[Record, ...], tuple[str, ...]]:
-    """Take what stands for "no value" as no value, and the names of splits by their meaning.
+    """Take what stands for "no value" as no value, the names of splits by their meaning, and names in one Unicode form.
 
     A film whose findings all say nothing keeps none.
 
     Returns:
         The films, and notes that count what was changed and name the splits that are none of train, val and test.
     """
-    films, notes = tuple(films), []
+    films, notes = _in_one_form(films), []
     for column in _COLUMNS:
         counts = Counter(map(attrgetter(column), films))
         new = {text: _meaning(column, text) for text in counts if text is not None}
@@ -69,7 +83,35 @@ def clean_cells(films: Iterable[Record]) -> tuple[tuple[Record, ...], tuple[str,
         n_films = sum(not empty.isdisjoint(film.findings) for film in films)
         notes.append(f"{n_films} films have a finding that stands for none ({_quoted(empty)}): taken as no finding")
         films = tuple(replace(film, findings=tuple(n for n in film.findings if n not in empty)) for film in films)
-    return films, (*notes, *_strange_splits(films))
+    return films, (*notes, *_normal_beside(films), *_strange_splits(films))
+
+
+def _in_one_form(films: Iterable[Record]) -> tuple[Record, ...]:
+    """Return films with the names of findings and patients in one form (NFC); paths stay, as they are on the disk."""
+
+    def changed(film: Record) -> Record:
+        cells: dict[str, Any] = {name: one_form(text) for name in _COLUMNS if (text := getattr(film, name))}
+        for name in ("findings", "unstated"):
+            cells[name] = tuple(dict.fromkeys(map(one_form, getattr(film, name))))
+        return replace(film, **cells)
+
+    def is_plain(film: Record) -> bool:
+        return "".join([*film.findings, *film.unstated, *filter(None, _cells_of(film))]).isascii()
+
+    return tuple(film if is_plain(film) else changed(film) for film in films)
+
+
+def _normal_beside(films: Iterable[Record]) -> list[str]:
+    """Say how many films are normal and have a finding at once; support devices beside "No Finding" are none."""
+    names = [name for name in _names_of(films) if plain(name) not in _NO_DISEASE]
+    normal = set(filter(is_normal, names))
+    findings = {name for name in names if name not in normal}
+    both = [film for film in films if len(film.findings) > 1 and not normal.isdisjoint(film.findings)]
+    both = [film for film in both if not findings.isdisjoint(film.findings)]
+    if not both:
+        return []
+    told = " and ".join(both[0].findings)
+    return [f"{len(both)} films are called normal and have a finding ({both[0].path}: {told}): correct their rows"]
 
 
 def split_joined_names(films: Sequence[Record]) -> tuple[tuple[Record, ...], tuple[str, ...]]:

@@ -1,6 +1,7 @@
 """Rows of a data set's own tables become films: present ones, once each, and the others as problems."""
 
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -184,7 +185,11 @@ def file_states(root: Path) -> StateOf:
         if found[1] != "missing":
             return found
         plain = cell.strip().replace("\\", "/")
-        return found if plain == cell else look(plain, table, row)
+        forms = () if plain.isascii() else (unicodedata.normalize(form, plain) for form in ("NFC", "NFD"))
+        for name in dict.fromkeys((plain, *forms)):
+            if name != cell and (again := look(name, table, row))[1] != "missing":
+                return again
+        return found
 
     return state
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from fewshot_cxr.data.ages import years_of
 from fewshot_cxr.data.images import is_image_name
 from fewshot_cxr.data.no_value import says_nothing
 from fewshot_cxr.data.readers.cells import PatientOf, names_in
-from fewshot_cxr.data.readers.csv_table import number_of
 from fewshot_cxr.records import Record
 
 _TEXTS = ("source", "view", "split", "mask_path", "sex")
@@ -72,7 +72,7 @@ class TableRows:
                 continue
             attributes = {other: row[index] for index, other in others}
             if has_text_ages:
-                attributes["age_years"] = cells["age_years"] if number_of(cells["age_years"]) is None else ""
+                attributes["age_years"] = cells["age_years"] if years_of(cells["age_years"]) is None else ""
             gathering.add(self.table, number, self._record(row[self.taken["path"]], findings, cells, attributes))
 
     def _fault(self, row: Sequence[str], cells: dict[str, str], findings: tuple[str, ...]) -> str:
@@ -99,7 +99,7 @@ class TableRows:
             findings,
             patient_id=(says_nothing(patient) and self.patient_of(name)) or patient or None,
             group_id=cells.get("group") or None,
-            age_years=number_of(cells.get("age_years", "")),
+            age_years=years_of(cells.get("age_years", "")),
             attributes=attributes,
             unstated=names_in(cells.get("unstated", "")),
             **text,
@@ -117,6 +117,6 @@ class TableRows:
 
 
 def _has_text(rows: Sequence[Sequence[str]], column: int) -> bool:
-    """Return whether a column of numbers holds other things too, such as "058Y": these are kept, as an attribute."""
+    """Return whether a column of ages holds other things too, such as "adult": these are kept, as an attribute."""
     cells = (row[column].strip() for row in rows if column < len(row))
-    return any(cell and number_of(cell) is None for cell in cells)
+    return any(cell and years_of(cell) is None for cell in cells)

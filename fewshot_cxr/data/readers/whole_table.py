@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from fewshot_cxr._checks import first_of
+from fewshot_cxr.data.no_value import says_nothing
 from fewshot_cxr.data.readers.cells import crowded_patient, patient_of_path, patients_note
 from fewshot_cxr.data.readers.columns import column_notes, patient_hint, take_columns
 from fewshot_cxr.data.readers.gathering import Gathering
@@ -11,7 +13,7 @@ from fewshot_cxr.data.readers.lost_films import column_of_films
 from fewshot_cxr.data.readers.repeated_rows import AGREE
 from fewshot_cxr.data.readers.table_rows import TableRows
 from fewshot_cxr.data.splits import assert_no_leak
-from fewshot_cxr.records import Records
+from fewshot_cxr.records import Record, Records
 
 
 def films_of_table(
@@ -59,10 +61,18 @@ def films_of_table(
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{table}: {error}") from error
     told = patients_note(records.films, pattern=patient_pattern, hint=patient_hint(names, taken))
-    records = replace(records, notes=(*records.notes, *told, *crowded_patient(records.films)))
+    told += (*_strange_ages(records.films), *crowded_patient(records.films))
+    records = replace(records, notes=(*records.notes, *told))
     if not allow_leak:
         for problem in records.problems:
             if problem.kind == "split_conflict":
                 raise ValueError(f"{table}, row {problem.row}: {problem.path}: {problem.reason}; name it once")
         assert_no_leak(records)
     return records
+
+
+def _strange_ages(films: Iterable[Record]) -> tuple[str, ...]:
+    """Say which ages cannot be read; () where all can."""
+    strange = [text for film in films if not says_nothing(text := film.attributes.get("age_years", ""))]
+    told = first_of([repr(text) for text in dict.fromkeys(strange)], 3)
+    return (f"{len(strange)} ages cannot be read ({told}): unknown, kept as an attribute",) if strange else ()

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from fewshot_cxr._progress import Bar, tell
-from fewshot_cxr._visible import visible
+from fewshot_cxr._visible import one_form, visible
 from fewshot_cxr.data import CachedFilms, cache_films, find_films
 from fewshot_cxr.encoders import Encoder
 from fewshot_cxr.inference.bank.choosing import choose
@@ -91,7 +91,7 @@ def named_finding(text: str) -> str:
     Raises:
         ValueError: it is blank, or has letters that nobody sees.
     """
-    name = text.strip()
+    name = one_form(text.strip())
     if not name or name != visible(name):
         raise ValueError(f"a finding has a name of visible letters, such as covid19, got {text!r}")
     return name

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from fewshot_cxr._checks import nearest
+from fewshot_cxr._visible import one_form
 
 _ROUNDING = 1e-6
 
@@ -28,7 +29,7 @@ def parse_prevalence(text: str) -> dict[str, float]:
     stated: dict[str, float] = {}
     # A comma ends a part only behind its share: a name may hold some.
     for part in re.findall(r"[^=]*(?:=[^,]*)?(?:,|$)", text)[:-1] or [text]:
-        name, _, share = (piece.strip() for piece in part.removesuffix(",").rpartition("="))
+        name, _, share = (piece.strip() for piece in one_form(part).removesuffix(",").rpartition("="))
         try:
             value = float(share)
         except ValueError:
