@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import balanced_accuracy_score
-from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+from sklearn.model_selection import PredefinedSplit, cross_val_predict
 
+from fewshot_cxr.data.splits.groups import patient_groups
 from fewshot_cxr.evaluation import EmbeddingAudit, assess_embedding
+from fewshot_cxr.evaluation.audit.cross_validation import make_case
 from fewshot_cxr.evaluation.plain_values import read_plain, to_plain
 from fewshot_cxr.records import Record, Records
 
@@ -61,15 +63,24 @@ def test_what_the_embedding_holds_is_found_and_nothing_else(planted):
 def test_it_says_what_scikit_learn_says():
     vectors, films = make_films(told=("finding", "source"))
     found = assess_embedding(vectors, films)
-    groups = [film.patient_id for film in films]
+    groups = patient_groups(films)
     for name in ("finding", "source", "view", "sex"):
         labels = [film.finding if name == "finding" else getattr(film, name) for film in films]
         rule = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto", priors=[0.5, 0.5])
-        folds = StratifiedGroupKFold(5, shuffle=True, random_state=3)
-        theirs = balanced_accuracy_score(labels, cross_val_predict(rule, vectors, labels, groups=groups, cv=folds))
-        ours = found.tells[name]
-        # Other folds: they differ by a fraction of the interval.
-        assert abs(ours.number.mean - theirs) < 0.25 * (ours.number.ci95[1] - ours.number.ci95[0])
+        folds = make_case(range(len(films)), labels, groups, 0, name).folds
+        theirs = balanced_accuracy_score(labels, cross_val_predict(rule, vectors, labels, cv=PredefinedSplit(folds)))
+        assert found.tells[name].number.mean == pytest.approx(theirs, abs=0.025)  # they differ by how much is shrunk
+
+
+def test_folds_are_of_whole_patients_and_hold_their_share_of_each_class():
+    _, films = make_films(n_patients=300)
+    groups = patient_groups(films)
+    case = make_case(range(len(films)), [film.source for film in films], groups, 0, "source")
+    for fold in range(5):
+        own = case.folds == fold
+        assert not set(groups[own]) & set(groups[~own])
+        for label in range(2):
+            assert (case.labels[own] == label).sum() == pytest.approx((case.labels == label).sum() / 5, abs=2)
 
 
 def test_neither_order_nor_names_of_patients_matter():

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold
 
+from fewshot_cxr.data.splits import k_folds
 from fewshot_cxr.evaluation.audit.result import Measure
 from fewshot_cxr.metrics import Estimate
+from fewshot_cxr.records import Record, Records
 from fewshot_cxr.seeding import generator, hashed_bits, text_key
 
 Classify = Callable[[np.ndarray, np.ndarray, np.ndarray, int], np.ndarray]
@@ -75,10 +77,14 @@ def make_case(rows: Sequence[int], names: Sequence[str], groups: np.ndarray, see
     n_folds = min(N_FOLDS, *(len(members[name]) for name in classes))
     if n_folds < N_FOLDS:
         notes += (f"{n_folds} folds instead of {N_FOLDS}: a {what} has no more groups of patients",)
-    splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=drawn_number(seed, "folds"))
+    films = tuple(
+        Record(str(place), (name,), group_id=str(group))
+        for place, ((_, name), group) in enumerate(zip(kept, own_groups.tolist(), strict=True))
+    )
+    parts = k_folds(Records(films, Path()), n_folds, seed=drawn_number(seed, "folds"))
     folds = np.empty(len(kept), dtype=np.int64)
-    for fold, (_, test) in enumerate(splitter.split(labels, labels, own_groups)):
-        folds[test] = fold
+    for fold, part in enumerate(parts):
+        folds[[int(film.path) for film in part]] = fold
     few = [f"{name} {len(members[name])}" for name in classes if len(members[name]) < FEWEST_GROUPS]
     too_few = f"no interval, patients are too few: {', '.join(few)} ({FEWEST_GROUPS} are needed)" if few else ""
     return Case(own_rows, labels, own_groups, folds, classes, notes, too_few)
