@@ -45,7 +45,7 @@ class FindingCounts:
         patients = f"{self.n_patients:,}"
         if self.n_unknown:
             known = f", {patients} known" if self.n_patients else ""
-            patients = f"unknown ({self.n_unknown:,} film{'s' * (self.n_unknown != 1)}){known}"
+            patients = f"unknown ({self.n_unknown:,} film{_plural(self.n_unknown)}){known}"
         return self.finding, f"{self.n_films:,}", patients, counts_text(self.sources)
 
 
@@ -84,13 +84,15 @@ def bank_warnings(bank: SupportBank) -> Iterator[str]:
         yield f"{int(is_child.sum()):,} of {len(table):,} exemplars are of children, beside adults"
     for one in counts:
         if one.n_patients and one.n_films - one.n_unknown > one.n_patients:
-            yield f"{one.finding}: {one.n_films - one.n_unknown:,} exemplars of {one.n_patients:,} patients"
+            patients = f"{one.n_patients:,} patient{_plural(one.n_patients)}"
+            yield f"{one.finding}: {one.n_films - one.n_unknown:,} exemplars of {patients}"
         if one.n_unknown:
-            told = f"{one.finding}: of {one.n_unknown:,} films nobody knows the patient; each counts as one of its own"
-            yield f"{told}, and what is promised holds only if it is"
+            films = f"{one.finding}: of {one.n_unknown:,} film{_plural(one.n_unknown)} nobody knows the patient"
+            yield f"{films}; each counts as one of its own, and what is promised holds only if it is"
     if pairs := _alike(table):
         first, second = (table.names[row] for row in pairs[0])
-        yield f"{len(pairs):,} pairs of exemplars are nearly the same film, such as {first} and {second}"
+        count = f"{len(pairs):,} pair{_plural(len(pairs))} of exemplars"
+        yield f"nearly the same film: {count}, such as {first} and {second}"
     yield from _better_rule(bank.exemplars.decider)
     if bank.exemplars.are_films and (odd := int((~table.is_frontal).sum())):
         yield f"{odd:,} of {len(table):,} exemplars do not look like frontal films of the chest"
@@ -109,6 +111,10 @@ def bank_json(bank: SupportBank) -> dict[str, Any]:
         "warnings": list(bank_warnings(bank)),
         "receipt": None if bank.receipt is None else vars(bank.receipt),
     }
+
+
+def _plural(count: int) -> str:
+    return "" if count == 1 else "s"
 
 
 def _better_rule(decider: Decider) -> Iterator[str]:
