@@ -1,5 +1,7 @@
 """A memory of past batches: more positives and negatives for each film than a batch holds, at almost no cost."""
 
+import inspect
+
 import torch
 from torch import Tensor, nn
 
@@ -26,7 +28,8 @@ class CrossBatchMemory(nn.Module):
         embedding_dim: of the encoder.
 
     Raises:
-        ValueError: a loss that compares no films one by one, a miner too few, or size below 1.
+        ValueError: a loss that compares no films one by one, a miner too few or one that sees no memory, or size below
+            1.
 
     Examples:
         >>> from fewshot_cxr.objectives import build_loss
@@ -56,6 +59,8 @@ class CrossBatchMemory(nn.Module):
             )
         if miner is None and loss.miners:
             raise ValueError(f"loss {loss.name!r} with a memory needs a miner: take {', '.join(loss.miners)}")
+        if miner is not None and "n_anchors" not in inspect.signature(miner).parameters:
+            raise ValueError("the miner sees one batch alone: leave it out (--miner), or the memory (--memory)")
         if getattr(loss.inner, "swap", False):
             raise ValueError("loss option swap compares positives with negatives, and a memory does not: leave it out")
         self.loss, self.miner, self.size = loss, miner, size

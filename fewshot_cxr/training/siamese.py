@@ -204,7 +204,7 @@ class SiameseTrainer(TrainingSettings):
             seed=self.seed,
             **{**own, **self.loss_options},
         )
-        self._check_sampler(loss.batches)
+        self._check_sampler(loss.batches, getattr(loss.inner, "n_shot", self.n_shot))
         miner = build_miner(self.miner, loss=loss, seed=self.seed)
         memory, auxiliary = None, None
         if self.memory:
@@ -214,7 +214,7 @@ class SiameseTrainer(TrainingSettings):
         objective = MetricObjective(loss, miner, memory=memory, auxiliary=auxiliary, aux_weight=self.aux_weight)
         return objective, Learner(encoder, objective)
 
-    def _check_sampler(self, needed: str) -> None:
+    def _check_sampler(self, needed: str, n_shot: int) -> None:
         if needed != "balanced" and self.sampler not in (None, needed):
             raise ValueError(
                 f"loss {self.loss!r} reads its batches as {needed}, not {self.sampler}: leave sampler out (--sampler)"
@@ -222,6 +222,11 @@ class SiameseTrainer(TrainingSettings):
         if (self.sampler or needed) != "episodic" and (self.n_way is not None or self.n_shot > 1):
             raise ValueError(
                 "n_way and n_shot are of episodic batches: leave them out (--n-way, --n-shot), or take those"
+            )
+        if needed == "episodic" and n_shot != self.n_shot:
+            raise ValueError(
+                f"the loss takes {n_shot} support films of each finding, and its batches have n_shot {self.n_shot}: "
+                f"make that {n_shot} (--n-shot {n_shot}), and leave n_shot out of loss_options"
             )
         if self.aux is None and self.aux_weight != 1:
             raise ValueError(f"aux_weight {self.aux_weight} is of no term: name one (--aux), or leave it out")

@@ -166,6 +166,11 @@ def test_an_encoder_of_ones_own_class_is_loaded_into_one(films, tmp_path):
         ({"encoder": 3, "image_spec": SPEC}, TypeError, "an encoder must be a module of torch, got builtins.int"),
         (NARROW | {"loss": Circle(), "margin": 0.5}, ValueError, "leave margin and loss_options out"),
         (NARROW | {"loss": Circle(), "memory": 8}, ValueError, "cannot use a memory"),
+        (
+            NARROW | {"loss": "triplet", "miner": miners.TripletMarginMiner(), "memory": 8},
+            ValueError,
+            r"the miner sees one batch alone: leave it out \(--miner\), or the memory \(--memory\)",
+        ),
         (NARROW | {"loss": 3}, TypeError, "loss must be a name, got 3"),
         (
             NARROW | {"augmentation": lambda image: image[:, 1:]},

@@ -242,6 +242,10 @@ def test_a_memory_and_two_views_change_what_is_learnt(films):
         ({"loss": "prototypical", "sampler": "shuffled"}, "reads its batches as episodic, not shuffled"),
         ({"loss": "pair_bce", "distance": "cosine"}, "pair_bce"),
         ({"loss": "prototypical", "n_shot": 5}, r"batch_size 12 leaves no query in 3-way 5-shot batches; make it 18"),
+        (
+            {"loss": "prototypical", "loss_options": {"n_shot": 3}},
+            "the loss takes 3 support films of each finding, and its batches have n_shot 1: make that 3",
+        ),
         ({"aux": "simclr", "augmentation": None}, "aux compares two views of a film"),
         ({"aux": "simclr2"}, r"unknown auxiliary.*'simclr2' \(did you mean 'simclr'\?\)"),
         ({"memory": 8, "loss": "pair_bce", "distance": "l1"}, "pair_bce"),
