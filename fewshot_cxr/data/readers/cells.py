@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import chain
@@ -140,17 +140,22 @@ def split_joined_names(films: Sequence[Record]) -> tuple[tuple[Record, ...], tup
 def alike_findings(films: Iterable[Record]) -> tuple[str, ...]:
     """Return a note for each set of findings whose names differ little, or mean the same, with what joins them."""
     counts = _names_of(films)
-    sets: dict[str, list[str]] = defaultdict(list)
-    for name in sorted(counts, key=lambda name: (-counts[name], name)):
-        key = plain(name) or name
-        sets[_MEANING_OF.get(key, key.rstrip("s"))].append(name)
     notes = []
-    for first, *others in (names for names in sets.values() if len(names) > 1):
+    for first, *others in alike_names(counts):
         told = ", ".join(f"{name} ({counts[name]} films)" for name in (first, *others))
         pairs = (f"{name}={first}" for name in others)
         flags = " ".join(f'--map "{pair}"' if " " in pair else f"--map {pair}" for pair in pairs)
         notes.append(f"{ALIKE}: {told}; `fscxr data read SOURCE {flags} --out films.csv` joins them")
     return tuple(notes)
+
+
+def alike_names(counts: Mapping[str, int]) -> Iterator[list[str]]:
+    """Yield each set of names that differ little, or mean the same, that of most films first."""
+    sets: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(counts, key=lambda name: (-counts[name], name)):
+        key = plain(name) or name
+        sets[_MEANING_OF.get(key, key.rstrip("s"))].append(name)
+    yield from (names for names in sets.values() if len(names) > 1)
 
 
 def _names_of(films: Iterable[Record]) -> Counter[str]:

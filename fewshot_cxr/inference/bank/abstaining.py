@@ -110,11 +110,11 @@ class Thresholds:
         """What must be said of the rate; None where there were patients enough to state it."""
         if _rank(self.n_patients, self.false_reject_rate) <= self.n_patients:
             return None
-        n_needed = math.ceil(1 / self.false_reject_rate - 1e-9) - 1
+        n_more = math.ceil(1 / self.false_reject_rate - 1e-9) - 1 - self.n_patients
         return (
             f"{self.n_patients} patients carry a false-reject rate of {100 / (self.n_patients + 1):.1f} % at best, not "
-            f"{100 * self.false_reject_rate:g} %: the largest distance is taken; {n_needed - self.n_patients} patients "
-            "more are needed"
+            f"{100 * self.false_reject_rate:g} %: the largest distance is taken; "
+            + ("1 patient more is needed" if n_more == 1 else f"{n_more} patients more are needed")
         )
 
     def reason(self, distance: float, marks: FilmMarks) -> str | None:

@@ -10,6 +10,7 @@ import torch
 from scipy.special import bdtrc
 
 from fewshot_cxr._html import counts_text
+from fewshot_cxr.data.readers.cells import ALIKE, alike_names
 from fewshot_cxr.distances import pairwise_distances
 from fewshot_cxr.inference.bank.bank import SupportBank
 from fewshot_cxr.inference.bank.exemplar_table import ExemplarTable
@@ -72,9 +73,13 @@ def bank_counts(table: ExemplarTable) -> list[FindingCounts]:
 
 
 def bank_warnings(bank: SupportBank) -> Iterator[str]:
-    """Yield what to beware of: lone sources, children, patients twice, equal films, a poorer rule, odd films."""
+    """Yield what to beware of: names, lone sources, children, patients twice, equal films, a poorer rule, odd films."""
     table = bank.table
     counts = bank_counts(table)
+    n_films = {one.finding: one.n_films for one in counts}
+    for alike in alike_names(n_films):
+        told = ", ".join(f"{name} ({n_films[name]:,} film{_plural(n_films[name])})" for name in alike)
+        yield f"{ALIKE}: {told}; if so, remove the one and add its films to the other"
     lone = {next(iter(one.sources)) for one in counts if len(one.sources) == 1}
     if len(lone) > 1 and "unknown" not in lone:
         names = ", ".join(f"{one.finding} ({next(iter(one.sources))})" for one in counts if len(one.sources) == 1)

@@ -167,6 +167,8 @@ def test_too_few_patients_take_the_largest_distance_and_say_so():
         "14 patients carry a false-reject rate of 6.7 % at best, not 5 %: the largest distance is taken; 5 patients "
         "more are needed"
     )
+    one_less = Thresholds.fit(Neighbourhood(*sample(n_patients=18))).caution
+    assert one_less.endswith("the largest distance is taken; 1 patient more is needed")
     assert Thresholds.fit(Neighbourhood(*sample(n_patients=19))).caution is None
 
 

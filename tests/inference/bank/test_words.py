@@ -70,6 +70,17 @@ def test_nothing_is_told_of_a_bank_as_it_should_be():
     assert warnings_of(table_of({"age": 17}, {"age": 3})) == []
 
 
+def test_one_finding_by_two_names_is_told_with_the_one_of_most_films_first():
+    names = ("covid19", "COVID-19", "covid19", "Covid 19", "no finding", "normal", "effusion")
+    told = warnings_of(table_of(*({"finding": name} for name in names)))
+    assert told == [
+        "findings that may be one: covid19 (2 films), COVID-19 (1 film), Covid 19 (1 film); if so, remove the one and "
+        "add its films to the other",
+        "findings that may be one: no finding (1 film), normal (1 film); if so, remove the one and add its films to "
+        "the other",
+    ]
+
+
 @pytest.mark.parametrize(
     ("sources", "is_told"),
     [
