@@ -6,35 +6,31 @@ A run adds packs with the films that no pack holds yet, so that two runs at once
 is stopped loses one pack.
 """
 
-import json
 import os
 import warnings
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import numpy as np
 
-from fewshot_cxr._json import read_json
 from fewshot_cxr._processors import n_processors
 from fewshot_cxr._progress import Bar, tell
 from fewshot_cxr.data.film import DecodingFacts, notes_of_films, takes_any_modality
-from fewshot_cxr.data.images import decode_film, reading_mark
-from fewshot_cxr.data.packs import Facts, Places, file_hash, read_packs, write_listing
-from fewshot_cxr.data.plain_file import check_plain
+from fewshot_cxr.data.film_files import find_files, hash_files, stamp_of
+from fewshot_cxr.data.images import decode_film
+from fewshot_cxr.data.packs import Facts, Places, read_packs, write_listing
 from fewshot_cxr.data.quiet import quiet
 from fewshot_cxr.data.square import RECIPE_VERSION, to_square
 from fewshot_cxr.image_spec import ImageSpec
-from fewshot_cxr.records import Problem, Records, resolve_below
-from fewshot_cxr.whole_files import sweep_parts, whole_file, write_text
+from fewshot_cxr.records import Problem, Records
+from fewshot_cxr.whole_files import sweep_parts, whole_file
 
-_MARK_VERSION = 3  # of `reading_mark`: what is remembered of older ones is marked anew
 _CHANGED = "it was changed while it was read: ask again"
 _HOME = "~/.cache/fewshot_cxr"
 _NAME_ANOTHER = "name another folder by --cache-dir or FSCXR_CACHE"
@@ -103,8 +99,8 @@ def cache_films(
     folder = _prepared(Path(folder or default_folder()), is_named=bool(folder or os.environ.get("FSCXR_CACHE")))
     place = folder / _recipe_name(spec)
     with ThreadPoolExecutor(n_workers or n_processors()) as pool:
-        files, reasons = _find_files(records)
-        entries = _hash_files(files, reasons, folder / "hashes.json", pool)
+        files, reasons = find_files(records)
+        entries = hash_files(files, reasons, folder / "hashes.json", pool)
         hashes = [entry[-1] for entry in entries]
         index, facts = read_packs(place, spec.size_px, wanted=set(hashes), pool=pool)
         seen = zip(files, entries, strict=True)
@@ -152,10 +148,8 @@ def default_folder() -> Path:
 
 def _prepared(folder: Path, *, is_named: bool) -> Path:
     """Make the cache for its owner alone; one that is there already, and was named by the user, keeps its mode."""
-    try:
+    with _kept_in(folder):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise OSError(f"decoded films cannot be kept in {folder} ({error.strerror}): {_NAME_ANOTHER}") from error
     if not is_named:
         with suppress(OSError):
             folder.chmod(0o700)
@@ -163,68 +157,15 @@ def _prepared(folder: Path, *, is_named: bool) -> Path:
     return folder
 
 
-def _find_files(records: Records) -> tuple[list[Path | None], dict[int, str]]:
-    """Return where each film lies (None: it leaves the root, or is nowhere), and by row why not."""
-    files: list[Path | None] = []
-    reasons: dict[int, str] = {}
-    folders: dict[str, Path] = {}
-    for row, film in enumerate(records):
-        name = film.path.rpartition("/")[2]
-        folder = film.path.removesuffix(name)
-        try:
-            if folder not in folders:
-                folders[folder] = resolve_below(records.root, folder)
-            file = folders[folder] / name
-            # Resolving each of 100,000 paths takes seconds; one in a checked folder leads out only by these.
-            files.append(records.file(film) if name in ("", "..") or file.is_symlink() else file)
-        except (OSError, ValueError) as error:
-            files.append(None)
-            reasons[row] = _cannot_open(error)
-    return files, reasons
-
-
-def _hash_files(
-    files: Sequence[Path | None], reasons: dict[int, str], memory: Path, pool: ThreadPoolExecutor
-) -> list[list[Any]]:
-    """Return of every file what stands for its content, a version and its hash; "" where there is none, and why."""
-    known = _read_json(memory)
-
-    def look(file: Path | None) -> list[Any] | OSError | None:
-        if file is None:
-            return None
-        try:
-            found = file.stat()
-            check_plain(found)
-            stamp = _stamp(found)
-            entry = known.get(str(file))
-            is_known = isinstance(entry, list) and entry[:3] == stamp and isinstance(entry[-1], str)
-            *_, version, key = entry if is_known and entry else (0, file_hash(file))
-            if version == _MARK_VERSION:
-                return entry
-            return [*stamp, _MARK_VERSION, key.partition("-")[0] + reading_mark(file)]
-        except OSError as error:
-            return error
-
-    entries, fresh = list[list[Any]](), dict[str, list[Any]]()
-    for row, (file, entry) in enumerate(zip(files, pool.map(look, files), strict=True)):
-        if isinstance(entry, OSError):
-            reasons[row] = _cannot_open(entry)
-        elif entry is not None and known.get(str(file)) != entry:
-            fresh[str(file)] = entry
-        entries.append(entry if isinstance(entry, list) else [0, ""])
-    if fresh:
-        with suppress(OSError):  # of a cache that we may only read: the files are hashed again next time
-            write_text(memory, json.dumps(known | fresh))
-    return entries
-
-
-def _stamp(found: os.stat_result) -> list[int]:
-    """Return what stands for the content, as for `make`; the time of change, because copies keep that of writing."""
-    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns]
-
-
-def _cannot_open(error: OSError | ValueError) -> str:
-    return f"the file cannot be opened: {getattr(error, 'strerror', None) or error}"
+@contextmanager
+def _kept_in(folder: Path) -> Iterator[None]:
+    """Name the way out where this folder cannot be written; of a full disk `whole_file` says more."""
+    try:
+        yield
+    except OSError as error:
+        if not error.strerror:
+            raise
+        raise OSError(f"decoded films cannot be kept in {folder} ({error.strerror}): {_NAME_ANOTHER}") from error
 
 
 def _decode(
@@ -242,7 +183,7 @@ def _decode(
         file, stamp = files[key]
         try:
             film = decode_film(file, bit_depth=spec.bit_depth)
-            if _stamp(file.stat()) != stamp:  # another film would lie under its hash for good
+            if stamp_of(file.stat()) != stamp:  # another film would lie under its hash for good
                 return _CHANGED
             if film.facts != DecodingFacts():
                 facts[key] = film.facts
@@ -253,7 +194,7 @@ def _decode(
     pack = place / f"{uuid4().hex}.u8"
     packed, unreadable = list[str](), dict[str, str]()
     checksum = 0
-    with whole_file(pack) as part:
+    with _kept_in(place.parent), whole_file(pack) as part:
         with part.open("wb") as opened:
             for keys in _slices(list(files), _CHUNK):
                 with quiet:  # of all of them: to enter it anew for each film takes a third of a small one's time
@@ -290,11 +231,3 @@ def _report(progress: Bar | None, n_before: int, n_films: int, n_done: int) -> N
 
 def _slices(keys: list[str], length: int) -> list[list[str]]:
     return [keys[start : start + length] for start in range(0, len(keys), length)]
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = read_json(path)
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}

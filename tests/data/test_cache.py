@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fewshot_cxr.data import cache, cache_films, decode_film, read_gray, to_square
+from fewshot_cxr.data import cache, cache_films, decode_film, film_files, read_gray, to_square
 from fewshot_cxr.data.packs import file_hash
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.records import Record, Records
@@ -165,7 +165,7 @@ def test_the_second_call_decodes_nothing(tmp_path, records, monkeypatch):
 
     films = cache_films(records, SPEC, folder=tmp_path / "cache", n_workers=1)
     monkeypatch.setattr(cache, "decode_film", fail)
-    monkeypatch.setattr(cache, "file_hash", fail)
+    monkeypatch.setattr(film_files, "file_hash", fail)
     again = cache_films(records, SPEC, folder=tmp_path / "cache", n_workers=1)
     assert np.array_equal(again.rows(range(70)), films.rows(range(70)))
 

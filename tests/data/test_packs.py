@@ -1,5 +1,6 @@
 """Packs of decoded films that a disk has altered, date and size unchanged: none of it is served."""
 
+import errno
 import json
 import os
 import warnings
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fewshot_cxr.data import cache, cache_films, packs, read_gray, to_square
+from fewshot_cxr.data import cache, cache_films, film_files, packs, read_gray, to_square
 from fewshot_cxr.data.packs import file_hash
 from fewshot_cxr.image_spec import ImageSpec
 from fewshot_cxr.records import Record, Records
@@ -117,6 +118,15 @@ def test_where_no_cache_can_be_one_line_names_the_way_out(tmp_path, records, mon
         OSError, match=r"decoded films cannot be kept in .*/file/cache \(Not a directory\): name another"
     ):
         cached(records, tmp_path / "file" / "cache")
+    refusal = OSError(errno.EROFS, os.strerror(errno.EROFS), "a pack")
+    with monkeypatch.context() as patched:
+        patched.setattr(cache, "whole_file", lambda pack: (_ for _ in ()).throw(refusal))
+        with pytest.raises(OSError, match="Read-only file system") as caught:
+            cached(records, tmp_path)
+    assert str(caught.value) == (
+        f"decoded films cannot be kept in {tmp_path} (Read-only file system): name another folder by --cache-dir or "
+        "FSCXR_CACHE"
+    )
     monkeypatch.delenv("FSCXR_CACHE", raising=False)
     monkeypatch.setattr(Path, "expanduser", lambda self: (_ for _ in ()).throw(RuntimeError("no home")))
     with pytest.raises(
@@ -132,6 +142,6 @@ def test_a_cache_that_may_only_be_read_serves(tmp_path, records, monkeypatch):
     def refuse(*_):
         raise PermissionError("read-only")
 
-    monkeypatch.setattr(cache, "write_text", refuse)  # root may write everywhere
+    monkeypatch.setattr(film_files, "write_text", refuse)  # root may write everywhere
     monkeypatch.setattr(cache, "decode_film", refuse)
     assert cached(records, tmp_path / "cache")[1] == []
