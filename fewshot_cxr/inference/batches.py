@@ -44,7 +44,9 @@ def embed_and_pool(
                 parts = [part.to(memory_format=torch.channels_last) for part in portions(images)]
                 pooled = [pooled_features(encoder, part) for part in parts]
                 heads = [encoder.head(encoder.dropout(part)) for part in pooled]
-                yield tuple(torch.cat(some).float().cpu().numpy() for some in (pooled, heads))  # type: ignore[misc]
+                found = [torch.cat(some).float().cpu().numpy() for some in (pooled, heads)]
+            # Out of the mode: who asks for the next batch may train meanwhile.
+            yield found[0], found[1]
 
 
 def portions(images: Tensor) -> tuple[Tensor, ...]:

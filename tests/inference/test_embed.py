@@ -55,6 +55,15 @@ def test_pooled_features_come_beside_the_embeddings_that_follow_from_them(films,
     np.testing.assert_allclose(encoder.head(torch.from_numpy(pooled)).detach().numpy(), vectors, atol=1e-5)
 
 
+def test_between_two_batches_gradients_are_as_before(films, encoder):
+    batches = np.zeros((2, 3, 32, 32), np.uint8)
+    one, other = (embed_and_pool(encoder, batches, torch.device("cpu")) for _ in range(2))
+    for embedding in (one, other, one, other):
+        next(embedding)
+        assert not torch.is_inference_mode_enabled()
+    assert list(one) == list(other) == []
+
+
 def test_a_processor_embeds_large_films_in_portions_that_change_nothing(films, encoder, monkeypatch):
     whole = embed(encoder, films)
     seen = []
