@@ -197,10 +197,10 @@ class Run:
             progress=self.progress and partial(self.progress, "training"),
         )
         run_lightning(module, BatchLoader(vectors or self.train, sampler), keeper, checkpoint=self.checkpoint)
-        if self.out is None or not writes:
+        if keeper.best_state or self.out is None:
             learner.load_state_dict(keeper.best_state)
             learner.encoder.card = best_card(card, keeper.best_row or {})
-        else:
+        else:  # of the rank that writes; of any where no epoch since the resume was better
             _load_best(self.out, learner)
         learner.cpu().eval()
         return keeper

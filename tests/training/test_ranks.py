@@ -167,6 +167,8 @@ def test_a_killed_rank_ends_the_run_which_goes_on_with_another_number_of_ranks(t
     assert run(*words, "--resume", "--max-minutes", "0.0001") == 0  # one epoch more
     after = _last(tmp_path)
     assert (after["n_epochs_done"], after["steps_per_epoch"]) == (n_done + 1, 5)
+    ended = subprocess.run([*command, "--resume", "--patience", "1"], stderr=subprocess.PIPE, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr  # no epoch since the resume was better: the best is that of the folder
 
 
 def _last(folder):
