@@ -20,7 +20,7 @@ PACKAGE = Path(__file__).parents[1] / "fewshot_cxr"
 READS_THE_CLOCK = {
     "_sole_writer.py": "since when another writes, in words",
     "cli/failures.py": "the name of a traceback's file",
-    "data/cache.py": "stamps of files: equal or not, never earlier or later",
+    "data/film_files.py": "stamps of files: equal or not, never earlier or later",
     "data/packs.py": "stamps of files: equal or not, never earlier or later",
     "data/readers/manifest.py": "which of many remembered folders is forgotten first",
     "engines/decoded.py": "whether a film was changed after its run began, which then ends",
