@@ -32,12 +32,8 @@ def difference(text, other):
     for place, (first, second) in enumerate(zip(*words, strict=False)):
         if first != second:
             return f"{first[-200:]!r} became {second[-200:]!r}"
-        if place < min(map(len, numbers)):
-            old, new = (one[place] for one in numbers)
-            # Matplotlib 3.9 cuts a picture a pixel lower than 3.11.
-            is_height = first == '" height="' and words[0][place - 1].endswith('"data:" width="')
-            if not (is_close(old, new) or (is_height and abs(int(old) - int(new)) == 1)):
-                return f"{old} became {new} after {first[-200:]!r}"
+        if place < len(numbers[0]) and place < len(numbers[1]) and not is_close(numbers[0][place], numbers[1][place]):
+            return f"{numbers[0][place]} became {numbers[1][place]} after {first[-200:]!r}"
     return "" if len(words[0]) == len(words[1]) else "one is longer"
 
 
@@ -55,7 +51,3 @@ def test_another_number_or_word_is_seen():
     for text, other in pairwise(["a 0.51 of 12", "a 0.53 of 12", "a 0.53 of 13", "b 0.53 of 13", "b 0.53 of 13 films"]):
         assert difference(text, other)
     assert not difference("0.123456789 │ 2", "0.123456780  2")
-    pictures = [
-        f'''<img src="data:" width="{width}" height="{height}">''' for width, height in ((9, 8), (9, 7), (8, 7), (9, 6))
-    ]
-    assert [bool(difference(pictures[0], one)) for one in pictures] == [False, False, True, True]
