@@ -79,7 +79,7 @@ def bank_warnings(bank: SupportBank) -> Iterator[str]:
     n_films = {one.finding: one.n_films for one in counts}
     for alike in alike_names(n_films):
         told = ", ".join(f"{name} ({n_films[name]:,} film{_plural(n_films[name])})" for name in alike)
-        yield f"{ALIKE}: {told}; if so, remove the one and add its films to the other"
+        yield f"{ALIKE}: {told}; if so, take one out by `fscxr bank remove` and add its films to another"
     lone = {next(iter(one.sources)) for one in counts if len(one.sources) == 1}
     if len(lone) > 1 and "unknown" not in lone:
         names = ", ".join(f"{one.finding} ({next(iter(one.sources))})" for one in counts if len(one.sources) == 1)
